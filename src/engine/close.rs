@@ -1,0 +1,91 @@
+//! How a stream is ended from the server's side.
+
+use std::time::{Duration, Instant};
+
+use super::farewell::LastWords;
+use super::place::restate;
+use super::{EndReason, Engine, Farewell, Phase};
+
+/// An order to end a stream.
+#[derive(Clone, Debug)]
+pub(crate) struct Close {
+    pub(crate) reason: EndReason,
+    pub(crate) farewell: Farewell,
+    /// How long the client is to wait before it comes back.
+    pub(crate) retry: Option<Duration>,
+    /// When to end it; in the middle of a long event, at its end.
+    pub(crate) at: Instant,
+    /// When to end it even in the middle of a long event, without a farewell.
+    pub(crate) cut_at: Option<Instant>,
+}
+
+impl Close {
+    /// When there is something to do next.
+    pub(super) fn next(&self, flowing: bool) -> Option<Instant> {
+        if flowing { self.cut_at } else { Some(self.at) }
+    }
+}
+
+impl Engine {
+    /// Takes the order to end the stream; of two orders the earlier counts.
+    pub(crate) fn close(&mut self, close: Close, now: Instant) {
+        if let Phase::Over(_) = self.phase {
+            return;
+        }
+        let rare = self.rare();
+        if rare
+            .close
+            .as_ref()
+            .is_none_or(|earlier| close.at < earlier.at)
+        {
+            rare.close = Some(close);
+        }
+        self.check_close(now);
+    }
+
+    /// The stream was asked to close, now or at some time.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.close.is_some())
+    }
+
+    /// Closes the stream if it is time.
+    pub(super) fn check_close(&mut self, now: Instant) {
+        let flowing = self.phase == Phase::Flowing;
+        let Some(close) = self.rare.as_mut().and_then(|rare| rare.close.as_mut()) else {
+            return;
+        };
+        if close.at > now {
+            return;
+        }
+        match close.cut_at {
+            _ if !flowing => self.conclude(),
+            Some(cut_at) if cut_at <= now => self.over(EndReason::Cut),
+            _ => self.close_due = true,
+        }
+    }
+
+    /// Ends the stream on the boundary where it is.
+    pub(super) fn conclude(&mut self) {
+        if let Some(close) = self.rare.as_mut().and_then(|rare| rare.close.take()) {
+            self.say_farewell(&close.farewell, close.reason, close.retry);
+        }
+    }
+
+    /// Ends the stream with a farewell; the unfinished tail of an event is dropped.
+    pub(super) fn say_farewell(
+        &mut self,
+        farewell: &Farewell,
+        reason: EndReason,
+        retry: Option<Duration>,
+    ) {
+        match farewell.last_words(reason, retry) {
+            LastWords::Event(event) => {
+                let frame = restate(&event, self.place.position(), self.scanner.line_end());
+                self.queue(frame);
+            }
+            LastWords::Bytes(bytes) => self.queue(bytes),
+            LastWords::None => {}
+        }
+        self.over(reason);
+    }
+}

@@ -1,0 +1,67 @@
+//! Why a stream ended.
+
+use std::fmt;
+
+/// Why a stream ended. Each stream has one reason; hooks, reports and logs use these words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EndReason {
+    /// The stream's own body came to its end, on an event boundary.
+    Finished,
+    /// The body was dropped before its end: the client went away.
+    ClientGone,
+    /// A drain ended it, with its farewell.
+    Closed,
+    /// The application ended it, by [`Registry::close`](crate::Registry::close) or its kin.
+    Kicked,
+    /// Its own body failed, panicked, or ended in the middle of an event.
+    Error,
+    /// It ended in the middle of an event too long to hold back, so without a farewell.
+    Cut,
+}
+
+impl EndReason {
+    /// Every reason, in the order of [`index`](Self::index).
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Finished,
+        Self::ClientGone,
+        Self::Closed,
+        Self::Kicked,
+        Self::Error,
+        Self::Cut,
+    ];
+
+    /// Where a table with an entry a reason has it.
+    pub(crate) const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The word for it in logs and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::ClientGone => "client_gone",
+            Self::Closed => "closed",
+            Self::Kicked => "kicked",
+            Self::Error => "error",
+            Self::Cut => "cut",
+        }
+    }
+
+    /// What a close event says to the client.
+    pub(super) const fn told(self) -> &'static str {
+        match self {
+            Self::Closed => r#"{"reason":"shutdown"}"#,
+            Self::Kicked => r#"{"reason":"kicked"}"#,
+            Self::Error => r#"{"reason":"error"}"#,
+            Self::Finished | Self::ClientGone | Self::Cut => r#"{"reason":"finished"}"#,
+        }
+    }
+}
+
+impl fmt::Display for EndReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,102 @@
+//! The last bytes of a stream that the server ends.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::EndReason;
+use crate::wire::Event;
+
+/// The last bytes of a stream that the server ends.
+///
+/// Behind proxies a server that died looks like a stream that came to its end, so a client can
+/// only tell the two apart by a last event. A close event alone stops nobody, though: the page
+/// must act on it, with `EventSource.close()`, `sse-close="close"` (htmx 2) or
+/// `hx-sse:close="close"` (htmx 4).
+///
+/// # Examples
+///
+/// ```
+/// use tower_sse::{Farewell, wire::Event};
+///
+/// let done = Farewell::event(Event::new().event("done")?.data("{}"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Farewell(Kind);
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Named(&'static str),
+    Event(Box<Event>),
+    Bytes(Bytes),
+    None,
+}
+
+impl Farewell {
+    /// `event: close` with the reason as JSON: `{"reason":"shutdown"}`. The default.
+    #[must_use]
+    pub const fn close() -> Self {
+        Self(Kind::Named("close"))
+    }
+
+    /// `event: reconnect` with the reason as JSON.
+    ///
+    /// For feeds that are to go on at another instance: pages that stop at a `close` event do not
+    /// stop at this one, and an `EventSource` comes back after the `retry` that it carries.
+    #[must_use]
+    pub const fn reconnect() -> Self {
+        Self(Kind::Named("reconnect"))
+    }
+
+    /// Any event, an htmx out-of-band fragment for instance.
+    ///
+    /// Where it has data, a drain adds a `retry` if it has none, and the stream's place as `id`.
+    #[must_use]
+    pub fn event(event: Event) -> Self {
+        Self(Kind::Event(Box::new(event)))
+    }
+
+    /// These bytes as they are, for clients that expect something else than an event.
+    ///
+    /// They follow a whole event, and nothing follows them.
+    #[must_use]
+    pub fn bytes(bytes: impl Into<Bytes>) -> Self {
+        Self(Kind::Bytes(bytes.into()))
+    }
+
+    /// Nothing: the stream just ends, behind a whole event.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self(Kind::None)
+    }
+
+    /// What is to be sent.
+    pub(super) fn last_words(&self, reason: EndReason, retry: Option<Duration>) -> LastWords {
+        let event = match &self.0 {
+            Kind::Named(name) => Event::new().named(name).data(reason.told()),
+            Kind::Event(event) => Event::clone(event),
+            Kind::Bytes(bytes) => return LastWords::Bytes(bytes.clone()),
+            Kind::None => return LastWords::None,
+        };
+        match retry {
+            // Alone in its block a `retry` breaks clients.
+            Some(retry) if event.has_data() && !event.has_retry() => {
+                LastWords::Event(event.retry(retry))
+            }
+            _ => LastWords::Event(event),
+        }
+    }
+}
+
+impl Default for Farewell {
+    fn default() -> Self {
+        Self::close()
+    }
+}
+
+pub(super) enum LastWords {
+    Event(Event),
+    Bytes(Bytes),
+    None,
+}

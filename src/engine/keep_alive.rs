@@ -1,0 +1,96 @@
+//! When a stream has been silent for too long, and what is written then.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::spread::Spread;
+use crate::wire::{Event, LineEnd};
+
+/// What to write into a silent stream, and when.
+#[derive(Clone, Debug)]
+pub(crate) struct KeepAlive {
+    pub(crate) interval: Duration,
+    /// How much shorter the interval is at most, as a share of it.
+    pub(crate) jitter: f32,
+    comment: [Bytes; 3],
+    pub(crate) heartbeat: Option<Heartbeat>,
+}
+
+/// A named event at a steady pace, for pages that watch whether their stream is alive.
+#[derive(Clone, Debug)]
+pub(crate) struct Heartbeat {
+    pub(crate) every: Duration,
+    pub(crate) event: Event,
+}
+
+impl KeepAlive {
+    pub(crate) fn every(interval: Duration) -> Self {
+        let comment = LineEnd::ALL.map(|end| {
+            Bytes::from_static(match end {
+                LineEnd::Lf => b":\n",
+                LineEnd::CrLf => b":\r\n",
+                LineEnd::Cr => b":\r",
+            })
+        });
+        Self {
+            interval,
+            jitter: 0.1,
+            comment,
+            heartbeat: None,
+        }
+    }
+
+    pub(crate) fn set_comment(&mut self, text: &str) {
+        let comment = Event::new().comment(text);
+        self.comment = LineEnd::ALL.map(|end| comment.encode_with(end));
+    }
+
+    pub(super) fn comment(&self, line_end: LineEnd) -> Bytes {
+        self.comment[line_end as usize].clone()
+    }
+
+    /// The n-th stream's interval. Streams that were opened together drift apart.
+    fn interval_of(&self, n: u64) -> Duration {
+        self.interval - Spread::in_window(n).of(self.interval.mul_f32(self.jitter))
+    }
+}
+
+/// Tells silence without reading a clock for each event.
+///
+/// It is asked twice an interval whether anything was sent since it was asked last. So silence is
+/// seen after half an interval at the earliest and a whole one at the latest, and an event costs
+/// one store.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Silence {
+    /// When to ask next.
+    pub(super) tick: Instant,
+    /// The moment of the last bytes is known: it is that of the last tick, and they were ours.
+    exact: bool,
+}
+
+impl Silence {
+    /// Begins with bytes sent at `now`.
+    pub(super) fn begin(now: Instant, settings: &KeepAlive, n: u64) -> Self {
+        Self {
+            tick: now + settings.interval_of(n) / 2,
+            exact: true,
+        }
+    }
+
+    /// Asks at `now`: has the stream been silent for too long?
+    ///
+    /// `sent` tells whether bytes were sent since the last tick.
+    pub(super) fn tick(&mut self, now: Instant, sent: bool, settings: &KeepAlive, n: u64) -> bool {
+        let half = settings.interval_of(n) / 2;
+        // From the last tick, so that the pace does not slip; unless the stream was not polled
+        // for so long that ticks were missed.
+        self.tick = match self.tick + half {
+            next if next > now => next,
+            _ => now + half,
+        };
+        let due = !sent && !self.exact;
+        self.exact = due;
+        due
+    }
+}

@@ -1,0 +1,316 @@
+//! One stream's behaviour: bytes, time and commands in; bytes, deadlines and the end out.
+//!
+//! The engine does no I/O and reads no clock. It lets whole events through and holds the unfinished
+//! tail, so what has been sent always ends on a boundary, where a comment, an event or a farewell
+//! may be written at any moment.
+
+mod assembly;
+mod close;
+mod end_reason;
+mod event_ids;
+mod farewell;
+mod hold;
+mod keep_alive;
+mod place;
+mod scan;
+mod settings;
+pub(crate) mod spread;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+pub(crate) use close::Close;
+pub use end_reason::EndReason;
+pub(crate) use event_ids::{EventIds, Position};
+pub use farewell::Farewell;
+pub(crate) use keep_alive::{Heartbeat, KeepAlive};
+pub(crate) use settings::Settings;
+
+use crate::wire::{Event, Framing, LineEnd, Scanner};
+use hold::Held;
+use keep_alive::Silence;
+use place::Place;
+pub(crate) use place::restate;
+
+/// The machine that carries out the layers' settings on one stream.
+///
+/// Calls that give bytes give the first frame to send; [`next`](Self::next) gives the others, and
+/// all of them are taken before anything else is called.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    settings: Arc<Settings>,
+    /// Which stream this is, of many: what is spread over streams is spread by it.
+    n: u64,
+    scanner: Scanner,
+    phase: Phase,
+    lane: Lane,
+    /// Bytes were sent since the last tick of [`Silence`].
+    sent: bool,
+    /// Bytes were sent at all.
+    begun: bool,
+    /// It is time to close, once the long event that flows is over.
+    close_due: bool,
+    place: Place,
+    silence: Option<Silence>,
+    keepalives: u32,
+    /// What few streams need at a time, so that the others do not pay for it in memory.
+    rare: Option<Box<Rare>>,
+}
+
+#[derive(Debug, Default)]
+struct Rare {
+    queue: VecDeque<Bytes>,
+    held: Held,
+    /// The first bytes of what may become a byte order mark.
+    mark: Bytes,
+    close: Option<Close>,
+    beat: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Nothing of the stream's own has come yet.
+    Fresh,
+    Live,
+    /// In the middle of an event too long to hold: its bytes pass, and nothing is added.
+    Flowing,
+    /// Over, once the queue is empty.
+    Over(EndReason),
+}
+
+/// How the next chunk is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lane {
+    /// On a boundary, and nothing asks for a scan: a chunk that ends in a blank line is whole.
+    Whole,
+    Scan,
+}
+
+impl Engine {
+    /// An engine for the `n`-th stream; `place` is where the client says that it is.
+    pub(crate) fn new(framing: Framing, settings: Arc<Settings>, n: u64, place: Position) -> Self {
+        let scanner = match framing {
+            Framing::Sse => Scanner::default(),
+        };
+        Self {
+            place: Place::new(place, &settings),
+            settings,
+            n,
+            scanner,
+            phase: Phase::Fresh,
+            lane: Lane::Scan,
+            sent: false,
+            begun: false,
+            close_due: false,
+            silence: None,
+            keepalives: 0,
+            rare: None,
+        }
+    }
+
+    /// Begins at `now`: some proxies hold the response's head back until its first body byte.
+    pub(crate) fn open(&mut self, now: Instant) -> Option<Bytes> {
+        let settings = Arc::clone(&self.settings);
+        let keep_alive = settings.keep_alive.as_ref()?;
+        if let Some(heartbeat) = &keep_alive.heartbeat {
+            self.rare().beat = Some(now + heartbeat.every);
+        }
+        self.silence = Some(Silence::begin(now, keep_alive, self.n));
+        self.begun = true;
+        Some(keep_alive.comment(LineEnd::Lf))
+    }
+
+    /// Takes a chunk of the stream.
+    #[inline]
+    pub(crate) fn data(&mut self, chunk: Bytes) -> Option<Bytes> {
+        if self.lane == Lane::Whole {
+            if let Some(line_end) = blank_at_end(&chunk) {
+                self.scanner.set_line_end(line_end);
+                self.sent = true;
+                return Some(chunk);
+            }
+        }
+        self.scan(chunk)
+    }
+
+    /// Takes the end of the stream's own body; an unfinished event is dropped, as clients do.
+    pub(crate) fn end(&mut self) {
+        match self.phase {
+            Phase::Over(_) => {}
+            Phase::Flowing => self.over(EndReason::Cut),
+            _ if self.scanner.in_event() => {
+                self.fail();
+            }
+            _ => self.over(EndReason::Finished),
+        }
+    }
+
+    /// Takes the failure of the stream's own body. Says whether a farewell stands in for it.
+    pub(crate) fn fail(&mut self) -> bool {
+        match (self.settings.on_error.clone(), self.phase) {
+            (_, Phase::Over(_)) => false,
+            // Behind half an event only the error itself tells the client.
+            (None, _) | (_, Phase::Flowing) => {
+                self.over(EndReason::Error);
+                false
+            }
+            (Some(farewell), _) => {
+                self.say_farewell(&farewell, EndReason::Error, None);
+                true
+            }
+        }
+    }
+
+    /// Whether an event can be written now.
+    pub(crate) fn accepts_events(&self) -> bool {
+        matches!(self.phase, Phase::Fresh | Phase::Live)
+    }
+
+    /// Writes an event into the stream, if it [accepts](Self::accepts_events) one.
+    pub(crate) fn inject(&mut self, event: &Event) {
+        if self.accepts_events() {
+            let frame =
+                self.place
+                    .write(event, self.scanner.line_end(), self.settings.ids.as_ref());
+            self.queue(frame);
+        }
+    }
+
+    /// Takes the time. To be called at [`next_timeout`](Self::next_timeout), or any time later.
+    pub(crate) fn timeout(&mut self, now: Instant) -> Option<Bytes> {
+        self.check_close(now);
+        if let Phase::Over(_) = self.phase {
+            return None;
+        }
+        self.beat(now);
+        let settings = self.settings.keep_alive.as_ref()?;
+        let silence = self
+            .silence
+            .as_mut()
+            .filter(|silence| silence.tick <= now)?;
+        let due = silence.tick(now, std::mem::take(&mut self.sent), settings, self.n);
+        let comment = settings.comment(self.scanner.line_end());
+        self.tidy();
+        if !due || !self.accepts_events() {
+            return None;
+        }
+        self.keepalives += 1;
+        Some(comment)
+    }
+
+    /// When to call [`timeout`](Self::timeout).
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        if let Phase::Over(_) = self.phase {
+            return None;
+        }
+        let silence = self.silence.as_ref().map(|silence| silence.tick);
+        let Some(rare) = &self.rare else {
+            return silence;
+        };
+        let close = rare
+            .close
+            .as_ref()
+            .and_then(|close| close.next(self.phase == Phase::Flowing));
+        [silence, close, rare.beat].into_iter().flatten().min()
+    }
+
+    /// The next frame to send, behind those that calls have given.
+    #[inline]
+    pub(crate) fn next(&mut self) -> Option<Bytes> {
+        self.rare.as_mut()?.queue.pop_front()
+    }
+
+    /// Why the stream is over, once nothing is left to be sent.
+    #[inline]
+    pub(crate) fn ended(&self) -> Option<EndReason> {
+        match (self.phase, &self.rare) {
+            (Phase::Over(_), Some(rare)) if !rare.queue.is_empty() => None,
+            (Phase::Over(reason), _) => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// The client's place behind what was sent.
+    pub(crate) fn place(&self) -> &Position {
+        self.place.position()
+    }
+
+    /// Events that were sent, as far as they were counted.
+    pub(crate) fn events(&self) -> u64 {
+        self.place.events()
+    }
+
+    pub(crate) fn keepalives(&self) -> u32 {
+        self.keepalives
+    }
+
+    /// Writes the heartbeat if it is due.
+    fn beat(&mut self, now: Instant) {
+        let beat = self.rare.as_ref().and_then(|rare| rare.beat);
+        let heartbeat = self
+            .settings
+            .keep_alive
+            .as_ref()
+            .and_then(|settings| settings.heartbeat.as_ref());
+        let (Some(beat), Some(heartbeat)) = (beat, heartbeat) else {
+            return;
+        };
+        if beat > now {
+            return;
+        }
+        let frame = heartbeat.event.encode_with(self.scanner.line_end());
+        self.rare().beat = Some(now + heartbeat.every);
+        if self.accepts_events() {
+            self.queue(frame);
+        }
+    }
+
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    fn queue(&mut self, frame: Bytes) {
+        if !frame.is_empty() {
+            self.sent = true;
+            self.begun = true;
+            self.rare().queue.push_back(frame);
+        }
+    }
+
+    fn over(&mut self, reason: EndReason) {
+        self.phase = Phase::Over(reason);
+        self.lane = Lane::Scan;
+    }
+
+    /// Gives back memory that an idle stream does not need.
+    fn tidy(&mut self) {
+        self.rare = self.rare.take().filter(|rare| !rare.is_idle());
+    }
+}
+
+impl Rare {
+    fn is_idle(&self) -> bool {
+        self.queue.is_empty()
+            && self.held.is_empty()
+            && self.mark.is_empty()
+            && self.close.is_none()
+            && self.beat.is_none()
+    }
+}
+
+/// Tells whether a chunk that begins on a boundary is whole, from its last bytes.
+///
+/// Only line ends in LF are looked for: behind a CR it takes a scan to know what an LF means.
+#[inline]
+fn blank_at_end(chunk: &[u8]) -> Option<LineEnd> {
+    match chunk {
+        [.., b'\n', b'\n'] => Some(LineEnd::Lf),
+        [.., b'\n', b'\r', b'\n'] => Some(LineEnd::CrLf),
+        _ => None,
+    }
+}

@@ -1,0 +1,147 @@
+//! Numbers a stream's events and keeps the client's place.
+
+use bytes::Bytes;
+
+use super::{EventIds, Position, Settings};
+use crate::wire::{Event, LineEnd};
+
+/// The client's place in its stream, and the number of the next event.
+#[derive(Debug)]
+pub(super) struct Place {
+    position: Position,
+    next: u64,
+    events: u64,
+    watch: Watch,
+}
+
+/// Whether ids of the stream's own are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Watch {
+    /// Nobody asks for the place, or it is not known any more.
+    No,
+    /// A farewell may ask for it. If this many more events have no id, the stream has none.
+    Probing(u8),
+    Yes,
+}
+
+impl Place {
+    pub(super) fn new(position: Position, settings: &Settings) -> Self {
+        let watch = match settings {
+            Settings { ids: Some(_), .. }
+            | Settings {
+                count_events: true, ..
+            } => Watch::Yes,
+            Settings { restate: true, .. } => Watch::Probing(PROBED),
+            _ => Watch::No,
+        };
+        Self {
+            position,
+            next: 1,
+            events: 0,
+            watch,
+        }
+    }
+
+    pub(super) fn position(&self) -> &Position {
+        &self.position
+    }
+
+    pub(super) fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// Whether each event must be looked at.
+    pub(super) fn is_watched(&self) -> bool {
+        self.watch != Watch::No
+    }
+
+    /// Takes an event with data and without an id; gives it the next one if ids are on.
+    pub(super) fn pass_unnumbered(&mut self, ids: Option<&EventIds>) -> Option<&Position> {
+        self.events += 1;
+        if let Some(ids) = ids {
+            self.position = ids.number(self.next);
+            self.next += 1;
+            return Some(&self.position);
+        }
+        match &mut self.watch {
+            Watch::Probing(1) => {
+                self.watch = Watch::No;
+                self.position = Position::Unknown;
+            }
+            Watch::Probing(left) => *left -= 1,
+            Watch::No | Watch::Yes => {}
+        }
+        None
+    }
+
+    /// Takes an id of the stream's own, in a block with or without data.
+    ///
+    /// None stands for one whose text cannot be had.
+    pub(super) fn pass_numbered(&mut self, data: bool, id: Option<&[u8]>) {
+        self.events += u64::from(data);
+        if self.watch == Watch::No {
+            return;
+        }
+        self.watch = Watch::Yes;
+        match id {
+            Some(id) => self.position.follow(id),
+            None => self.position = Position::Unknown,
+        }
+    }
+
+    /// Writes an event that is not the stream's own, with an id if ids are on.
+    pub(super) fn write(
+        &mut self,
+        event: &Event,
+        line_end: LineEnd,
+        ids: Option<&EventIds>,
+    ) -> Bytes {
+        let bytes = event.encode_with(line_end);
+        match event.event_id() {
+            _ if !event.has_data() => bytes,
+            Some(id) => {
+                self.pass_numbered(true, Some(id.as_str().as_bytes()));
+                bytes
+            }
+            None => match self.pass_unnumbered(ids) {
+                Some(id) => with_id(&bytes, id, line_end),
+                None => bytes,
+            },
+        }
+    }
+}
+
+/// Writes an event that restates a client's place and does not move it.
+pub(crate) fn restate(event: &Event, place: &Position, line_end: LineEnd) -> Bytes {
+    let bytes = event.encode_with(line_end);
+    if event.has_data() && event.event_id().is_none() {
+        return with_id(&bytes, place, line_end);
+    }
+    bytes
+}
+
+/// Adds an id as the last line of one encoded event.
+fn with_id(event: &Bytes, id: &Position, line_end: LineEnd) -> Bytes {
+    id.with_text(|id| {
+        let Some(id) = id else {
+            return event.clone();
+        };
+        let line_end = line_end.as_str();
+        let fields = event.len() - line_end.len();
+        Bytes::from(
+            [
+                &event[..fields],
+                b"id: ",
+                id.as_bytes(),
+                line_end.as_bytes(),
+                line_end.as_bytes(),
+            ]
+            .concat(),
+        )
+    })
+}
+
+/// A stream whose first events have no ids is taken to have none: reading on would cost every
+/// event of every stream a scan. If ids come later all the same, the farewell does not restate
+/// them, which moves no client that follows the specification.
+const PROBED: u8 = 16;

@@ -1,0 +1,35 @@
+//! What the layers ask of one stream's engine.
+
+use super::{EventIds, Farewell, KeepAlive};
+
+/// What the layers ask of an engine. One value serves all streams of a service.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) keep_alive: Option<KeepAlive>,
+    pub(crate) ids: Option<EventIds>,
+    /// The longest event that is kept back until it is whole, in bytes.
+    pub(crate) hold_limit: usize,
+    /// The stream may be sent a farewell, which restates the client's place.
+    pub(crate) restate: bool,
+    pub(crate) count_events: bool,
+    /// Said instead of an error of the stream's own body.
+    pub(crate) on_error: Option<Farewell>,
+}
+
+impl Settings {
+    /// Larger than nearly every event, and small enough to be held for every stream at once.
+    pub(crate) const HOLD_LIMIT: usize = 64 * 1024;
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            keep_alive: None,
+            ids: None,
+            hold_limit: Self::HOLD_LIMIT,
+            restate: false,
+            count_events: false,
+            on_error: None,
+        }
+    }
+}

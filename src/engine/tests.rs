@@ -1,0 +1,436 @@
+//! The engine as scripts of what happens, and against the specification.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use super::*;
+use crate::support::oracle::interpret;
+use crate::support::streams::{cut, cuts, stream};
+use crate::wire::EventId;
+
+/// What happens to an engine; time goes in halves of the keepalive's interval.
+#[derive(Clone, Debug)]
+enum Step {
+    Data(&'static [u8]),
+    Halves(u32),
+    Inject(&'static str),
+    Close,
+    Fail,
+    End,
+}
+use Step::{Close as Shut, Data, End, Fail, Halves, Inject};
+
+/// An engine under a script, with all that it has sent.
+struct Run {
+    engine: Engine,
+    now: Instant,
+    frames: Vec<Bytes>,
+}
+
+const INTERVAL: Duration = Duration::from_secs(10);
+
+impl Run {
+    fn new(settings: Settings, place: Position) -> Self {
+        let engine = Engine::new(Framing::Sse, Arc::new(settings), 0, place);
+        let mut run = Self {
+            engine,
+            now: Instant::now(),
+            frames: Vec::new(),
+        };
+        let opening = run.engine.open(run.now);
+        run.take(opening);
+        run
+    }
+
+    fn take(&mut self, first: Option<Bytes>) {
+        self.frames.extend(first);
+        while let Some(frame) = self.engine.next() {
+            self.frames.push(frame);
+        }
+    }
+
+    fn data(&mut self, chunk: &[u8]) {
+        let frame = self.engine.data(Bytes::copy_from_slice(chunk));
+        self.take(frame);
+    }
+
+    fn inject(&mut self, event: &Event) {
+        self.engine.inject(event);
+        self.take(None);
+    }
+
+    fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        while let Some(at) = self.engine.next_timeout().filter(|at| *at <= until) {
+            self.now = at;
+            let frame = self.engine.timeout(at);
+            self.take(frame);
+        }
+        self.now = until;
+    }
+
+    fn close(&mut self, farewell: Farewell) {
+        let (at, reason) = (self.now, EndReason::Closed);
+        let retry = Some(Duration::from_millis(700));
+        self.engine.close(
+            Close {
+                reason,
+                farewell,
+                retry,
+                at,
+                cut_at: Some(at + INTERVAL),
+            },
+            at,
+        );
+        self.take(None);
+    }
+
+    fn step(&mut self, step: &Step) {
+        match step {
+            Data(bytes) => self.data(bytes),
+            Halves(n) => self.pass(INTERVAL / 2 * *n),
+            Inject(name) => self.inject(&Event::new().event(*name).unwrap().data("x")),
+            Shut => self.close(Farewell::close()),
+            Fail => drop(self.engine.fail()),
+            End => self.engine.end(),
+        }
+        self.take(None);
+    }
+
+    fn sent(&self) -> Vec<u8> {
+        self.frames.concat()
+    }
+}
+
+/// Frames are shown with a bar in front of each.
+fn script(settings: &Settings, steps: &[Step]) -> String {
+    let mut run = Run::new(settings.clone(), Position::None);
+    steps.iter().for_each(|step| run.step(step));
+    let frames = run
+        .frames
+        .iter()
+        .map(|frame| format!("|{}", String::from_utf8_lossy(frame)));
+    frames.collect::<String>().replace('\r', "^")
+}
+
+fn check(settings: &Settings, table: &[(&[Step], &str)]) {
+    for (steps, expected) in table {
+        assert_eq!(script(settings, steps), *expected, "{steps:?}");
+    }
+}
+
+fn keep_alive() -> Settings {
+    let mut keep_alive = KeepAlive::every(INTERVAL);
+    keep_alive.jitter = 0.0;
+    Settings {
+        keep_alive: Some(keep_alive),
+        ..Settings::default()
+    }
+}
+
+fn ids() -> Settings {
+    Settings {
+        ids: Some(EventIds::Sequential),
+        restate: true,
+        ..Settings::default()
+    }
+}
+
+#[test]
+#[rustfmt::skip]
+fn keep_alive_is_written_in_silence_and_never_into_an_event() {
+    check(&keep_alive(), &[
+        (&[Halves(1)],                                         "|:\n"),
+        (&[Halves(2)],                                         "|:\n|:\n"),
+        (&[Halves(6)],                                         "|:\n|:\n|:\n|:\n"),
+        (&[Halves(1), Data(b"data: a\n\n"), Halves(1)],        "|:\n|data: a\n\n"),
+        (&[Halves(1), Data(b"data: a\n\n"), Halves(2)],        "|:\n|data: a\n\n|:\n"),
+        // An unfinished event is held, and the comment goes before it.
+        (&[Data(b"data: a\n"), Halves(2), Data(b"\n")],        "|:\n|:\n|data: a\n\n"),
+        (&[Data(b"data: a"), Halves(2), Data(b"b\n\n")],       "|:\n|:\n|data: ab\n\n"),
+        (&[Data(b"data: \xe2\x82"), Halves(2), Data(b"\xac\n\n")], "|:\n|:\n|data: \u{20ac}\n\n"),
+        // In the stream's own line end.
+        (&[Data(b"data: a\r\n\r\n"), Halves(3)],               "|:\n|data: a^\n^\n|:^\n"),
+        (&[Data(b"data: a\r\r"), Halves(3)],                   "|:\n|data: a^^|:^"),
+        // Behind a blank line's CR: the LF that follows is swallowed.
+        (&[Data(b"data: a\r\n\r"), Halves(3), Data(b"\ndata: b\r\n\r\n")],
+                                                               "|:\n|data: a^\n^\n|:^\n|data: b^\n^\n"),
+        (&[Data(b"data: a\r\r"), Halves(3), Data(b"\ndata: b\r\r")],
+                                                               "|:\n|data: a^^|:^|data: b^^"),
+        // Nothing follows the end.
+        (&[Data(b"data: a\n\n"), End, Halves(9)],              "|:\n|data: a\n\n"),
+        (&[Data(b"data: a\n\n"), Shut, Halves(9)],
+            "|:\n|data: a\n\n|event: close\nretry: 700\ndata: {\"reason\":\"shutdown\"}\n\n"),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn whole_events_pass_and_the_tail_is_held() {
+    check(&Settings::default(), &[
+        (&[Data(b"data: a\n\ndata: b\n\nda"), Data(b"ta: c\n\n")], "|data: a\n\ndata: b\n\n|data: c\n\n"),
+        (&[Data(b"data: a\r"), Data(b"\n\r"), Data(b"\n")],    "|data: a^\n^\n"),
+        (&[Data(b"data: a\r"), Data(b"\r"), Data(b"\n")],      "|data: a^^"),
+        (&[Data(b"data: a\n\r"), Data(b"\ndata: b\n\n")],      "|data: a\n^|data: b\n\n"),
+        // Comments and blank lines between events pass at once.
+        (&[Data(b": one\n"), Data(b"\n"), Data(b": two")],     "|: one\n|\n"),
+        // An unfinished event is dropped at the end.
+        (&[Data(b"data: a\n\ndata: b\n"), End],                "|data: a\n\n"),
+        (&[Data(b"data: a\n\ndata: b\n"), Fail],               "|data: a\n\n"),
+        // A byte order mark is taken away; of two, the second stays.
+        (&[Data(b"\xef\xbb\xbfdata: a\n\n")],                  "|:\n|data: a\n\n"),
+        (&[Data(b"\xef"), Data(b"\xbb\xbfdata: a\n\n")],       "|:\n|data: a\n\n"),
+        (&[Data(b"\xef"), Data(b"\xbbdata: a\n\n")],           "|\u{fffd}data: a\n\n"),
+        (&[Data(b"\xef\xbb\xbf\xef\xbb\xbfdata: a\n\n")],      "|:\n|\u{feff}data: a\n\n"),
+        (&[Inject("i"), Data(b"\xef\xbb\xbfdata: a\n\n")],     "|event: i\ndata: x\n\n|data: a\n\n"),
+    ]);
+    check(&keep_alive(), &[
+        (&[Data(b"\xef\xbb\xbfdata: a\n\n")],                  "|:\n|data: a\n\n"),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn ids_are_the_last_line_of_events_with_data_and_no_id() {
+    check(&ids(), &[
+        (&[Data(b"data: a\n\ndata: b\n\n")],                   "|data: a\nid: 1\n\ndata: b\nid: 2\n\n"),
+        (&[Data(b"id: x\ndata: a\n\ndata: b\n\n")],            "|id: x\ndata: a\n\ndata: b\nid: 1\n\n"),
+        (&[Data(b"id: \0\ndata: a\n\n")],                      "|id: \0\ndata: a\nid: 1\n\n"),
+        (&[Data(b": c\n\nretry: 5\n\nevent: e\n\ndata\n\n")],  "|: c\n\nretry: 5\n\nevent: e\n\ndata\nid: 1\n\n"),
+        (&[Data(b"data: a\r"), Data(b"\n\r"), Data(b"\n")],    "|data: a^\nid: 1^\n^\n"),
+        (&[Data(b"data: a\r\r"), Inject("i"), Data(b"\n")],    "|data: a^id: 1^^|event: i^data: x^id: 2^^"),
+        (&[Data(b"data: a\n"), Inject("i"), Data(b"\n")],      "|event: i\ndata: x\nid: 1\n\n|data: a\nid: 2\n\n"),
+        (&[Data(b"i"), Data(b"d: x\nda"), Data(b"ta\n\n"), Shut],
+            "|id: x\ndata\n\n|event: close\nretry: 700\ndata: {\"reason\":\"shutdown\"}\nid: x\n\n"),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn a_long_event_flows_unheld_and_nothing_is_written_into_it() {
+    let settings = Settings { hold_limit: 8, ..keep_alive() };
+    let close = "|event: close\nretry: 700\ndata: {\"reason\":\"shutdown\"}\n\n";
+    let waited = format!("|:\n|data: 789|\n\n{close}");
+    check(&settings, &[
+        (&[Data(b"data: 78"), Data(b"9"), Halves(4), Data(b"x\n\n"), Halves(3)],
+                                                               "|:\n|data: 78|9|x\n\n|:\n"),
+        (&[Data(b"data: 789"), Inject("i"), Data(b"\n\n")],    "|:\n|data: 789|\n\n"),
+        // A close waits for the end of the event, and drops what comes behind.
+        (&[Data(b"data: 789"), Shut, Data(b"\n\ndata: b\n\n")], &waited),
+        // But not for ever.
+        (&[Data(b"data: 789"), Shut, Halves(2), Data(b"\n\n")], "|:\n|data: 789"),
+        (&[Data(b"data: 789"), End],                           "|:\n|data: 789"),
+    ]);
+}
+
+fn reason(settings: &Settings, steps: &[Step]) -> Option<EndReason> {
+    let mut run = Run::new(settings.clone(), Position::None);
+    steps.iter().for_each(|step| run.step(step));
+    run.engine.ended()
+}
+
+#[test]
+#[rustfmt::skip]
+fn each_end_has_its_reason() {
+    let short = Settings { hold_limit: 8, ..Settings::default() };
+    for (steps, expected) in [
+        (&[][..],                                              None),
+        (&[End],                                               Some(EndReason::Finished)),
+        (&[Data(b": com"), End],                               Some(EndReason::Finished)),
+        (&[Data(b"data: 1"), End],                             Some(EndReason::Error)),
+        (&[Data(b"data: 789"), End],                           Some(EndReason::Cut)),
+        (&[Fail],                                              Some(EndReason::Error)),
+        (&[Shut],                                              Some(EndReason::Closed)),
+        (&[End, Shut],                                         Some(EndReason::Finished)),
+        (&[Data(b"data: 789"), Shut],                          None),
+        (&[Data(b"data: 789"), Shut, Halves(2)],               Some(EndReason::Cut)),
+        (&[Data(b"data: 789"), Shut, Data(b"\n\n")],           Some(EndReason::Closed)),
+    ] {
+        assert_eq!(reason(&short, steps), expected, "{steps:?}");
+    }
+}
+
+#[test]
+#[rustfmt::skip]
+fn an_error_becomes_a_farewell_where_that_is_asked_for() {
+    let settings = Settings { on_error: Some(Farewell::close()), hold_limit: 8, ..Settings::default() };
+    let close = "|event: close\ndata: {\"reason\":\"error\"}\n\n";
+    check(&settings, &[
+        (&[Data(b"data: a\n\n"), Fail],                        &format!("|data: a\n\n{close}")),
+        (&[Data(b"data: a\n\ndata:"), Fail],                   &format!("|data: a\n\n{close}")),
+        (&[Data(b"data: a\n\ndata:"), End],                    &format!("|data: a\n\n{close}")),
+        (&[Data(b"data: a\n\n"), End],                         "|data: a\n\n"),
+        // Behind half an event only the error itself tells.
+        (&[Data(b"data: 789"), Fail],                          "|data: 789"),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn a_farewell_restates_the_place_and_never_moves_it() {
+    let none = Settings { restate: true, ..Settings::default() };
+    let unnumbered: Vec<Step> = (0..20).map(|_| Data(b"data: a\n\n")).chain([Shut]).collect();
+    let late: Vec<Step> = (0..20).map(|_| Data(b"data: a\n\n")).chain([Data(b"id: 9\ndata: b\n\n"), Shut]).collect();
+    let brought = || Position::brought(b"41");
+    for (settings, place, steps, id) in [
+        (&ids(), Position::None, &[Shut][..],                              None),
+        (&ids(), brought(), &[Shut],                                       Some("41")),
+        (&ids(), brought(), &[Data(b"data: a\n\n"), Shut],                 Some("1")),
+        (&none, brought(), &[Data(b"id: 7\ndata: a\n\n"), Shut],           Some("7")),
+        (&none, brought(), &[Data(b"data: a\nid: 7\n\ndata: b\n\n"), Shut], Some("7")),
+        (&none, brought(), &[Data(b"id: 8\n\n"), Shut],                    Some("8")),
+        (&none, brought(), &[Data(b"id: 8"), Shut],                        Some("41")),
+        (&none, brought(), &[Data(b"id\ndata: a\n\n"), Shut],              None),
+        (&none, brought(), &[Data(b"id: \0\ndata: a\n\n"), Shut],          Some("41")),
+        (&none, Position::brought(b""), &[Shut],                           None),
+        (&none, Position::brought(b"a\0b"), &[Shut],                       None),
+        (&none, Position::brought(b"\xff"), &[Shut],                       None),
+        (&none, brought(), &[Data(b"data: a\n\n"), Shut],                  Some("41")),
+        // Not known, so not said.
+        (&none, brought(), &unnumbered,                                    None),
+        (&none, brought(), &late,                                          None),
+    ] {
+        let mut run = Run::new(settings.clone(), place);
+        steps.iter().for_each(|step| run.step(step));
+        let farewell = String::from_utf8(run.frames.last().unwrap().to_vec()).unwrap();
+        let expected = id.map_or(String::new(), |id| format!("id: {id}\n"));
+        let close = "event: close\nretry: 700\ndata: {\"reason\":\"shutdown\"}\n";
+        assert_eq!(farewell, format!("{close}{expected}\n"), "{steps:?}");
+    }
+}
+
+#[test]
+fn custom_ids_and_heartbeats_are_written() {
+    let mut keep_alive = KeepAlive::every(INTERVAL);
+    let event = Event::new().event("beat").unwrap().data("{}");
+    keep_alive.heartbeat = Some(Heartbeat {
+        every: INTERVAL * 3,
+        event,
+    });
+    let ids = EventIds::With(Arc::new(|n| EventId::in_epoch(5, n)));
+    let settings = Settings {
+        keep_alive: Some(keep_alive),
+        ids: Some(ids),
+        ..Settings::default()
+    };
+    let text = script(&settings, &[Data(b"data: a\n\n"), Halves(7)]);
+    assert!(text.contains("data: a\nid: 5-1\n\n"), "{text}");
+    assert_eq!(
+        text.matches("|event: beat\ndata: {}\n\n").count(),
+        1,
+        "{text}"
+    );
+}
+
+#[test]
+fn each_small_event_leaves_in_one_frame_and_no_large_one_is_copied() {
+    let large = format!("data: {}\n\n", "x".repeat(assembly::COPY_LIMIT));
+    let chunk = Bytes::from(large.clone());
+    let mut engine = Engine::new(Framing::Sse, Arc::new(ids()), 0, Position::None);
+    let first = engine.data(chunk.clone()).unwrap();
+    assert_eq!(first.as_ptr(), chunk.as_ptr());
+    assert_eq!(engine.next().unwrap(), "id: 1\n\n");
+    assert_eq!(engine.next(), None);
+
+    let mut run = Run::new(ids(), Position::None);
+    for byte in b"data: one\n\n" {
+        run.data(&[*byte]);
+    }
+    assert_eq!(run.frames, ["data: one\nid: 1\n\n"]);
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    Inject,
+    Pass(u32),
+}
+
+fn acts() -> impl Strategy<Value = Vec<(Index, Act)>> {
+    let act = prop_oneof![Just(Act::Inject), (1..5_u32).prop_map(Act::Pass)];
+    prop::collection::vec((any::<Index>(), act), 0..6)
+}
+
+fn settings() -> impl Strategy<Value = Settings> {
+    let limit = prop_oneof![Just(Settings::HOLD_LIMIT), 0..40_usize];
+    (limit, any::<[bool; 4]>()).prop_map(
+        |(hold_limit, [alive, numbered, restate, count_events])| Settings {
+            keep_alive: alive.then(|| KeepAlive::every(INTERVAL)),
+            ids: numbered.then_some(EventIds::Sequential),
+            hold_limit,
+            restate,
+            count_events,
+            on_error: None,
+        },
+    )
+}
+
+proptest! {
+    /// The promise of the crate: whatever the cuts and the timings, a client sees the same events,
+    /// and those that were added, whole.
+    #[test]
+    fn clients_see_the_same_events_whatever_the_cuts_and_timings(
+        stream in stream(), cuts in cuts(), acts in acts(), settings in settings(), close in any::<Option<Index>>(),
+    ) {
+        let mut chunks = cut(&stream, &cuts);
+        if let Some(close) = close {
+            chunks.truncate(close.index(chunks.len() + 1));
+        }
+        let mut run = Run::new(settings.clone(), Position::None);
+        let mut injected = 0;
+        let act = |run: &mut Run, at: usize, injected: &mut u32| {
+            for (_, act) in acts.iter().filter(|(when, _)| when.index(chunks.len() + 1) == at) {
+                match act {
+                    Act::Pass(halves) => run.pass(INTERVAL / 2 * *halves),
+                    Act::Inject => {
+                        *injected += u32::from(run.engine.accepts_events());
+                        run.inject(&Event::new().named("injected").data("whole\nand new"));
+                    }
+                }
+            }
+        };
+        for (at, chunk) in chunks.iter().enumerate() {
+            act(&mut run, at, &mut injected);
+            run.data(chunk);
+        }
+        act(&mut run, chunks.len(), &mut injected);
+        let flowing = run.engine.phase == Phase::Flowing;
+        match close {
+            Some(_) => run.close(Farewell::close()),
+            None => run.engine.end(),
+        }
+        run.pass(INTERVAL);
+        run.take(None);
+        prop_assert!(run.engine.ended().is_some());
+
+        let expected = interpret(&chunks.concat());
+        let mut seen = interpret(&run.sent());
+        let (new, own): (Vec<_>, Vec<_>) = seen.events.drain(..).partition(|(name, ..)| name == "injected");
+        prop_assert_eq!(new.len(), injected as usize);
+        prop_assert!(new.iter().all(|(_, data, _)| data == "whole\nand new"));
+
+        let mut own = own;
+        if close.is_some() && !flowing {
+            let (name, data, _) = own.pop().unwrap();
+            prop_assert_eq!((name.as_str(), data.as_str()), ("close", r#"{"reason":"shutdown"}"#));
+        }
+        prop_assert_eq!(own.len(), expected.events.len());
+        let mut number = 0;
+        for (own, expected) in own.iter().zip(&expected.events) {
+            prop_assert_eq!((&own.0, &own.1), (&expected.0, &expected.1));
+            match settings.ids {
+                // Its own id, or the next number; those of injected events lie between.
+                Some(_) => if own.2 != expected.2 {
+                    let id: u32 = own.2.parse().unwrap();
+                    prop_assert!(id > number);
+                    number = id;
+                },
+                None => prop_assert_eq!(&own.2, &expected.2),
+            }
+        }
+        if settings.count_events || settings.ids.is_some() {
+            prop_assert_eq!(run.engine.events(), expected.events.len() as u64 + u64::from(injected));
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Keeps idle event streams open.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use tower_layer::Layer;
+
+use crate::engine::{Heartbeat, KeepAlive};
+use crate::plan::{Plan, Setting};
+use crate::service::SseService;
+use crate::wire::Event;
+
+/// Layer that writes a comment into streams that have been silent for a while.
+///
+/// Proxies and load balancers close connections on which nothing is sent, often after 30 or 60
+/// seconds. Clients skip comments, so pages see nothing of them. A stream also begins with one:
+/// some proxies hold the response's head back until its first body byte.
+///
+/// A comment is written between two events and never into one, in the stream's own line end: an
+/// event that is not complete is held back, and the comment goes before it.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use axum::{Router, routing::get};
+/// use tower_sse::KeepAliveLayer;
+///
+/// let app: Router = Router::new()
+///     .route("/orders", get(orders))
+///     .route("/raw", get(orders).layer(KeepAliveLayer::off()))
+///     .layer(KeepAliveLayer::every(Duration::from_secs(15)));
+/// # async fn orders() {}
+/// ```
+///
+/// # Differences from `axum::response::sse::KeepAlive`
+///
+/// That one belongs to axum's own `Sse` response. This layer works on any body that is served as
+/// `text/event-stream`, a proxied one too, and is set per router or route.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct KeepAliveLayer(Option<KeepAlive>);
+
+impl KeepAliveLayer {
+    /// Writes a comment when a stream is silent for `interval`.
+    ///
+    /// Silence never lasts longer than the interval. It is looked for twice in an interval, so
+    /// that events cost next to nothing; the comment may come after half of it. An interval of
+    /// zero is as good as [`off`](Self::off).
+    ///
+    /// 15 seconds, which [`SseLayer`](crate::SseLayer) has, is half of the shortest limit that
+    /// common proxies have.
+    pub fn every(interval: Duration) -> Self {
+        Self(Some(KeepAlive::every(interval)))
+    }
+
+    /// Writes none, whatever a layer further out asked for.
+    pub fn off() -> Self {
+        Self(None)
+    }
+
+    /// Shortens each stream's interval by a share of its own, up to `jitter` (0 to 1; default 0.1).
+    ///
+    /// Streams that began together would otherwise all be written to at the same moments. What is
+    /// out of range is taken as the nearest value in it, and what is not a number as zero.
+    pub fn jitter(mut self, jitter: f32) -> Self {
+        if let Some(settings) = &mut self.0 {
+            settings.jitter = if jitter.is_nan() {
+                0.0
+            } else {
+                jitter.clamp(0.0, 1.0)
+            };
+        }
+        self
+    }
+
+    /// Writes `text` in the comment instead of nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidComment`] if `text` has more than one line, or a NUL.
+    pub fn comment(mut self, text: impl AsRef<str>) -> Result<Self, InvalidComment> {
+        let text = text.as_ref();
+        if let Some(at) = text.find(['\0', '\r', '\n']) {
+            return Err(InvalidComment { at });
+        }
+        if let Some(settings) = &mut self.0 {
+            settings.set_comment(text);
+        }
+        Ok(self)
+    }
+
+    /// Also sends the event `name`, with `{}` as data and without an id, at a steady pace.
+    ///
+    /// For pages that want to see for themselves whether their stream is alive: they are not told
+    /// of comments. An interval of zero means none.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidEventName`](crate::wire::InvalidEventName) if `name` cannot be one.
+    pub fn heartbeat(
+        mut self,
+        name: &str,
+        interval: Duration,
+    ) -> Result<Self, crate::wire::InvalidEventName> {
+        let event = Event::new().event(name)?.data("{}");
+        if let Some(settings) = &mut self.0 {
+            let heartbeat = Heartbeat {
+                every: interval,
+                event,
+            };
+            settings.heartbeat = Some(heartbeat).filter(|heartbeat| !heartbeat.every.is_zero());
+        }
+        Ok(self)
+    }
+
+    pub(super) fn setting(&self) -> Setting<KeepAlive> {
+        self.0.clone().map_or(Setting::Off, Setting::On)
+    }
+}
+
+impl<S> Layer<S> for KeepAliveLayer {
+    type Service = SseService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        SseService::new(
+            inner,
+            Plan {
+                keep_alive: self.setting(),
+                ..Plan::default()
+            },
+        )
+    }
+}
+
+/// Text that cannot be a keepalive's comment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidComment {
+    at: usize,
+}
+
+impl fmt::Display for InvalidComment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "comment has a NUL, CR or LF at byte {}", self.at)
+    }
+}
+
+impl Error for InvalidComment {}

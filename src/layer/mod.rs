@@ -1,0 +1,15 @@
+//! The layers: what can be asked for, in short builders.
+
+mod event_id;
+mod keep_alive;
+mod no_buffer;
+mod registry;
+mod shutdown;
+mod sse;
+
+pub use event_id::EventIdLayer;
+pub use keep_alive::{InvalidComment, KeepAliveLayer};
+pub use no_buffer::NoBufferLayer;
+pub use registry::RegistryLayer;
+pub use shutdown::ShutdownLayer;
+pub use sse::SseLayer;

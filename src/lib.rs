@@ -1,0 +1,30 @@
+//! Tower layers that keep event streams alive, number and list them, and end them well.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod body;
+mod engine;
+mod invalid_setting;
+mod layer;
+mod live;
+mod plan;
+mod registry;
+mod service;
+mod shutdown;
+mod stream;
+#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
+mod support;
+pub mod wire;
+
+pub use body::SseBody;
+pub use engine::{EndReason, Farewell};
+pub use invalid_setting::InvalidSetting;
+pub use layer::{
+    EventIdLayer, InvalidComment, KeepAliveLayer, NoBufferLayer, RegistryLayer, ShutdownLayer,
+    SseLayer,
+};
+pub use live::{Connection, ConnectionId, ConnectionState, InvalidLabel, Label};
+pub use registry::{Delivery, Registry, RegistryBuilder, SendError};
+pub use service::{SseFuture, SseService};
+pub use shutdown::{DrainReport, Shutdown, ShutdownBuilder};

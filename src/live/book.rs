@@ -1,0 +1,118 @@
+//! What a registry and its streams share.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use http::Method;
+
+use super::{Connection, ConnectionId, Label, Profile, Roster, Seat};
+use crate::engine::{EndReason, Farewell};
+use crate::wire::Event;
+
+/// What a registry and its streams share.
+#[derive(Debug)]
+pub(crate) struct Book {
+    pub(crate) roster: Arc<Roster<Entry>>,
+    /// How many events may wait for a stream that is not polled.
+    pub(crate) mailbox: usize,
+    pub(crate) count_events: bool,
+    pub(crate) hooks: Hooks,
+}
+
+/// A stream's slot.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) profile: Arc<Profile>,
+    /// Boxed, since it is mostly empty.
+    pub(crate) mail: Option<Box<Mail>>,
+}
+
+/// What waits for a stream until it is polled.
+#[derive(Debug, Default)]
+pub(crate) struct Mail {
+    pub(crate) events: VecDeque<Arc<Event>>,
+    pub(crate) close: Option<Farewell>,
+}
+
+impl Entry {
+    /// Puts an event into the mailbox, if there is room.
+    pub(crate) fn put(&mut self, event: &Arc<Event>, room: usize) -> bool {
+        let events = &mut self.mail.get_or_insert_default().events;
+        if events.len() >= room {
+            return false;
+        }
+        events.push_back(Arc::clone(event));
+        true
+    }
+
+    /// Asks the stream to close; of two farewells the first is said.
+    pub(crate) fn close(&mut self, farewell: Farewell) {
+        self.mail
+            .get_or_insert_default()
+            .close
+            .get_or_insert(farewell);
+        self.profile.closing();
+    }
+}
+
+type OnOpen = dyn Fn(&Connection) + Send + Sync;
+type OnClose = dyn Fn(&Connection, EndReason) + Send + Sync;
+
+#[derive(Default)]
+pub(crate) struct Hooks {
+    pub(crate) on_open: Option<Box<OnOpen>>,
+    pub(crate) on_close: Option<Box<OnClose>>,
+}
+
+impl fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hooks")
+            .field("on_open", &self.on_open.is_some())
+            .field("on_close", &self.on_close.is_some())
+            .finish()
+    }
+}
+
+impl Book {
+    /// Enters a stream.
+    pub(crate) fn enter(
+        &self,
+        label: Label,
+        method: Method,
+        path: &str,
+    ) -> Option<(Seat<Entry>, Arc<Profile>)> {
+        let mut profile = None;
+        let seat = self.roster.join(
+            || true,
+            |id| {
+                let new = Profile::new(ConnectionId(id), label, method, path, self.count_events);
+                let new = profile.insert(Arc::new(new));
+                Entry {
+                    profile: Arc::clone(new),
+                    mail: None,
+                }
+            },
+        )?;
+        let profile = profile?;
+        if let Some(hook) = &self.hooks.on_open {
+            guard(|| hook(&profile.to_connection()));
+        }
+        Some((seat, profile))
+    }
+
+    /// Takes a stream off that has ended.
+    pub(crate) fn leave(&self, seat: Seat<Entry>, profile: &Profile, reason: EndReason) {
+        drop(seat);
+        if let Some(hook) = &self.hooks.on_close {
+            guard(|| hook(&profile.to_connection(), reason));
+        }
+    }
+}
+
+/// Calls a hook from where a panic would do harm: it may run in a `Drop`, while another unwinds.
+fn guard(hook: impl FnOnce()) {
+    // The panic has been reported by the panic hook; the stream has nothing to do with it.
+    let _ = catch_unwind(AssertUnwindSafe(hook));
+}

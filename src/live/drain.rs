@@ -1,0 +1,134 @@
+//! What a shutdown and its streams share.
+
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::profile::now;
+use super::{Roster, Seat, Visit};
+use crate::engine::spread::Spread;
+use crate::engine::{Close, EndReason, Farewell};
+
+/// What a shutdown and its streams share.
+#[derive(Debug)]
+pub(crate) struct Drain {
+    pub(crate) settings: DrainSettings,
+    pub(crate) roster: Arc<Roster<()>>,
+    started: OnceLock<Instant>,
+    /// Streams that ended since then, by reason.
+    ended: [AtomicUsize; EndReason::ALL.len()],
+    refused: AtomicU64,
+    /// Advanced when the drain begins and when the last stream has left it.
+    progress: watch::Sender<()>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct DrainSettings {
+    pub(crate) window: Duration,
+    pub(crate) deadline: Duration,
+    pub(crate) retry: RangeInclusive<Duration>,
+    pub(crate) farewell: Farewell,
+}
+
+impl Drain {
+    pub(crate) fn new(settings: DrainSettings) -> Self {
+        Self {
+            settings,
+            roster: Arc::new(Roster::new()),
+            started: OnceLock::new(),
+            ended: Default::default(),
+            refused: AtomicU64::new(0),
+            progress: watch::Sender::new(()),
+        }
+    }
+
+    /// When the drain began, if it has.
+    pub(crate) fn started(&self) -> Option<Instant> {
+        self.started.get().copied()
+    }
+
+    /// Begins to drain; only the first call does.
+    pub(crate) fn begin(&self) {
+        if self.started.set(now()).is_ok() {
+            self.progress.send_replace(());
+            self.roster.visit(|_, ()| Visit::Wake);
+        }
+    }
+
+    /// Enters a stream, unless the drain has begun.
+    pub(crate) fn enter(&self) -> Option<Seat<()>> {
+        self.roster.join(|| self.started().is_none(), |_| ())
+    }
+
+    /// Takes a stream off that has ended.
+    pub(crate) fn leave(&self, seat: Seat<()>, reason: EndReason) {
+        if self.started().is_some() {
+            self.ended[reason.index()].fetch_add(1, Ordering::Relaxed);
+        }
+        drop(seat);
+        if self.started().is_some() && self.roster.len() == 0 {
+            self.progress.send_replace(());
+        }
+    }
+
+    /// Streams that ended since the drain began.
+    pub(crate) fn ended(&self, reason: EndReason) -> usize {
+        self.ended[reason.index()].load(Ordering::Relaxed)
+    }
+
+    /// Waits until the drain has begun.
+    pub(crate) async fn begun(&self) {
+        self.wait_until(|| self.started().is_some()).await;
+    }
+
+    /// Waits until no stream is left.
+    pub(crate) async fn emptied(&self) {
+        self.wait_until(|| self.roster.len() == 0).await;
+    }
+
+    async fn wait_until(&self, reached: impl Fn() -> bool) {
+        let mut progress = self.progress.subscribe();
+        while !reached() {
+            // The sender is ours, so it cannot be gone.
+            let _ = progress.changed().await;
+        }
+    }
+
+    /// The order for the `n`-th stream of a drain that began at `started`.
+    pub(crate) fn close(
+        &self,
+        n: u64,
+        started: Instant,
+        finish_within: Option<Duration>,
+        farewell: Option<&Farewell>,
+    ) -> Close {
+        let deadline = self.settings.deadline;
+        let wait = match finish_within {
+            Some(limit) => limit.min(deadline.mul_f32(LAST_CALL)),
+            None => Spread::in_window(n).of(self.settings.window),
+        };
+        Close {
+            reason: EndReason::Closed,
+            farewell: farewell.unwrap_or(&self.settings.farewell).clone(),
+            retry: Some(self.retry(n)),
+            at: started + wait,
+            cut_at: Some(started + deadline.mul_f32(LAST_CALL)),
+        }
+    }
+
+    /// How long a client is to wait that comes while the server drains.
+    pub(crate) fn retry_refused(&self) -> Duration {
+        self.retry(self.refused.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn retry(&self, n: u64) -> Duration {
+        Spread::in_retry(n).between(*self.settings.retry.start(), *self.settings.retry.end())
+    }
+}
+
+/// The share of the deadline after which no stream waits any longer for its own end: a farewell
+/// that is written at the deadline itself would come too late to be sent.
+const LAST_CALL: f32 = 0.95;

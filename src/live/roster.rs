@@ -1,0 +1,255 @@
+//! A list of what is open, cheap to enter, to leave and to signal.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use slab::Slab;
+
+/// Open streams, in shards that are locked one at a time and only for moments.
+///
+/// Each shard has an epoch that a signal advances, so a stream learns with one load whether
+/// there is something for it. The slot holds the stream's waker: to signal all, the shards are
+/// walked, and the wakers are taken out under the lock and woken after it.
+#[derive(Debug)]
+pub(crate) struct Roster<T> {
+    shards: Box<[Shard<T>]>,
+    len: AtomicUsize,
+    joined: AtomicU64,
+}
+
+/// In a cache line of its own: streams on other cores look at other shards' epochs.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Shard<T> {
+    epoch: AtomicU32,
+    slots: Mutex<Slab<Slot<T>>>,
+}
+
+#[derive(Debug)]
+struct Slot<T> {
+    number: u32,
+    waker: Option<Waker>,
+    value: T,
+}
+
+/// What [`Roster::visit`] is to do with a slot that it has seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Visit {
+    Wake,
+    Pass,
+}
+
+/// Where a stream is on a roster; never given twice.
+///
+/// It is made of shard, slot, and a number that tells the slot's users apart; below two million
+/// streams it fits into the 53 bits that a JavaScript number holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct SeatId(u64);
+
+impl SeatId {
+    pub(crate) const fn from_u64(id: u64) -> Self {
+        Self(id)
+    }
+
+    pub(crate) const fn as_u64(self) -> u64 {
+        self.0
+    }
+}
+
+impl<T> Roster<T> {
+    pub(crate) fn new() -> Self {
+        let shard = || Shard {
+            epoch: AtomicU32::new(0),
+            slots: Mutex::new(Slab::new()),
+        };
+        Self {
+            shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
+            len: AtomicUsize::new(0),
+            joined: AtomicU64::new(1),
+        }
+    }
+
+    pub(crate) fn contains(&self, id: SeatId) -> bool {
+        self.visit_one(id, |_| ((), Visit::Pass)).is_some()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len.load(Ordering::Acquire)
+    }
+
+    /// Enters a stream, unless `admit` says no.
+    ///
+    /// `admit` is asked under the lock that a signal to all takes too. So what it sees not
+    /// signalled yet is on the list when the signal comes.
+    pub(crate) fn join(
+        self: &Arc<Self>,
+        admit: impl FnOnce() -> bool,
+        value: impl FnOnce(SeatId) -> T,
+    ) -> Option<Seat<T>> {
+        let joined = self.joined.fetch_add(1, Ordering::Relaxed);
+        let shard = usize::try_from(joined % SHARDS as u64).unwrap_or_default();
+        // It goes round after four billion streams; by then the slot has other users.
+        let number = u32::try_from(joined & u64::from(u32::MAX)).unwrap_or_default();
+        let mut slots = self.shards[shard].lock();
+        if !admit() {
+            return None;
+        }
+        let entry = slots.vacant_entry();
+        let key = u32::try_from(entry.key()).ok()?;
+        let id = seat_id(shard, key, number);
+        entry.insert(Slot {
+            number,
+            waker: None,
+            value: value(id),
+        });
+        self.len.fetch_add(1, Ordering::AcqRel);
+        let seen = self.shards[shard].epoch.load(Ordering::Relaxed);
+        drop(slots);
+        Some(Seat {
+            roster: Arc::clone(self),
+            id,
+            seen,
+        })
+    }
+
+    /// Looks at one stream, if it is still there.
+    pub(crate) fn visit_one<R>(
+        &self,
+        id: SeatId,
+        visit: impl FnOnce(&mut T) -> (R, Visit),
+    ) -> Option<R> {
+        let (shard, key, number) = parts(id);
+        let shard = self.shards.get(shard)?;
+        let mut slots = shard.lock();
+        let slot = slots.get_mut(key).filter(|slot| slot.number == number)?;
+        let (result, and) = visit(&mut slot.value);
+        let waker = match and {
+            Visit::Wake => {
+                shard.epoch.fetch_add(1, Ordering::Release);
+                slot.waker.take()
+            }
+            Visit::Pass => None,
+        };
+        drop(slots);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        Some(result)
+    }
+
+    /// Looks at all streams, a shard at a time.
+    pub(crate) fn visit(&self, mut visit: impl FnMut(SeatId, &mut T) -> Visit) {
+        let mut wakers = Vec::new();
+        for (index, shard) in self.shards.iter().enumerate() {
+            let mut slots = shard.lock();
+            let mut signalled = false;
+            for (key, slot) in slots.iter_mut() {
+                let key = u32::try_from(key).unwrap_or_default();
+                if visit(seat_id(index, key, slot.number), &mut slot.value) == Visit::Wake {
+                    signalled = true;
+                    wakers.extend(slot.waker.take());
+                }
+            }
+            if signalled {
+                shard.epoch.fetch_add(1, Ordering::Release);
+            }
+            drop(slots);
+            // Outside of the lock, which each of them takes first thing on another thread.
+            wakers.drain(..).for_each(Waker::wake);
+        }
+    }
+}
+
+impl<T> Shard<T> {
+    /// A panic in one stream's hook is no reason to give up on the others: what is behind the
+    /// lock is whole between any two statements.
+    fn lock(&self) -> MutexGuard<'_, Slab<Slot<T>>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A stream's place on a roster, which it leaves when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Seat<T> {
+    roster: Arc<Roster<T>>,
+    id: SeatId,
+    /// The shard's epoch when the stream looked last.
+    seen: u32,
+}
+
+impl<T> Seat<T> {
+    pub(crate) fn id(&self) -> SeatId {
+        self.id
+    }
+
+    /// A number among those of the streams that are open: they are dense.
+    pub(crate) fn index(&self) -> u64 {
+        let (shard, key, _) = parts(self.id);
+        (key * SHARDS + shard) as u64
+    }
+
+    fn shard(&self) -> &Shard<T> {
+        &self.roster.shards[parts(self.id).0]
+    }
+
+    /// Whether there may be something for this stream: one load.
+    #[inline]
+    pub(crate) fn is_signalled(&self) -> bool {
+        self.shard().epoch.load(Ordering::Acquire) != self.seen
+    }
+
+    /// Looks at this stream's slot, and takes the signal as seen.
+    pub(crate) fn look<R>(&mut self, look: impl FnOnce(&mut T) -> R) -> Option<R> {
+        let (_, key, _) = parts(self.id);
+        let shard = &self.roster.shards[parts(self.id).0];
+        let mut slots = shard.lock();
+        self.seen = shard.epoch.load(Ordering::Relaxed);
+        slots.get_mut(key).map(|slot| look(&mut slot.value))
+    }
+
+    /// Has `waker` woken by the next signal. Says whether one came already.
+    pub(crate) fn register(&self, waker: &Waker) -> bool {
+        let (_, key, _) = parts(self.id);
+        let shard = self.shard();
+        let mut slots = shard.lock();
+        if let Some(slot) = slots.get_mut(key) {
+            match &slot.waker {
+                Some(known) if known.will_wake(waker) => {}
+                _ => slot.waker = Some(waker.clone()),
+            }
+        }
+        shard.epoch.load(Ordering::Relaxed) != self.seen
+    }
+}
+
+impl<T> Drop for Seat<T> {
+    fn drop(&mut self) {
+        let (_, key, _) = parts(self.id);
+        let slot = self.shard().lock().try_remove(key);
+        // After the lock: a value's or a waker's drop is somebody else's code.
+        drop(slot);
+        self.roster.len.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+const fn seat_id(shard: usize, key: u32, number: u32) -> SeatId {
+    SeatId(((key as u64) << 38) | ((number as u64) << SHARD_BITS) | shard as u64)
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "each part was put there with fewer bits"
+)]
+const fn parts(id: SeatId) -> (usize, usize, u32) {
+    let shard = id.0 & (SHARDS as u64 - 1);
+    (
+        (shard) as usize,
+        (id.0 >> 38) as usize,
+        (id.0 >> SHARD_BITS) as u32,
+    )
+}
+
+/// Enough that threads rarely meet at a lock, and few enough that a short list has short shards.
+const SHARDS: usize = 1 << SHARD_BITS;
+const SHARD_BITS: u32 = 6;

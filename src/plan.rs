@@ -1,0 +1,176 @@
+//! What the stacked layers ask for, together.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::request::Parts;
+
+use crate::engine::{EventIds, Farewell, KeepAlive, Settings};
+use crate::live::{Book, Drain, Label};
+
+/// What one layer asks for, or several together.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Plan {
+    pub(crate) keep_alive: Setting<KeepAlive>,
+    pub(crate) event_ids: Setting<EventIds>,
+    pub(crate) no_buffer: Setting<NoBuffer>,
+    pub(crate) registry: Setting<Enroll>,
+    pub(crate) shutdown: Setting<Closing>,
+    pub(crate) hold_limit: Option<usize>,
+}
+
+/// One kind of setting: not spoken of, silenced, or set.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Setting<T> {
+    #[default]
+    Unset,
+    Off,
+    On(T),
+}
+
+/// How a response asks proxies not to hold it back.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct NoBuffer {
+    /// Says `Content-Encoding: identity` too.
+    pub(crate) identity: bool,
+}
+
+/// Where streams are listed, and as what.
+#[derive(Clone)]
+pub(crate) struct Enroll {
+    pub(crate) book: Arc<Book>,
+    pub(crate) label: Option<Arc<dyn Fn(&Parts) -> Label + Send + Sync>>,
+}
+
+impl fmt::Debug for Enroll {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Enroll")
+            .field("label", &self.label.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// How streams are ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Closing {
+    pub(crate) drain: Arc<Drain>,
+    /// The shutdown's own, if none is set.
+    pub(crate) farewell: Option<Farewell>,
+    pub(crate) finish_within: Option<Duration>,
+    pub(crate) on_error: Option<Farewell>,
+}
+
+impl<T: Clone> Setting<T> {
+    /// This setting, or `outer` where this one does not speak.
+    fn or(&self, outer: &Self) -> Self {
+        match self {
+            Self::Unset => outer.clone(),
+            _ => self.clone(),
+        }
+    }
+
+    /// This setting, unless it was spoken of in `done`.
+    fn unless(&self, done: &Self) -> Self {
+        match done {
+            Self::Unset => self.clone(),
+            _ => Self::Unset,
+        }
+    }
+
+    fn on(&self) -> Option<&T> {
+        match self {
+            Self::On(setting) => Some(setting),
+            Self::Unset | Self::Off => None,
+        }
+    }
+}
+
+/// A plan in the form in which streams use it; one serves all streams of a service.
+#[derive(Debug)]
+pub(crate) struct Settled {
+    pub(crate) plan: Plan,
+    pub(crate) engine: Arc<Settings>,
+    opened: AtomicU64,
+}
+
+impl Plan {
+    /// Completes this plan with one further out: what is set nearest to the handler wins.
+    pub(crate) fn within(&self, outer: &Self) -> Self {
+        Self {
+            keep_alive: self.keep_alive.or(&outer.keep_alive),
+            event_ids: self.event_ids.or(&outer.event_ids),
+            no_buffer: self.no_buffer.or(&outer.no_buffer),
+            registry: self.registry.or(&outer.registry),
+            shutdown: self.shutdown.or(&outer.shutdown),
+            hold_limit: self.hold_limit.or(outer.hold_limit),
+        }
+    }
+
+    /// What is left of this plan once `done` was carried out.
+    pub(crate) fn without(&self, done: &Self) -> Self {
+        Self {
+            keep_alive: self.keep_alive.unless(&done.keep_alive),
+            event_ids: self.event_ids.unless(&done.event_ids),
+            no_buffer: self.no_buffer.unless(&done.no_buffer),
+            registry: self.registry.unless(&done.registry),
+            shutdown: self.shutdown.unless(&done.shutdown),
+            hold_limit: self.hold_limit,
+        }
+    }
+
+    pub(crate) fn settle(self) -> Settled {
+        let keep_alive = self
+            .keep_alive
+            .on()
+            .filter(|setting| !setting.interval.is_zero());
+        let closing = self.shutdown.on();
+        let book = self.registry.on().map(|enroll| &enroll.book);
+        let engine = Settings {
+            keep_alive: keep_alive.cloned(),
+            ids: self.event_ids.on().cloned(),
+            hold_limit: self.hold_limit.unwrap_or(Settings::HOLD_LIMIT),
+            restate: closing.is_some() || book.is_some(),
+            count_events: book.is_some_and(|book| book.count_events),
+            on_error: closing.and_then(|closing| closing.on_error.clone()),
+        };
+        Settled {
+            engine: Arc::new(engine),
+            plan: self,
+            opened: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Settled {
+    pub(crate) fn no_buffer(&self) -> Option<NoBuffer> {
+        self.plan.no_buffer.on().copied()
+    }
+
+    pub(crate) fn enroll(&self) -> Option<&Enroll> {
+        self.plan.registry.on()
+    }
+
+    pub(crate) fn closing(&self) -> Option<&Closing> {
+        self.plan.shutdown.on()
+    }
+
+    /// The number of a new stream.
+    pub(crate) fn next(&self) -> u64 {
+        self.opened.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whether a stream's bytes are to be looked at; else its head is all that changes.
+    pub(crate) fn drives(&self) -> bool {
+        let Settings {
+            keep_alive, ids, ..
+        } = &*self.engine;
+        keep_alive.is_some() || ids.is_some() || self.enroll().is_some() || self.closing().is_some()
+    }
+
+    /// Whether anything is asked for at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.drives() && self.no_buffer().is_none()
+    }
+}

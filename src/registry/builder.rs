@@ -1,0 +1,107 @@
+//! Settings of a registry.
+
+use std::sync::Arc;
+
+use super::Registry;
+use crate::InvalidSetting;
+use crate::engine::EndReason;
+use crate::live::{Book, Connection, Hooks, Roster};
+
+/// Settings and hooks of a [`Registry`].
+///
+/// # Examples
+///
+/// ```
+/// use tower_sse::Registry;
+///
+/// let registry = Registry::builder()
+///     .count_events(true)
+///     .on_close(|stream, reason| println!("{} {}: {reason}", stream.method, stream.path))
+///     .build()?;
+/// # Ok::<(), tower_sse::InvalidSetting>(())
+/// ```
+#[derive(Debug)]
+#[must_use]
+pub struct RegistryBuilder {
+    mailbox: usize,
+    count_events: bool,
+    hooks: Hooks,
+}
+
+impl RegistryBuilder {
+    /// Sets how many events may wait for a stream whose client does not read; by default 64.
+    ///
+    /// Those that find the mailbox full are dropped, and the sender is told.
+    pub fn mailbox(mut self, events: usize) -> Self {
+        self.mailbox = events;
+        self
+    }
+
+    /// Sets whether events are counted; by default they are not, since it takes a scan of all bytes.
+    pub fn count_events(mut self, count: bool) -> Self {
+        self.count_events = count;
+        self
+    }
+
+    /// Calls `hook` when a stream has been put on the list.
+    ///
+    /// A hook runs where the stream does and should not block. A panic in it harms nobody.
+    pub fn on_open(mut self, hook: impl Fn(&Connection) + Send + Sync + 'static) -> Self {
+        self.hooks.on_open = Some(Box::new(hook));
+        self
+    }
+
+    /// Calls `hook` when a stream has been taken off the list, once for each, on whatever path it
+    /// ended.
+    ///
+    /// A hook runs where the stream does and should not block. A panic in it harms nobody.
+    pub fn on_close(
+        mut self,
+        hook: impl Fn(&Connection, EndReason) + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.on_close = Some(Box::new(hook));
+        self
+    }
+
+    /// The registry.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidSetting`] if the mailbox holds no event.
+    pub fn build(self) -> Result<Registry, InvalidSetting> {
+        if self.mailbox == 0 {
+            return Err(InvalidSetting::new(
+                "mailbox",
+                "it must hold an event at least",
+            ));
+        }
+        Ok(self.into_registry())
+    }
+
+    pub(super) fn into_registry(self) -> Registry {
+        let Self {
+            mailbox,
+            count_events,
+            hooks,
+        } = self;
+        let roster = Arc::new(Roster::new());
+        Registry {
+            book: Arc::new(Book {
+                roster,
+                mailbox,
+                count_events,
+                hooks,
+            }),
+        }
+    }
+}
+
+impl Default for RegistryBuilder {
+    fn default() -> Self {
+        Self {
+            mailbox: 64,
+            count_events: false,
+            hooks: Hooks::default(),
+        }
+    }
+}

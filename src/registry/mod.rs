@@ -1,0 +1,168 @@
+//! The list of streams that are open.
+
+mod builder;
+mod delivery;
+
+use std::sync::Arc;
+
+pub use builder::RegistryBuilder;
+pub use delivery::{Delivery, SendError};
+
+use crate::engine::Farewell;
+use crate::live::{Book, Connection, ConnectionId, Entry, Visit};
+use crate::wire::Event;
+
+/// The list of streams that are open, and a hand on each of them.
+///
+/// A stream is on the list from when its response begins until its body ends or is dropped. A
+/// client that vanished without a word is noticed when writing to it fails: behind some proxies
+/// one to three keepalives later, so the list may be that much too long.
+///
+/// Handles are cheap to clone and share one list. Entering and leaving take constant time, and
+/// looking at the list never makes a stream wait.
+///
+/// # Examples
+///
+/// ```
+/// use tower_sse::{Farewell, Registry, RegistryLayer, wire::Event};
+///
+/// let registry = Registry::new();
+/// let layer = RegistryLayer::new(registry.clone());
+///
+/// let delivery = registry.broadcast(Event::new().event("news")?.data("{}"));
+/// println!("{} of {} streams", delivery.sent, registry.len());
+/// registry.close_where(|stream| stream.label.as_str() == "user 7", Farewell::close());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Registry {
+    book: Arc<Book>,
+}
+
+impl Registry {
+    /// An empty list, with the defaults of [`builder`](Self::builder).
+    #[must_use]
+    pub fn new() -> Self {
+        RegistryBuilder::default().into_registry()
+    }
+
+    /// Settings and hooks to choose.
+    pub fn builder() -> RegistryBuilder {
+        RegistryBuilder::default()
+    }
+
+    /// How many streams are open.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.book.roster.len()
+    }
+
+    /// Whether no stream is open.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All streams that are open, in no particular order.
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<Connection> {
+        let mut profiles = Vec::with_capacity(self.len());
+        self.book.roster.visit(|_, entry| {
+            profiles.push(Arc::clone(&entry.profile));
+            Visit::Pass
+        });
+        // Read after the locks: streams do not wait for it.
+        profiles
+            .iter()
+            .map(|profile| profile.to_connection())
+            .collect()
+    }
+
+    /// One stream, if it is still open.
+    #[must_use]
+    pub fn get(&self, id: ConnectionId) -> Option<Connection> {
+        let profile = |entry: &mut Entry| (Arc::clone(&entry.profile), Visit::Pass);
+        self.book
+            .roster
+            .visit_one(id.0, profile)
+            .map(|profile| profile.to_connection())
+    }
+
+    /// Writes an event into one stream, behind what it has sent so far.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Gone`] if the stream is not open any more, [`SendError::Full`] if as many
+    /// events wait for it as its mailbox holds, because its client reads too slowly.
+    pub fn send(&self, id: ConnectionId, event: Event) -> Result<(), SendError> {
+        let event = Arc::new(event);
+        let put = |entry: &mut Entry| match entry.put(&event, self.book.mailbox) {
+            true => (Ok(()), Visit::Wake),
+            false => (Err(SendError::Full), Visit::Pass),
+        };
+        self.book
+            .roster
+            .visit_one(id.0, put)
+            .unwrap_or(Err(SendError::Gone))
+    }
+
+    /// Writes an event into all streams.
+    pub fn broadcast(&self, event: Event) -> Delivery {
+        self.deliver(event, |_| true)
+    }
+
+    /// Writes an event into the streams that `choose` chooses.
+    pub fn broadcast_where(&self, choose: impl Fn(&Connection) -> bool, event: Event) -> Delivery {
+        self.deliver(event, |entry| choose(&entry.profile.to_connection()))
+    }
+
+    /// Ends one stream with a farewell. Says whether it was open.
+    pub fn close(&self, id: ConnectionId, farewell: Farewell) -> bool {
+        let close = |entry: &mut Entry| {
+            entry.close(farewell);
+            ((), Visit::Wake)
+        };
+        self.book.roster.visit_one(id.0, close).is_some()
+    }
+
+    /// Ends the streams that `choose` chooses, each with the farewell, and says how many.
+    pub fn close_where(&self, choose: impl Fn(&Connection) -> bool, farewell: Farewell) -> usize {
+        let mut closed = 0;
+        self.book.roster.visit(|_, entry| {
+            if !choose(&entry.profile.to_connection()) {
+                return Visit::Pass;
+            }
+            closed += 1;
+            entry.close(farewell.clone());
+            Visit::Wake
+        });
+        closed
+    }
+
+    fn deliver(&self, event: Event, choose: impl Fn(&Entry) -> bool) -> Delivery {
+        let event = Arc::new(event);
+        let mut delivery = Delivery::default();
+        self.book.roster.visit(|_, entry| {
+            if !choose(entry) {
+                return Visit::Pass;
+            }
+            if entry.put(&event, self.book.mailbox) {
+                delivery.sent += 1;
+                return Visit::Wake;
+            }
+            delivery.dropped += 1;
+            Visit::Pass
+        });
+        delivery
+    }
+
+    pub(crate) fn into_book(self) -> Arc<Book> {
+        self.book
+    }
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self::new()
+    }
+}

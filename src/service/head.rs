@@ -1,0 +1,85 @@
+//! The heads of responses: which of them are streams, and what is said to proxies.
+
+use http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName,
+    HeaderValue,
+};
+use http::response::Parts;
+use http::{Method, StatusCode};
+
+use crate::plan::NoBuffer;
+use crate::wire::Framing;
+
+/// The framing of a response's body, if it is a stream whose bytes can be looked at.
+pub(super) fn framing(method: &Method, head: &Parts) -> Option<Framing> {
+    // On HTTP/2 hyper sends a body for these if it is given one.
+    let bodiless = matches!(*method, Method::HEAD | Method::CONNECT);
+    let partial = matches!(
+        head.status,
+        StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::PARTIAL_CONTENT
+    );
+    if bodiless || partial || !head.status.is_success() || is_encoded(&head.headers) {
+        return None;
+    }
+    Framing::of(head.headers.get(CONTENT_TYPE)?.as_bytes())
+}
+
+fn is_encoded(headers: &HeaderMap) -> bool {
+    let encodings = headers.get_all(CONTENT_ENCODING).iter().flat_map(list);
+    encodings
+        .into_iter()
+        .any(|encoding| !encoding.eq_ignore_ascii_case(b"identity"))
+}
+
+/// Asks proxies to pass each event on at once.
+pub(super) fn refuse_buffering(headers: &mut HeaderMap, settings: NoBuffer) {
+    headers.remove(CONTENT_LENGTH);
+    headers
+        .entry(ACCEL_BUFFERING)
+        .or_insert(HeaderValue::from_static("no"));
+    add_to_cache_control(headers);
+    if settings.identity {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("identity"));
+    }
+}
+
+/// Adds what is missing to what the handler said, as one line: not everybody reads a second.
+fn add_to_cache_control(headers: &mut HeaderMap) {
+    let said = || headers.get_all(CACHE_CONTROL).iter().flat_map(list);
+    let missing: Vec<&[u8]> = WANTED
+        .into_iter()
+        .filter(|wanted| !said().any(|directive| directive.eq_ignore_ascii_case(wanted)))
+        .collect();
+    if missing.is_empty() {
+        return;
+    }
+    let all: Vec<&[u8]> = said().chain(missing).collect();
+    // Parts of header values and our own words: always a header value.
+    if let Ok(value) = HeaderValue::from_bytes(&all.join(&b", "[..])) {
+        headers.insert(CACHE_CONTROL, value);
+    }
+}
+
+/// The members of a header's comma-separated list.
+///
+/// A quoted comma splits too. That does no harm here: the parts are joined again as they were.
+fn list(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    let members = value.as_bytes().split(|&byte| byte == b',');
+    members
+        .map(<[u8]>::trim_ascii)
+        .filter(|member| !member.is_empty())
+}
+
+/// Whether a request asks for an event stream by name.
+pub(super) fn asks_for_events(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(http::header::ACCEPT).iter().flat_map(list);
+    accepted
+        .into_iter()
+        .any(|range| Framing::of(range).is_some())
+}
+
+/// What [nginx](https://nginx.org/en/docs/http/ngx_http_proxy_module.html#proxy_buffering) reads.
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// `no-cache`, or caches put two clients on one stream; `no-transform`, or proxies compress.
+const WANTED: [&[u8]; 2] = [b"no-cache", b"no-transform"];

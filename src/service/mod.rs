@@ -1,0 +1,174 @@
+//! The one service behind all layers.
+
+mod head;
+mod refusal;
+mod request;
+mod respond;
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use crate::body::SseBody;
+use crate::live::Label;
+use crate::plan::{Plan, Settled};
+use request::{Asked, Call};
+
+/// The service that all layers of this crate make.
+///
+/// On the way in it adds its layer's settings to what outer layers asked for; on the way out the
+/// innermost one that sees an event stream carries out all of them.
+#[derive(Clone)]
+pub struct SseService<S> {
+    inner: S,
+    own: Arc<Own>,
+}
+
+/// A layer's settings, alone and completed.
+#[derive(Debug)]
+struct Own {
+    plan: Plan,
+    /// With no layer further out.
+    alone: Arc<Settled>,
+    /// Within the layers further out that were met first, which mostly are the only ones: so a
+    /// plan is completed once a server and not once a request.
+    within: OnceLock<(Arc<Settled>, Arc<Settled>)>,
+}
+
+impl Own {
+    fn within(&self, outer: &Arc<Settled>) -> Arc<Settled> {
+        let complete = || Arc::new(self.plan.within(&outer.plan).settle());
+        let (known, settled) = self.within.get_or_init(|| (Arc::clone(outer), complete()));
+        if Arc::ptr_eq(known, outer) {
+            Arc::clone(settled)
+        } else {
+            complete()
+        }
+    }
+}
+
+impl<S> SseService<S> {
+    pub(crate) fn new(inner: S, plan: Plan) -> Self {
+        let alone = Arc::new(plan.clone().settle());
+        Self {
+            inner,
+            own: Arc::new(Own {
+                plan,
+                alone,
+                within: OnceLock::new(),
+            }),
+        }
+    }
+
+    /// The service inside.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The service inside.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The service inside.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+
+    /// Completes the plan with what outer layers asked for, and asks inner ones.
+    fn ask<B>(&self, request: Request<B>) -> (Request<B>, Asked) {
+        let outer = request.extensions().get::<Asked>();
+        let settled = outer.map_or_else(
+            || Arc::clone(&self.own.alone),
+            |outer| self.own.within(&outer.settled),
+        );
+        let call = outer.map_or_else(
+            || Arc::new(Call::of(&request)),
+            |outer| Arc::clone(&outer.call),
+        );
+        let label = outer.map(|outer| outer.label.clone()).unwrap_or_default();
+        let mut asked = Asked {
+            settled,
+            call,
+            label,
+        };
+        let (mut parts, body) = request.into_parts();
+        if let Some(label) = self.label(&parts) {
+            asked.label = label;
+        }
+        parts.extensions.insert(asked.clone());
+        (Request::from_parts(parts, body), asked)
+    }
+
+    /// The label, if it is this layer that lists streams.
+    fn label(&self, parts: &http::request::Parts) -> Option<Label> {
+        let enroll = self.own.alone.enroll()?;
+        Some(
+            enroll
+                .label
+                .as_ref()
+                .map(|label| label(parts))
+                .unwrap_or_default(),
+        )
+    }
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for SseService<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    ResBody: Body<Data = Bytes>,
+{
+    type Response = Response<SseBody<ResBody>>;
+    type Error = S::Error;
+    type Future = SseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let (request, asked) = self.ask(request);
+        SseFuture {
+            inner: self.inner.call(request),
+            asked,
+        }
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for SseService<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SseService")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
+    }
+}
+
+pin_project! {
+    /// The future of an [`SseService`]'s response.
+    #[derive(Debug)]
+    pub struct SseFuture<F> {
+        #[pin]
+        inner: F,
+        asked: Asked,
+    }
+}
+
+impl<F, B, E> Future for SseFuture<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+{
+    type Output = Result<Response<SseBody<B>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let response = ready!(this.inner.poll(cx))?;
+        Poll::Ready(Ok(respond::respond(this.asked, response)))
+    }
+}

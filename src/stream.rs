@@ -1,0 +1,327 @@
+//! One driven stream: its engine with a clock, a waker and its places on the lists.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use pin_project_lite::pin_project;
+use tokio::time::{Sleep, sleep_until};
+
+use crate::engine::{Close, EndReason, Engine};
+use crate::live::{Entry, Mail, Profile, Seat, now};
+use crate::plan::Settled;
+
+pin_project! {
+    /// An engine and what connects it to the world, all but the body that it works on.
+    #[derive(Debug)]
+    pub(crate) struct Stream {
+        engine: Engine,
+        settled: Arc<Settled>,
+        opened: bool,
+        // What the drain asks was taken note of.
+        draining: bool,
+        #[pin]
+        sleep: Option<Sleep>,
+        // The waker that the sleep and the lists know.
+        waker: Option<Waker>,
+        listed: Option<Box<Listed>>,
+        seat: Option<Seat<()>>,
+    }
+
+    impl PinnedDrop for Stream {
+        fn drop(this: Pin<&mut Self>) {
+            this.leave();
+        }
+    }
+}
+
+/// A stream's place in a registry.
+#[derive(Debug)]
+struct Listed {
+    seat: Seat<Entry>,
+    profile: Arc<Profile>,
+    /// Mail came that could not be written in the middle of a long event.
+    waiting: bool,
+    /// Frames that were sent, as far as needed to read the clock for some of them.
+    frames: u8,
+    /// Frames were sent since the body had nothing last.
+    sent: bool,
+}
+
+/// The lists that a stream is on.
+#[derive(Debug, Default)]
+pub(crate) struct Seats {
+    pub(crate) registry: Option<(Seat<Entry>, Arc<Profile>)>,
+    pub(crate) shutdown: Option<Seat<()>>,
+}
+
+impl Stream {
+    pub(crate) fn new(engine: Engine, settled: Arc<Settled>, seats: Seats) -> Self {
+        let Seats { registry, shutdown } = seats;
+        let listed = registry.map(|(seat, profile)| Box::new(Listed::new(seat, profile)));
+        Self {
+            engine,
+            settled,
+            opened: false,
+            draining: false,
+            sleep: None,
+            waker: None,
+            listed,
+            seat: shutdown,
+        }
+    }
+
+    /// What is to be sent before the body is asked for more.
+    #[inline]
+    pub(crate) fn poll_ready(mut self: Pin<&mut Self>) -> Option<Bytes> {
+        let this = self.as_mut().project();
+        if !*this.opened {
+            *this.opened = true;
+            if let Some(frame) = this.engine.open(now()) {
+                return Some(self.note(frame));
+            }
+        }
+        if let Some(frame) = self.as_mut().project().engine.next() {
+            return Some(self.note(frame));
+        }
+        // Before more data is taken, so that a busy stream ends too.
+        if self.is_signalled() {
+            self.as_mut().obey();
+        }
+        let this = self.as_mut().project();
+        if this.engine.is_closing() {
+            let frame = this.engine.timeout(now()).or_else(|| this.engine.next())?;
+            return Some(self.note(frame));
+        }
+        let frame = this.engine.next()?;
+        Some(self.note(frame))
+    }
+
+    /// Takes a chunk of the body's, and gives what is to be sent of it.
+    #[inline]
+    pub(crate) fn data(mut self: Pin<&mut Self>, chunk: Bytes) -> Option<Bytes> {
+        let frame = self.as_mut().project().engine.data(chunk)?;
+        Some(self.note(frame))
+    }
+
+    /// Takes the body's end.
+    pub(crate) fn end(self: Pin<&mut Self>) {
+        self.project().engine.end();
+    }
+
+    /// Takes the body's failure. Says whether a farewell stands in for it.
+    pub(crate) fn fail(self: Pin<&mut Self>) -> bool {
+        self.project().engine.fail()
+    }
+
+    /// Why the stream is over, once nothing is left to be sent.
+    #[inline]
+    pub(crate) fn ended(&self) -> Option<EndReason> {
+        self.engine.ended()
+    }
+
+    /// Waits for the time or a signal, while the body has nothing.
+    ///
+    /// Ready when there may be something to do, with what is to be sent if there is any.
+    pub(crate) fn poll_wait(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let mut this = self.as_mut().project();
+        if let Some(listed) = this.listed.as_deref_mut() {
+            listed.polled();
+        }
+        let mut known = this
+            .waker
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(cx.waker()));
+        if !known {
+            *this.waker = Some(cx.waker().clone());
+            let missed = this
+                .listed
+                .as_ref()
+                .is_some_and(|listed| listed.seat.register(cx.waker()))
+                | this
+                    .seat
+                    .as_ref()
+                    .is_some_and(|seat| seat.register(cx.waker()));
+            if missed {
+                *this.waker = None;
+                return Poll::Ready(None);
+            }
+        }
+
+        let Some(at) = this
+            .engine
+            .next_timeout()
+            .map(tokio::time::Instant::from_std)
+        else {
+            return Poll::Pending;
+        };
+        match this.sleep.as_mut().as_pin_mut() {
+            Some(sleep) if sleep.is_elapsed() => {
+                let frame = this.engine.timeout(now());
+                // Armed anew by the next poll, with the engine's next deadline.
+                this.sleep
+                    .set(this.engine.next_timeout().map(|at| sleep_until(at.into())));
+                *this.waker = None;
+                return Poll::Ready(frame.map(|frame| self.note(frame)));
+            }
+            // Later deadlines are left alone until the timer fires: an event costs no timer
+            // operation, only an idle interval does.
+            Some(sleep) if sleep.deadline() <= at => {}
+            Some(sleep) => {
+                sleep.reset(at);
+                known = false;
+            }
+            None => {
+                this.sleep.set(Some(sleep_until(at)));
+                known = false;
+            }
+        }
+        // A sleep that knows this waker is not polled again; that it is due shows without.
+        match this.sleep.as_pin_mut() {
+            Some(sleep) if !known => sleep.poll(cx).map(|()| None),
+            _ => Poll::Pending,
+        }
+    }
+
+    #[inline]
+    fn is_signalled(&self) -> bool {
+        self.seat.as_ref().is_some_and(Seat::is_signalled)
+            || self
+                .listed
+                .as_ref()
+                .is_some_and(|listed| listed.is_signalled(&self.engine))
+    }
+
+    /// Does what the registry and the shutdown ask.
+    #[cold]
+    fn obey(self: Pin<&mut Self>) {
+        let this = self.project();
+        // Signals take the waker out, so it is to be registered again.
+        *this.waker = None;
+        if let Some(listed) = this.listed.as_deref_mut() {
+            listed.read_mail(this.engine);
+        }
+        let Some(seat) = this.seat.as_mut() else {
+            return;
+        };
+        seat.look(|()| {});
+        let Some(closing) = this.settled.closing().filter(|_| !*this.draining) else {
+            return;
+        };
+        if let Some(started) = closing.drain.started() {
+            *this.draining = true;
+            let n = seat.index();
+            let order =
+                closing
+                    .drain
+                    .close(n, started, closing.finish_within, closing.farewell.as_ref());
+            this.engine.close(order, now());
+            if let Some(listed) = this.listed {
+                listed.profile.closing();
+            }
+        }
+    }
+
+    /// Takes note of a frame that is sent.
+    #[inline]
+    fn note(self: Pin<&mut Self>, frame: Bytes) -> Bytes {
+        let this = self.project();
+        if let Some(listed) = this.listed.as_deref_mut() {
+            listed.sent(&frame, this.engine);
+        }
+        frame
+    }
+
+    /// Leaves the lists.
+    fn leave(self: Pin<&mut Self>) {
+        let this = self.project();
+        let reason = match this.engine.ended() {
+            Some(reason) => reason,
+            None if std::thread::panicking() => EndReason::Error,
+            None => EndReason::ClientGone,
+        };
+        if let (Some(seat), Some(closing)) = (this.seat.take(), this.settled.closing()) {
+            closing.drain.leave(seat, reason);
+        }
+        if let (Some(listed), Some(enroll)) = (this.listed.take(), this.settled.enroll()) {
+            let Listed { seat, profile, .. } = *listed;
+            enroll.book.leave(seat, &profile, reason);
+        }
+    }
+}
+
+impl Listed {
+    fn new(seat: Seat<Entry>, profile: Arc<Profile>) -> Self {
+        Self {
+            seat,
+            profile,
+            waiting: false,
+            frames: 0,
+            sent: false,
+        }
+    }
+
+    #[inline]
+    fn is_signalled(&self, engine: &Engine) -> bool {
+        self.seat.is_signalled() || self.waiting && engine.accepts_events()
+    }
+
+    /// Takes what waits in the mailbox. In the middle of a long event only a close can be taken.
+    fn read_mail(&mut self, engine: &mut Engine) {
+        let writable = engine.accepts_events();
+        let mail = self.seat.look(|entry| match entry.mail.as_deref_mut() {
+            Some(mail) if !writable => Mail {
+                close: mail.close.take(),
+                ..Mail::default()
+            },
+            _ => entry.mail.take().map(|mail| *mail).unwrap_or_default(),
+        });
+        self.waiting = !writable;
+        let Some(Mail { events, close }) = mail else {
+            return;
+        };
+        for event in &events {
+            engine.inject(event);
+        }
+        if let Some(farewell) = close {
+            let at = now();
+            let cut_at = Some(at + KICK_GRACE);
+            self.profile.closing();
+            engine.close(
+                Close {
+                    reason: EndReason::Kicked,
+                    farewell,
+                    retry: None,
+                    at,
+                    cut_at,
+                },
+                at,
+            );
+        }
+    }
+
+    fn sent(&mut self, frame: &Bytes, engine: &Engine) {
+        self.profile.sent(frame.len());
+        self.profile.count(engine.keepalives(), engine.events());
+        self.profile.moved(engine.place());
+        if self.frames % CLOCK_EVERY == 0 {
+            self.profile.polled_at(now(), true);
+        }
+        self.frames = self.frames.wrapping_add(1);
+        self.sent = true;
+    }
+
+    fn polled(&mut self) {
+        self.profile
+            .polled_at(now(), std::mem::take(&mut self.sent));
+    }
+}
+
+/// In a burst the clock is read for every so many frames; reading it costs more than all else that
+/// a registry does for a frame.
+const CLOCK_EVERY: u8 = 16;
+
+/// How long a stream that is closed in the middle of a long event has to come to its end.
+const KICK_GRACE: Duration = Duration::from_secs(5);

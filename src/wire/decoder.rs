@@ -1,0 +1,162 @@
+//! Reading a whole stream, the way a browser does.
+
+use std::mem;
+use std::time::Duration;
+
+use memchr::memchr2;
+
+/// Reads the events of a stream that comes in chunks.
+///
+/// This is the [interpretation of event streams][spec] to the letter, written for tests of
+/// streams: what it returns is what a page would see. It keeps the whole of an event until its
+/// blank line, however long that is, so it is not meant for streams of servers that are not
+/// trusted.
+///
+/// Events that the stream ends in the middle of are never returned: browsers drop them as well.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use tower_sse::wire::Decoder;
+///
+/// let mut decoder = Decoder::new();
+/// assert!(decoder.decode(b"retry: 3000\nid: 1\nda").is_empty());
+///
+/// let events = decoder.decode(b"ta: one\ndata: two\n\ndata: thr");
+/// assert_eq!(events.len(), 1);
+/// assert_eq!(events[0].event, "message");
+/// assert_eq!(events[0].data, "one\ntwo");
+/// assert_eq!(events[0].last_event_id, "1");
+///
+/// assert_eq!(decoder.last_event_id(), "1");
+/// assert_eq!(decoder.retry(), Some(Duration::from_secs(3)));
+/// ```
+///
+/// [spec]: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
+#[derive(Clone, Debug, Default)]
+pub struct Decoder {
+    /// Of the line that has not ended yet.
+    line: Vec<u8>,
+    /// Whether the last byte was a CR: an LF behind it is part of the same line end.
+    after_cr: bool,
+    /// Whether the first line, which may begin with a byte order mark, has ended.
+    begun: bool,
+    event: String,
+    /// Each of its lines ends in LF, the last too: so one empty line differs from none.
+    data: String,
+    /// Becomes the last event id with the next blank line, and is kept then.
+    id: String,
+    last_event_id: String,
+    retry: Option<Duration>,
+}
+
+/// An event as a page sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MessageEvent {
+    /// The type: `message` if the event has no name.
+    pub event: String,
+    /// The lines of data, with LF between them.
+    pub data: String,
+    /// The id of this event, or else of the last one before it that had an id. Empty for none.
+    pub last_event_id: String,
+}
+
+impl Decoder {
+    /// A decoder at the start of a stream.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads on, and returns the events that `chunk` completes.
+    ///
+    /// Chunks may begin and end anywhere. What is not UTF-8 is read as U+FFFD.
+    pub fn decode(&mut self, chunk: &[u8]) -> Vec<MessageEvent> {
+        let mut events = Vec::new();
+        let mut rest = chunk;
+        while let Some((&first, tail)) = rest.split_first() {
+            if mem::take(&mut self.after_cr) && first == b'\n' {
+                rest = tail;
+                continue;
+            }
+            let Some(at) = memchr2(b'\r', b'\n', rest) else {
+                self.line.extend_from_slice(rest);
+                break;
+            };
+            self.line.extend_from_slice(&rest[..at]);
+            self.after_cr = rest[at] == b'\r';
+            rest = &rest[at + 1..];
+            events.extend(self.end_line());
+        }
+        events
+    }
+
+    /// The id that a browser would send as `Last-Event-ID` if the stream broke now.
+    ///
+    /// Empty if there is none: then it sends no such header.
+    #[must_use]
+    pub fn last_event_id(&self) -> &str {
+        &self.last_event_id
+    }
+
+    /// The delay before reconnecting that the stream asked for last, if it did.
+    #[must_use]
+    pub fn retry(&self) -> Option<Duration> {
+        self.retry
+    }
+
+    fn end_line(&mut self) -> Option<MessageEvent> {
+        let line = mem::take(&mut self.line);
+        let line = match line.strip_prefix(BOM) {
+            Some(rest) if !self.begun => rest,
+            _ => &line,
+        };
+        self.begun = true;
+        if line.is_empty() {
+            return self.end_block();
+        }
+
+        // A line at a time is as good as the whole stream: line ends are never part of a longer
+        // sequence of UTF-8.
+        let line = String::from_utf8_lossy(line);
+        let (name, value) = line.split_once(':').unwrap_or((&line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match name {
+            "event" => value.clone_into(&mut self.event),
+            "data" => {
+                self.data.push_str(value);
+                self.data.push('\n');
+            }
+            "id" if !value.contains('\0') => value.clone_into(&mut self.id),
+            // Digits only: `parse` would let a sign pass.
+            "retry" if value.bytes().all(|byte| byte.is_ascii_digit()) => {
+                // More than an integer can hold is as good as no number.
+                self.retry = value.parse().ok().map(Duration::from_millis).or(self.retry);
+            }
+            // Comments too: their name is empty.
+            _ => {}
+        }
+        None
+    }
+
+    fn end_block(&mut self) -> Option<MessageEvent> {
+        self.last_event_id.clone_from(&self.id);
+        let mut event = mem::take(&mut self.event);
+        let mut data = mem::take(&mut self.data);
+        data.pop()?;
+        if event.is_empty() {
+            "message".clone_into(&mut event);
+        }
+        Some(MessageEvent {
+            event,
+            data,
+            last_event_id: self.last_event_id.clone(),
+        })
+    }
+}
+
+/// The byte order mark in UTF-8: at the start of a stream, and there only, it is skipped.
+const BOM: &[u8] = "\u{feff}".as_bytes();

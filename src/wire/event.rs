@@ -1,0 +1,256 @@
+//! Writing events.
+
+use std::iter;
+use std::time::Duration;
+
+use bytes::Bytes;
+use memchr::memchr2;
+
+use super::{EventId, EventName, InvalidEventId, InvalidEventName, LineEnd};
+
+/// One event, to be written into a stream.
+///
+/// The fields are written in one order, whatever the order of the calls: comments, `event`, `id`,
+/// `retry`, and the data last, since some clients take up the id of an event that was cut short.
+///
+/// # Events without data
+///
+/// Clients [do not dispatch][dispatch] an event that has no data, and several of them fail on a
+/// block with only an `id` or `retry`. Of such an event only the comments and the `retry` line are
+/// written, with no blank line behind, so that they are read as part of the event that follows.
+/// Its name and id are not written. `data("")` is data: it dispatches an event that is empty.
+///
+/// # Examples
+///
+/// ```
+/// use tower_sse::wire::Event;
+///
+/// let event = Event::new().event("order")?.id("42")?.data("one\ntwo");
+/// assert_eq!(event.encode(), "event: order\nid: 42\ndata: one\ndata: two\n\n");
+///
+/// let keepalive = Event::new().comment("");
+/// assert_eq!(keepalive.encode(), ":\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// [dispatch]: https://html.spec.whatwg.org/multipage/server-sent-events.html#dispatchMessage
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Event {
+    comment: Option<String>,
+    /// Never one of the default type.
+    name: Option<EventName>,
+    id: Option<EventId>,
+    /// In milliseconds, from 1 to [`MAX_RETRY`].
+    retry: Option<u32>,
+    data: Option<String>,
+}
+
+impl Event {
+    /// An event of which nothing is written yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// An event with `value` as its data, in JSON.
+    ///
+    /// # Errors
+    ///
+    /// That of [`serde_json::to_string`]: `value` cannot be serialised.
+    #[cfg(feature = "json")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "json")))]
+    pub fn json<T: serde::Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
+        serde_json::to_string(value).map(|json| Self::new().data(json))
+    }
+
+    /// Sets the data.
+    ///
+    /// Each line of it becomes a line of the stream. CRLF and CR count as line ends too; clients
+    /// read all of them as LF.
+    pub fn data(mut self, data: impl Into<String>) -> Self {
+        self.data = Some(data.into());
+        self
+    }
+
+    /// Sets the name, by which pages listen for the event.
+    ///
+    /// The name `message` is that of events without one and is not written: htmx 4 treats events
+    /// that spell it out as custom ones and does not swap them.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidEventName`] if the name has a NUL, CR or LF.
+    pub fn event<N>(mut self, name: N) -> Result<Self, InvalidEventName>
+    where
+        N: TryInto<EventName>,
+        InvalidEventName: From<N::Error>,
+    {
+        self.name = Some(name.try_into()?).filter(|name| !name.is_default());
+        Ok(self)
+    }
+
+    /// Sets one of the crate's own names.
+    pub(crate) fn named(mut self, name: &'static str) -> Self {
+        self.name = Some(EventName::known(name));
+        self
+    }
+
+    /// Sets the id, which clients send back in `Last-Event-ID` when they reconnect.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidEventId`] if the id has a NUL, CR or LF.
+    pub fn id<I>(mut self, id: I) -> Result<Self, InvalidEventId>
+    where
+        I: TryInto<EventId>,
+        InvalidEventId: From<I::Error>,
+    {
+        self.id = Some(id.try_into()?);
+        Ok(self)
+    }
+
+    /// Tells clients how long to wait before they reconnect.
+    ///
+    /// Written in whole milliseconds, rounded up, and from 1 to 2147483647 (24 days) at that: with
+    /// 0 clients reconnect without a pause, and Node does so with more than its timers can hold.
+    pub fn retry(mut self, delay: Duration) -> Self {
+        let millis = delay.as_nanos().div_ceil(1_000_000);
+        self.retry = Some(u32::try_from(millis).map_or(MAX_RETRY, |ms| ms.clamp(1, MAX_RETRY)));
+        self
+    }
+
+    /// Adds comment lines in front, one for each line of `text`. Clients skip them.
+    pub fn comment(mut self, text: impl AsRef<str>) -> Self {
+        let text = text.as_ref();
+        self.comment = Some(match self.comment {
+            Some(before) => before + "\n" + text,
+            None => text.to_owned(),
+        });
+        self
+    }
+
+    /// The bytes of the event, with lines that end in LF.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        self.encode_with(LineEnd::Lf)
+    }
+
+    /// The bytes of the event, with lines that end in `end`.
+    pub(crate) fn encode_with(&self, end: LineEnd) -> Bytes {
+        let mut len = 0;
+        self.write(end, |part| len += part.len());
+        // Exactly filled: `Bytes` would allocate once more for a vector with room to spare.
+        let mut bytes = Vec::with_capacity(len);
+        self.write(end, |part| bytes.extend_from_slice(part.as_bytes()));
+        debug_assert_eq!(bytes.len(), len);
+        Bytes::from(bytes)
+    }
+
+    /// Whether clients dispatch the event.
+    pub(crate) fn has_data(&self) -> bool {
+        self.data.is_some()
+    }
+
+    /// The id that is written: none if there is no data.
+    pub(crate) fn event_id(&self) -> Option<&EventId> {
+        self.id.as_ref().filter(|_| self.has_data())
+    }
+
+    pub(crate) fn has_retry(&self) -> bool {
+        self.retry.is_some()
+    }
+
+    /// Gives `out` the parts of the encoded event, in order.
+    fn write(&self, end: LineEnd, mut out: impl FnMut(&str)) {
+        let end = end.as_str();
+        let mut line = |name: &str, value: &str| {
+            out(name);
+            out(value);
+            out(end);
+        };
+
+        for text in self.comment.iter().flat_map(|comment| lines(comment)) {
+            line(if text.is_empty() { ":" } else { ": " }, text);
+        }
+        if let Some(name) = self.name.as_ref().filter(|_| self.has_data()) {
+            line("event: ", name.as_str());
+        }
+        if let Some(id) = self.event_id() {
+            line("id: ", id.as_str());
+        }
+        if let Some(millis) = self.retry {
+            line("retry: ", itoa::Buffer::new().format(millis));
+        }
+        if let Some(data) = &self.data {
+            // The space always: without it, one that the text begins with would be lost.
+            lines(data).for_each(|text| line("data: ", text));
+            line("", "");
+        }
+    }
+}
+
+/// The lines of `text`, at least one, without the CRLF, CR or LF between them.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    iter::from_fn(move || {
+        let text = rest.take()?;
+        let Some(at) = memchr2(b'\r', b'\n', text.as_bytes()) else {
+            return Some(text);
+        };
+        let (line, tail) = text.split_at(at);
+        rest = Some(tail.strip_prefix("\r\n").unwrap_or(&tail[1..]));
+        Some(line)
+    })
+}
+
+/// What the timers of Node can hold, and `setTimeout` of browsers: 31 bits of milliseconds.
+const MAX_RETRY: u32 = i32::MAX.unsigned_abs();
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::Decoder;
+
+    #[test]
+    fn every_line_ends_as_asked() {
+        let event = Event::new().comment("a\n\nb").data("x\r\ny\rz\n");
+        let lines = ": a\n:\n: b\ndata: x\ndata: y\ndata: z\ndata: \n\n";
+        for end in LineEnd::ALL {
+            let expected = lines.replace('\n', end.as_str());
+            assert_eq!(event.encode_with(end), expected, "{end:?}");
+        }
+    }
+
+    #[test]
+    fn without_data_there_is_no_id() {
+        let event = Event::new().id("1").unwrap();
+        assert_eq!((event.has_data(), event.event_id()), (false, None));
+        let event = event.data("").retry(Duration::ZERO);
+        assert!(event.has_data() && event.event_id().is_some() && event.has_retry());
+    }
+
+    proptest! {
+        #[test]
+        fn decodes_to_what_was_given(
+            data in "([a:\0 ]|\r\n|\r|\n|data: |[^a]){0,9}",
+            comment in "([a: ]|\r\n|\r|\n|data: |[^a]){0,5}",
+            name in "([a: ]|[^\0\r\n]){0,3}",
+            id in "([a: ]|[^\0\r\n]){0,3}",
+        ) {
+            let event = Event::new().comment(comment).data(data.as_str());
+            let event = event.event(name.as_str())?.id(id.as_str())?;
+            let data = data.replace("\r\n", "\n").replace('\r', "\n");
+            let name = if name.is_empty() { "message" } else { &name };
+
+            for end in LineEnd::ALL {
+                let events = Decoder::new().decode(&event.encode_with(end));
+                prop_assert_eq!(events.len(), 1);
+                prop_assert_eq!(&events[0].event, name);
+                prop_assert_eq!(&events[0].data, &data);
+                prop_assert_eq!(&events[0].last_event_id, &id);
+            }
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! The formats: events, how they are written, how they are found in bytes.
+//!
+//! Nothing here does I/O or reads a clock. [`Event`] writes an event, [`Decoder`] reads a whole
+//! stream the way a browser does.
+
+mod decoder;
+mod event;
+mod event_id;
+mod event_name;
+mod framing;
+mod line_end;
+mod scanner;
+
+pub use decoder::{Decoder, MessageEvent};
+pub use event::Event;
+pub use event_id::{EventId, InvalidEventId};
+pub use event_name::{EventName, InvalidEventName};
+pub(crate) use framing::Framing;
+pub(crate) use line_end::LineEnd;
+pub(crate) use scanner::{BlockId, EndedBlock, Scanner};

@@ -1,0 +1,11 @@
+//! What several of the tests share.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "every test is a crate of its own and uses a part of this"
+)]
+
+pub mod cases;
+pub mod oracle;
+pub mod streams;

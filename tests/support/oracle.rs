@@ -1,0 +1,88 @@
+//! The specification, read literally: slow, of the whole stream at once, and obvious.
+//!
+//! <https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation>
+//!
+//! It shares nothing with the decoder or a scanner, so that they do not share mistakes.
+
+/// What a client has seen once a stream is over.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Interpreted {
+    /// The event, its data and the last event id, of each event that was dispatched.
+    pub events: Vec<(String, String, String)>,
+    pub last_event_id: String,
+    /// In milliseconds.
+    pub retry: Option<u64>,
+}
+
+/// What a client sees of `stream`.
+pub fn interpret(stream: &[u8]) -> Interpreted {
+    // "Streams must be decoded using the UTF-8 decode algorithm", which "strips one leading UTF-8
+    // Byte Order Mark (BOM), if any".
+    let text = String::from_utf8_lossy(stream);
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+
+    // "Lines must be separated by either a CRLF character pair, a single LF character, or a single
+    // CR character."
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    let Some((complete, _unfinished_line)) = text.rsplit_once('\n') else {
+        return Interpreted::default();
+    };
+    let lines: Vec<&str> = complete.split('\n').collect();
+
+    let mut seen = Interpreted {
+        // "If the field value consists of only ASCII digits, [..] set the event stream's
+        // reconnection time to that integer." No blank line is needed for it.
+        retry: values(&lines, "retry")
+            .filter(|value| value.chars().all(|char| char.is_ascii_digit()))
+            .filter_map(|value| value.parse().ok())
+            .next_back(),
+        ..Interpreted::default()
+    };
+
+    // "If the line is empty (a blank line): Dispatch the event". What comes behind the last blank
+    // line: "Once the end of the file is reached, any pending data must be discarded."
+    let mut blocks: Vec<&[&str]> = lines.split(|line| line.is_empty()).collect();
+    blocks.pop();
+
+    for block in blocks {
+        // "If the field value does not contain U+0000 NULL, then set the last event ID buffer to
+        // the field value." It is not reset afterwards, and set also if nothing is dispatched.
+        if let Some(id) = values(block, "id").rfind(|value| !value.contains('\0')) {
+            id.clone_into(&mut seen.last_event_id);
+        }
+
+        // "If the data buffer is an empty string, [..] return." Every data line adds an LF to it.
+        let data: Vec<&str> = values(block, "data").collect();
+        if data.is_empty() {
+            continue;
+        }
+
+        // "If the event type buffer has a value other than the empty string, change the type of
+        // the newly created event to equal the value of the event type buffer."
+        let event = match values(block, "event").next_back() {
+            None | Some("") => "message",
+            Some(event) => event,
+        };
+        seen.events.push((
+            event.to_owned(),
+            data.join("\n"),
+            seen.last_event_id.clone(),
+        ));
+    }
+    seen
+}
+
+/// The values of the fields `name` in `lines`.
+fn values<'a>(lines: &[&'a str], name: &str) -> impl DoubleEndedIterator<Item = &'a str> {
+    lines.iter().filter_map(move |line| match line.find(':') {
+        // "If value starts with a U+0020 SPACE character, remove it from value."
+        Some(colon) if line[..colon] == *name => {
+            let value = &line[colon + 1..];
+            Some(value.strip_prefix(' ').unwrap_or(value))
+        }
+        // "Process the field [..] using the whole line as the field name, and the empty string as
+        // the field value."
+        None if *line == name => Some(""),
+        _ => None,
+    })
+}
