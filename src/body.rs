@@ -21,7 +21,7 @@ pin_project! {
     /// its timer enabled.
     #[derive(Debug)]
     pub struct SseBody<B> {
-        // Dropped at its end: some bodies panic when they are polled once more.
+        // A stream's is dropped at its end: some bodies panic when they are polled once more.
         #[pin]
         inner: Option<B>,
         mode: Mode,
@@ -36,38 +36,31 @@ enum Mode {
     Unsized,
     /// A stream that is looked after.
     Driven(Pin<Box<Stream>>),
-    /// These bytes, and the end.
-    Only(Bytes),
+    /// A stream of these bytes. Boxed, as they are rare and every body would be larger for them.
+    Only(Box<Bytes>),
     Ended,
 }
 
 impl<B> SseBody<B> {
     pub(crate) fn plain(inner: B) -> Self {
-        Self {
-            inner: Some(inner),
-            mode: Mode::Plain,
-        }
+        Self { inner: Some(inner), mode: Mode::Plain }
     }
 
     pub(crate) fn unsized_stream(inner: B) -> Self {
-        Self {
-            inner: Some(inner),
-            mode: Mode::Unsized,
-        }
+        Self { inner: Some(inner), mode: Mode::Unsized }
     }
 
     pub(crate) fn driven(inner: B, stream: Stream) -> Self {
-        Self {
-            inner: Some(inner),
-            mode: Mode::Driven(Box::pin(stream)),
-        }
+        Self { inner: Some(inner), mode: Mode::Driven(Box::pin(stream)) }
     }
 
-    pub(crate) fn only(bytes: Bytes) -> Self {
-        Self {
-            inner: None,
-            mode: Mode::Only(bytes),
-        }
+    /// A stream of these bytes.
+    pub(crate) fn stream_of(bytes: Bytes) -> Self {
+        Self { inner: None, mode: Mode::Only(Box::new(bytes)) }
+    }
+
+    pub(crate) fn empty() -> Self {
+        Self { inner: None, mode: Mode::Ended }
     }
 }
 
@@ -78,52 +71,95 @@ where
     type Data = Bytes;
     type Error = B::Error;
 
-    fn poll_frame(
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled<B> {
+        let this = self.as_mut().project();
+        let polled = match (this.mode, this.inner.as_pin_mut()) {
+            (Mode::Plain | Mode::Unsized, Some(inner)) => return inner.poll_frame(cx),
+            // The usual case by itself: no more is done for it than must be.
+            (Mode::Driven(stream), Some(inner)) if stream.is_calm() => match inner.poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) if stream.as_mut().passes(&data) => {
+                        return Poll::Ready(Some(Ok(Frame::data(data))));
+                    }
+                    Ok(data) => Some(Poll::Ready(Some(Ok(Frame::data(data))))),
+                    Err(other) => Some(Poll::Ready(Some(Ok(other)))),
+                },
+                other => Some(other),
+            },
+            _ => None,
+        };
+        self.drive(cx, polled)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match (&self.mode, &self.inner) {
+            (Mode::Plain | Mode::Unsized, Some(inner)) => inner.is_end_stream(),
+            // Too early, and what was still to be sent would be lost.
+            (Mode::Driven(stream), _) => stream.ended().is_some(),
+            (Mode::Only(_), _) => false,
+            (Mode::Plain | Mode::Unsized, None) | (Mode::Ended, _) => true,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match (&self.mode, &self.inner) {
+            (Mode::Plain, Some(inner)) => inner.size_hint(),
+            (Mode::Plain, None) | (Mode::Ended, _) => SizeHint::with_exact(0),
+            // An exact hint becomes a `Content-Length`, which would cut what is added.
+            (Mode::Unsized | Mode::Driven(_) | Mode::Only(_), _) => SizeHint::default(),
+        }
+    }
+}
+
+type Polled<B> = Poll<Option<Result<Frame<Bytes>, <B as Body>::Error>>>;
+
+impl<B> SseBody<B>
+where
+    B: Body<Data = Bytes>,
+{
+    /// Polls a stream in all that may happen to it; `polled` is what its body gave already.
+    #[inline(never)]
+    fn drive(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let mut this = self.project();
-        let stream = match this.mode {
+        mut polled: Option<Polled<B>>,
+    ) -> Polled<B> {
+        let this = self.project();
+        let (mut inner, mode) = (this.inner, this.mode);
+        let stream = match mode {
             Mode::Driven(stream) => stream,
-            Mode::Plain | Mode::Unsized => {
-                let Some(inner) = this.inner.as_mut().as_pin_mut() else {
-                    return Poll::Ready(None);
-                };
-                let frame = ready!(inner.poll_frame(cx));
-                if frame.is_none() {
-                    this.inner.set(None);
-                }
-                return Poll::Ready(frame);
-            }
             Mode::Only(bytes) => {
-                let bytes = std::mem::take(bytes);
-                *this.mode = Mode::Ended;
-                let frame = (!bytes.is_empty()).then(|| Ok(Frame::data(bytes)));
-                return Poll::Ready(frame);
-            }
-            Mode::Ended => return Poll::Ready(None),
-        };
-
-        for _ in 0..ROUNDS {
-            if let Some(bytes) = stream.as_mut().poll_ready() {
+                let bytes = std::mem::take(&mut **bytes);
+                *mode = Mode::Ended;
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
-            if stream.ended().is_some() {
-                this.inner.set(None);
-                // With the stream its places on the lists are given up, whoever keeps the body.
-                *this.mode = Mode::Ended;
-                return Poll::Ready(None);
-            }
-            let Some(inner) = this.inner.as_mut().as_pin_mut() else {
-                stream.as_mut().end();
-                continue;
+            Mode::Plain | Mode::Unsized | Mode::Ended => return Poll::Ready(None),
+        };
+        for _ in 0..ROUNDS {
+            let polled = match polled.take() {
+                Some(polled) => polled,
+                None => {
+                    if let Some(bytes) = stream.as_mut().poll_ready() {
+                        return send(stream, bytes);
+                    }
+                    if stream.ended().is_some() {
+                        inner.set(None);
+                        // With the stream its places on the lists are given up, whoever keeps the body.
+                        *mode = Mode::Ended;
+                        return Poll::Ready(None);
+                    }
+                    match inner.as_mut().as_pin_mut() {
+                        // Data before the timer: a stream that has something to say is alive.
+                        Some(inner) => inner.poll_frame(cx),
+                        None => Poll::Ready(None),
+                    }
+                }
             };
-            // Data before the timer: a stream that has something to say is alive.
-            match inner.poll_frame(cx) {
+            match polled {
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(chunk) => {
                         if let Some(bytes) = stream.as_mut().data(chunk) {
-                            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                            return send(stream, bytes);
                         }
                     }
                     Err(trailers) => {
@@ -135,16 +171,19 @@ where
                     }
                 },
                 Poll::Ready(Some(Err(error))) => {
-                    this.inner.set(None);
+                    inner.set(None);
                     if !stream.as_mut().fail() {
-                        *this.mode = Mode::Ended;
+                        *mode = Mode::Ended;
                         return Poll::Ready(Some(Err(error)));
                     }
                 }
-                Poll::Ready(None) => this.inner.set(None),
+                Poll::Ready(None) => {
+                    inner.set(None);
+                    stream.as_mut().end();
+                }
                 Poll::Pending => {
                     if let Some(bytes) = ready!(stream.as_mut().poll_wait(cx)) {
-                        return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                        return send(stream, bytes);
                     }
                 }
             }
@@ -153,26 +192,11 @@ where
         cx.waker().wake_by_ref();
         Poll::Pending
     }
+}
 
-    fn is_end_stream(&self) -> bool {
-        match (&self.mode, &self.inner) {
-            (Mode::Plain | Mode::Unsized, Some(inner)) => inner.is_end_stream(),
-            // Too early, and what was still to be sent would be lost.
-            (Mode::Driven(stream), _) => stream.ended().is_some(),
-            (Mode::Only(bytes), _) => bytes.is_empty(),
-            (Mode::Plain | Mode::Unsized, None) | (Mode::Ended, _) => true,
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match (&self.mode, &self.inner) {
-            (Mode::Plain, Some(inner)) => inner.size_hint(),
-            (Mode::Only(bytes), _) => SizeHint::with_exact(bytes.len() as u64),
-            (Mode::Plain, None) | (Mode::Ended, _) => SizeHint::with_exact(0),
-            // An exact hint becomes a `Content-Length`, which would cut what is added.
-            (Mode::Unsized | Mode::Driven(_), _) => SizeHint::default(),
-        }
-    }
+fn send<E>(stream: &mut Pin<Box<Stream>>, bytes: Bytes) -> Poll<Option<Result<Frame<Bytes>, E>>> {
+    stream.as_mut().note(bytes.len());
+    Poll::Ready(Some(Ok(Frame::data(bytes))))
 }
 
 /// How many chunks of which nothing can be sent are taken in one poll.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::request::Parts;
 
-use crate::engine::{EventIds, Farewell, KeepAlive, Settings};
+use crate::engine::{EventIds, Farewell, KeepAlive, OnError, Settings};
 use crate::live::{Book, Drain, Label};
 
 /// What one layer asks for, or several together.
@@ -46,9 +46,7 @@ pub(crate) struct Enroll {
 
 impl fmt::Debug for Enroll {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Enroll")
-            .field("label", &self.label.is_some())
-            .finish_non_exhaustive()
+        f.debug_struct("Enroll").field("label", &self.label.is_some()).finish_non_exhaustive()
     }
 }
 
@@ -60,6 +58,13 @@ pub(crate) struct Closing {
     pub(crate) farewell: Option<Farewell>,
     pub(crate) finish_within: Option<Duration>,
     pub(crate) on_error: Option<Farewell>,
+}
+
+impl Closing {
+    fn on_error(&self) -> Option<OnError> {
+        let retry = self.drain.settings.retry.clone();
+        self.on_error.clone().map(|farewell| OnError { farewell, retry })
+    }
 }
 
 impl<T: Clone> Setting<T> {
@@ -121,10 +126,7 @@ impl Plan {
     }
 
     pub(crate) fn settle(self) -> Settled {
-        let keep_alive = self
-            .keep_alive
-            .on()
-            .filter(|setting| !setting.interval.is_zero());
+        let keep_alive = self.keep_alive.on().filter(|setting| !setting.interval.is_zero());
         let closing = self.shutdown.on();
         let book = self.registry.on().map(|enroll| &enroll.book);
         let engine = Settings {
@@ -133,13 +135,9 @@ impl Plan {
             hold_limit: self.hold_limit.unwrap_or(Settings::HOLD_LIMIT),
             restate: closing.is_some() || book.is_some(),
             count_events: book.is_some_and(|book| book.count_events),
-            on_error: closing.and_then(|closing| closing.on_error.clone()),
+            on_error: closing.and_then(Closing::on_error),
         };
-        Settled {
-            engine: Arc::new(engine),
-            plan: self,
-            opened: AtomicU64::new(0),
-        }
+        Settled { engine: Arc::new(engine), plan: self, opened: AtomicU64::new(0) }
     }
 }
 
@@ -163,9 +161,7 @@ impl Settled {
 
     /// Whether a stream's bytes are to be looked at; else its head is all that changes.
     pub(crate) fn drives(&self) -> bool {
-        let Settings {
-            keep_alive, ids, ..
-        } = &*self.engine;
+        let Settings { keep_alive, ids, .. } = &*self.engine;
         keep_alive.is_some() || ids.is_some() || self.enroll().is_some() || self.closing().is_some()
     }
 

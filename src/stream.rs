@@ -24,6 +24,8 @@ pin_project! {
         draining: bool,
         #[pin]
         sleep: Option<Sleep>,
+        // The sleep is set for the engine's next deadline, or an earlier moment.
+        armed: bool,
         // The waker that the sleep and the lists know.
         waker: Option<Waker>,
         listed: Option<Box<Listed>>,
@@ -67,43 +69,52 @@ impl Stream {
             opened: false,
             draining: false,
             sleep: None,
+            armed: false,
             waker: None,
             listed,
             seat: shutdown,
         }
     }
 
-    /// What is to be sent before the body is asked for more.
+    /// Nothing is to be done before the body is polled, and no note is to be taken after.
     #[inline]
+    pub(crate) fn is_calm(&self) -> bool {
+        let signalled = self.seat.as_ref().is_some_and(Seat::is_signalled);
+        self.engine.is_calm() && self.listed.is_none() && !signalled
+    }
+
+    /// Takes a chunk of the body's while the stream is calm, if it can be sent as it is.
+    #[inline(always)]
+    pub(crate) fn passes(self: Pin<&mut Self>, data: &Bytes) -> bool {
+        self.project().engine.passes(data)
+    }
+
+    /// What is to be sent before the body is asked for more.
     pub(crate) fn poll_ready(mut self: Pin<&mut Self>) -> Option<Bytes> {
         let this = self.as_mut().project();
         if !*this.opened {
             *this.opened = true;
             if let Some(frame) = this.engine.open(now()) {
-                return Some(self.note(frame));
+                return Some(frame);
             }
         }
-        if let Some(frame) = self.as_mut().project().engine.next() {
-            return Some(self.note(frame));
+        if let Some(frame) = this.engine.next() {
+            return Some(frame);
         }
         // Before more data is taken, so that a busy stream ends too.
         if self.is_signalled() {
             self.as_mut().obey();
         }
-        let this = self.as_mut().project();
+        let this = self.project();
         if this.engine.is_closing() {
-            let frame = this.engine.timeout(now()).or_else(|| this.engine.next())?;
-            return Some(self.note(frame));
+            return this.engine.timeout(now()).or_else(|| this.engine.next());
         }
-        let frame = this.engine.next()?;
-        Some(self.note(frame))
+        this.engine.next()
     }
 
     /// Takes a chunk of the body's, and gives what is to be sent of it.
-    #[inline]
-    pub(crate) fn data(mut self: Pin<&mut Self>, chunk: Bytes) -> Option<Bytes> {
-        let frame = self.as_mut().project().engine.data(chunk)?;
-        Some(self.note(frame))
+    pub(crate) fn data(self: Pin<&mut Self>, chunk: Bytes) -> Option<Bytes> {
+        self.project().engine.data(chunk)
     }
 
     /// Takes the body's end.
@@ -126,72 +137,67 @@ impl Stream {
     ///
     /// Ready when there may be something to do, with what is to be sent if there is any.
     pub(crate) fn poll_wait(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        let mut this = self.as_mut().project();
+        let this = self.as_mut().project();
         if let Some(listed) = this.listed.as_deref_mut() {
             listed.polled();
         }
-        let mut known = this
-            .waker
-            .as_ref()
-            .is_some_and(|waker| waker.will_wake(cx.waker()));
-        if !known {
-            *this.waker = Some(cx.waker().clone());
-            let missed = this
-                .listed
-                .as_ref()
-                .is_some_and(|listed| listed.seat.register(cx.waker()))
-                | this
-                    .seat
-                    .as_ref()
-                    .is_some_and(|seat| seat.register(cx.waker()));
-            if missed {
-                *this.waker = None;
-                return Poll::Ready(None);
-            }
+        let known = this.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+        let elapsed = this.sleep.as_ref().as_pin_ref().is_some_and(|sleep| sleep.is_elapsed());
+        // A sleep that knows this waker is not polled again: that it is due shows without.
+        if known && *this.armed && !elapsed {
+            return Poll::Pending;
         }
+        if elapsed {
+            let frame = self.as_mut().tick();
+            return Poll::Ready(frame);
+        }
+        if !known && !self.as_mut().register(cx.waker()) {
+            return Poll::Ready(None);
+        }
+        self.arm(cx).map(|()| None)
+    }
 
-        let Some(at) = this
-            .engine
-            .next_timeout()
-            .map(tokio::time::Instant::from_std)
-        else {
+    /// Has the lists wake this task. Says no if a signal came meanwhile.
+    fn register(self: Pin<&mut Self>, waker: &Waker) -> bool {
+        let this = self.project();
+        let on_list = this.listed.as_ref().map(|listed| &listed.seat);
+        let missed = on_list.is_some_and(|seat| seat.register(waker))
+            | this.seat.as_ref().is_some_and(|seat| seat.register(waker));
+        *this.waker = (!missed).then(|| waker.clone());
+        !missed
+    }
+
+    /// Sets the sleep for the engine's next deadline. Ready if that has passed already.
+    fn arm(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        *this.armed = true;
+        let Some(at) = this.engine.next_timeout().map(tokio::time::Instant::from_std) else {
             return Poll::Pending;
         };
         match this.sleep.as_mut().as_pin_mut() {
-            Some(sleep) if sleep.is_elapsed() => {
-                let frame = this.engine.timeout(now());
-                // Armed anew by the next poll, with the engine's next deadline.
-                this.sleep
-                    .set(this.engine.next_timeout().map(|at| sleep_until(at.into())));
-                *this.waker = None;
-                return Poll::Ready(frame.map(|frame| self.note(frame)));
-            }
             // Later deadlines are left alone until the timer fires: an event costs no timer
             // operation, only an idle interval does.
             Some(sleep) if sleep.deadline() <= at => {}
-            Some(sleep) => {
-                sleep.reset(at);
-                known = false;
-            }
-            None => {
-                this.sleep.set(Some(sleep_until(at)));
-                known = false;
-            }
+            Some(sleep) => sleep.reset(at),
+            None => this.sleep.set(Some(sleep_until(at))),
         }
-        // A sleep that knows this waker is not polled again; that it is due shows without.
-        match this.sleep.as_pin_mut() {
-            Some(sleep) if !known => sleep.poll(cx).map(|()| None),
-            _ => Poll::Pending,
-        }
+        this.sleep.as_pin_mut().map_or(Poll::Pending, |sleep| sleep.poll(cx))
+    }
+
+    /// Tells the engine that it is time.
+    fn tick(self: Pin<&mut Self>) -> Option<Bytes> {
+        let mut this = self.project();
+        // Set anew when the body has nothing again, for what the engine waits for then.
+        this.sleep.set(None);
+        *this.armed = false;
+        *this.waker = None;
+        this.engine.timeout(now())
     }
 
     #[inline]
     fn is_signalled(&self) -> bool {
         self.seat.as_ref().is_some_and(Seat::is_signalled)
-            || self
-                .listed
-                .as_ref()
-                .is_some_and(|listed| listed.is_signalled(&self.engine))
+            || self.listed.as_ref().is_some_and(|listed| listed.is_signalled(&self.engine))
     }
 
     /// Does what the registry and the shutdown ask.
@@ -200,6 +206,7 @@ impl Stream {
         let this = self.project();
         // Signals take the waker out, so it is to be registered again.
         *this.waker = None;
+        *this.armed = false;
         if let Some(listed) = this.listed.as_deref_mut() {
             listed.read_mail(this.engine);
         }
@@ -214,9 +221,7 @@ impl Stream {
             *this.draining = true;
             let n = seat.index();
             let order =
-                closing
-                    .drain
-                    .close(n, started, closing.finish_within, closing.farewell.as_ref());
+                closing.drain.close(n, started, closing.finish_within, closing.farewell.as_ref());
             this.engine.close(order, now());
             if let Some(listed) = this.listed {
                 listed.profile.closing();
@@ -226,12 +231,11 @@ impl Stream {
 
     /// Takes note of a frame that is sent.
     #[inline]
-    fn note(self: Pin<&mut Self>, frame: Bytes) -> Bytes {
+    pub(crate) fn note(self: Pin<&mut Self>, bytes: usize) {
         let this = self.project();
         if let Some(listed) = this.listed.as_deref_mut() {
-            listed.sent(&frame, this.engine);
+            listed.sent(bytes, this.engine);
         }
-        frame
     }
 
     /// Leaves the lists.
@@ -254,13 +258,7 @@ impl Stream {
 
 impl Listed {
     fn new(seat: Seat<Entry>, profile: Arc<Profile>) -> Self {
-        Self {
-            seat,
-            profile,
-            waiting: false,
-            frames: 0,
-            sent: false,
-        }
+        Self { seat, profile, waiting: false, frames: 0, sent: false }
     }
 
     #[inline]
@@ -272,10 +270,7 @@ impl Listed {
     fn read_mail(&mut self, engine: &mut Engine) {
         let writable = engine.accepts_events();
         let mail = self.seat.look(|entry| match entry.mail.as_deref_mut() {
-            Some(mail) if !writable => Mail {
-                close: mail.close.take(),
-                ..Mail::default()
-            },
+            Some(mail) if !writable => Mail { close: mail.close.take(), ..Mail::default() },
             _ => entry.mail.take().map(|mail| *mail).unwrap_or_default(),
         });
         self.waiting = !writable;
@@ -289,21 +284,13 @@ impl Listed {
             let at = now();
             let cut_at = Some(at + KICK_GRACE);
             self.profile.closing();
-            engine.close(
-                Close {
-                    reason: EndReason::Kicked,
-                    farewell,
-                    retry: None,
-                    at,
-                    cut_at,
-                },
-                at,
-            );
+            engine
+                .close(Close { reason: EndReason::Kicked, farewell, retry: None, at, cut_at }, at);
         }
     }
 
-    fn sent(&mut self, frame: &Bytes, engine: &Engine) {
-        self.profile.sent(frame.len());
+    fn sent(&mut self, bytes: usize, engine: &Engine) {
+        self.profile.sent(bytes);
         self.profile.count(engine.keepalives(), engine.events());
         self.profile.moved(engine.place());
         if self.frames % CLOCK_EVERY == 0 {
@@ -314,8 +301,7 @@ impl Listed {
     }
 
     fn polled(&mut self) {
-        self.profile
-            .polled_at(now(), std::mem::take(&mut self.sent));
+        self.profile.polled_at(now(), std::mem::take(&mut self.sent));
     }
 }
 

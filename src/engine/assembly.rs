@@ -38,13 +38,7 @@ impl Frames {
 
 impl Assembly {
     pub(super) fn new(chunk: Bytes, held: Held) -> Self {
-        Self {
-            chunk,
-            held,
-            from: 0,
-            buffer: Vec::new(),
-            frames: Frames::default(),
-        }
+        Self { chunk, held, from: 0, buffer: Vec::new(), frames: Frames::default() }
     }
 
     pub(super) fn chunk(&self) -> &[u8] {
@@ -121,14 +115,12 @@ impl Assembly {
         if self.buffer.capacity() == 0 && len > 0 {
             let rest =
                 self.held.len().max(len) + (self.chunk.len() - self.from).saturating_sub(len);
-            self.buffer
-                .reserve_exact(rest + addition * (rest / (len + "\n".len())).max(1));
+            self.buffer.reserve_exact(rest + addition * (rest / (len + "\n".len())).max(1));
         }
     }
 
     fn flush(&mut self) {
-        self.frames
-            .push(Bytes::from(std::mem::take(&mut self.buffer)));
+        self.frames.push(Bytes::from(std::mem::take(&mut self.buffer)));
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::farewell::LastWords;
 use super::place::restate;
-use super::{EndReason, Engine, Farewell, Phase};
+use super::{EndReason, Engine, Farewell, Lane, Phase};
 
 /// An order to end a stream.
 #[derive(Clone, Debug)]
@@ -33,13 +33,10 @@ impl Engine {
             return;
         }
         let rare = self.rare();
-        if rare
-            .close
-            .as_ref()
-            .is_none_or(|earlier| close.at < earlier.at)
-        {
+        if rare.close.as_ref().is_none_or(|earlier| close.at < earlier.at) {
             rare.close = Some(close);
         }
+        self.lane = Lane::Scan;
         self.check_close(now);
     }
 

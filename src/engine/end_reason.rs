@@ -22,14 +22,8 @@ pub enum EndReason {
 
 impl EndReason {
     /// Every reason, in the order of [`index`](Self::index).
-    pub(crate) const ALL: [Self; 6] = [
-        Self::Finished,
-        Self::ClientGone,
-        Self::Closed,
-        Self::Kicked,
-        Self::Error,
-        Self::Cut,
-    ];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Finished, Self::ClientGone, Self::Closed, Self::Kicked, Self::Error, Self::Cut];
 
     /// Where a table with an entry a reason has it.
     pub(crate) const fn index(self) -> usize {

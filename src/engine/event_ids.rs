@@ -51,9 +51,8 @@ impl Position {
     /// Anything else counts as none, an empty one too: some clients send one after a stream
     /// without ids.
     pub(crate) fn brought(header: &[u8]) -> Self {
-        let text = std::str::from_utf8(header)
-            .ok()
-            .filter(|text| (1..=LONGEST).contains(&text.len()));
+        let text =
+            std::str::from_utf8(header).ok().filter(|text| (1..=LONGEST).contains(&text.len()));
         match text.map(EventId::new) {
             Some(Ok(id)) => Self::Text(id.as_str().to_owned()),
             _ => Self::None,

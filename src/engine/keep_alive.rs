@@ -33,12 +33,7 @@ impl KeepAlive {
                 LineEnd::Cr => b":\r",
             })
         });
-        Self {
-            interval,
-            jitter: 0.1,
-            comment,
-            heartbeat: None,
-        }
+        Self { interval, jitter: 0.1, comment, heartbeat: None }
     }
 
     pub(crate) fn set_comment(&mut self, text: &str) {
@@ -72,10 +67,7 @@ pub(super) struct Silence {
 impl Silence {
     /// Begins with bytes sent at `now`.
     pub(super) fn begin(now: Instant, settings: &KeepAlive, n: u64) -> Self {
-        Self {
-            tick: now + settings.interval_of(n) / 2,
-            exact: true,
-        }
+        Self { tick: now + settings.interval_of(n) / 2, exact: true }
     }
 
     /// Asks at `now`: has the stream been silent for too long?

@@ -29,13 +29,14 @@ pub use end_reason::EndReason;
 pub(crate) use event_ids::{EventIds, Position};
 pub use farewell::Farewell;
 pub(crate) use keep_alive::{Heartbeat, KeepAlive};
-pub(crate) use settings::Settings;
+pub(crate) use settings::{OnError, Settings};
 
 use crate::wire::{Event, Framing, LineEnd, Scanner};
 use hold::Held;
 use keep_alive::Silence;
 use place::Place;
 pub(crate) use place::restate;
+use spread::Spread;
 
 /// The machine that carries out the layers' settings on one stream.
 ///
@@ -86,7 +87,8 @@ enum Phase {
 /// How the next chunk is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lane {
-    /// On a boundary, and nothing asks for a scan: a chunk that ends in a blank line is whole.
+    /// On a boundary, nothing waits to be sent or closed, and nothing asks for a scan: a chunk
+    /// that ends in a blank line is whole.
     Whole,
     Scan,
 }
@@ -128,14 +130,24 @@ impl Engine {
     /// Takes a chunk of the stream.
     #[inline]
     pub(crate) fn data(&mut self, chunk: Bytes) -> Option<Bytes> {
-        if self.lane == Lane::Whole {
-            if let Some(line_end) = blank_at_end(&chunk) {
-                self.scanner.set_line_end(line_end);
-                self.sent = true;
-                return Some(chunk);
-            }
-        }
-        self.scan(chunk)
+        if self.is_calm() && self.passes(&chunk) { Some(chunk) } else { self.scan(chunk) }
+    }
+
+    /// Nothing is to be sent but the stream's own, and what [`passes`](Self::passes) needs no scan.
+    #[inline]
+    pub(crate) fn is_calm(&self) -> bool {
+        self.lane == Lane::Whole
+    }
+
+    /// Takes a chunk while the engine is calm, if it can be sent as it is.
+    #[inline(always)]
+    pub(crate) fn passes(&mut self, chunk: &[u8]) -> bool {
+        let Some(line_end) = blank_at_end(chunk) else {
+            return false;
+        };
+        self.scanner.set_line_end(line_end);
+        self.sent = true;
+        true
     }
 
     /// Takes the end of the stream's own body; an unfinished event is dropped, as clients do.
@@ -159,8 +171,9 @@ impl Engine {
                 self.over(EndReason::Error);
                 false
             }
-            (Some(farewell), _) => {
-                self.say_farewell(&farewell, EndReason::Error, None);
+            (Some(OnError { farewell, retry }), _) => {
+                let retry = Spread::in_retry(self.n).between(*retry.start(), *retry.end());
+                self.say_farewell(&farewell, EndReason::Error, Some(retry));
                 true
             }
         }
@@ -175,8 +188,7 @@ impl Engine {
     pub(crate) fn inject(&mut self, event: &Event) {
         if self.accepts_events() {
             let frame =
-                self.place
-                    .write(event, self.scanner.line_end(), self.settings.ids.as_ref());
+                self.place.write(event, self.scanner.line_end(), self.settings.ids.as_ref());
             self.queue(frame);
         }
     }
@@ -189,10 +201,7 @@ impl Engine {
         }
         self.beat(now);
         let settings = self.settings.keep_alive.as_ref()?;
-        let silence = self
-            .silence
-            .as_mut()
-            .filter(|silence| silence.tick <= now)?;
+        let silence = self.silence.as_mut().filter(|silence| silence.tick <= now)?;
         let due = silence.tick(now, std::mem::take(&mut self.sent), settings, self.n);
         let comment = settings.comment(self.scanner.line_end());
         self.tidy();
@@ -212,10 +221,7 @@ impl Engine {
         let Some(rare) = &self.rare else {
             return silence;
         };
-        let close = rare
-            .close
-            .as_ref()
-            .and_then(|close| close.next(self.phase == Phase::Flowing));
+        let close = rare.close.as_ref().and_then(|close| close.next(self.phase == Phase::Flowing));
         [silence, close, rare.beat].into_iter().flatten().min()
     }
 
@@ -252,11 +258,8 @@ impl Engine {
     /// Writes the heartbeat if it is due.
     fn beat(&mut self, now: Instant) {
         let beat = self.rare.as_ref().and_then(|rare| rare.beat);
-        let heartbeat = self
-            .settings
-            .keep_alive
-            .as_ref()
-            .and_then(|settings| settings.heartbeat.as_ref());
+        let heartbeat =
+            self.settings.keep_alive.as_ref().and_then(|settings| settings.heartbeat.as_ref());
         let (Some(beat), Some(heartbeat)) = (beat, heartbeat) else {
             return;
         };
@@ -278,6 +281,7 @@ impl Engine {
         if !frame.is_empty() {
             self.sent = true;
             self.begun = true;
+            self.lane = Lane::Scan;
             self.rare().queue.push_back(frame);
         }
     }
@@ -306,11 +310,10 @@ impl Rare {
 /// Tells whether a chunk that begins on a boundary is whole, from its last bytes.
 ///
 /// Only line ends in LF are looked for: behind a CR it takes a scan to know what an LF means.
-#[inline]
+#[inline(always)]
 fn blank_at_end(chunk: &[u8]) -> Option<LineEnd> {
-    match chunk {
-        [.., b'\n', b'\n'] => Some(LineEnd::Lf),
-        [.., b'\n', b'\r', b'\n'] => Some(LineEnd::CrLf),
-        _ => None,
+    if chunk.ends_with(b"\n\n") {
+        return Some(LineEnd::Lf);
     }
+    chunk.ends_with(b"\n\r\n").then_some(LineEnd::CrLf)
 }

@@ -27,19 +27,11 @@ enum Watch {
 impl Place {
     pub(super) fn new(position: Position, settings: &Settings) -> Self {
         let watch = match settings {
-            Settings { ids: Some(_), .. }
-            | Settings {
-                count_events: true, ..
-            } => Watch::Yes,
+            Settings { ids: Some(_), .. } | Settings { count_events: true, .. } => Watch::Yes,
             Settings { restate: true, .. } => Watch::Probing(PROBED),
             _ => Watch::No,
         };
-        Self {
-            position,
-            next: 1,
-            events: 0,
-            watch,
-        }
+        Self { position, next: 1, events: 0, watch }
     }
 
     pub(super) fn position(&self) -> &Position {
@@ -129,14 +121,8 @@ fn with_id(event: &Bytes, id: &Position, line_end: LineEnd) -> Bytes {
         let line_end = line_end.as_str();
         let fields = event.len() - line_end.len();
         Bytes::from(
-            [
-                &event[..fields],
-                b"id: ",
-                id.as_bytes(),
-                line_end.as_bytes(),
-                line_end.as_bytes(),
-            ]
-            .concat(),
+            [&event[..fields], b"id: ", id.as_bytes(), line_end.as_bytes(), line_end.as_bytes()]
+                .concat(),
         )
     })
 }

@@ -31,11 +31,8 @@ impl Engine {
         if self.phase == Phase::Flowing {
             self.phase = Phase::Live;
         }
-        let held = self
-            .rare
-            .as_mut()
-            .map(|rare| std::mem::take(&mut rare.held))
-            .unwrap_or_default();
+        let held =
+            self.rare.as_mut().map(|rare| std::mem::take(&mut rare.held)).unwrap_or_default();
         let mut assembly = Assembly::new(chunk, held);
         let mut whole = 0;
         let mut boundary = Some(first);
@@ -100,9 +97,7 @@ impl Engine {
         rare.held.push(tail);
         if rare.held.len() > limit {
             let held = std::mem::take(&mut rare.held);
-            held.into_pieces()
-                .into_iter()
-                .for_each(|piece| frames.push(piece));
+            held.into_pieces().into_iter().for_each(|piece| frames.push(piece));
             self.phase = Phase::Flowing;
         }
         frames
@@ -113,16 +108,14 @@ impl Engine {
         self.sent |= first.is_some();
         self.begun |= first.is_some();
         // What is queued already is a comment in place of a byte order mark.
-        let queued = self
-            .rare
-            .as_ref()
-            .is_some_and(|rare| !rare.queue.is_empty());
+        let queued = self.rare.as_ref().is_some_and(|rare| !rare.queue.is_empty());
         if !queued && rest.is_empty() {
             return first;
         }
         let rare = self.rare();
         rare.queue.extend(first);
         rare.queue.extend(rest);
+        self.lane = Lane::Scan;
         self.next()
     }
 
@@ -140,7 +133,8 @@ impl Engine {
         let whole = self.phase == Phase::Live
             && self.scanner.on_boundary()
             && !self.scanner.awaits_lf()
-            && !self.place.is_watched();
+            && !self.place.is_watched()
+            && !self.is_closing();
         if whole { Lane::Whole } else { Lane::Scan }
     }
 
@@ -150,11 +144,8 @@ impl Engine {
     /// clients lose the first event with it anyway. If nothing was written before it, a comment
     /// takes its place: of two marks the second must not become the leading one.
     fn skip_mark(&mut self, mut chunk: Bytes) -> Bytes {
-        let rare_mark = self
-            .rare
-            .as_mut()
-            .map(|rare| std::mem::take(&mut rare.mark))
-            .unwrap_or_default();
+        let rare_mark =
+            self.rare.as_mut().map(|rare| std::mem::take(&mut rare.mark)).unwrap_or_default();
         if !rare_mark.is_empty() {
             chunk = Bytes::from([&rare_mark[..], &chunk[..]].concat());
         }
@@ -183,11 +174,7 @@ fn last_id(event: &[u8]) -> Option<&[u8]> {
     let mut from = 0;
     while let Some(boundary) = scanner.next_boundary(&event_and_blank, from) {
         from = boundary.end;
-        if let Some(EndedBlock {
-            id: BlockId::At(line),
-            ..
-        }) = boundary.block
-        {
+        if let Some(EndedBlock { id: BlockId::At(line), .. }) = boundary.block {
             return event.get(line..).map(id_value);
         }
     }

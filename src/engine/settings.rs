@@ -1,5 +1,8 @@
 //! What the layers ask of one stream's engine.
 
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
 use super::{EventIds, Farewell, KeepAlive};
 
 /// What the layers ask of an engine. One value serves all streams of a service.
@@ -13,7 +16,14 @@ pub(crate) struct Settings {
     pub(crate) restate: bool,
     pub(crate) count_events: bool,
     /// Said instead of an error of the stream's own body.
-    pub(crate) on_error: Option<Farewell>,
+    pub(crate) on_error: Option<OnError>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct OnError {
+    pub(crate) farewell: Farewell,
+    /// How long clients are to wait, each its own time from this range.
+    pub(crate) retry: RangeInclusive<Duration>,
 }
 
 impl Settings {

@@ -34,11 +34,7 @@ const INTERVAL: Duration = Duration::from_secs(10);
 impl Run {
     fn new(settings: Settings, place: Position) -> Self {
         let engine = Engine::new(Framing::Sse, Arc::new(settings), 0, place);
-        let mut run = Self {
-            engine,
-            now: Instant::now(),
-            frames: Vec::new(),
-        };
+        let mut run = Self { engine, now: Instant::now(), frames: Vec::new() };
         let opening = run.engine.open(run.now);
         run.take(opening);
         run
@@ -74,16 +70,7 @@ impl Run {
     fn close(&mut self, farewell: Farewell) {
         let (at, reason) = (self.now, EndReason::Closed);
         let retry = Some(Duration::from_millis(700));
-        self.engine.close(
-            Close {
-                reason,
-                farewell,
-                retry,
-                at,
-                cut_at: Some(at + INTERVAL),
-            },
-            at,
-        );
+        self.engine.close(Close { reason, farewell, retry, at, cut_at: Some(at + INTERVAL) }, at);
         self.take(None);
     }
 
@@ -108,10 +95,7 @@ impl Run {
 fn script(settings: &Settings, steps: &[Step]) -> String {
     let mut run = Run::new(settings.clone(), Position::None);
     steps.iter().for_each(|step| run.step(step));
-    let frames = run
-        .frames
-        .iter()
-        .map(|frame| format!("|{}", String::from_utf8_lossy(frame)));
+    let frames = run.frames.iter().map(|frame| format!("|{}", String::from_utf8_lossy(frame)));
     frames.collect::<String>().replace('\r', "^")
 }
 
@@ -124,18 +108,11 @@ fn check(settings: &Settings, table: &[(&[Step], &str)]) {
 fn keep_alive() -> Settings {
     let mut keep_alive = KeepAlive::every(INTERVAL);
     keep_alive.jitter = 0.0;
-    Settings {
-        keep_alive: Some(keep_alive),
-        ..Settings::default()
-    }
+    Settings { keep_alive: Some(keep_alive), ..Settings::default() }
 }
 
 fn ids() -> Settings {
-    Settings {
-        ids: Some(EventIds::Sequential),
-        restate: true,
-        ..Settings::default()
-    }
+    Settings { ids: Some(EventIds::Sequential), restate: true, ..Settings::default() }
 }
 
 #[test]
@@ -255,8 +232,10 @@ fn each_end_has_its_reason() {
 #[test]
 #[rustfmt::skip]
 fn an_error_becomes_a_farewell_where_that_is_asked_for() {
-    let settings = Settings { on_error: Some(Farewell::close()), hold_limit: 8, ..Settings::default() };
-    let close = "|event: close\ndata: {\"reason\":\"error\"}\n\n";
+    let second = Duration::from_secs(1);
+    let on_error = OnError { farewell: Farewell::close(), retry: second..=second };
+    let settings = Settings { on_error: Some(on_error), hold_limit: 8, ..Settings::default() };
+    let close = "|event: close\nretry: 1000\ndata: {\"reason\":\"error\"}\n\n";
     check(&settings, &[
         (&[Data(b"data: a\n\n"), Fail],                        &format!("|data: a\n\n{close}")),
         (&[Data(b"data: a\n\ndata:"), Fail],                   &format!("|data: a\n\n{close}")),
@@ -305,23 +284,12 @@ fn a_farewell_restates_the_place_and_never_moves_it() {
 fn custom_ids_and_heartbeats_are_written() {
     let mut keep_alive = KeepAlive::every(INTERVAL);
     let event = Event::new().event("beat").unwrap().data("{}");
-    keep_alive.heartbeat = Some(Heartbeat {
-        every: INTERVAL * 3,
-        event,
-    });
+    keep_alive.heartbeat = Some(Heartbeat { every: INTERVAL * 3, event });
     let ids = EventIds::With(Arc::new(|n| EventId::in_epoch(5, n)));
-    let settings = Settings {
-        keep_alive: Some(keep_alive),
-        ids: Some(ids),
-        ..Settings::default()
-    };
+    let settings = Settings { keep_alive: Some(keep_alive), ids: Some(ids), ..Settings::default() };
     let text = script(&settings, &[Data(b"data: a\n\n"), Halves(7)]);
     assert!(text.contains("data: a\nid: 5-1\n\n"), "{text}");
-    assert_eq!(
-        text.matches("|event: beat\ndata: {}\n\n").count(),
-        1,
-        "{text}"
-    );
+    assert_eq!(text.matches("|event: beat\ndata: {}\n\n").count(), 1, "{text}");
 }
 
 #[test]

@@ -56,12 +56,6 @@ impl<S> Layer<S> for EventIdLayer {
     type Service = SseService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        SseService::new(
-            inner,
-            Plan {
-                event_ids: self.setting(),
-                ..Plan::default()
-            },
-        )
+        SseService::new(inner, Plan { event_ids: self.setting(), ..Plan::default() })
     }
 }

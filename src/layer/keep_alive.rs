@@ -66,11 +66,7 @@ impl KeepAliveLayer {
     /// out of range is taken as the nearest value in it, and what is not a number as zero.
     pub fn jitter(mut self, jitter: f32) -> Self {
         if let Some(settings) = &mut self.0 {
-            settings.jitter = if jitter.is_nan() {
-                0.0
-            } else {
-                jitter.clamp(0.0, 1.0)
-            };
+            settings.jitter = if jitter.is_nan() { 0.0 } else { jitter.clamp(0.0, 1.0) };
         }
         self
     }
@@ -106,10 +102,7 @@ impl KeepAliveLayer {
     ) -> Result<Self, crate::wire::InvalidEventName> {
         let event = Event::new().event(name)?.data("{}");
         if let Some(settings) = &mut self.0 {
-            let heartbeat = Heartbeat {
-                every: interval,
-                event,
-            };
+            let heartbeat = Heartbeat { every: interval, event };
             settings.heartbeat = Some(heartbeat).filter(|heartbeat| !heartbeat.every.is_zero());
         }
         Ok(self)
@@ -124,13 +117,7 @@ impl<S> Layer<S> for KeepAliveLayer {
     type Service = SseService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        SseService::new(
-            inner,
-            Plan {
-                keep_alive: self.setting(),
-                ..Plan::default()
-            },
-        )
+        SseService::new(inner, Plan { keep_alive: self.setting(), ..Plan::default() })
     }
 }
 

@@ -58,12 +58,6 @@ impl<S> Layer<S> for NoBufferLayer {
     type Service = SseService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        SseService::new(
-            inner,
-            Plan {
-                no_buffer: self.setting(),
-                ..Plan::default()
-            },
-        )
+        SseService::new(inner, Plan { no_buffer: self.setting(), ..Plan::default() })
     }
 }

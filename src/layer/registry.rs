@@ -29,10 +29,7 @@ pub struct RegistryLayer(Option<Enroll>);
 impl RegistryLayer {
     /// Lists streams in `registry`.
     pub fn new(registry: Registry) -> Self {
-        Self(Some(Enroll {
-            book: registry.into_book(),
-            label: None,
-        }))
+        Self(Some(Enroll { book: registry.into_book(), label: None }))
     }
 
     /// Lists none, whatever a layer further out asked for.
@@ -67,12 +64,6 @@ impl<S> Layer<S> for RegistryLayer {
     type Service = SseService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        SseService::new(
-            inner,
-            Plan {
-                registry: self.setting(),
-                ..Plan::default()
-            },
-        )
+        SseService::new(inner, Plan { registry: self.setting(), ..Plan::default() })
     }
 }

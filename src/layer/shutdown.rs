@@ -36,12 +36,7 @@ impl ShutdownLayer {
     /// Ends streams when `shutdown` is triggered, spread over its window.
     pub fn new(shutdown: Shutdown) -> Self {
         let drain = shutdown.into_drain();
-        Self(Some(Closing {
-            drain,
-            farewell: None,
-            finish_within: None,
-            on_error: None,
-        }))
+        Self(Some(Closing { drain, farewell: None, finish_within: None, on_error: None }))
     }
 
     /// Leaves streams alone, whatever a layer further out asked for.
@@ -74,7 +69,8 @@ impl ShutdownLayer {
     /// Says `farewell` when a stream's own body fails, or ends in the middle of an event.
     ///
     /// Without it the failure is passed on, which cuts the connection. For proxies: behind many of
-    /// them a cut looks like a clean end, and only an event tells the client.
+    /// them a cut looks like a clean end, and only an event tells the client. It carries a `retry`
+    /// from the shutdown's range, and the stream's place as `id`.
     pub fn farewell_on_error(mut self, farewell: Farewell) -> Self {
         if let Some(settings) = &mut self.0 {
             settings.on_error = Some(farewell);
@@ -97,12 +93,6 @@ impl<S> Layer<S> for ShutdownLayer {
     type Service = SseService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        SseService::new(
-            inner,
-            Plan {
-                shutdown: self.setting(),
-                ..Plan::default()
-            },
-        )
+        SseService::new(inner, Plan { shutdown: self.setting(), ..Plan::default() })
     }
 }

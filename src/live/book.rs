@@ -49,10 +49,7 @@ impl Entry {
 
     /// Asks the stream to close; of two farewells the first is said.
     pub(crate) fn close(&mut self, farewell: Farewell) {
-        self.mail
-            .get_or_insert_default()
-            .close
-            .get_or_insert(farewell);
+        self.mail.get_or_insert_default().close.get_or_insert(farewell);
         self.profile.closing();
     }
 }
@@ -89,10 +86,7 @@ impl Book {
             |id| {
                 let new = Profile::new(ConnectionId(id), label, method, path, self.count_events);
                 let new = profile.insert(Arc::new(new));
-                Entry {
-                    profile: Arc::clone(new),
-                    mail: None,
-                }
+                Entry { profile: Arc::clone(new), mail: None }
             },
         )?;
         let profile = profile?;

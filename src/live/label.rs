@@ -19,16 +19,10 @@ impl Label {
     /// [`InvalidLabel`] if `text` is longer than 128 bytes or has a control character.
     pub fn new(text: &str) -> Result<Self, InvalidLabel> {
         if text.len() > LONGEST {
-            return Err(InvalidLabel {
-                at: LONGEST,
-                what: "longer than 128 bytes",
-            });
+            return Err(InvalidLabel { at: LONGEST, what: "longer than 128 bytes" });
         }
         match text.find(char::is_control) {
-            Some(at) => Err(InvalidLabel {
-                at,
-                what: "a control character",
-            }),
+            Some(at) => Err(InvalidLabel { at, what: "a control character" }),
             None => Ok(Self::from(text)),
         }
     }
@@ -95,14 +89,7 @@ mod tests {
 
     #[test]
     fn a_label_is_short_and_printable_whatever_it_is_made_from() {
-        for text in [
-            "",
-            "user 7",
-            "a\nb",
-            "\0",
-            &"é".repeat(100),
-            &"\u{7}".repeat(200),
-        ] {
+        for text in ["", "user 7", "a\nb", "\0", &"é".repeat(100), &"\u{7}".repeat(200)] {
             let label = Label::from(text);
             assert!(label.as_str().len() <= LONGEST);
             assert!(!label.as_str().contains(char::is_control));

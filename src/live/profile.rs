@@ -67,10 +67,7 @@ impl Profile {
     }
 
     pub(crate) fn moved(&self, place: &Position) {
-        self.place
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone_from(place);
+        self.place.lock().unwrap_or_else(PoisonError::into_inner).clone_from(place);
     }
 
     pub(crate) fn polled_at(&self, now: Instant, sent: bool) {
@@ -116,10 +113,8 @@ impl Moment {
     fn set(&self, started: Instant, now: Instant) {
         let nanos = now.saturating_duration_since(started).as_nanos();
         // One more, so that zero can stand for none.
-        self.0.store(
-            u64::try_from(nanos).map_or(u64::MAX, |nanos| nanos.saturating_add(1)),
-            Relaxed,
-        );
+        self.0
+            .store(u64::try_from(nanos).map_or(u64::MAX, |nanos| nanos.saturating_add(1)), Relaxed);
     }
 
     fn get(&self, started: Instant) -> Option<Instant> {

@@ -13,8 +13,8 @@ use slab::Slab;
 /// walked, and the wakers are taken out under the lock and woken after it.
 #[derive(Debug)]
 pub(crate) struct Roster<T> {
-    shards: Box<[Shard<T>]>,
-    len: AtomicUsize,
+    shards: Box<[Arc<Shard<T>>]>,
+    len: Arc<AtomicUsize>,
     joined: AtomicU64,
 }
 
@@ -24,6 +24,8 @@ pub(crate) struct Roster<T> {
 struct Shard<T> {
     epoch: AtomicU32,
     slots: Mutex<Slab<Slot<T>>>,
+    /// Of the whole roster.
+    len: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
@@ -59,15 +61,13 @@ impl SeatId {
 
 impl<T> Roster<T> {
     pub(crate) fn new() -> Self {
-        let shard = || Shard {
-            epoch: AtomicU32::new(0),
-            slots: Mutex::new(Slab::new()),
+        let len = Arc::new(AtomicUsize::new(0));
+        let shard = || {
+            let (epoch, slots) = (AtomicU32::new(0), Mutex::new(Slab::new()));
+            Arc::new(Shard { epoch, slots, len: Arc::clone(&len) })
         };
-        Self {
-            shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
-            len: AtomicUsize::new(0),
-            joined: AtomicU64::new(1),
-        }
+        let shards = std::iter::repeat_with(shard).take(SHARDS).collect();
+        Self { shards, len, joined: AtomicU64::new(1) }
     }
 
     pub(crate) fn contains(&self, id: SeatId) -> bool {
@@ -83,34 +83,27 @@ impl<T> Roster<T> {
     /// `admit` is asked under the lock that a signal to all takes too. So what it sees not
     /// signalled yet is on the list when the signal comes.
     pub(crate) fn join(
-        self: &Arc<Self>,
+        &self,
         admit: impl FnOnce() -> bool,
         value: impl FnOnce(SeatId) -> T,
     ) -> Option<Seat<T>> {
         let joined = self.joined.fetch_add(1, Ordering::Relaxed);
-        let shard = usize::try_from(joined % SHARDS as u64).unwrap_or_default();
+        let index = usize::try_from(joined % SHARDS as u64).unwrap_or_default();
+        let shard = &self.shards[index];
         // It goes round after four billion streams; by then the slot has other users.
         let number = u32::try_from(joined & u64::from(u32::MAX)).unwrap_or_default();
-        let mut slots = self.shards[shard].lock();
+        let mut slots = shard.lock();
         if !admit() {
             return None;
         }
         let entry = slots.vacant_entry();
         let key = u32::try_from(entry.key()).ok()?;
-        let id = seat_id(shard, key, number);
-        entry.insert(Slot {
-            number,
-            waker: None,
-            value: value(id),
-        });
+        let id = seat_id(index, key, number);
+        entry.insert(Slot { number, waker: None, value: value(id) });
         self.len.fetch_add(1, Ordering::AcqRel);
-        let seen = self.shards[shard].epoch.load(Ordering::Relaxed);
+        let seen = shard.epoch.load(Ordering::Relaxed);
         drop(slots);
-        Some(Seat {
-            roster: Arc::clone(self),
-            id,
-            seen,
-        })
+        Some(Seat { shard: Arc::clone(shard), id, seen })
     }
 
     /// Looks at one stream, if it is still there.
@@ -172,7 +165,7 @@ impl<T> Shard<T> {
 /// A stream's place on a roster, which it leaves when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Seat<T> {
-    roster: Arc<Roster<T>>,
+    shard: Arc<Shard<T>>,
     id: SeatId,
     /// The shard's epoch when the stream looked last.
     seen: u32,
@@ -189,47 +182,41 @@ impl<T> Seat<T> {
         (key * SHARDS + shard) as u64
     }
 
-    fn shard(&self) -> &Shard<T> {
-        &self.roster.shards[parts(self.id).0]
-    }
-
     /// Whether there may be something for this stream: one load.
     #[inline]
     pub(crate) fn is_signalled(&self) -> bool {
-        self.shard().epoch.load(Ordering::Acquire) != self.seen
+        self.shard.epoch.load(Ordering::Acquire) != self.seen
     }
 
     /// Looks at this stream's slot, and takes the signal as seen.
     pub(crate) fn look<R>(&mut self, look: impl FnOnce(&mut T) -> R) -> Option<R> {
         let (_, key, _) = parts(self.id);
-        let shard = &self.roster.shards[parts(self.id).0];
-        let mut slots = shard.lock();
-        self.seen = shard.epoch.load(Ordering::Relaxed);
+        let mut slots = self.shard.lock();
+        self.seen = self.shard.epoch.load(Ordering::Relaxed);
         slots.get_mut(key).map(|slot| look(&mut slot.value))
     }
 
     /// Has `waker` woken by the next signal. Says whether one came already.
     pub(crate) fn register(&self, waker: &Waker) -> bool {
         let (_, key, _) = parts(self.id);
-        let shard = self.shard();
-        let mut slots = shard.lock();
+        let mut slots = self.shard.lock();
         if let Some(slot) = slots.get_mut(key) {
             match &slot.waker {
                 Some(known) if known.will_wake(waker) => {}
                 _ => slot.waker = Some(waker.clone()),
             }
         }
-        shard.epoch.load(Ordering::Relaxed) != self.seen
+        self.shard.epoch.load(Ordering::Relaxed) != self.seen
     }
 }
 
 impl<T> Drop for Seat<T> {
     fn drop(&mut self) {
         let (_, key, _) = parts(self.id);
-        let slot = self.shard().lock().try_remove(key);
+        let slot = self.shard.lock().try_remove(key);
         // After the lock: a value's or a waker's drop is somebody else's code.
         drop(slot);
-        self.roster.len.fetch_sub(1, Ordering::AcqRel);
+        self.shard.len.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -237,17 +224,10 @@ const fn seat_id(shard: usize, key: u32, number: u32) -> SeatId {
     SeatId(((key as u64) << 38) | ((number as u64) << SHARD_BITS) | shard as u64)
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "each part was put there with fewer bits"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "each part was put there with fewer bits")]
 const fn parts(id: SeatId) -> (usize, usize, u32) {
     let shard = id.0 & (SHARDS as u64 - 1);
-    (
-        (shard) as usize,
-        (id.0 >> 38) as usize,
-        (id.0 >> SHARD_BITS) as u32,
-    )
+    ((shard) as usize, (id.0 >> 38) as usize, (id.0 >> SHARD_BITS) as u32)
 }
 
 /// Enough that threads rarely meet at a lock, and few enough that a short list has short shards.

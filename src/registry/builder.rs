@@ -70,38 +70,20 @@ impl RegistryBuilder {
     /// [`InvalidSetting`] if the mailbox holds no event.
     pub fn build(self) -> Result<Registry, InvalidSetting> {
         if self.mailbox == 0 {
-            return Err(InvalidSetting::new(
-                "mailbox",
-                "it must hold an event at least",
-            ));
+            return Err(InvalidSetting::new("mailbox", "it must hold an event at least"));
         }
         Ok(self.into_registry())
     }
 
     pub(super) fn into_registry(self) -> Registry {
-        let Self {
-            mailbox,
-            count_events,
-            hooks,
-        } = self;
+        let Self { mailbox, count_events, hooks } = self;
         let roster = Arc::new(Roster::new());
-        Registry {
-            book: Arc::new(Book {
-                roster,
-                mailbox,
-                count_events,
-                hooks,
-            }),
-        }
+        Registry { book: Arc::new(Book { roster, mailbox, count_events, hooks }) }
     }
 }
 
 impl Default for RegistryBuilder {
     fn default() -> Self {
-        Self {
-            mailbox: 64,
-            count_events: false,
-            hooks: Hooks::default(),
-        }
+        Self { mailbox: 64, count_events: false, hooks: Hooks::default() }
     }
 }

@@ -72,20 +72,14 @@ impl Registry {
             Visit::Pass
         });
         // Read after the locks: streams do not wait for it.
-        profiles
-            .iter()
-            .map(|profile| profile.to_connection())
-            .collect()
+        profiles.iter().map(|profile| profile.to_connection()).collect()
     }
 
     /// One stream, if it is still open.
     #[must_use]
     pub fn get(&self, id: ConnectionId) -> Option<Connection> {
         let profile = |entry: &mut Entry| (Arc::clone(&entry.profile), Visit::Pass);
-        self.book
-            .roster
-            .visit_one(id.0, profile)
-            .map(|profile| profile.to_connection())
+        self.book.roster.visit_one(id.0, profile).map(|profile| profile.to_connection())
     }
 
     /// Writes an event into one stream, behind what it has sent so far.
@@ -100,10 +94,7 @@ impl Registry {
             true => (Ok(()), Visit::Wake),
             false => (Err(SendError::Full), Visit::Pass),
         };
-        self.book
-            .roster
-            .visit_one(id.0, put)
-            .unwrap_or(Err(SendError::Gone))
+        self.book.roster.visit_one(id.0, put).unwrap_or(Err(SendError::Gone))
     }
 
     /// Writes an event into all streams.

@@ -26,17 +26,13 @@ pub(super) fn framing(method: &Method, head: &Parts) -> Option<Framing> {
 
 fn is_encoded(headers: &HeaderMap) -> bool {
     let encodings = headers.get_all(CONTENT_ENCODING).iter().flat_map(list);
-    encodings
-        .into_iter()
-        .any(|encoding| !encoding.eq_ignore_ascii_case(b"identity"))
+    encodings.into_iter().any(|encoding| !encoding.eq_ignore_ascii_case(b"identity"))
 }
 
 /// Asks proxies to pass each event on at once.
 pub(super) fn refuse_buffering(headers: &mut HeaderMap, settings: NoBuffer) {
     headers.remove(CONTENT_LENGTH);
-    headers
-        .entry(ACCEL_BUFFERING)
-        .or_insert(HeaderValue::from_static("no"));
+    headers.entry(ACCEL_BUFFERING).or_insert(HeaderValue::from_static("no"));
     add_to_cache_control(headers);
     if settings.identity {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("identity"));
@@ -65,17 +61,13 @@ fn add_to_cache_control(headers: &mut HeaderMap) {
 /// A quoted comma splits too. That does no harm here: the parts are joined again as they were.
 fn list(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
     let members = value.as_bytes().split(|&byte| byte == b',');
-    members
-        .map(<[u8]>::trim_ascii)
-        .filter(|member| !member.is_empty())
+    members.map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
 }
 
 /// Whether a request asks for an event stream by name.
 pub(super) fn asks_for_events(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(http::header::ACCEPT).iter().flat_map(list);
-    accepted
-        .into_iter()
-        .any(|range| Framing::of(range).is_some())
+    accepted.into_iter().any(|range| Framing::of(range).is_some())
 }
 
 /// What [nginx](https://nginx.org/en/docs/http/ngx_http_proxy_module.html#proxy_buffering) reads.

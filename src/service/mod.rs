@@ -46,25 +46,14 @@ impl Own {
     fn within(&self, outer: &Arc<Settled>) -> Arc<Settled> {
         let complete = || Arc::new(self.plan.within(&outer.plan).settle());
         let (known, settled) = self.within.get_or_init(|| (Arc::clone(outer), complete()));
-        if Arc::ptr_eq(known, outer) {
-            Arc::clone(settled)
-        } else {
-            complete()
-        }
+        if Arc::ptr_eq(known, outer) { Arc::clone(settled) } else { complete() }
     }
 }
 
 impl<S> SseService<S> {
     pub(crate) fn new(inner: S, plan: Plan) -> Self {
         let alone = Arc::new(plan.clone().settle());
-        Self {
-            inner,
-            own: Arc::new(Own {
-                plan,
-                alone,
-                within: OnceLock::new(),
-            }),
-        }
+        Self { inner, own: Arc::new(Own { plan, alone, within: OnceLock::new() }) }
     }
 
     /// The service inside.
@@ -85,20 +74,12 @@ impl<S> SseService<S> {
     /// Completes the plan with what outer layers asked for, and asks inner ones.
     fn ask<B>(&self, request: Request<B>) -> (Request<B>, Asked) {
         let outer = request.extensions().get::<Asked>();
-        let settled = outer.map_or_else(
-            || Arc::clone(&self.own.alone),
-            |outer| self.own.within(&outer.settled),
-        );
-        let call = outer.map_or_else(
-            || Arc::new(Call::of(&request)),
-            |outer| Arc::clone(&outer.call),
-        );
+        let settled = outer
+            .map_or_else(|| Arc::clone(&self.own.alone), |outer| self.own.within(&outer.settled));
+        let call =
+            outer.map_or_else(|| Arc::new(Call::of(&request)), |outer| Arc::clone(&outer.call));
         let label = outer.map(|outer| outer.label.clone()).unwrap_or_default();
-        let mut asked = Asked {
-            settled,
-            call,
-            label,
-        };
+        let mut asked = Asked { settled, call, label };
         let (mut parts, body) = request.into_parts();
         if let Some(label) = self.label(&parts) {
             asked.label = label;
@@ -110,13 +91,7 @@ impl<S> SseService<S> {
     /// The label, if it is this layer that lists streams.
     fn label(&self, parts: &http::request::Parts) -> Option<Label> {
         let enroll = self.own.alone.enroll()?;
-        Some(
-            enroll
-                .label
-                .as_ref()
-                .map(|label| label(parts))
-                .unwrap_or_default(),
-        )
+        Some(enroll.label.as_ref().map(|label| label(parts)).unwrap_or_default())
     }
 }
 
@@ -135,18 +110,13 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let (request, asked) = self.ask(request);
-        SseFuture {
-            inner: self.inner.call(request),
-            asked,
-        }
+        SseFuture { inner: self.inner.call(request), asked }
     }
 }
 
 impl<S: fmt::Debug> fmt::Debug for SseService<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SseService")
-            .field("inner", &self.inner)
-            .finish_non_exhaustive()
+        f.debug_struct("SseService").field("inner", &self.inner).finish_non_exhaustive()
     }
 }
 

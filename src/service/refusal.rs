@@ -18,7 +18,7 @@ use crate::wire::{Event, LineEnd};
 /// one, with one event. Others get 503 with `Retry-After`.
 pub(super) fn draining<B>(mut head: Parts, call: &Call, retry: Duration) -> Response<SseBody<B>> {
     if call.asks_for_events {
-        return Response::from_parts(head, SseBody::only(event(call, retry)));
+        return Response::from_parts(head, SseBody::stream_of(event(call, retry)));
     }
     head.status = StatusCode::SERVICE_UNAVAILABLE;
     for of_the_stream in [CONTENT_TYPE, CACHE_CONTROL] {
@@ -29,11 +29,12 @@ pub(super) fn draining<B>(mut head: Parts, call: &Call, retry: Duration) -> Resp
     if let Ok(value) = HeaderValue::from_str(itoa::Buffer::new().format(seconds)) {
         head.headers.insert(RETRY_AFTER, value);
     }
-    Response::from_parts(head, SseBody::only(Bytes::new()))
+    Response::from_parts(head, SseBody::empty())
 }
 
 /// Gives back the client's own place: without an id some clients lose it.
 fn event(call: &Call, retry: Duration) -> Bytes {
-    let event = Event::new().named("draining").retry(retry).data("{}");
+    // It begins as other streams do.
+    let event = Event::new().comment("").named("draining").retry(retry).data("{}");
     restate(&event, &call.place(), LineEnd::Lf)
 }

@@ -49,9 +49,7 @@ impl Call {
 
     /// Where the client says that it is in the stream.
     pub(super) fn place(&self) -> Position {
-        self.last_event_id
-            .as_ref()
-            .map_or(Position::None, |id| Position::brought(id.as_bytes()))
+        self.last_event_id.as_ref().map_or(Position::None, |id| Position::brought(id.as_bytes()))
     }
 }
 

@@ -20,15 +20,15 @@ pub(super) fn respond<B>(asked: &Asked, response: Response<B>) -> Response<SseBo
         return Response::from_parts(head, SseBody::plain(body));
     };
     let settled = what_is_left(asked, head.extensions.get::<Done>());
+    let done = match head.extensions.get::<Done>() {
+        Some(done) => Arc::new(settled.plan.within(&done.0)),
+        None => Arc::new(settled.plan.clone()),
+    };
+    // Also where nothing is left to do: that something is off has to be told, too.
+    head.extensions.insert(Done(done));
     if settled.is_empty() {
         return Response::from_parts(head, SseBody::plain(body));
     }
-
-    let done = head.extensions.get::<Done>().map_or_else(
-        || Arc::new(settled.plan.clone()),
-        |done| Arc::new(settled.plan.within(&done.0)),
-    );
-    head.extensions.insert(Done(done));
     if let Some(no_buffer) = settled.no_buffer() {
         head::refuse_buffering(&mut head.headers, no_buffer);
     }
@@ -39,21 +39,12 @@ pub(super) fn respond<B>(asked: &Asked, response: Response<B>) -> Response<SseBo
     head.headers.remove(CONTENT_LENGTH);
     let Some(seats) = take_seats(&settled, &asked.call, &asked.label) else {
         let closing = settled.closing();
-        let retry = closing
-            .map(|closing| closing.drain.retry_refused())
-            .unwrap_or_default();
+        let retry = closing.map(|closing| closing.drain.retry_refused()).unwrap_or_default();
         return refusal::draining(head, &asked.call, retry);
     };
-    let engine = Engine::new(
-        framing,
-        Arc::clone(&settled.engine),
-        settled.next(),
-        asked.call.place(),
-    );
-    Response::from_parts(
-        head,
-        SseBody::driven(body, Stream::new(engine, settled, seats)),
-    )
+    let engine =
+        Engine::new(framing, Arc::clone(&settled.engine), settled.next(), asked.call.place());
+    Response::from_parts(head, SseBody::driven(body, Stream::new(engine, settled, seats)))
 }
 
 /// What is asked for and was not done further in.
@@ -63,12 +54,9 @@ fn what_is_left(asked: &Asked, done: Option<&Done>) -> Arc<Settled> {
         return Arc::new(settled.plan.without(done).settle());
     }
     let call = &asked.call;
-    let listed = settled
-        .enroll()
-        .is_some_and(|enroll| call.listed.is_on(&enroll.book.roster));
-    let drained = settled
-        .closing()
-        .is_some_and(|closing| call.drained.is_on(&closing.drain.roster));
+    let listed = settled.enroll().is_some_and(|enroll| call.listed.is_on(&enroll.book.roster));
+    let drained =
+        settled.closing().is_some_and(|closing| call.drained.is_on(&closing.drain.roster));
     if !listed && !drained {
         return Arc::clone(settled);
     }

@@ -78,19 +78,15 @@ impl ShutdownBuilder {
             return Err(InvalidSetting::new("deadline", "it is longer than a year"));
         }
         if self.window.is_some_and(|window| window > self.longest()) {
-            return Err(InvalidSetting::new(
-                "window",
-                "it is longer than the deadline",
-            ));
+            return Err(InvalidSetting::new("window", "it is longer than the deadline"));
         }
         match &self.retry {
             Some(retry) if retry.is_empty() => {
                 Err(InvalidSetting::new("retry", "the range is empty"))
             }
-            Some(retry) if retry.start().is_zero() => Err(InvalidSetting::new(
-                "retry",
-                "zero brings clients back without a pause",
-            )),
+            Some(retry) if retry.start().is_zero() => {
+                Err(InvalidSetting::new("retry", "zero brings clients back without a pause"))
+            }
             _ => Ok(self.into_shutdown()),
         }
     }
@@ -105,15 +101,8 @@ impl ShutdownBuilder {
         let retry = self
             .retry
             .unwrap_or_else(|| Duration::from_millis(500)..=window.max(Duration::from_secs(1)));
-        let settings = DrainSettings {
-            window,
-            deadline,
-            retry,
-            farewell: self.farewell,
-        };
-        Shutdown {
-            drain: Arc::new(Drain::new(settings)),
-        }
+        let settings = DrainSettings { window, deadline, retry, farewell: self.farewell };
+        Shutdown { drain: Arc::new(Drain::new(settings)) }
     }
 }
 

@@ -25,16 +25,7 @@ pub struct DrainReport {
 impl DrainReport {
     pub(super) fn of(drain: &Drain, elapsed: Duration) -> Self {
         let (closed, cut) = (drain.ended(EndReason::Closed), drain.ended(EndReason::Cut));
-        let all: usize = EndReason::ALL
-            .iter()
-            .map(|&reason| drain.ended(reason))
-            .sum();
-        Self {
-            closed,
-            finished: all - closed - cut,
-            cut,
-            forced: drain.roster.len(),
-            elapsed,
-        }
+        let all: usize = EndReason::ALL.iter().map(|&reason| drain.ended(reason)).sum();
+        Self { closed, finished: all - closed - cut, cut, forced: drain.roster.len(), elapsed }
     }
 }

@@ -16,32 +16,47 @@ impl Shutdown {
     ///
     /// # Panics
     ///
-    /// If it is polled outside of a Tokio runtime with I/O enabled.
+    /// Outside of a Tokio runtime with I/O enabled.
     #[cfg_attr(docsrs, doc(cfg(feature = "signal")))]
     pub fn on_signals(&self) -> impl Future<Output = ()> + Send + use<> {
-        self.trigger_on(either(ctrl_c(), terminate()))
-    }
-}
-
-async fn ctrl_c() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending().await
+        // Listened to from now on, not from the first poll: a signal may come before that.
+        let (interrupt, terminate) = (listen::interrupt(), listen::terminate());
+        self.trigger_on(either(interrupt, terminate))
     }
 }
 
 #[cfg(unix)]
-async fn terminate() {
+mod listen {
     use tokio::signal::unix::{SignalKind, signal};
 
-    match signal(SignalKind::terminate()) {
-        Ok(mut signal) => {
-            signal.recv().await;
+    pub(super) fn interrupt() -> impl Future<Output = ()> + Send {
+        received(SignalKind::interrupt())
+    }
+
+    pub(super) fn terminate() -> impl Future<Output = ()> + Send {
+        received(SignalKind::terminate())
+    }
+
+    fn received(kind: SignalKind) -> impl Future<Output = ()> + Send {
+        let signal = signal(kind);
+        async move {
+            match signal {
+                Ok(mut signal) => drop(signal.recv().await),
+                Err(_) => std::future::pending().await,
+            }
         }
-        Err(_) => std::future::pending().await,
     }
 }
 
 #[cfg(not(unix))]
-async fn terminate() {
-    std::future::pending().await
+mod listen {
+    pub(super) async fn interrupt() {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending().await
+        }
+    }
+
+    pub(super) async fn terminate() {
+        std::future::pending().await
+    }
 }

@@ -150,11 +150,7 @@ impl Decoder {
         if event.is_empty() {
             "message".clone_into(&mut event);
         }
-        Some(MessageEvent {
-            event,
-            data,
-            last_event_id: self.last_event_id.clone(),
-        })
+        Some(MessageEvent { event, data, last_event_id: self.last_event_id.clone() })
     }
 }
 

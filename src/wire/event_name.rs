@@ -128,21 +128,13 @@ mod tests {
         for text in ["a\ndata: x", "a\rdata: x", "a\0data: x"] {
             let error = EventName::new(text).unwrap_err();
             assert_eq!(error, InvalidEventName { at: 1 }, "{text:?}");
-            assert_eq!(
-                error.to_string(),
-                "event name has a NUL, CR or LF at byte 1"
-            );
+            assert_eq!(error.to_string(), "event name has a NUL, CR or LF at byte 1");
         }
     }
 
     #[test]
     fn only_message_and_no_name_are_the_default() {
-        for (text, default) in [
-            ("", true),
-            ("message", true),
-            ("Message", false),
-            (" ", false),
-        ] {
+        for (text, default) in [("", true), ("message", true), ("Message", false), (" ", false)] {
             let name = EventName::new(text).unwrap();
             assert_eq!(name.is_default(), default, "{text:?}");
         }

@@ -14,10 +14,7 @@ impl Framing {
     /// The framing of a body with this `Content-Type`, if it is a stream's.
     pub(crate) fn of(content_type: &[u8]) -> Option<Self> {
         let essence = content_type.split(|&byte| byte == b';').next()?;
-        essence
-            .trim_ascii()
-            .eq_ignore_ascii_case(Self::SSE)
-            .then_some(Self::Sse)
+        essence.trim_ascii().eq_ignore_ascii_case(Self::SSE).then_some(Self::Sse)
     }
 
     /// The content type of event streams, without parameters.

@@ -93,21 +93,15 @@ impl Scanner {
             let began_here = self.line.is_empty();
             match self.take_line(&chunk[line..at]) {
                 Field::Comment if !self.block.started => {
-                    return Some(Boundary {
-                        end: next,
-                        block: None,
-                    });
+                    return Some(Boundary { end: next, block: None });
                 }
                 Field::Comment => {}
                 field => {
                     self.block.started = true;
                     self.block.data |= field == Field::Data;
                     if field == Field::Id {
-                        self.block.id = if began_here {
-                            BlockId::At(line)
-                        } else {
-                            BlockId::Earlier
-                        };
+                        self.block.id =
+                            if began_here { BlockId::At(line) } else { BlockId::Earlier };
                     }
                 }
             }
