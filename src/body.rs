@@ -138,22 +138,20 @@ where
         for _ in 0..ROUNDS {
             let polled = match polled.take() {
                 Some(polled) => polled,
-                None => {
-                    if let Some(bytes) = stream.as_mut().poll_ready() {
-                        return send(stream, bytes);
-                    }
-                    if stream.ended().is_some() {
-                        inner.set(None);
-                        // With the stream its places on the lists are given up, whoever keeps the body.
-                        *mode = Mode::Ended;
-                        return Poll::Ready(None);
-                    }
-                    match inner.as_mut().as_pin_mut() {
-                        // Data before the timer: a stream that has something to say is alive.
-                        Some(inner) => inner.poll_frame(cx),
-                        None => Poll::Ready(None),
-                    }
+                None if stream.ended().is_some() => {
+                    inner.set(None);
+                    // With the stream its places on the lists are given up, whoever keeps the body.
+                    *mode = Mode::Ended;
+                    return Poll::Ready(None);
                 }
+                None => match (stream.as_mut().poll_ready(), inner.as_mut().as_pin_mut()) {
+                    (Some(bytes), _) => return send(stream, bytes),
+                    // A farewell of no bytes: nothing is sent, and it is over.
+                    (None, _) if stream.ended().is_some() => continue,
+                    // Data before the timer: a stream that has something to say is alive.
+                    (None, Some(inner)) => inner.poll_frame(cx),
+                    (None, None) => Poll::Ready(None),
+                },
             };
             match polled {
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {

@@ -1,5 +1,4 @@
-//! Tower layers that keep event streams alive, number and list them, and end them well.
-
+#![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod body;

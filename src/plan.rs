@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use http::request::Parts;
@@ -37,11 +37,13 @@ pub(crate) struct NoBuffer {
     pub(crate) identity: bool,
 }
 
+pub(crate) type LabelOf = dyn Fn(&Parts) -> Label + Send + Sync;
+
 /// Where streams are listed, and as what.
 #[derive(Clone)]
 pub(crate) struct Enroll {
     pub(crate) book: Arc<Book>,
-    pub(crate) label: Option<Arc<dyn Fn(&Parts) -> Label + Send + Sync>>,
+    pub(crate) label: Option<Arc<LabelOf>>,
 }
 
 impl fmt::Debug for Enroll {
@@ -97,7 +99,7 @@ impl<T: Clone> Setting<T> {
 pub(crate) struct Settled {
     pub(crate) plan: Plan,
     pub(crate) engine: Arc<Settings>,
-    opened: AtomicU64,
+    opened: AtomicU32,
 }
 
 impl Plan {
@@ -137,7 +139,7 @@ impl Plan {
             count_events: book.is_some_and(|book| book.count_events),
             on_error: closing.and_then(Closing::on_error),
         };
-        Settled { engine: Arc::new(engine), plan: self, opened: AtomicU64::new(0) }
+        Settled { engine: Arc::new(engine), plan: self, opened: AtomicU32::new(0) }
     }
 }
 
@@ -155,7 +157,7 @@ impl Settled {
     }
 
     /// The number of a new stream.
-    pub(crate) fn next(&self) -> u64 {
+    pub(crate) fn next(&self) -> u32 {
         self.opened.fetch_add(1, Ordering::Relaxed)
     }
 

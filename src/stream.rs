@@ -84,6 +84,7 @@ impl Stream {
     }
 
     /// Takes a chunk of the body's while the stream is calm, if it can be sent as it is.
+    #[expect(clippy::inline_always, reason = "on its own it costs as much as what it saves")]
     #[inline(always)]
     pub(crate) fn passes(self: Pin<&mut Self>, data: &Bytes) -> bool {
         self.project().engine.passes(data)
@@ -103,7 +104,9 @@ impl Stream {
         }
         // Before more data is taken, so that a busy stream ends too.
         if self.is_signalled() {
-            self.as_mut().obey();
+            if let Some(frame) = self.as_mut().obey() {
+                return Some(frame);
+            }
         }
         let this = self.project();
         if this.engine.is_closing() {
@@ -202,31 +205,29 @@ impl Stream {
 
     /// Does what the registry and the shutdown ask.
     #[cold]
-    fn obey(self: Pin<&mut Self>) {
+    fn obey(self: Pin<&mut Self>) -> Option<Bytes> {
         let this = self.project();
         // Signals take the waker out, so it is to be registered again.
         *this.waker = None;
         *this.armed = false;
-        if let Some(listed) = this.listed.as_deref_mut() {
-            listed.read_mail(this.engine);
-        }
-        let Some(seat) = this.seat.as_mut() else {
-            return;
-        };
-        seat.look(|()| {});
-        let Some(closing) = this.settled.closing().filter(|_| !*this.draining) else {
-            return;
-        };
-        if let Some(started) = closing.drain.started() {
-            *this.draining = true;
+        let mut first = this.listed.as_deref_mut().and_then(|listed| listed.read_mail(this.engine));
+        if let Some(seat) = this.seat.as_mut() {
+            seat.look(|()| {});
             let n = seat.index();
-            let order =
-                closing.drain.close(n, started, closing.finish_within, closing.farewell.as_ref());
-            this.engine.close(order, now());
-            if let Some(listed) = this.listed {
-                listed.profile.closing();
+            let closing = this.settled.closing().filter(|_| !*this.draining);
+            let begun = closing.and_then(|closing| Some((closing, closing.drain.started()?)));
+            if let Some((closing, started)) = begun {
+                *this.draining = true;
+                if let Some(listed) = this.listed {
+                    listed.profile.closing();
+                }
+                let farewell = closing.farewell.as_ref();
+                let order = closing.drain.close(n, started, closing.finish_within, farewell);
+                let farewell = this.engine.close(order, now());
+                put_behind(&mut first, farewell, this.engine);
             }
         }
+        first
     }
 
     /// Takes note of a frame that is sent.
@@ -267,26 +268,27 @@ impl Listed {
     }
 
     /// Takes what waits in the mailbox. In the middle of a long event only a close can be taken.
-    fn read_mail(&mut self, engine: &mut Engine) {
+    fn read_mail(&mut self, engine: &mut Engine) -> Option<Bytes> {
         let writable = engine.accepts_events();
-        let mail = self.seat.look(|entry| match entry.mail.as_deref_mut() {
-            Some(mail) if !writable => Mail { close: mail.close.take(), ..Mail::default() },
-            _ => entry.mail.take().map(|mail| *mail).unwrap_or_default(),
-        });
         self.waiting = !writable;
-        let Some(Mail { events, close }) = mail else {
-            return;
-        };
-        for event in &events {
-            engine.inject(event);
+        let Mail { first, more, close } = self.seat.look(|entry| match writable {
+            true => std::mem::take(&mut entry.mail),
+            false => Mail { close: entry.mail.close.take(), ..Mail::default() },
+        })?;
+        let mut frame = first.and_then(|event| engine.inject(&event));
+        for event in &more {
+            let more = engine.inject(event);
+            put_behind(&mut frame, more, engine);
         }
         if let Some(farewell) = close {
             let at = now();
-            let cut_at = Some(at + KICK_GRACE);
+            let (reason, cut_at) = (EndReason::Kicked, Some(at + KICK_GRACE));
             self.profile.closing();
-            engine
-                .close(Close { reason: EndReason::Kicked, farewell, retry: None, at, cut_at }, at);
+            let close = Close { reason, farewell: *farewell, retry: None, at, cut_at };
+            let farewell = engine.close(close, at);
+            put_behind(&mut frame, farewell, engine);
         }
+        frame
     }
 
     fn sent(&mut self, bytes: usize, engine: &Engine) {
@@ -302,6 +304,15 @@ impl Listed {
 
     fn polled(&mut self) {
         self.profile.polled_at(now(), std::mem::take(&mut self.sent));
+    }
+}
+
+/// Puts a frame behind the one that is sent next.
+fn put_behind(first: &mut Option<Bytes>, frame: Option<Bytes>, engine: &mut Engine) {
+    match (first.as_ref(), frame) {
+        (None, frame) => *first = frame,
+        (Some(_), Some(frame)) => engine.defer(frame),
+        (Some(_), None) => {}
     }
 }
 

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::hold::Held;
+use crate::wire::LineEnd;
 
 /// Places what was held and a chunk into frames, with lines added in between.
 ///
@@ -122,6 +123,18 @@ impl Assembly {
     fn flush(&mut self) {
         self.frames.push(Bytes::from(std::mem::take(&mut self.buffer)));
     }
+}
+
+/// One event with an id line before its blank line, which begins at `blank`.
+pub(super) fn with_line(event: &[u8], blank: usize, id: &str, line_end: LineEnd) -> Bytes {
+    let line_end = line_end.as_str().as_bytes();
+    let parts = [&event[..blank], b"id: ", id.as_bytes(), line_end, &event[blank..]];
+    // Exactly filled: `Bytes` would allocate once more for a vector with room to spare.
+    let mut bytes = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
+    for part in parts {
+        bytes.extend_from_slice(part);
+    }
+    Bytes::from(bytes)
 }
 
 /// Up to this length an event is copied to get its addition into the same frame; above, it leaves

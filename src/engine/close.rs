@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use super::farewell::LastWords;
 use super::place::restate;
 use super::{EndReason, Engine, Farewell, Lane, Phase};
@@ -28,16 +30,21 @@ impl Close {
 
 impl Engine {
     /// Takes the order to end the stream; of two orders the earlier counts.
-    pub(crate) fn close(&mut self, close: Close, now: Instant) {
-        if let Phase::Over(_) = self.phase {
-            return;
+    pub(crate) fn close(&mut self, close: Close, now: Instant) -> Option<Bytes> {
+        match self.phase {
+            Phase::Over(_) => return None,
+            // Nothing has to be kept for it.
+            Phase::Fresh | Phase::Live if close.at <= now => {
+                return self.say_farewell(&close.farewell, close.reason, close.retry);
+            }
+            _ => {}
         }
         let rare = self.rare();
         if rare.close.as_ref().is_none_or(|earlier| close.at < earlier.at) {
-            rare.close = Some(close);
+            rare.close = Some(Box::new(close));
         }
         self.lane = Lane::Scan;
-        self.check_close(now);
+        self.check_close(now)
     }
 
     /// The stream was asked to close, now or at some time.
@@ -46,26 +53,24 @@ impl Engine {
     }
 
     /// Closes the stream if it is time.
-    pub(super) fn check_close(&mut self, now: Instant) {
+    pub(super) fn check_close(&mut self, now: Instant) -> Option<Bytes> {
         let flowing = self.phase == Phase::Flowing;
-        let Some(close) = self.rare.as_mut().and_then(|rare| rare.close.as_mut()) else {
-            return;
-        };
+        let close = self.rare.as_ref()?.close.as_ref()?;
         if close.at > now {
-            return;
+            return None;
         }
         match close.cut_at {
-            _ if !flowing => self.conclude(),
+            _ if !flowing => return self.conclude(),
             Some(cut_at) if cut_at <= now => self.over(EndReason::Cut),
             _ => self.close_due = true,
         }
+        None
     }
 
     /// Ends the stream on the boundary where it is.
-    pub(super) fn conclude(&mut self) {
-        if let Some(close) = self.rare.as_mut().and_then(|rare| rare.close.take()) {
-            self.say_farewell(&close.farewell, close.reason, close.retry);
-        }
+    pub(super) fn conclude(&mut self) -> Option<Bytes> {
+        let close = self.rare.as_mut()?.close.take()?;
+        self.say_farewell(&close.farewell, close.reason, close.retry)
     }
 
     /// Ends the stream with a farewell; the unfinished tail of an event is dropped.
@@ -74,15 +79,14 @@ impl Engine {
         farewell: &Farewell,
         reason: EndReason,
         retry: Option<Duration>,
-    ) {
+    ) -> Option<Bytes> {
+        self.over(reason);
         match farewell.last_words(reason, retry) {
             LastWords::Event(event) => {
-                let frame = restate(&event, self.place.position(), self.scanner.line_end());
-                self.queue(frame);
+                Some(restate(&event, self.place.position(), self.scanner.line_end()))
             }
-            LastWords::Bytes(bytes) => self.queue(bytes),
-            LastWords::None => {}
+            LastWords::Bytes(bytes) => Some(bytes),
+            LastWords::None => None,
         }
-        self.over(reason);
     }
 }

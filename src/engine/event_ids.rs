@@ -17,7 +17,7 @@ impl EventIds {
     pub(super) fn number(&self, n: u64) -> Position {
         match self {
             Self::Sequential => Position::Number(n),
-            Self::With(id) => Position::Text(id(n).as_str().to_owned()),
+            Self::With(id) => Position::Text(Box::new(id(n).as_str().to_owned())),
         }
     }
 }
@@ -40,7 +40,9 @@ pub(crate) enum Position {
     /// The number of the last event that was stamped.
     Number(u64),
     /// An id of the stream's own, or the one that the client brought.
-    Text(String),
+    /// Boxed, since a `String` in it would make every stream larger.
+    #[allow(clippy::box_collection)]
+    Text(Box<String>),
     /// Ids may have passed that nobody read.
     Unknown,
 }
@@ -54,7 +56,7 @@ impl Position {
         let text =
             std::str::from_utf8(header).ok().filter(|text| (1..=LONGEST).contains(&text.len()));
         match text.map(EventId::new) {
-            Some(Ok(id)) => Self::Text(id.as_str().to_owned()),
+            Some(Ok(id)) => Self::Text(Box::new(id.as_str().to_owned())),
             _ => Self::None,
         }
     }
@@ -68,7 +70,7 @@ impl Position {
                     text.clear();
                     text.push_str(id);
                 }
-                place => *place = Self::Text(id.to_owned()),
+                place => *place = Self::Text(Box::new(id.to_owned())),
             },
             _ => *self = Self::Unknown,
         }

@@ -74,7 +74,7 @@ impl Farewell {
     /// What is to be sent.
     pub(super) fn last_words(&self, reason: EndReason, retry: Option<Duration>) -> LastWords {
         let event = match &self.0 {
-            Kind::Named(name) => Event::new().named(name).data(reason.told()),
+            Kind::Named(name) => Event::new().named(name).said(reason.told()),
             Kind::Event(event) => Event::clone(event),
             Kind::Bytes(bytes) => return LastWords::Bytes(bytes.clone()),
             Kind::None => return LastWords::None,

@@ -1,9 +1,11 @@
 //! When a stream has been silent for too long, and what is written then.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::Injection;
 use super::spread::Spread;
 use crate::wire::{Event, LineEnd};
 
@@ -21,7 +23,7 @@ pub(crate) struct KeepAlive {
 #[derive(Clone, Debug)]
 pub(crate) struct Heartbeat {
     pub(crate) every: Duration,
-    pub(crate) event: Event,
+    pub(crate) event: Arc<Injection>,
 }
 
 impl KeepAlive {
@@ -33,7 +35,7 @@ impl KeepAlive {
                 LineEnd::Cr => b":\r",
             })
         });
-        Self { interval, jitter: 0.1, comment, heartbeat: None }
+        Self { interval: interval.min(LONGEST), jitter: 0.1, comment, heartbeat: None }
     }
 
     pub(crate) fn set_comment(&mut self, text: &str) {
@@ -46,8 +48,9 @@ impl KeepAlive {
     }
 
     /// The n-th stream's interval. Streams that were opened together drift apart.
-    fn interval_of(&self, n: u64) -> Duration {
-        self.interval - Spread::in_window(n).of(self.interval.mul_f32(self.jitter))
+    fn interval_of(&self, n: u32) -> Duration {
+        let share = Spread::in_window(n.into()).of(self.interval.mul_f32(self.jitter));
+        self.interval.saturating_sub(share)
     }
 }
 
@@ -60,20 +63,27 @@ impl KeepAlive {
 pub(super) struct Silence {
     /// When to ask next.
     pub(super) tick: Instant,
-    /// The moment of the last bytes is known: it is that of the last tick, and they were ours.
-    exact: bool,
+}
+
+/// What was sent since the last tick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    Nothing,
+    /// Nothing since bytes of ours at the moment of the tick itself.
+    AtTick,
+    Something,
 }
 
 impl Silence {
     /// Begins with bytes sent at `now`.
-    pub(super) fn begin(now: Instant, settings: &KeepAlive, n: u64) -> Self {
-        Self { tick: now + settings.interval_of(n) / 2, exact: true }
+    pub(super) fn begin(now: Instant, settings: &KeepAlive, n: u32) -> Self {
+        Self { tick: now + settings.interval_of(n) / 2 }
     }
 
     /// Asks at `now`: has the stream been silent for too long?
     ///
-    /// `sent` tells whether bytes were sent since the last tick.
-    pub(super) fn tick(&mut self, now: Instant, sent: bool, settings: &KeepAlive, n: u64) -> bool {
+    /// `sent` tells what was sent since the last tick.
+    pub(super) fn tick(&mut self, now: Instant, sent: Sent, settings: &KeepAlive, n: u32) -> bool {
         let half = settings.interval_of(n) / 2;
         // From the last tick, so that the pace does not slip; unless the stream was not polled
         // for so long that ticks were missed.
@@ -81,8 +91,9 @@ impl Silence {
             next if next > now => next,
             _ => now + half,
         };
-        let due = !sent && !self.exact;
-        self.exact = due;
-        due
+        sent == Sent::Nothing
     }
 }
+
+/// As good as never, and far from where moments cannot be counted any more.
+pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);

@@ -10,6 +10,7 @@ mod end_reason;
 mod event_ids;
 mod farewell;
 mod hold;
+mod injection;
 mod keep_alive;
 mod place;
 mod scan;
@@ -28,12 +29,13 @@ pub(crate) use close::Close;
 pub use end_reason::EndReason;
 pub(crate) use event_ids::{EventIds, Position};
 pub use farewell::Farewell;
-pub(crate) use keep_alive::{Heartbeat, KeepAlive};
+pub(crate) use injection::Injection;
+pub(crate) use keep_alive::{Heartbeat, KeepAlive, LONGEST};
 pub(crate) use settings::{OnError, Settings};
 
-use crate::wire::{Event, Framing, LineEnd, Scanner};
+use crate::wire::{Framing, LineEnd, Scanner};
 use hold::Held;
-use keep_alive::Silence;
+use keep_alive::{Sent, Silence};
 use place::Place;
 pub(crate) use place::restate;
 use spread::Spread;
@@ -46,12 +48,12 @@ use spread::Spread;
 pub(crate) struct Engine {
     settings: Arc<Settings>,
     /// Which stream this is, of many: what is spread over streams is spread by it.
-    n: u64,
+    n: u32,
     scanner: Scanner,
     phase: Phase,
     lane: Lane,
     /// Bytes were sent since the last tick of [`Silence`].
-    sent: bool,
+    sent: Sent,
     /// Bytes were sent at all.
     begun: bool,
     /// It is time to close, once the long event that flows is over.
@@ -67,9 +69,9 @@ pub(crate) struct Engine {
 struct Rare {
     queue: VecDeque<Bytes>,
     held: Held,
-    /// The first bytes of what may become a byte order mark.
-    mark: Bytes,
-    close: Option<Close>,
+    /// How many bytes came of what may become a byte order mark.
+    mark: usize,
+    close: Option<Box<Close>>,
     beat: Option<Instant>,
 }
 
@@ -95,7 +97,7 @@ enum Lane {
 
 impl Engine {
     /// An engine for the `n`-th stream; `place` is where the client says that it is.
-    pub(crate) fn new(framing: Framing, settings: Arc<Settings>, n: u64, place: Position) -> Self {
+    pub(crate) fn new(framing: Framing, settings: Arc<Settings>, n: u32, place: Position) -> Self {
         let scanner = match framing {
             Framing::Sse => Scanner::default(),
         };
@@ -106,7 +108,7 @@ impl Engine {
             scanner,
             phase: Phase::Fresh,
             lane: Lane::Scan,
-            sent: false,
+            sent: Sent::Nothing,
             begun: false,
             close_due: false,
             silence: None,
@@ -124,6 +126,7 @@ impl Engine {
         }
         self.silence = Some(Silence::begin(now, keep_alive, self.n));
         self.begun = true;
+        self.sent = Sent::AtTick;
         Some(keep_alive.comment(LineEnd::Lf))
     }
 
@@ -140,13 +143,14 @@ impl Engine {
     }
 
     /// Takes a chunk while the engine is calm, if it can be sent as it is.
+    #[expect(clippy::inline_always, reason = "on its own it costs as much as what it saves")]
     #[inline(always)]
     pub(crate) fn passes(&mut self, chunk: &[u8]) -> bool {
         let Some(line_end) = blank_at_end(chunk) else {
             return false;
         };
         self.scanner.set_line_end(line_end);
-        self.sent = true;
+        self.sent = Sent::Something;
         true
     }
 
@@ -172,8 +176,10 @@ impl Engine {
                 false
             }
             (Some(OnError { farewell, retry }), _) => {
-                let retry = Spread::in_retry(self.n).between(*retry.start(), *retry.end());
-                self.say_farewell(&farewell, EndReason::Error, Some(retry));
+                let retry = Spread::in_retry(self.n.into()).between(*retry.start(), *retry.end());
+                if let Some(frame) = self.say_farewell(&farewell, EndReason::Error, Some(retry)) {
+                    self.defer(frame);
+                }
                 true
             }
         }
@@ -185,24 +191,34 @@ impl Engine {
     }
 
     /// Writes an event into the stream, if it [accepts](Self::accepts_events) one.
-    pub(crate) fn inject(&mut self, event: &Event) {
-        if self.accepts_events() {
-            let frame =
-                self.place.write(event, self.scanner.line_end(), self.settings.ids.as_ref());
-            self.queue(frame);
+    pub(crate) fn inject(&mut self, event: &Injection) -> Option<Bytes> {
+        if !self.accepts_events() {
+            return None;
         }
+        let ids = self.settings.ids.as_ref();
+        let frame = self.place.write(event, self.scanner.line_end(), ids);
+        self.begun = true;
+        self.sent = Sent::Something;
+        Some(frame)
+    }
+
+    /// Has a frame wait for [`next`](Self::next).
+    pub(crate) fn defer(&mut self, frame: Bytes) {
+        self.lane = Lane::Scan;
+        self.rare().queue.push_back(frame);
     }
 
     /// Takes the time. To be called at [`next_timeout`](Self::next_timeout), or any time later.
     pub(crate) fn timeout(&mut self, now: Instant) -> Option<Bytes> {
-        self.check_close(now);
+        let farewell = self.check_close(now);
         if let Phase::Over(_) = self.phase {
-            return None;
+            return farewell;
         }
         self.beat(now);
         let settings = self.settings.keep_alive.as_ref()?;
         let silence = self.silence.as_mut().filter(|silence| silence.tick <= now)?;
-        let due = silence.tick(now, std::mem::take(&mut self.sent), settings, self.n);
+        let due = silence.tick(now, self.sent, settings, self.n);
+        self.sent = if due { Sent::AtTick } else { Sent::Nothing };
         let comment = settings.comment(self.scanner.line_end());
         self.tidy();
         if !due || !self.accepts_events() {
@@ -266,24 +282,17 @@ impl Engine {
         if beat > now {
             return;
         }
-        let frame = heartbeat.event.encode_with(self.scanner.line_end());
-        self.rare().beat = Some(now + heartbeat.every);
+        let frame = heartbeat.event.bytes(self.scanner.line_end());
+        let next = Some(now + heartbeat.every);
+        self.rare().beat = next;
         if self.accepts_events() {
-            self.queue(frame);
+            self.sent = Sent::Something;
+            self.defer(frame);
         }
     }
 
     fn rare(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
-    }
-
-    fn queue(&mut self, frame: Bytes) {
-        if !frame.is_empty() {
-            self.sent = true;
-            self.begun = true;
-            self.lane = Lane::Scan;
-            self.rare().queue.push_back(frame);
-        }
     }
 
     fn over(&mut self, reason: EndReason) {
@@ -301,7 +310,7 @@ impl Rare {
     fn is_idle(&self) -> bool {
         self.queue.is_empty()
             && self.held.is_empty()
-            && self.mark.is_empty()
+            && self.mark == 0
             && self.close.is_none()
             && self.beat.is_none()
     }
@@ -310,6 +319,7 @@ impl Rare {
 /// Tells whether a chunk that begins on a boundary is whole, from its last bytes.
 ///
 /// Only line ends in LF are looked for: behind a CR it takes a scan to know what an LF means.
+#[expect(clippy::inline_always, reason = "on its own it costs as much as what it saves")]
 #[inline(always)]
 fn blank_at_end(chunk: &[u8]) -> Option<LineEnd> {
     if chunk.ends_with(b"\n\n") {

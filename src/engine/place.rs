@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use super::{EventIds, Position, Settings};
+use super::assembly::with_line;
+use super::{EventIds, Injection, Position, Settings};
 use crate::wire::{Event, LineEnd};
 
 /// The client's place in its stream, and the number of the next event.
@@ -84,11 +85,11 @@ impl Place {
     /// Writes an event that is not the stream's own, with an id if ids are on.
     pub(super) fn write(
         &mut self,
-        event: &Event,
+        injection: &Injection,
         line_end: LineEnd,
         ids: Option<&EventIds>,
     ) -> Bytes {
-        let bytes = event.encode_with(line_end);
+        let (event, bytes) = (&injection.event, injection.bytes(line_end));
         match event.event_id() {
             _ if !event.has_data() => bytes,
             Some(id) => {
@@ -96,7 +97,7 @@ impl Place {
                 bytes
             }
             None => match self.pass_unnumbered(ids) {
-                Some(id) => with_id(&bytes, id, line_end),
+                Some(id) => with_id(bytes, id, line_end),
                 None => bytes,
             },
         }
@@ -107,23 +108,17 @@ impl Place {
 pub(crate) fn restate(event: &Event, place: &Position, line_end: LineEnd) -> Bytes {
     let bytes = event.encode_with(line_end);
     if event.has_data() && event.event_id().is_none() {
-        return with_id(&bytes, place, line_end);
+        return with_id(bytes, place, line_end);
     }
     bytes
 }
 
 /// Adds an id as the last line of one encoded event.
-fn with_id(event: &Bytes, id: &Position, line_end: LineEnd) -> Bytes {
-    id.with_text(|id| {
-        let Some(id) = id else {
-            return event.clone();
-        };
-        let line_end = line_end.as_str();
-        let fields = event.len() - line_end.len();
-        Bytes::from(
-            [&event[..fields], b"id: ", id.as_bytes(), line_end.as_bytes(), line_end.as_bytes()]
-                .concat(),
-        )
+fn with_id(event: Bytes, id: &Position, line_end: LineEnd) -> Bytes {
+    let blank = event.len() - line_end.as_str().len();
+    id.with_text(|id| match id {
+        Some(id) => with_line(&event, blank, id, line_end),
+        None => event,
     })
 }
 

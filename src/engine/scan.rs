@@ -2,9 +2,9 @@
 
 use bytes::{Buf, Bytes};
 
-use super::assembly::{Assembly, Frames};
-use super::{Engine, Lane, Phase};
-use crate::wire::{BlockId, EndedBlock, LineEnd, Scanner};
+use super::assembly::{Assembly, COPY_LIMIT, Frames, with_line};
+use super::{Engine, Lane, Phase, Sent};
+use crate::wire::{BlockId, Boundary, EndedBlock, LineEnd, Scanner};
 
 impl Engine {
     /// Lets through what is whole, with its additions, and holds the rest.
@@ -28,6 +28,9 @@ impl Engine {
             let frames = self.keep(Frames::default(), chunk);
             return self.send(frames);
         };
+        if let Some(frame) = self.stamp_alone(&chunk, first) {
+            return Some(frame);
+        }
         if self.phase == Phase::Flowing {
             self.phase = Phase::Live;
         }
@@ -52,12 +55,30 @@ impl Engine {
         let (frames, tail) = assembly.finish(whole, missing);
         if self.close_due {
             let first = self.send(frames);
-            self.conclude();
+            if let Some(farewell) = self.conclude() {
+                self.defer(farewell);
+            }
             return first.or_else(|| self.next());
         }
         let frames = self.keep(frames, tail);
         self.lane = self.next_lane();
         self.send(frames)
+    }
+
+    /// Gives a chunk an id that is one small event, and nothing else is about: the usual case by
+    /// itself, since taking chunks apart in general costs several times as much.
+    fn stamp_alone(&mut self, chunk: &Bytes, first: Boundary) -> Option<Bytes> {
+        let ids = self.settings.ids.as_ref()?;
+        let alone = self.phase == Phase::Live
+            && first.end == chunk.len()
+            && chunk.len() <= COPY_LIMIT
+            && !self.scanner.awaits_lf()
+            && self.rare.as_ref().is_none_or(|rare| rare.is_idle());
+        let block = first.block.filter(|block| alone && block.data && block.id == BlockId::None)?;
+        let id = self.place.pass_unnumbered(Some(ids))?;
+        let line_end = self.scanner.line_end();
+        self.sent = Sent::Something;
+        Some(id.with_text(|id| with_line(chunk, block.blank, id.unwrap_or_default(), line_end)))
     }
 
     /// Passes one block of the stream's own.
@@ -67,7 +88,7 @@ impl Engine {
                 let line_end = self.scanner.line_end().as_str();
                 if let Some(id) = self.place.pass_unnumbered(self.settings.ids.as_ref()) {
                     id.with_text(|id| {
-                        assembly.stamp(block.blank, end, id.unwrap_or_default(), line_end)
+                        assembly.stamp(block.blank, end, id.unwrap_or_default(), line_end);
                     });
                 }
             }
@@ -105,8 +126,10 @@ impl Engine {
 
     fn send(&mut self, frames: Frames) -> Option<Bytes> {
         let Frames { first, rest } = frames;
-        self.sent |= first.is_some();
-        self.begun |= first.is_some();
+        if first.is_some() {
+            self.sent = Sent::Something;
+            self.begun = true;
+        }
         // What is queued already is a comment in place of a byte order mark.
         let queued = self.rare.as_ref().is_some_and(|rare| !rare.queue.is_empty());
         if !queued && rest.is_empty() {
@@ -144,14 +167,13 @@ impl Engine {
     /// clients lose the first event with it anyway. If nothing was written before it, a comment
     /// takes its place: of two marks the second must not become the leading one.
     fn skip_mark(&mut self, mut chunk: Bytes) -> Bytes {
-        let rare_mark =
-            self.rare.as_mut().map(|rare| std::mem::take(&mut rare.mark)).unwrap_or_default();
-        if !rare_mark.is_empty() {
-            chunk = Bytes::from([&rare_mark[..], &chunk[..]].concat());
+        let came = self.rare.as_mut().map_or(0, |rare| std::mem::take(&mut rare.mark));
+        if came > 0 {
+            chunk = Bytes::from([&MARK[..came], &chunk[..]].concat());
         }
         if chunk.len() < MARK.len() && MARK.starts_with(&chunk) {
             if !chunk.is_empty() {
-                self.rare().mark = chunk;
+                self.rare().mark = chunk.len();
             }
             return Bytes::new();
         }
@@ -159,7 +181,9 @@ impl Engine {
         if chunk.starts_with(MARK) {
             chunk.advance(MARK.len());
             if !self.begun {
-                self.queue(Bytes::from_static(b":\n"));
+                self.sent = Sent::Something;
+                self.begun = true;
+                self.defer(Bytes::from_static(b":\n"));
             }
         }
         chunk

@@ -22,7 +22,6 @@ impl Spread {
     }
 
     /// The place in `span`, always before its end.
-    #[expect(clippy::cast_possible_truncation, reason = "nanoseconds of 584 years fit")]
     pub(crate) fn of(self, span: Duration) -> Duration {
         let nanos = span.as_nanos().min(u128::from(u64::MAX));
         Duration::from_nanos(((nanos * u128::from(self.0)) >> 64) as u64)

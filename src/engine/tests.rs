@@ -8,7 +8,7 @@ use proptest::sample::Index;
 use super::*;
 use crate::support::oracle::interpret;
 use crate::support::streams::{cut, cuts, stream};
-use crate::wire::EventId;
+use crate::wire::{Event, EventId};
 
 /// What happens to an engine; time goes in halves of the keepalive's interval.
 #[derive(Clone, Debug)]
@@ -53,8 +53,8 @@ impl Run {
     }
 
     fn inject(&mut self, event: &Event) {
-        self.engine.inject(event);
-        self.take(None);
+        let frame = self.engine.inject(&Injection::new(event.clone()));
+        self.take(frame);
     }
 
     fn pass(&mut self, time: Duration) {
@@ -70,8 +70,9 @@ impl Run {
     fn close(&mut self, farewell: Farewell) {
         let (at, reason) = (self.now, EndReason::Closed);
         let retry = Some(Duration::from_millis(700));
-        self.engine.close(Close { reason, farewell, retry, at, cut_at: Some(at + INTERVAL) }, at);
-        self.take(None);
+        let close = Close { reason, farewell, retry, at, cut_at: Some(at + INTERVAL) };
+        let frame = self.engine.close(close, at);
+        self.take(frame);
     }
 
     fn step(&mut self, step: &Step) {
@@ -284,7 +285,8 @@ fn a_farewell_restates_the_place_and_never_moves_it() {
 fn custom_ids_and_heartbeats_are_written() {
     let mut keep_alive = KeepAlive::every(INTERVAL);
     let event = Event::new().event("beat").unwrap().data("{}");
-    keep_alive.heartbeat = Some(Heartbeat { every: INTERVAL * 3, event });
+    keep_alive.heartbeat =
+        Some(Heartbeat { every: INTERVAL * 3, event: Arc::new(Injection::new(event)) });
     let ids = EventIds::With(Arc::new(|n| EventId::in_epoch(5, n)));
     let settings = Settings { keep_alive: Some(keep_alive), ids: Some(ids), ..Settings::default() };
     let text = script(&settings, &[Data(b"data: a\n\n"), Halves(7)]);

@@ -47,8 +47,8 @@ impl EventIdLayer {
         Self(None)
     }
 
-    pub(super) fn setting(&self) -> Setting<EventIds> {
-        self.0.clone().map_or(Setting::Off, Setting::On)
+    pub(super) fn into_setting(self) -> Setting<EventIds> {
+        self.0.map_or(Setting::Off, Setting::On)
     }
 }
 
@@ -56,6 +56,6 @@ impl<S> Layer<S> for EventIdLayer {
     type Service = SseService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        SseService::new(inner, Plan { event_ids: self.setting(), ..Plan::default() })
+        SseService::new(inner, Plan { event_ids: self.clone().into_setting(), ..Plan::default() })
     }
 }

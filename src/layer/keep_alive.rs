@@ -2,11 +2,12 @@
 
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tower_layer::Layer;
 
-use crate::engine::{Heartbeat, KeepAlive};
+use crate::engine::{Heartbeat, Injection, KeepAlive, LONGEST};
 use crate::plan::{Plan, Setting};
 use crate::service::SseService;
 use crate::wire::Event;
@@ -100,16 +101,16 @@ impl KeepAliveLayer {
         name: &str,
         interval: Duration,
     ) -> Result<Self, crate::wire::InvalidEventName> {
-        let event = Event::new().event(name)?.data("{}");
+        let event = Arc::new(Injection::new(Event::new().event(name)?.data("{}")));
         if let Some(settings) = &mut self.0 {
-            let heartbeat = Heartbeat { every: interval, event };
+            let heartbeat = Heartbeat { every: interval.min(LONGEST), event };
             settings.heartbeat = Some(heartbeat).filter(|heartbeat| !heartbeat.every.is_zero());
         }
         Ok(self)
     }
 
-    pub(super) fn setting(&self) -> Setting<KeepAlive> {
-        self.0.clone().map_or(Setting::Off, Setting::On)
+    pub(super) fn into_setting(self) -> Setting<KeepAlive> {
+        self.0.map_or(Setting::Off, Setting::On)
     }
 }
 
@@ -117,7 +118,7 @@ impl<S> Layer<S> for KeepAliveLayer {
     type Service = SseService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        SseService::new(inner, Plan { keep_alive: self.setting(), ..Plan::default() })
+        SseService::new(inner, Plan { keep_alive: self.clone().into_setting(), ..Plan::default() })
     }
 }
 

@@ -43,7 +43,7 @@ impl NoBufferLayer {
         self
     }
 
-    pub(super) fn setting(self) -> Setting<NoBuffer> {
+    pub(super) fn into_setting(self) -> Setting<NoBuffer> {
         self.0.map_or(Setting::Off, Setting::On)
     }
 }
@@ -58,6 +58,6 @@ impl<S> Layer<S> for NoBufferLayer {
     type Service = SseService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        SseService::new(inner, Plan { no_buffer: self.setting(), ..Plan::default() })
+        SseService::new(inner, Plan { no_buffer: self.into_setting(), ..Plan::default() })
     }
 }

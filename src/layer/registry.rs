@@ -49,8 +49,8 @@ impl RegistryLayer {
         self
     }
 
-    pub(super) fn setting(&self) -> Setting<Enroll> {
-        self.0.clone().map_or(Setting::Off, Setting::On)
+    pub(super) fn into_setting(self) -> Setting<Enroll> {
+        self.0.map_or(Setting::Off, Setting::On)
     }
 }
 
@@ -64,6 +64,6 @@ impl<S> Layer<S> for RegistryLayer {
     type Service = SseService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        SseService::new(inner, Plan { registry: self.setting(), ..Plan::default() })
+        SseService::new(inner, Plan { registry: self.clone().into_setting(), ..Plan::default() })
     }
 }

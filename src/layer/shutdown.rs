@@ -78,8 +78,8 @@ impl ShutdownLayer {
         self
     }
 
-    pub(super) fn setting(&self) -> Setting<Closing> {
-        self.0.clone().map_or(Setting::Off, Setting::On)
+    pub(super) fn into_setting(self) -> Setting<Closing> {
+        self.0.map_or(Setting::Off, Setting::On)
     }
 }
 
@@ -93,6 +93,6 @@ impl<S> Layer<S> for ShutdownLayer {
     type Service = SseService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        SseService::new(inner, Plan { shutdown: self.setting(), ..Plan::default() })
+        SseService::new(inner, Plan { shutdown: self.clone().into_setting(), ..Plan::default() })
     }
 }

@@ -34,8 +34,8 @@ impl SseLayer {
     /// Keepalive every 15 seconds and no buffering.
     pub fn new() -> Self {
         Self(Plan {
-            keep_alive: KeepAliveLayer::every(KEEP_ALIVE).setting(),
-            no_buffer: NoBufferLayer::new().setting(),
+            keep_alive: KeepAliveLayer::every(KEEP_ALIVE).into_setting(),
+            no_buffer: NoBufferLayer::new().into_setting(),
             ..Plan::default()
         })
     }
@@ -54,31 +54,31 @@ impl SseLayer {
 
     /// Sets when silent streams are written to, or that they are not.
     pub fn keep_alive(mut self, layer: KeepAliveLayer) -> Self {
-        self.0.keep_alive = layer.setting();
+        self.0.keep_alive = layer.into_setting();
         self
     }
 
     /// Sets the ids of events.
     pub fn event_ids(mut self, layer: EventIdLayer) -> Self {
-        self.0.event_ids = layer.setting();
+        self.0.event_ids = layer.into_setting();
         self
     }
 
     /// Sets what proxies are asked, or that they are not.
     pub fn no_buffer(mut self, layer: NoBufferLayer) -> Self {
-        self.0.no_buffer = layer.setting();
+        self.0.no_buffer = layer.into_setting();
         self
     }
 
     /// Sets where streams are listed: a [`Registry`](crate::Registry), or a layer with labels.
     pub fn registry(mut self, layer: impl Into<RegistryLayer>) -> Self {
-        self.0.registry = layer.into().setting();
+        self.0.registry = layer.into().into_setting();
         self
     }
 
     /// Sets what ends streams: a [`Shutdown`](crate::Shutdown), or a layer with a farewell.
     pub fn shutdown(mut self, layer: impl Into<ShutdownLayer>) -> Self {
-        self.0.shutdown = layer.into().setting();
+        self.0.shutdown = layer.into().into_setting();
         self
     }
 

@@ -8,8 +8,7 @@ use std::sync::Arc;
 use http::Method;
 
 use super::{Connection, ConnectionId, Label, Profile, Roster, Seat};
-use crate::engine::{EndReason, Farewell};
-use crate::wire::Event;
+use crate::engine::{EndReason, Farewell, Injection};
 
 /// What a registry and its streams share.
 #[derive(Debug)]
@@ -25,31 +24,32 @@ pub(crate) struct Book {
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) profile: Arc<Profile>,
-    /// Boxed, since it is mostly empty.
-    pub(crate) mail: Option<Box<Mail>>,
+    pub(crate) mail: Mail,
 }
 
-/// What waits for a stream until it is polled.
+/// What waits for a stream until it is polled: mostly nothing, sometimes one event.
 #[derive(Debug, Default)]
 pub(crate) struct Mail {
-    pub(crate) events: VecDeque<Arc<Event>>,
-    pub(crate) close: Option<Farewell>,
+    pub(crate) first: Option<Arc<Injection>>,
+    pub(crate) more: VecDeque<Arc<Injection>>,
+    pub(crate) close: Option<Box<Farewell>>,
 }
 
 impl Entry {
     /// Puts an event into the mailbox, if there is room.
-    pub(crate) fn put(&mut self, event: &Arc<Event>, room: usize) -> bool {
-        let events = &mut self.mail.get_or_insert_default().events;
-        if events.len() >= room {
-            return false;
+    pub(crate) fn put(&mut self, event: &Arc<Injection>, room: usize) -> bool {
+        let Mail { first, more, .. } = &mut self.mail;
+        match first {
+            None => *first = Some(Arc::clone(event)),
+            Some(_) if more.len() + 1 >= room => return false,
+            Some(_) => more.push_back(Arc::clone(event)),
         }
-        events.push_back(Arc::clone(event));
         true
     }
 
     /// Asks the stream to close; of two farewells the first is said.
     pub(crate) fn close(&mut self, farewell: Farewell) {
-        self.mail.get_or_insert_default().close.get_or_insert(farewell);
+        self.mail.close.get_or_insert_with(|| Box::new(farewell));
         self.profile.closing();
     }
 }
@@ -86,7 +86,7 @@ impl Book {
             |id| {
                 let new = Profile::new(ConnectionId(id), label, method, path, self.count_events);
                 let new = profile.insert(Arc::new(new));
-                Entry { profile: Arc::clone(new), mail: None }
+                Entry { profile: Arc::clone(new), mail: Mail::default() }
             },
         )?;
         let profile = profile?;

@@ -17,6 +17,8 @@ use crate::engine::{Close, EndReason, Farewell};
 pub(crate) struct Drain {
     pub(crate) settings: DrainSettings,
     pub(crate) roster: Arc<Roster<()>>,
+    /// When no stream waits any longer for its own end, counted from the trigger.
+    last_call: Duration,
     started: OnceLock<Instant>,
     /// Streams that ended since then, by reason.
     ended: [AtomicUsize; EndReason::ALL.len()],
@@ -36,6 +38,7 @@ pub(crate) struct DrainSettings {
 impl Drain {
     pub(crate) fn new(settings: DrainSettings) -> Self {
         Self {
+            last_call: settings.deadline.mul_f32(LAST_CALL),
             settings,
             roster: Arc::new(Roster::new()),
             started: OnceLock::new(),
@@ -105,9 +108,8 @@ impl Drain {
         finish_within: Option<Duration>,
         farewell: Option<&Farewell>,
     ) -> Close {
-        let deadline = self.settings.deadline;
         let wait = match finish_within {
-            Some(limit) => limit.min(deadline.mul_f32(LAST_CALL)),
+            Some(limit) => limit.min(self.last_call),
             None => Spread::in_window(n).of(self.settings.window),
         };
         Close {
@@ -115,7 +117,7 @@ impl Drain {
             farewell: farewell.unwrap_or(&self.settings.farewell).clone(),
             retry: Some(self.retry(n)),
             at: started + wait,
-            cut_at: Some(started + deadline.mul_f32(LAST_CALL)),
+            cut_at: Some(started + self.last_call),
         }
     }
 

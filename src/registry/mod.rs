@@ -8,7 +8,7 @@ use std::sync::Arc;
 pub use builder::RegistryBuilder;
 pub use delivery::{Delivery, SendError};
 
-use crate::engine::Farewell;
+use crate::engine::{Farewell, Injection};
 use crate::live::{Book, Connection, ConnectionId, Entry, Visit};
 use crate::wire::Event;
 
@@ -89,7 +89,7 @@ impl Registry {
     /// [`SendError::Gone`] if the stream is not open any more, [`SendError::Full`] if as many
     /// events wait for it as its mailbox holds, because its client reads too slowly.
     pub fn send(&self, id: ConnectionId, event: Event) -> Result<(), SendError> {
-        let event = Arc::new(event);
+        let event = Arc::new(Injection::new(event));
         let put = |entry: &mut Entry| match entry.put(&event, self.book.mailbox) {
             true => (Ok(()), Visit::Wake),
             false => (Err(SendError::Full), Visit::Pass),
@@ -131,7 +131,7 @@ impl Registry {
     }
 
     fn deliver(&self, event: Event, choose: impl Fn(&Entry) -> bool) -> Delivery {
-        let event = Arc::new(event);
+        let event = Arc::new(Injection::new(event));
         let mut delivery = Delivery::default();
         self.book.roster.visit(|_, entry| {
             if !choose(entry) {

@@ -35,6 +35,6 @@ pub(super) fn draining<B>(mut head: Parts, call: &Call, retry: Duration) -> Resp
 /// Gives back the client's own place: without an id some clients lose it.
 fn event(call: &Call, retry: Duration) -> Bytes {
     // It begins as other streams do.
-    let event = Event::new().comment("").named("draining").retry(retry).data("{}");
+    let event = Event::new().comment("").named("draining").retry(retry).said("{}");
     restate(&event, &call.place(), LineEnd::Lf)
 }

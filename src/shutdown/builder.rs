@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Shutdown;
 use crate::InvalidSetting;
-use crate::engine::Farewell;
+use crate::engine::{Farewell, LONGEST};
 use crate::live::{Drain, DrainSettings};
 
 /// Settings of a [`Shutdown`].
@@ -105,6 +105,3 @@ impl ShutdownBuilder {
         Shutdown { drain: Arc::new(Drain::new(settings)) }
     }
 }
-
-/// Moments further away than the clock can count would be a panic later.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);

@@ -1,5 +1,6 @@
 //! Writing events.
 
+use std::borrow::Cow;
 use std::iter;
 use std::time::Duration;
 
@@ -43,7 +44,7 @@ pub struct Event {
     id: Option<EventId>,
     /// In milliseconds, from 1 to [`MAX_RETRY`].
     retry: Option<u32>,
-    data: Option<String>,
+    data: Option<Cow<'static, str>>,
 }
 
 impl Event {
@@ -68,7 +69,7 @@ impl Event {
     /// Each line of it becomes a line of the stream. CRLF and CR count as line ends too; clients
     /// read all of them as LF.
     pub fn data(mut self, data: impl Into<String>) -> Self {
-        self.data = Some(data.into());
+        self.data = Some(Cow::Owned(data.into()));
         self
     }
 
@@ -87,6 +88,12 @@ impl Event {
     {
         self.name = Some(name.try_into()?).filter(|name| !name.is_default());
         Ok(self)
+    }
+
+    /// Sets data of the crate's own.
+    pub(crate) fn said(mut self, data: &'static str) -> Self {
+        self.data = Some(Cow::Borrowed(data));
+        self
     }
 
     /// Sets one of the crate's own names.

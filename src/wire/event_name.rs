@@ -1,5 +1,6 @@
 //! The name of an event, checked once.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
@@ -27,7 +28,7 @@ use super::event_id::forbidden_at;
 ///
 /// [dispatch]: https://html.spec.whatwg.org/multipage/server-sent-events.html#dispatchMessage
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct EventName(Box<str>);
+pub struct EventName(Cow<'static, str>);
 
 impl EventName {
     /// Takes `text` as a name.
@@ -40,13 +41,13 @@ impl EventName {
         let text = text.into();
         match forbidden_at(&text) {
             Some(at) => Err(InvalidEventName { at }),
-            None => Ok(Self(text)),
+            None => Ok(Self(Cow::Owned(text.into()))),
         }
     }
 
     /// One of the crate's own names, which need no check.
     pub(super) fn known(name: &'static str) -> Self {
-        Self(name.into())
+        Self(Cow::Borrowed(name))
     }
 
     /// The name as it is written.

@@ -17,4 +17,4 @@ pub use event_id::{EventId, InvalidEventId};
 pub use event_name::{EventName, InvalidEventName};
 pub(crate) use framing::Framing;
 pub(crate) use line_end::LineEnd;
-pub(crate) use scanner::{BlockId, EndedBlock, Scanner};
+pub(crate) use scanner::{BlockId, Boundary, EndedBlock, Scanner};

@@ -52,7 +52,7 @@ struct Block {
     /// It has a line that is not a comment: an event may be under way.
     started: bool,
     data: bool,
-    id: BlockId,
+    id: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -73,6 +73,9 @@ impl Scanner {
         if from == 0 {
             start = self.begin_chunk(chunk);
         }
+        // A block that has an id already has it from an earlier chunk: within one chunk a call
+        // sees the whole of a block.
+        let mut id = if self.block.id { BlockId::Earlier } else { BlockId::None };
         while let Some(hop) = memchr2(b'\n', b'\r', &chunk[start..]) {
             let at = start + hop;
             let next = self.end_line(chunk, at);
@@ -83,11 +86,7 @@ impl Scanner {
                 let block = std::mem::take(&mut self.block);
                 return Some(Boundary {
                     end: next,
-                    block: block.started.then_some(EndedBlock {
-                        blank: at,
-                        data: block.data,
-                        id: block.id,
-                    }),
+                    block: block.started.then_some(EndedBlock { blank: at, data: block.data, id }),
                 });
             }
             let began_here = self.line.is_empty();
@@ -100,8 +99,8 @@ impl Scanner {
                     self.block.started = true;
                     self.block.data |= field == Field::Data;
                     if field == Field::Id {
-                        self.block.id =
-                            if began_here { BlockId::At(line) } else { BlockId::Earlier };
+                        self.block.id = true;
+                        id = if began_here { BlockId::At(line) } else { BlockId::Earlier };
                     }
                 }
             }
@@ -146,10 +145,6 @@ impl Scanner {
 
     /// Settles a CR at the end of the last chunk, and gives the offset where the next line begins.
     fn begin_chunk(&mut self, chunk: &[u8]) -> usize {
-        // An id line of an earlier chunk has no offset in this one.
-        if matches!(self.block.id, BlockId::At(_)) {
-            self.block.id = BlockId::Earlier;
-        }
         let Some(first) = chunk.first().filter(|_| self.after_cr) else {
             return 0;
         };
