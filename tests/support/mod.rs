@@ -6,6 +6,10 @@
     reason = "every test is a crate of its own and uses a part of this"
 )]
 
+pub mod bodies;
 pub mod cases;
+pub mod net;
 pub mod oracle;
+pub mod process;
+pub mod rig;
 pub mod streams;

@@ -1,0 +1,93 @@
+//! The server that acceptance programs drive with real clients and through real proxies.
+//!
+//! ```text
+//! PORT=3000 cargo run --example acceptance
+//! curl -N 127.0.0.1:3000/ticks
+//! curl -X POST 127.0.0.1:3000/admin/shutdown
+//! curl -X POST 127.0.0.1:3000/admin/resume
+//! ```
+//!
+//! Handlers write raw bytes, some of them broken over chunks as badly as it gets. All else comes
+//! from the layers: headers, the opening comment, keepalives, ids, counts, closing and draining.
+
+mod server;
+mod streams;
+
+use std::env;
+use std::error::Error;
+use std::net::Ipv4Addr;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::response::Html;
+use axum::routing::{any, get, post};
+use tokio::net::TcpListener;
+use tower_sse::Shutdown;
+
+use server::Server;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let port: u16 = env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
+    let server = Server::start()?;
+    let app = app(&server);
+
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+    println!("listening on http://{}", listener.local_addr()?);
+    // A shutdown of no streams, only to listen to signals: those of streams come and go.
+    let signals = Shutdown::new();
+    axum::serve(listener, app)
+        .with_graceful_shutdown(async move {
+            signals.on_signals().await;
+            server.shut_down();
+        })
+        .await?;
+    Ok(())
+}
+
+/// What outlives a shutdown, around the streams of the moment.
+fn app(server: &Server) -> Router {
+    let (stats, shutdown, resume, streams) =
+        (server.clone(), server.clone(), server.clone(), server.clone());
+    Router::new()
+        .route("/", get(|| async { Html(PAGE) }))
+        .route("/stats", get(|| async move { stats.stats() }))
+        .route(
+            "/admin/shutdown",
+            post(|| async move {
+                shutdown.shut_down();
+                StatusCode::ACCEPTED
+            }),
+        )
+        .route(
+            "/admin/resume",
+            post(|| async move {
+                match resume.resume() {
+                    Ok(()) => StatusCode::NO_CONTENT,
+                    Err(_) => StatusCode::INTERNAL_SERVER_ERROR,
+                }
+            }),
+        )
+        .fallback(any(|request| async move { streams.call(request).await }))
+}
+
+const PAGE: &str = r#"<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>tower-sse acceptance server</title>
+<link rel="icon" href="data:,">
+<h1>Demo page</h1>
+<pre id="feed"></pre>
+<script>
+  const show = ({ type, lastEventId, data }) => {
+    const feed = document.getElementById("feed");
+    feed.textContent = `${lastEventId} ${type} ${data}\n${feed.textContent}`.slice(0, 2000);
+  };
+  const source = new EventSource("/ticks");
+  source.onmessage = show;
+  source.addEventListener("draining", show);
+  // On a shutdown the server says close, and this page comes back for the new process.
+  source.addEventListener("close", show);
+</script>
+</html>
+"#;

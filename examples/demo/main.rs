@@ -1,0 +1,168 @@
+//! A page that shows what the layers do: a live feed, the list of open streams, and how streams
+//! are written to, closed and drained.
+//!
+//! ```text
+//! cargo run --example demo
+//! ```
+//!
+//! Then open <http://127.0.0.1:3000>. More streams for the list, and what is sent in them:
+//!
+//! ```text
+//! curl -N 127.0.0.1:3000/events
+//! curl -N 127.0.0.1:3000/silent
+//! ```
+//!
+//! Ctrl-c, SIGTERM and the page's button say goodbye to all streams before the process ends.
+
+use std::convert::Infallible;
+use std::env;
+use std::error::Error;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use axum::extract::{Path, State};
+use axum::http::header::USER_AGENT;
+use axum::http::request::Parts;
+use axum::response::{Html, Sse, sse};
+use axum::routing::{get, post};
+use axum::{Json, Router, http::StatusCode};
+use futures_util::{Stream, StreamExt, stream};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::time::interval;
+use tokio_stream::wrappers::IntervalStream;
+use tower_sse::wire::{Event, InvalidEventName};
+use tower_sse::{
+    Connection, ConnectionId, EventIdLayer, Farewell, KeepAliveLayer, Registry, RegistryLayer,
+    Shutdown, SseLayer,
+};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let port: u16 = env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
+    let registry = Registry::builder().count_events(true).build()?;
+    let shutdown = Shutdown::builder().window(WINDOW).build()?;
+    let app = app(Demo { registry, shutdown: shutdown.clone() });
+
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+    println!("listening on http://{}", listener.local_addr()?);
+    axum::serve(listener, app).with_graceful_shutdown(shutdown.on_signals()).await?;
+    Ok(())
+}
+
+/// What the handlers share.
+#[derive(Clone, Debug)]
+struct Demo {
+    registry: Registry,
+    shutdown: Shutdown,
+}
+
+fn app(demo: Demo) -> Router {
+    let layer = SseLayer::new()
+        .keep_alive(KeepAliveLayer::every(KEEP_ALIVE))
+        .event_ids(EventIdLayer::sequential())
+        .registry(RegistryLayer::new(demo.registry.clone()).label(label))
+        .shutdown(demo.shutdown.clone());
+    Router::new()
+        .route("/", get(|| async { Html(include_str!("index.html")) }))
+        .route("/events", get(events))
+        .route("/silent", get(silent))
+        .route("/streams", get(streams))
+        .route("/streams/{id}/close", post(close))
+        .route("/broadcast", post(broadcast))
+        .route("/shutdown", post(shut_down))
+        .layer(layer)
+        .with_state(demo)
+}
+
+/// What the page calls itself, or else the program that asks.
+fn label(request: &Parts) -> String {
+    let query = request.uri.query().unwrap_or_default();
+    let label = query.split('&').find_map(|pair| pair.strip_prefix("label="));
+    let agent = || request.headers.get(USER_AGENT)?.to_str().ok();
+    label.or_else(agent).unwrap_or_default().to_owned()
+}
+
+/// A coffee bar: an order a second, and a word when one is ready. The ids come from the layer.
+async fn events() -> Sse<impl Stream<Item = Result<sse::Event, Infallible>>> {
+    let events = IntervalStream::new(interval(Duration::from_secs(1))).enumerate();
+    Sse::new(events.map(|(n, _)| {
+        let coffee = MENU[n % MENU.len()];
+        Ok(match n % 4 {
+            3 => sse::Event::default()
+                .event("ready")
+                .data(format!("{} is ready", MENU[(n - 2) % MENU.len()])),
+            _ => sse::Event::default().data(format!("{coffee}, please")),
+        })
+    }))
+}
+
+/// Has nothing to say, so that all there is to see is the layers' work.
+async fn silent() -> Sse<impl Stream<Item = Result<sse::Event, Infallible>>> {
+    Sse::new(stream::pending())
+}
+
+async fn streams(State(demo): State<Demo>) -> Json<Value> {
+    let mut streams = demo.registry.snapshot();
+    streams.sort_by_key(|stream| stream.started);
+    Json(streams.iter().map(row).collect())
+}
+
+/// A row of the page's table.
+fn row(stream: &Connection) -> Value {
+    json!({
+        // A text, since JavaScript's numbers end at 53 bits.
+        "id": stream.id.to_string(),
+        "label": stream.label.as_str(),
+        "path": &*stream.path,
+        "age": stream.started.elapsed().as_secs(),
+        "events": stream.events,
+        "bytes": stream.bytes,
+        "keepalives": stream.keepalives,
+        "last_event_id": stream.last_event_id.as_ref().map(AsRef::<str>::as_ref),
+        "state": stream.state.as_str(),
+    })
+}
+
+async fn close(State(demo): State<Demo>, Path(id): Path<String>) -> StatusCode {
+    let id = id.parse::<ConnectionId>();
+    if id.is_ok_and(|id| demo.registry.close(id, Farewell::close())) {
+        StatusCode::NO_CONTENT
+    } else {
+        StatusCode::NOT_FOUND
+    }
+}
+
+async fn broadcast(State(demo): State<Demo>, text: String) -> Result<Json<Value>, StatusCode> {
+    let event = announcement(&text).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    let delivery = demo.registry.broadcast(event);
+    Ok(Json(json!({ "sent": delivery.sent, "dropped": delivery.dropped })))
+}
+
+fn announcement(text: &str) -> Result<Event, InvalidEventName> {
+    Ok(Event::new().event("announcement")?.data(text))
+}
+
+/// The answer still arrives: the server ends when its last response has.
+async fn shut_down(State(demo): State<Demo>) -> StatusCode {
+    demo.shutdown.trigger();
+    StatusCode::ACCEPTED
+}
+
+/// Short, so that there is something to see. The default of 15 seconds is for real servers.
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
+
+/// Short, because there are few streams here, and nobody at ctrl-c likes to wait. It spreads the
+/// clients' return: a real server takes its streams divided by the reconnects a second that the
+/// other instances can bear.
+const WINDOW: Duration = Duration::from_millis(500);
+
+const MENU: [&str; 7] = [
+    "Espresso",
+    "Flat white",
+    "Cortado",
+    "Two cappuccinos",
+    "Filter coffee",
+    "Latte macchiato",
+    "Ristretto",
+];
