@@ -21,7 +21,7 @@ pin_project! {
     /// its timer enabled.
     #[derive(Debug)]
     pub struct SseBody<B> {
-        // A stream's is dropped at its end: some bodies panic when they are polled once more.
+        // Dropped at its end: some bodies panic when they are polled once more.
         #[pin]
         inner: Option<B>,
         mode: Mode,
@@ -74,18 +74,26 @@ where
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled<B> {
         let this = self.as_mut().project();
         let polled = match (this.mode, this.inner.as_pin_mut()) {
-            (Mode::Plain | Mode::Unsized, Some(inner)) => return inner.poll_frame(cx),
+            (Mode::Plain | Mode::Unsized, Some(inner)) => {
+                let polled = inner.poll_frame(cx);
+                if let Poll::Ready(None) = polled {
+                    self.project().inner.set(None);
+                }
+                return polled;
+            }
             // The usual case by itself: no more is done for it than must be.
-            (Mode::Driven(stream), Some(inner)) if stream.is_calm() => match inner.poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(data) if stream.as_mut().passes(&data) => {
-                        return Poll::Ready(Some(Ok(Frame::data(data))));
-                    }
-                    Ok(data) => Some(Poll::Ready(Some(Ok(Frame::data(data))))),
-                    Err(other) => Some(Poll::Ready(Some(Ok(other)))),
-                },
-                other => Some(other),
-            },
+            (Mode::Driven(stream), Some(inner)) if stream.is_calm() => {
+                match poll_guarded(inner, stream, cx) {
+                    Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                        Ok(data) if stream.as_mut().passes(&data) => {
+                            return Poll::Ready(Some(Ok(Frame::data(data))));
+                        }
+                        Ok(data) => Some(Poll::Ready(Some(Ok(Frame::data(data))))),
+                        Err(other) => Some(Poll::Ready(Some(Ok(other)))),
+                    },
+                    other => Some(other),
+                }
+            }
             _ => None,
         };
         self.drive(cx, polled)
@@ -149,7 +157,7 @@ where
                     // A farewell of no bytes: nothing is sent, and it is over.
                     (None, _) if stream.ended().is_some() => continue,
                     // Data before the timer: a stream that has something to say is alive.
-                    (None, Some(inner)) => inner.poll_frame(cx),
+                    (None, Some(inner)) => poll_guarded(inner, stream, cx),
                     (None, None) => Poll::Ready(None),
                 },
             };
@@ -190,6 +198,29 @@ where
         cx.waker().wake_by_ref();
         Poll::Pending
     }
+}
+
+/// Polls the inner body, and has the stream end with an error if that panics.
+#[inline]
+fn poll_guarded<B>(
+    inner: Pin<&mut B>,
+    stream: &mut Pin<Box<Stream>>,
+    cx: &mut Context<'_>,
+) -> Polled<B>
+where
+    B: Body<Data = Bytes>,
+{
+    struct Guard<'a>(&'a mut Pin<Box<Stream>>);
+    impl Drop for Guard<'_> {
+        fn drop(&mut self) {
+            self.0.as_mut().panicked();
+        }
+    }
+    let guard = Guard(stream);
+    let polled = inner.poll_frame(cx);
+    // Dropped by unwinding only.
+    std::mem::forget(guard);
+    polled
 }
 
 fn send<E>(stream: &mut Pin<Box<Stream>>, bytes: Bytes) -> Poll<Option<Result<Frame<Bytes>, E>>> {

@@ -103,6 +103,18 @@ pub(crate) struct Settled {
 }
 
 impl Plan {
+    /// Silences everything.
+    pub(crate) fn off() -> Self {
+        Self {
+            keep_alive: Setting::Off,
+            event_ids: Setting::Off,
+            no_buffer: Setting::Off,
+            registry: Setting::Off,
+            shutdown: Setting::Off,
+            hold_limit: None,
+        }
+    }
+
     /// Completes this plan with one further out: what is set nearest to the handler wins.
     pub(crate) fn within(&self, outer: &Self) -> Self {
         Self {

@@ -1,12 +1,13 @@
 //! One driven stream: its engine with a clock, a waker and its places on the lists.
 
-use std::pin::Pin;
-use std::sync::Arc;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 use pin_project_lite::pin_project;
+use tokio::task::unconstrained;
 use tokio::time::{Sleep, sleep_until};
 
 use crate::engine::{Close, EndReason, Engine};
@@ -19,7 +20,6 @@ pin_project! {
     pub(crate) struct Stream {
         engine: Engine,
         settled: Arc<Settled>,
-        opened: bool,
         // What the drain asks was taken note of.
         draining: bool,
         #[pin]
@@ -30,6 +30,7 @@ pin_project! {
         waker: Option<Waker>,
         listed: Option<Box<Listed>>,
         seat: Option<Seat<()>>,
+        joining: Option<Arc<Joining>>,
     }
 
     impl PinnedDrop for Stream {
@@ -59,14 +60,47 @@ pub(crate) struct Seats {
     pub(crate) shutdown: Option<Seat<()>>,
 }
 
+/// Where layers further out leave what they ask of a stream, if they were not heard on the way in.
+///
+/// It takes it up when it is polled first, which is when all layers have seen the response.
+#[derive(Debug, Default)]
+pub(crate) struct Joining(Mutex<Option<(Arc<Settled>, Seats)>>);
+
+impl Joining {
+    /// Leaves the whole of what is asked, and the places on lists that are new.
+    pub(crate) fn join(&self, settled: Arc<Settled>, seats: Seats) {
+        let mut joining = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let earlier = joining.take().map(|(_, seats)| seats).unwrap_or_default();
+        *joining = Some((settled, seats.or(earlier)));
+    }
+
+    fn take(&self) -> Option<(Arc<Settled>, Seats)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Seats {
+    fn or(self, other: Self) -> Self {
+        Self {
+            registry: self.registry.or(other.registry),
+            shutdown: self.shutdown.or(other.shutdown),
+        }
+    }
+}
+
 impl Stream {
-    pub(crate) fn new(engine: Engine, settled: Arc<Settled>, seats: Seats) -> Self {
+    pub(crate) fn new(
+        engine: Engine,
+        settled: Arc<Settled>,
+        seats: Seats,
+        joining: Arc<Joining>,
+    ) -> Self {
         let Seats { registry, shutdown } = seats;
         let listed = registry.map(|(seat, profile)| Box::new(Listed::new(seat, profile)));
         Self {
+            joining: Some(joining),
             engine,
             settled,
-            opened: false,
             draining: false,
             sleep: None,
             armed: false,
@@ -93,12 +127,14 @@ impl Stream {
     /// What is to be sent before the body is asked for more.
     pub(crate) fn poll_ready(mut self: Pin<&mut Self>) -> Option<Bytes> {
         let this = self.as_mut().project();
-        if !*this.opened {
-            *this.opened = true;
-            if let Some(frame) = this.engine.open(now()) {
-                return Some(frame);
+        if let Some(joining) = this.joining.take() {
+            self.as_mut().take_up(&joining);
+            let opening = self.as_mut().project().engine.open(now());
+            if opening.is_some() {
+                return opening;
             }
         }
+        let this = self.as_mut().project();
         if let Some(frame) = this.engine.next() {
             return Some(frame);
         }
@@ -110,14 +146,37 @@ impl Stream {
         }
         let this = self.project();
         if this.engine.is_closing() {
+            // Behind a long event its turn may come before what the sleep is set for.
+            *this.armed = false;
             return this.engine.timeout(now()).or_else(|| this.engine.next());
         }
         this.engine.next()
     }
 
+    /// Takes up what layers further out ask for, before anything was sent.
+    fn take_up(self: Pin<&mut Self>, joining: &Joining) {
+        let Some((settled, seats)) = joining.take() else {
+            return;
+        };
+        let this = self.project();
+        this.engine.settle(Arc::clone(&settled.engine));
+        *this.settled = settled;
+        if let Some((seat, profile)) = seats.registry {
+            *this.listed = Some(Box::new(Listed::new(seat, profile)));
+        }
+        if let Some(seat) = seats.shutdown {
+            *this.seat = Some(seat);
+        }
+    }
+
     /// Takes a chunk of the body's, and gives what is to be sent of it.
     pub(crate) fn data(self: Pin<&mut Self>, chunk: Bytes) -> Option<Bytes> {
         self.project().engine.data(chunk)
+    }
+
+    /// Takes note of a panic of the body's.
+    pub(crate) fn panicked(self: Pin<&mut Self>) {
+        self.project().engine.abort();
     }
 
     /// Takes the body's end.
@@ -184,7 +243,12 @@ impl Stream {
             Some(sleep) => sleep.reset(at),
             None => this.sleep.set(Some(sleep_until(at))),
         }
-        this.sleep.as_pin_mut().map_or(Poll::Pending, |sleep| sleep.poll(cx))
+        let Some(sleep) = this.sleep.as_pin_mut() else {
+            return Poll::Pending;
+        };
+        // Behind a burst the task's budget is used up, and a sleep that takes part in it says
+        // `Pending` without having taken note of who waits.
+        pin!(unconstrained(sleep)).poll(cx)
     }
 
     /// Tells the engine that it is time.
@@ -240,13 +304,13 @@ impl Stream {
     }
 
     /// Leaves the lists.
-    fn leave(self: Pin<&mut Self>) {
+    fn leave(mut self: Pin<&mut Self>) {
+        if let Some(joining) = self.as_mut().project().joining.take() {
+            // Never polled, but listed.
+            self.as_mut().take_up(&joining);
+        }
         let this = self.project();
-        let reason = match this.engine.ended() {
-            Some(reason) => reason,
-            None if std::thread::panicking() => EndReason::Error,
-            None => EndReason::ClientGone,
-        };
+        let reason = this.engine.ended().unwrap_or(EndReason::ClientGone);
         if let (Some(seat), Some(closing)) = (this.seat.take(), this.settled.closing()) {
             closing.drain.leave(seat, reason);
         }

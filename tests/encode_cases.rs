@@ -13,20 +13,14 @@ use tower_sse::wire::{Event, EventId, EventName};
 #[test]
 fn no_case_is_lost() {
     let cases = cases::encode();
-    let accepted = cases
-        .iter()
-        .filter(|case| matches!(case.must, Must::Accept { .. }));
+    let accepted = cases.iter().filter(|case| matches!(case.must, Must::Accept { .. }));
     assert_eq!((accepted.count(), cases.len()), (18, 27));
 }
 
 #[test]
 fn accepted_cases_are_written_canonically() {
     for case in cases::encode() {
-        let Must::Accept {
-            mut canonical_bytes,
-            expected,
-        } = case.must
-        else {
+        let Must::Accept { mut canonical_bytes, expected } = case.must else {
             continue;
         };
         let mut expected = Interpreted::from(expected);
@@ -79,31 +73,21 @@ fn retry_is_rounded_up_to_whole_milliseconds() {
 
 #[test]
 fn a_retry_alone_rides_in_the_event_that_follows() {
-    let retry = build(&given("retry-only standalone block"))
-        .unwrap()
-        .encode();
+    let retry = build(&given("retry-only standalone block")).unwrap().encode();
     assert_eq!(retry, "retry: 3000\n");
 
     let seen = interpret(&[retry, Event::new().data("x").encode()].concat());
     assert_eq!(seen.retry, Some(3000));
-    assert_eq!(
-        seen.events,
-        [("message".to_owned(), "x".to_owned(), String::new())]
-    );
+    assert_eq!(seen.events, [("message".to_owned(), "x".to_owned(), String::new())]);
 }
 
 /// The case asks for a JSON object instead. That is for whoever builds the close event to see to:
 /// here, empty data are what was asked for, and other protocols need them (MCP does).
 #[test]
 fn empty_data_are_written_as_they_are() {
-    let bytes = build(&given("close event built with empty reason"))
-        .unwrap()
-        .encode();
+    let bytes = build(&given("close event built with empty reason")).unwrap().encode();
     assert_eq!(bytes, "event: close\ndata: \n\n");
-    assert_eq!(
-        interpret(&bytes).events,
-        [("close".to_owned(), String::new(), String::new())]
-    );
+    assert_eq!(interpret(&bytes).events, [("close".to_owned(), String::new(), String::new())]);
 }
 
 #[test]
@@ -125,11 +109,7 @@ fn the_default_type_is_not_written() -> Result<(), Box<dyn Error>> {
 
 #[test]
 fn without_data_neither_name_nor_id_is_written() -> Result<(), Box<dyn Error>> {
-    let event = Event::new()
-        .event("e")?
-        .id("1")?
-        .comment("c")
-        .retry(Duration::from_secs(1));
+    let event = Event::new().event("e")?.id("1")?.comment("c").retry(Duration::from_secs(1));
     assert_eq!(event.encode(), ": c\nretry: 1000\n");
     assert_eq!(Event::new().event("e")?.id("1")?.encode(), "");
     Ok(())
@@ -137,12 +117,7 @@ fn without_data_neither_name_nor_id_is_written() -> Result<(), Box<dyn Error>> {
 
 #[test]
 fn comments_add_up_and_data_are_replaced() {
-    let event = Event::new()
-        .comment("a\r\nb")
-        .comment("")
-        .comment("c")
-        .data("x")
-        .data("y");
+    let event = Event::new().comment("a\r\nb").comment("").comment("c").data("x").data("y");
     assert_eq!(event.encode(), ": a\n: b\n:\n: c\ndata: y\n\n");
 }
 
@@ -150,10 +125,7 @@ fn comments_add_up_and_data_are_replaced() {
 fn checked_names_and_ids_are_taken_as_they_are() -> Result<(), Box<dyn Error>> {
     let (name, id) = (EventName::new("e")?, EventId::new("1")?);
     let checked = Event::new().event(name)?.id(id)?.data("x");
-    assert_eq!(
-        checked,
-        Event::new().event("e")?.id("1".to_owned())?.data("x")
-    );
+    assert_eq!(checked, Event::new().event("e")?.id("1".to_owned())?.data("x"));
     Ok(())
 }
 

@@ -12,17 +12,8 @@ use tower_sse::wire::Decoder;
 fn no_case_is_lost() {
     let cases = cases::wire();
     assert_eq!(cases.len(), 124);
-    assert_eq!(
-        cases.iter().filter(|case| case.chunks.len() > 1).count(),
-        21
-    );
-    assert_eq!(
-        cases
-            .iter()
-            .map(|case| case.expected.events.len())
-            .sum::<usize>(),
-        348
-    );
+    assert_eq!(cases.iter().filter(|case| case.chunks.len() > 1).count(), 21);
+    assert_eq!(cases.iter().map(|case| case.expected.events.len()).sum::<usize>(), 348);
 }
 
 #[test]
@@ -61,12 +52,7 @@ fn the_decoder_reads_every_case_cut_in_two() {
         let step = if case.stream.len() < 4096 { 1 } else { 97 };
         for at in (0..=case.stream.len()).step_by(step) {
             let (head, tail) = case.stream.split_at(at);
-            assert_eq!(
-                decode(&[head, tail]),
-                case.expected,
-                "{} at {at}",
-                case.name
-            );
+            assert_eq!(decode(&[head, tail]), case.expected, "{} at {at}", case.name);
         }
     }
 }
@@ -88,17 +74,11 @@ proptest! {
 
 fn decode(chunks: &[impl AsRef<[u8]>]) -> Interpreted {
     let mut decoder = Decoder::new();
-    let events = chunks
-        .iter()
-        .flat_map(|chunk| decoder.decode(chunk.as_ref()));
-    let events = events
-        .map(|event| (event.event, event.data, event.last_event_id))
-        .collect();
+    let events = chunks.iter().flat_map(|chunk| decoder.decode(chunk.as_ref()));
+    let events = events.map(|event| (event.event, event.data, event.last_event_id)).collect();
     Interpreted {
         events,
         last_event_id: decoder.last_event_id().to_owned(),
-        retry: decoder
-            .retry()
-            .map(|delay| u64::try_from(delay.as_millis()).unwrap()),
+        retry: decoder.retry().map(|delay| u64::try_from(delay.as_millis()).unwrap()),
     }
 }

@@ -117,6 +117,12 @@ impl Engine {
         }
     }
 
+    /// Takes other settings, before anything was sent.
+    pub(crate) fn settle(&mut self, settings: Arc<Settings>) {
+        self.place = Place::new(self.place.position().clone(), &settings);
+        self.settings = settings;
+    }
+
     /// Begins at `now`: some proxies hold the response's head back until its first body byte.
     pub(crate) fn open(&mut self, now: Instant) -> Option<Bytes> {
         let settings = Arc::clone(&self.settings);
@@ -183,6 +189,12 @@ impl Engine {
                 true
             }
         }
+    }
+
+    /// Ends with an error that nothing can be said about any more.
+    pub(crate) fn abort(&mut self) {
+        self.rare = None;
+        self.over(EndReason::Error);
     }
 
     /// Whether an event can be written now.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
+use super::part::Part;
 use crate::engine::EventIds;
 use crate::plan::{Plan, Setting};
 use crate::service::SseService;
@@ -26,12 +27,12 @@ use crate::wire::EventId;
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct EventIdLayer(Option<EventIds>);
+pub struct EventIdLayer(Part<EventIds>);
 
 impl EventIdLayer {
     /// Numbers the events of each stream: 1, 2, 3 …
     pub fn sequential() -> Self {
-        Self(Some(EventIds::Sequential))
+        Self(Part::on(EventIds::Sequential))
     }
 
     /// Asks `id` for the id of a stream's n-th event, counted from 1.
@@ -39,16 +40,16 @@ impl EventIdLayer {
     where
         F: Fn(u64) -> EventId + Send + Sync + 'static,
     {
-        Self(Some(EventIds::With(Arc::new(id))))
+        Self(Part::on(EventIds::With(Arc::new(id))))
     }
 
     /// Gives none, whatever a layer further out asked for.
     pub fn off() -> Self {
-        Self(None)
+        Self(Part::off())
     }
 
-    pub(super) fn into_setting(self) -> Setting<EventIds> {
-        self.0.map_or(Setting::Off, Setting::On)
+    pub(super) fn setting(&self) -> Setting<EventIds> {
+        self.0.setting()
     }
 }
 
@@ -56,6 +57,6 @@ impl<S> Layer<S> for EventIdLayer {
     type Service = SseService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        SseService::new(inner, Plan { event_ids: self.clone().into_setting(), ..Plan::default() })
+        self.0.layer(inner, |event_ids| Plan { event_ids, ..Plan::default() })
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
+use super::part::Part;
 use crate::engine::{Heartbeat, Injection, KeepAlive, LONGEST};
 use crate::plan::{Plan, Setting};
 use crate::service::SseService;
@@ -41,7 +42,7 @@ use crate::wire::Event;
 /// `text/event-stream`, a proxied one too, and is set per router or route.
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct KeepAliveLayer(Option<KeepAlive>);
+pub struct KeepAliveLayer(Part<KeepAlive>);
 
 impl KeepAliveLayer {
     /// Writes a comment when a stream is silent for `interval`.
@@ -53,23 +54,21 @@ impl KeepAliveLayer {
     /// 15 seconds, which [`SseLayer`](crate::SseLayer) has, is half of the shortest limit that
     /// common proxies have.
     pub fn every(interval: Duration) -> Self {
-        Self(Some(KeepAlive::every(interval)))
+        Self(Part::on(KeepAlive::every(interval)))
     }
 
     /// Writes none, whatever a layer further out asked for.
     pub fn off() -> Self {
-        Self(None)
+        Self(Part::off())
     }
 
     /// Shortens each stream's interval by a share of its own, up to `jitter` (0 to 1; default 0.1).
     ///
     /// Streams that began together would otherwise all be written to at the same moments. What is
     /// out of range is taken as the nearest value in it, and what is not a number as zero.
-    pub fn jitter(mut self, jitter: f32) -> Self {
-        if let Some(settings) = &mut self.0 {
-            settings.jitter = if jitter.is_nan() { 0.0 } else { jitter.clamp(0.0, 1.0) };
-        }
-        self
+    pub fn jitter(self, jitter: f32) -> Self {
+        let jitter = if jitter.is_nan() { 0.0 } else { jitter.clamp(0.0, 1.0) };
+        Self(self.0.change(|settings| settings.jitter = jitter))
     }
 
     /// Writes `text` in the comment instead of nothing.
@@ -77,15 +76,12 @@ impl KeepAliveLayer {
     /// # Errors
     ///
     /// [`InvalidComment`] if `text` has more than one line, or a NUL.
-    pub fn comment(mut self, text: impl AsRef<str>) -> Result<Self, InvalidComment> {
+    pub fn comment(self, text: impl AsRef<str>) -> Result<Self, InvalidComment> {
         let text = text.as_ref();
         if let Some(at) = text.find(['\0', '\r', '\n']) {
             return Err(InvalidComment { at });
         }
-        if let Some(settings) = &mut self.0 {
-            settings.set_comment(text);
-        }
-        Ok(self)
+        Ok(Self(self.0.change(|settings| settings.set_comment(text))))
     }
 
     /// Also sends the event `name`, with `{}` as data and without an id, at a steady pace.
@@ -97,20 +93,18 @@ impl KeepAliveLayer {
     ///
     /// [`InvalidEventName`](crate::wire::InvalidEventName) if `name` cannot be one.
     pub fn heartbeat(
-        mut self,
+        self,
         name: &str,
         interval: Duration,
     ) -> Result<Self, crate::wire::InvalidEventName> {
         let event = Arc::new(Injection::new(Event::new().event(name)?.data("{}")));
-        if let Some(settings) = &mut self.0 {
-            let heartbeat = Heartbeat { every: interval.min(LONGEST), event };
-            settings.heartbeat = Some(heartbeat).filter(|heartbeat| !heartbeat.every.is_zero());
-        }
-        Ok(self)
+        let heartbeat = Heartbeat { every: interval.min(LONGEST), event };
+        let heartbeat = Some(heartbeat).filter(|heartbeat| !heartbeat.every.is_zero());
+        Ok(Self(self.0.change(|settings| settings.heartbeat = heartbeat)))
     }
 
-    pub(super) fn into_setting(self) -> Setting<KeepAlive> {
-        self.0.map_or(Setting::Off, Setting::On)
+    pub(super) fn setting(&self) -> Setting<KeepAlive> {
+        self.0.setting()
     }
 }
 
@@ -118,7 +112,7 @@ impl<S> Layer<S> for KeepAliveLayer {
     type Service = SseService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        SseService::new(inner, Plan { keep_alive: self.clone().into_setting(), ..Plan::default() })
+        self.0.layer(inner, |keep_alive| Plan { keep_alive, ..Plan::default() })
     }
 }
 

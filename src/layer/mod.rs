@@ -3,6 +3,7 @@
 mod event_id;
 mod keep_alive;
 mod no_buffer;
+mod part;
 mod registry;
 mod shutdown;
 mod sse;

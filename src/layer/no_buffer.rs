@@ -2,6 +2,7 @@
 
 use tower_layer::Layer;
 
+use super::part::Part;
 use crate::plan::{NoBuffer, Plan, Setting};
 use crate::service::SseService;
 
@@ -16,19 +17,19 @@ use crate::service::SseService;
 ///
 /// Others that are often recommended, such as `Connection`, `Pragma` or padding, changed nothing
 /// with any proxy that was tried.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 #[must_use]
-pub struct NoBufferLayer(Option<NoBuffer>);
+pub struct NoBufferLayer(Part<NoBuffer>);
 
 impl NoBufferLayer {
     /// Sets the headers.
     pub fn new() -> Self {
-        Self(Some(NoBuffer::default()))
+        Self(Part::on(NoBuffer::default()))
     }
 
     /// Sets none, whatever a layer further out asked for.
     pub fn off() -> Self {
-        Self(None)
+        Self(Part::off())
     }
 
     /// Also says `Content-Encoding: identity`.
@@ -36,15 +37,12 @@ impl NoBufferLayer {
     /// It is the only thing that keeps varnish with `do_gzip`, ATS with its `compress` plugin and
     /// caddy 2.6 with `encode` from compressing, and so from holding back. Off by default, since
     /// [RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-8.4.1) discourages it.
-    pub fn identity(mut self) -> Self {
-        if let Some(settings) = &mut self.0 {
-            settings.identity = true;
-        }
-        self
+    pub fn identity(self) -> Self {
+        Self(self.0.change(|settings| settings.identity = true))
     }
 
-    pub(super) fn into_setting(self) -> Setting<NoBuffer> {
-        self.0.map_or(Setting::Off, Setting::On)
+    pub(super) fn setting(&self) -> Setting<NoBuffer> {
+        self.0.setting()
     }
 }
 
@@ -58,6 +56,6 @@ impl<S> Layer<S> for NoBufferLayer {
     type Service = SseService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        SseService::new(inner, Plan { no_buffer: self.into_setting(), ..Plan::default() })
+        self.0.layer(inner, |no_buffer| Plan { no_buffer, ..Plan::default() })
     }
 }

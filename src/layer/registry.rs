@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::request::Parts;
 use tower_layer::Layer;
 
+use super::part::Part;
 use crate::live::Label;
 use crate::plan::{Enroll, Plan, Setting};
 use crate::registry::Registry;
@@ -24,33 +25,31 @@ use crate::service::SseService;
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct RegistryLayer(Option<Enroll>);
+pub struct RegistryLayer(Part<Enroll>);
 
 impl RegistryLayer {
     /// Lists streams in `registry`.
     pub fn new(registry: Registry) -> Self {
-        Self(Some(Enroll { book: registry.into_book(), label: None }))
+        Self(Part::on(Enroll { book: registry.into_book(), label: None }))
     }
 
     /// Lists none, whatever a layer further out asked for.
     pub fn off() -> Self {
-        Self(None)
+        Self(Part::off())
     }
 
     /// Labels a stream by its request. It is asked for every request, before the handler.
-    pub fn label<F, L>(mut self, label: F) -> Self
+    pub fn label<F, L>(self, label: F) -> Self
     where
         F: Fn(&Parts) -> L + Send + Sync + 'static,
         L: Into<Label>,
     {
-        if let Some(settings) = &mut self.0 {
-            settings.label = Some(Arc::new(move |request| label(request).into()));
-        }
-        self
+        let label = Arc::new(move |request: &Parts| label(request).into());
+        Self(self.0.change(|settings| settings.label = Some(label)))
     }
 
-    pub(super) fn into_setting(self) -> Setting<Enroll> {
-        self.0.map_or(Setting::Off, Setting::On)
+    pub(super) fn setting(&self) -> Setting<Enroll> {
+        self.0.setting()
     }
 }
 
@@ -64,6 +63,6 @@ impl<S> Layer<S> for RegistryLayer {
     type Service = SseService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        SseService::new(inner, Plan { registry: self.clone().into_setting(), ..Plan::default() })
+        self.0.layer(inner, |registry| Plan { registry, ..Plan::default() })
     }
 }

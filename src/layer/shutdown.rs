@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
+use super::part::Part;
 use crate::engine::Farewell;
 use crate::plan::{Closing, Plan, Setting};
 use crate::service::SseService;
@@ -30,28 +31,25 @@ use crate::shutdown::Shutdown;
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct ShutdownLayer(Option<Closing>);
+pub struct ShutdownLayer(Part<Closing>);
 
 impl ShutdownLayer {
     /// Ends streams when `shutdown` is triggered, spread over its window.
     pub fn new(shutdown: Shutdown) -> Self {
         let drain = shutdown.into_drain();
-        Self(Some(Closing { drain, farewell: None, finish_within: None, on_error: None }))
+        Self(Part::on(Closing { drain, farewell: None, finish_within: None, on_error: None }))
     }
 
     /// Leaves streams alone, whatever a layer further out asked for.
     ///
     /// A server that shuts down gracefully waits for such a stream until it ends by itself.
     pub fn off() -> Self {
-        Self(None)
+        Self(Part::off())
     }
 
     /// Says `farewell` instead of the shutdown's own.
-    pub fn farewell(mut self, farewell: Farewell) -> Self {
-        if let Some(settings) = &mut self.0 {
-            settings.farewell = Some(farewell);
-        }
-        self
+    pub fn farewell(self, farewell: Farewell) -> Self {
+        Self(self.0.change(|settings| settings.farewell = Some(farewell)))
     }
 
     /// Lets streams end by themselves for up to `limit` after the trigger, instead of ending them
@@ -59,11 +57,8 @@ impl ShutdownLayer {
     ///
     /// For answers that cannot be resumed, such as those of language models. The shutdown's
     /// deadline holds all the same: shortly before it (at 95 % of it) the farewell is said.
-    pub fn finish_within(mut self, limit: Duration) -> Self {
-        if let Some(settings) = &mut self.0 {
-            settings.finish_within = Some(limit);
-        }
-        self
+    pub fn finish_within(self, limit: Duration) -> Self {
+        Self(self.0.change(|settings| settings.finish_within = Some(limit)))
     }
 
     /// Says `farewell` when a stream's own body fails, or ends in the middle of an event.
@@ -71,15 +66,12 @@ impl ShutdownLayer {
     /// Without it the failure is passed on, which cuts the connection. For proxies: behind many of
     /// them a cut looks like a clean end, and only an event tells the client. It carries a `retry`
     /// from the shutdown's range, and the stream's place as `id`.
-    pub fn farewell_on_error(mut self, farewell: Farewell) -> Self {
-        if let Some(settings) = &mut self.0 {
-            settings.on_error = Some(farewell);
-        }
-        self
+    pub fn farewell_on_error(self, farewell: Farewell) -> Self {
+        Self(self.0.change(|settings| settings.on_error = Some(farewell)))
     }
 
-    pub(super) fn into_setting(self) -> Setting<Closing> {
-        self.0.map_or(Setting::Off, Setting::On)
+    pub(super) fn setting(&self) -> Setting<Closing> {
+        self.0.setting()
     }
 }
 
@@ -93,6 +85,6 @@ impl<S> Layer<S> for ShutdownLayer {
     type Service = SseService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        SseService::new(inner, Plan { shutdown: self.clone().into_setting(), ..Plan::default() })
+        self.0.layer(inner, |shutdown| Plan { shutdown, ..Plan::default() })
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
+use super::part::Part;
 use super::{EventIdLayer, KeepAliveLayer, NoBufferLayer, RegistryLayer, ShutdownLayer};
 use crate::plan::{Plan, Setting};
 use crate::service::SseService;
@@ -28,58 +29,46 @@ use crate::service::SseService;
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct SseLayer(Plan);
+pub struct SseLayer(Part<Plan>);
 
 impl SseLayer {
     /// Keepalive every 15 seconds and no buffering.
     pub fn new() -> Self {
-        Self(Plan {
-            keep_alive: KeepAliveLayer::every(KEEP_ALIVE).into_setting(),
-            no_buffer: NoBufferLayer::new().into_setting(),
+        Self(Part::on(Plan {
+            keep_alive: KeepAliveLayer::every(KEEP_ALIVE).setting(),
+            no_buffer: NoBufferLayer::new().setting(),
             ..Plan::default()
-        })
+        }))
     }
 
     /// Silences all that layers further out asked for.
     pub fn off() -> Self {
-        Self(Plan {
-            keep_alive: Setting::Off,
-            event_ids: Setting::Off,
-            no_buffer: Setting::Off,
-            registry: Setting::Off,
-            shutdown: Setting::Off,
-            hold_limit: None,
-        })
+        Self(Part::on(Plan::off()))
     }
 
     /// Sets when silent streams are written to, or that they are not.
-    pub fn keep_alive(mut self, layer: KeepAliveLayer) -> Self {
-        self.0.keep_alive = layer.into_setting();
-        self
+    pub fn keep_alive(self, layer: KeepAliveLayer) -> Self {
+        Self(self.0.change(|plan| plan.keep_alive = layer.setting()))
     }
 
     /// Sets the ids of events.
-    pub fn event_ids(mut self, layer: EventIdLayer) -> Self {
-        self.0.event_ids = layer.into_setting();
-        self
+    pub fn event_ids(self, layer: EventIdLayer) -> Self {
+        Self(self.0.change(|plan| plan.event_ids = layer.setting()))
     }
 
     /// Sets what proxies are asked, or that they are not.
-    pub fn no_buffer(mut self, layer: NoBufferLayer) -> Self {
-        self.0.no_buffer = layer.into_setting();
-        self
+    pub fn no_buffer(self, layer: NoBufferLayer) -> Self {
+        Self(self.0.change(|plan| plan.no_buffer = layer.setting()))
     }
 
     /// Sets where streams are listed: a [`Registry`](crate::Registry), or a layer with labels.
-    pub fn registry(mut self, layer: impl Into<RegistryLayer>) -> Self {
-        self.0.registry = layer.into().into_setting();
-        self
+    pub fn registry(self, layer: impl Into<RegistryLayer>) -> Self {
+        Self(self.0.change(|plan| plan.registry = layer.into().setting()))
     }
 
     /// Sets what ends streams: a [`Shutdown`](crate::Shutdown), or a layer with a farewell.
-    pub fn shutdown(mut self, layer: impl Into<ShutdownLayer>) -> Self {
-        self.0.shutdown = layer.into().into_setting();
-        self
+    pub fn shutdown(self, layer: impl Into<ShutdownLayer>) -> Self {
+        Self(self.0.change(|plan| plan.shutdown = layer.into().setting()))
     }
 
     /// Sets the length in bytes up to which an event is held back until it is whole; by default
@@ -87,9 +76,8 @@ impl SseLayer {
     ///
     /// A longer event passes as it comes. While it does, nothing can be written into the stream,
     /// and a drain that cannot wait for its end cuts it. The limit bounds the memory of a stream.
-    pub fn hold_limit(mut self, bytes: usize) -> Self {
-        self.0.hold_limit = Some(bytes);
-        self
+    pub fn hold_limit(self, bytes: usize) -> Self {
+        Self(self.0.change(|plan| plan.hold_limit = Some(bytes)))
     }
 }
 
@@ -103,7 +91,10 @@ impl<S> Layer<S> for SseLayer {
     type Service = SseService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        SseService::new(inner, self.0.clone())
+        self.0.layer(inner, |plan| match plan {
+            Setting::On(plan) => plan,
+            Setting::Unset | Setting::Off => Plan::default(),
+        })
     }
 }
 

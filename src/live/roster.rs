@@ -70,10 +70,6 @@ impl<T> Roster<T> {
         Self { shards, len, joined: AtomicU64::new(1) }
     }
 
-    pub(crate) fn contains(&self, id: SeatId) -> bool {
-        self.visit_one(id, |_| ((), Visit::Pass)).is_some()
-    }
-
     pub(crate) fn len(&self) -> usize {
         self.len.load(Ordering::Acquire)
     }
@@ -172,10 +168,6 @@ pub(crate) struct Seat<T> {
 }
 
 impl<T> Seat<T> {
-    pub(crate) fn id(&self) -> SeatId {
-        self.id
-    }
-
     /// A number among those of the streams that are open: they are dense.
     pub(crate) fn index(&self) -> u64 {
         let (shard, key, _) = parts(self.id);

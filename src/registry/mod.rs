@@ -99,12 +99,23 @@ impl Registry {
 
     /// Writes an event into all streams.
     pub fn broadcast(&self, event: Event) -> Delivery {
-        self.deliver(event, |_| true)
+        let event = Arc::new(Injection::new(event));
+        let mut delivery = Delivery::default();
+        self.book.roster.visit(|_, entry| self.put(entry, &event, &mut delivery));
+        delivery
     }
 
     /// Writes an event into the streams that `choose` chooses.
+    ///
+    /// `choose` may take its time and use the registry: no stream waits for it.
     pub fn broadcast_where(&self, choose: impl Fn(&Connection) -> bool, event: Event) -> Delivery {
-        self.deliver(event, |entry| choose(&entry.profile.to_connection()))
+        let event = Arc::new(Injection::new(event));
+        let mut delivery = Delivery::default();
+        for id in self.chosen(choose) {
+            let put = |entry: &mut Entry| ((), self.put(entry, &event, &mut delivery));
+            self.book.roster.visit_one(id.0, put);
+        }
+        delivery
     }
 
     /// Ends one stream with a farewell. Says whether it was open.
@@ -117,34 +128,26 @@ impl Registry {
     }
 
     /// Ends the streams that `choose` chooses, each with the farewell, and says how many.
+    ///
+    /// `choose` may take its time and use the registry: no stream waits for it.
     pub fn close_where(&self, choose: impl Fn(&Connection) -> bool, farewell: Farewell) -> usize {
-        let mut closed = 0;
-        self.book.roster.visit(|_, entry| {
-            if !choose(&entry.profile.to_connection()) {
-                return Visit::Pass;
-            }
-            closed += 1;
-            entry.close(farewell.clone());
-            Visit::Wake
-        });
-        closed
+        let chosen = self.chosen(choose);
+        chosen.into_iter().filter(|id| self.close(*id, farewell.clone())).count()
     }
 
-    fn deliver(&self, event: Event, choose: impl Fn(&Entry) -> bool) -> Delivery {
-        let event = Arc::new(Injection::new(event));
-        let mut delivery = Delivery::default();
-        self.book.roster.visit(|_, entry| {
-            if !choose(entry) {
-                return Visit::Pass;
-            }
-            if entry.put(&event, self.book.mailbox) {
-                delivery.sent += 1;
-                return Visit::Wake;
-            }
-            delivery.dropped += 1;
-            Visit::Pass
-        });
-        delivery
+    /// Chosen first, outside of any lock: what chooses is somebody else's code.
+    fn chosen(&self, choose: impl Fn(&Connection) -> bool) -> Vec<ConnectionId> {
+        let streams = self.snapshot().into_iter();
+        streams.filter(|stream| choose(stream)).map(|stream| stream.id).collect()
+    }
+
+    fn put(&self, entry: &mut Entry, event: &Arc<Injection>, delivery: &mut Delivery) -> Visit {
+        if entry.put(event, self.book.mailbox) {
+            delivery.sent += 1;
+            return Visit::Wake;
+        }
+        delivery.dropped += 1;
+        Visit::Pass
     }
 
     pub(crate) fn into_book(self) -> Arc<Book> {

@@ -41,26 +41,33 @@ pub(super) fn refuse_buffering(headers: &mut HeaderMap, settings: NoBuffer) {
 
 /// Adds what is missing to what the handler said, as one line: not everybody reads a second.
 fn add_to_cache_control(headers: &mut HeaderMap) {
-    let said = || headers.get_all(CACHE_CONTROL).iter().flat_map(list);
-    let missing: Vec<&[u8]> = WANTED
-        .into_iter()
-        .filter(|wanted| !said().any(|directive| directive.eq_ignore_ascii_case(wanted)))
-        .collect();
+    let said = headers.get_all(CACHE_CONTROL);
+    let is_missing = |wanted: &&[u8]| {
+        !said.iter().flat_map(list).any(|directive| directive.eq_ignore_ascii_case(wanted))
+    };
+    let missing: Vec<&[u8]> = WANTED.into_iter().filter(is_missing).collect();
     if missing.is_empty() {
         return;
     }
-    let all: Vec<&[u8]> = said().chain(missing).collect();
-    // Parts of header values and our own words: always a header value.
+    let lines = said.iter().map(|line| line.as_bytes().trim_ascii());
+    let all: Vec<&[u8]> = lines.filter(|line| !line.is_empty()).chain(missing).collect();
+    // Header values and our own words: always a header value.
     if let Ok(value) = HeaderValue::from_bytes(&all.join(&b", "[..])) {
         headers.insert(CACHE_CONTROL, value);
     }
 }
 
-/// The members of a header's comma-separated list.
-///
-/// A quoted comma splits too. That does no harm here: the parts are joined again as they were.
+/// The members of a header's comma-separated list. A comma in a quoted string separates nothing.
 fn list(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
-    let members = value.as_bytes().split(|&byte| byte == b',');
+    let (mut quoted, mut escaped) = (false, false);
+    let members = value.as_bytes().split(move |&byte| {
+        (quoted, escaped) = match byte {
+            b'"' if !escaped => (!quoted, false),
+            b'\\' if quoted => (quoted, !escaped),
+            _ => (quoted, false),
+        };
+        byte == b',' && !quoted
+    });
     members.map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
 }
 

@@ -19,7 +19,7 @@ use tower_service::Service;
 use crate::body::SseBody;
 use crate::live::Label;
 use crate::plan::{Plan, Settled};
-use request::{Asked, Call};
+use request::{Answer, Asked, Call};
 
 /// The service that all layers of this crate make.
 ///
@@ -50,12 +50,23 @@ impl Own {
     }
 }
 
-impl<S> SseService<S> {
-    pub(crate) fn new(inner: S, plan: Plan) -> Self {
-        let alone = Arc::new(plan.clone().settle());
-        Self { inner, own: Arc::new(Own { plan, alone, within: OnceLock::new() }) }
-    }
+/// Makes services with one plan. What they share is made once, also for routers that make a
+/// service anew for every connection.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Recipe(Arc<OnceLock<Arc<Own>>>);
 
+impl Recipe {
+    pub(crate) fn service<S>(&self, inner: S, plan: impl FnOnce() -> Plan) -> SseService<S> {
+        let own = self.0.get_or_init(|| {
+            let plan = plan();
+            let alone = Arc::new(plan.clone().settle());
+            Arc::new(Own { plan, alone, within: OnceLock::new() })
+        });
+        SseService { inner, own: Arc::clone(own) }
+    }
+}
+
+impl<S> SseService<S> {
     /// The service inside.
     pub fn get_ref(&self) -> &S {
         &self.inner
@@ -72,20 +83,21 @@ impl<S> SseService<S> {
     }
 
     /// Completes the plan with what outer layers asked for, and asks inner ones.
-    fn ask<B>(&self, request: Request<B>) -> (Request<B>, Asked) {
+    fn ask<B>(&self, request: Request<B>) -> (Request<B>, Asked, Option<Arc<Answer>>) {
         let outer = request.extensions().get::<Asked>();
+        let outer_answer = outer.map(|outer| Arc::clone(&outer.answer));
         let settled = outer
             .map_or_else(|| Arc::clone(&self.own.alone), |outer| self.own.within(&outer.settled));
         let call =
             outer.map_or_else(|| Arc::new(Call::of(&request)), |outer| Arc::clone(&outer.call));
         let label = outer.map(|outer| outer.label.clone()).unwrap_or_default();
-        let mut asked = Asked { settled, call, label };
+        let mut asked = Asked { settled, call, label, answer: Arc::default() };
         let (mut parts, body) = request.into_parts();
         if let Some(label) = self.label(&parts) {
             asked.label = label;
         }
         parts.extensions.insert(asked.clone());
-        (Request::from_parts(parts, body), asked)
+        (Request::from_parts(parts, body), asked, outer_answer)
     }
 
     /// The label, if it is this layer that lists streams.
@@ -109,8 +121,8 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let (request, asked) = self.ask(request);
-        SseFuture { inner: self.inner.call(request), asked }
+        let (request, asked, outer) = self.ask(request);
+        SseFuture { inner: self.inner.call(request), asked, outer }
     }
 }
 
@@ -127,6 +139,8 @@ pin_project! {
         #[pin]
         inner: F,
         asked: Asked,
+        // Where to say what was done, besides in the response.
+        outer: Option<Arc<Answer>>,
     }
 }
 
@@ -139,6 +153,6 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let response = ready!(this.inner.poll(cx))?;
-        Poll::Ready(Ok(respond::respond(this.asked, response)))
+        Poll::Ready(Ok(respond::respond(this.asked, this.outer.as_deref(), response)))
     }
 }

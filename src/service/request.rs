@@ -1,15 +1,15 @@
 //! What is kept of a request until its response comes, and what layers tell each other.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::header::{HeaderName, HeaderValue};
 use http::{Method, Request, Uri};
 
 use super::head;
 use crate::engine::Position;
-use crate::live::{Label, Roster, SeatId};
+use crate::live::Label;
 use crate::plan::{Plan, Settled};
+use crate::stream::Joining;
 
 /// What a layer tells those further in: what is asked so far.
 #[derive(Clone, Debug)]
@@ -18,11 +18,32 @@ pub(super) struct Asked {
     pub(super) call: Arc<Call>,
     /// What the layer that lists the stream calls it.
     pub(super) label: Label,
+    /// Where the next layer further in says what was done, too.
+    pub(super) answer: Arc<Answer>,
 }
 
-/// What a layer tells those further out, in the response: what was done.
+/// What a layer tells those further out: what was done, and by which stream.
 #[derive(Clone, Debug)]
-pub(super) struct Done(pub(super) Arc<Plan>);
+pub(super) struct Done {
+    pub(super) plan: Arc<Plan>,
+    /// Takes what layers further out ask for that were not heard on the way in.
+    pub(super) stream: Option<Arc<Joining>>,
+}
+
+/// What was done, by a way that no middleware between two layers can cut: the response has it too,
+/// but its extensions may be dropped.
+#[derive(Debug, Default)]
+pub(super) struct Answer(Mutex<Option<Done>>);
+
+impl Answer {
+    pub(super) fn set(&self, done: Done) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
+    }
+
+    pub(super) fn get(&self) -> Option<Done> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
 
 /// What is kept of a request, once for all layers.
 #[derive(Debug)]
@@ -31,8 +52,6 @@ pub(super) struct Call {
     pub(super) uri: Uri,
     pub(super) asks_for_events: bool,
     last_event_id: Option<HeaderValue>,
-    pub(super) listed: Seated,
-    pub(super) drained: Seated,
 }
 
 impl Call {
@@ -42,34 +61,12 @@ impl Call {
             uri: request.uri().clone(),
             asks_for_events: head::asks_for_events(request.headers()),
             last_event_id: request.headers().get(LAST_EVENT_ID).cloned(),
-            listed: Seated::default(),
-            drained: Seated::default(),
         }
     }
 
     /// Where the client says that it is in the stream.
     pub(super) fn place(&self) -> Position {
         self.last_event_id.as_ref().map_or(Position::None, |id| Position::brought(id.as_bytes()))
-    }
-}
-
-/// Where a layer further in has put this request's stream on a list.
-///
-/// It counts only where the response does not tell itself what was done, because somebody dropped
-/// its extensions. Then a stream that is still on the list is not put there twice.
-#[derive(Debug, Default)]
-pub(super) struct Seated(AtomicU64);
-
-impl Seated {
-    pub(super) fn set(&self, id: SeatId) {
-        self.0.store(id.as_u64(), Ordering::Release);
-    }
-
-    pub(super) fn is_on<T>(&self, roster: &Roster<T>) -> bool {
-        match self.0.load(Ordering::Acquire) {
-            0 => false,
-            id => roster.contains(SeatId::from_u64(id)),
-        }
     }
 }
 

@@ -132,7 +132,7 @@ async fn a_shutdown_closes_all_and_a_resume_serves_anew() {
     let accept = ["-H", "Accept: text/event-stream"];
     let place = ["-H", "Last-Event-ID: my-7"];
     let url = server.url("/ticks");
-    let draining = "event: draining\nretry: 500\ndata: {}\n";
+    let draining = ":\nevent: draining\nretry: 500\ndata: {}\n";
     let answer = text(&curl(&[&accept[..], &[&url]].concat()).await);
     assert_eq!(answer, format!("{draining}\n"));
     let answer = text(&curl(&[&accept[..], &place, &[&url]].concat()).await);

@@ -79,7 +79,9 @@ struct RawWireCase {
 #[serde(untagged)]
 enum Generated {
     /// Events of growing length. The words are the program: see [`growing`].
-    Each { each: String },
+    Each {
+        each: String,
+    },
     Repeat {
         prefix: String,
         unit: String,
@@ -116,12 +118,7 @@ impl From<RawWireCase> for WireCase {
             None => vec![stream.clone()],
         };
         assert_eq!(chunks.concat(), stream, "{}", raw.name);
-        Self {
-            name: raw.name,
-            stream,
-            chunks,
-            expected,
-        }
+        Self { name: raw.name, stream, chunks, expected }
     }
 }
 
@@ -129,9 +126,7 @@ impl From<Expected> for Interpreted {
     fn from(expected: Expected) -> Self {
         let events = expected.events.into_iter();
         Self {
-            events: events
-                .map(|event| (event.event, event.data, event.id))
-                .collect(),
+            events: events.map(|event| (event.event, event.data, event.id)).collect(),
             last_event_id: expected.last_event_id,
             retry: expected.retry,
         }
@@ -143,12 +138,7 @@ impl Generated {
     fn run(self) -> (String, Vec<String>) {
         match self {
             Self::Each { each } => growing(&each),
-            Self::Repeat {
-                prefix,
-                unit,
-                count,
-                suffix,
-            } => {
+            Self::Repeat { prefix, unit, count, suffix } => {
                 let data = unit.repeat(count);
                 (prefix + &data + &suffix, vec![data])
             }
@@ -159,13 +149,8 @@ impl Generated {
 fn growing(each: &str) -> (String, Vec<String>) {
     let known = r"for i in 1..=100: 'data: ' + ('{i} ' repeated i times) + '\n\n'";
     assert_eq!(each, known);
-    let data: Vec<String> = (1..=100)
-        .map(|i: usize| format!("{i} ").repeat(i))
-        .collect();
-    let events: Vec<String> = data
-        .iter()
-        .map(|data| format!("data: {data}\n\n"))
-        .collect();
+    let data: Vec<String> = (1..=100).map(|i: usize| format!("{i} ").repeat(i)).collect();
+    let events: Vec<String> = data.iter().map(|data| format!("data: {data}\n\n")).collect();
     (events.concat(), data)
 }
 
@@ -175,7 +160,5 @@ fn message(data: String) -> (String, String, String) {
 
 fn from_hex(hex: &str) -> Vec<u8> {
     let starts = (0..hex.len()).step_by(2);
-    starts
-        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
-        .collect()
+    starts.map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
 }

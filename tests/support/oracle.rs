@@ -63,11 +63,7 @@ pub fn interpret(stream: &[u8]) -> Interpreted {
             None | Some("") => "message",
             Some(event) => event,
         };
-        seen.events.push((
-            event.to_owned(),
-            data.join("\n"),
-            seen.last_event_id.clone(),
-        ));
+        seen.events.push((event.to_owned(), data.join("\n"), seen.last_event_id.clone()));
     }
     seen
 }

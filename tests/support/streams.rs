@@ -34,9 +34,7 @@ pub fn cut(stream: &[u8], cuts: &[Index]) -> Vec<Vec<u8>> {
     ends.sort_unstable();
     ends.push(stream.len());
     let mut start = 0;
-    ends.into_iter()
-        .map(|end| stream[std::mem::replace(&mut start, end)..end].to_vec())
-        .collect()
+    ends.into_iter().map(|end| stream[std::mem::replace(&mut start, end)..end].to_vec()).collect()
 }
 
 /// One line, without its end.
