@@ -23,7 +23,7 @@ pub use layer::{
     EventIdLayer, InvalidComment, KeepAliveLayer, NoBufferLayer, RegistryLayer, ShutdownLayer,
     SseLayer,
 };
-pub use live::{Connection, ConnectionId, ConnectionState, InvalidLabel, Label};
+pub use live::{Connection, ConnectionId, ConnectionState, DrainReport, InvalidLabel, Label};
 pub use registry::{Delivery, Registry, RegistryBuilder, SendError};
 pub use service::{SseFuture, SseService};
-pub use shutdown::{DrainReport, Shutdown, ShutdownBuilder};
+pub use shutdown::{Shutdown, ShutdownBuilder};

@@ -311,12 +311,13 @@ impl Stream {
         }
         let this = self.project();
         let reason = this.engine.ended().unwrap_or(EndReason::ClientGone);
-        if let (Some(seat), Some(closing)) = (this.seat.take(), this.settled.closing()) {
-            closing.drain.leave(seat, reason);
-        }
         if let (Some(listed), Some(enroll)) = (this.listed.take(), this.settled.enroll()) {
             let Listed { seat, profile, .. } = *listed;
             enroll.book.leave(seat, &profile, reason);
+        }
+        // Last, so that a drain is not over before the hooks were told.
+        if let (Some(seat), Some(closing)) = (this.seat.take(), this.settled.closing()) {
+            closing.drain.leave(seat, reason);
         }
     }
 }

@@ -29,8 +29,9 @@ impl Close {
 }
 
 impl Engine {
-    /// Takes the order to end the stream; of two orders the earlier counts.
-    pub(crate) fn close(&mut self, close: Close, now: Instant) -> Option<Bytes> {
+    /// Takes the order to end the stream; of two orders the earlier counts, and so does the earlier
+    /// moment to cut it.
+    pub(crate) fn close(&mut self, mut close: Close, now: Instant) -> Option<Bytes> {
         match self.phase {
             Phase::Over(_) => return None,
             // Nothing has to be kept for it.
@@ -40,9 +41,14 @@ impl Engine {
             _ => {}
         }
         let rare = self.rare();
-        if rare.close.as_ref().is_none_or(|earlier| close.at < earlier.at) {
-            rare.close = Some(Box::new(close));
+        if let Some(earlier) = rare.close.take() {
+            let cut_at = [earlier.cut_at, close.cut_at].into_iter().flatten().min();
+            if earlier.at <= close.at {
+                close = *earlier;
+            }
+            close.cut_at = cut_at;
         }
+        rare.close = Some(Box::new(close));
         self.lane = Lane::Scan;
         self.check_close(now)
     }
@@ -56,13 +62,12 @@ impl Engine {
     pub(super) fn check_close(&mut self, now: Instant) -> Option<Bytes> {
         let flowing = self.phase == Phase::Flowing;
         let close = self.rare.as_ref()?.close.as_ref()?;
-        if close.at > now {
-            return None;
-        }
-        match close.cut_at {
-            _ if !flowing => return self.conclude(),
-            Some(cut_at) if cut_at <= now => self.over(EndReason::Cut),
-            _ => self.close_due = true,
+        if flowing && close.cut_at.is_some_and(|cut_at| cut_at <= now) {
+            self.over(EndReason::Cut);
+        } else if flowing {
+            self.close_due = close.at <= now;
+        } else if close.at <= now {
+            return self.conclude();
         }
         None
     }

@@ -1,14 +1,14 @@
 //! What a shutdown and its streams share.
 
 use std::ops::RangeInclusive;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use super::profile::now;
-use super::{Roster, Seat, Visit};
+use super::{DrainReport, Roster, Seat, Visit};
 use crate::engine::spread::Spread;
 use crate::engine::{Close, EndReason, Farewell};
 
@@ -20,6 +20,10 @@ pub(crate) struct Drain {
     /// When no stream waits any longer for its own end, counted from the trigger.
     last_call: Duration,
     started: OnceLock<Instant>,
+    /// Every stream that was open then has been told.
+    walked: AtomicBool,
+    emptied: OnceLock<Instant>,
+    report: OnceLock<DrainReport>,
     /// Streams that ended since then, by reason.
     ended: [AtomicUsize; EndReason::ALL.len()],
     refused: AtomicU64,
@@ -42,6 +46,9 @@ impl Drain {
             settings,
             roster: Arc::new(Roster::new()),
             started: OnceLock::new(),
+            walked: AtomicBool::new(false),
+            emptied: OnceLock::new(),
+            report: OnceLock::new(),
             ended: Default::default(),
             refused: AtomicU64::new(0),
             progress: watch::Sender::new(()),
@@ -58,6 +65,8 @@ impl Drain {
         if self.started.set(now()).is_ok() {
             self.progress.send_replace(());
             self.roster.visit(|_, ()| Visit::Wake);
+            self.walked.store(true, Ordering::Release);
+            self.check_emptied();
         }
     }
 
@@ -72,9 +81,31 @@ impl Drain {
             self.ended[reason.index()].fetch_add(1, Ordering::Relaxed);
         }
         drop(seat);
-        if self.started().is_some() && self.roster.len() == 0 {
+        if self.started().is_some() {
+            self.check_emptied();
+        }
+    }
+
+    fn check_emptied(&self) {
+        // Before the walk a stream may be about to enter that saw no drain yet. The walk takes the
+        // locks under which they enter, so behind it all of them are counted.
+        let counted = self.walked.load(Ordering::Acquire);
+        if counted && self.roster.len() == 0 && self.emptied.set(now()).is_ok() {
             self.progress.send_replace(());
         }
+    }
+
+    /// When nobody waits any longer; none if no stream is left to wait for.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let waits = self.emptied.get().is_none();
+        self.started().filter(|_| waits).map(|started| started + self.settings.deadline)
+    }
+
+    /// What happened; the same for all who ask once it is over.
+    pub(crate) fn report(&self) -> DrainReport {
+        let started = self.started().unwrap_or_else(now);
+        let over = self.emptied.get().copied().unwrap_or_else(now);
+        *self.report.get_or_init(|| DrainReport::of(self, over - started))
     }
 
     /// Streams that ended since the drain began.
@@ -89,7 +120,7 @@ impl Drain {
 
     /// Waits until no stream is left.
     pub(crate) async fn emptied(&self) {
-        self.wait_until(|| self.roster.len() == 0).await;
+        self.wait_until(|| self.emptied.get().is_some()).await;
     }
 
     async fn wait_until(&self, reached: impl Fn() -> bool) {
@@ -110,7 +141,7 @@ impl Drain {
     ) -> Close {
         let wait = match finish_within {
             Some(limit) => limit.min(self.last_call),
-            None => Spread::in_window(n).of(self.settings.window),
+            None => Spread::in_window(n).of(self.settings.window.min(self.last_call)),
         };
         Close {
             reason: EndReason::Closed,

@@ -5,6 +5,7 @@ mod connection;
 mod drain;
 mod label;
 mod profile;
+mod report;
 mod roster;
 
 pub(crate) use book::{Book, Entry, Hooks, Mail};
@@ -12,4 +13,5 @@ pub use connection::{Connection, ConnectionId, ConnectionState};
 pub(crate) use drain::{Drain, DrainSettings};
 pub use label::{InvalidLabel, Label};
 pub(crate) use profile::{Profile, now};
+pub use report::DrainReport;
 pub(crate) use roster::{Roster, Seat, SeatId, Visit};

@@ -191,14 +191,14 @@ impl<T> Seat<T> {
     /// Has `waker` woken by the next signal. Says whether one came already.
     pub(crate) fn register(&self, waker: &Waker) -> bool {
         let (_, key, _) = parts(self.id);
+        let waker = waker.clone();
         let mut slots = self.shard.lock();
-        if let Some(slot) = slots.get_mut(key) {
-            match &slot.waker {
-                Some(known) if known.will_wake(waker) => {}
-                _ => slot.waker = Some(waker.clone()),
-            }
-        }
-        self.shard.epoch.load(Ordering::Relaxed) != self.seen
+        let known = slots.get_mut(key).and_then(|slot| slot.waker.replace(waker));
+        let missed = self.shard.epoch.load(Ordering::Relaxed) != self.seen;
+        drop(slots);
+        // After the lock: a waker's drop is somebody else's code, and may drop another stream.
+        drop(known);
+        missed
     }
 }
 

@@ -1,7 +1,6 @@
 //! Ends all streams of a server, spread over a window, within a deadline.
 
 mod builder;
-mod report;
 #[cfg(feature = "signal")]
 mod signals;
 
@@ -13,9 +12,8 @@ use std::task::Poll;
 use tokio::time::{Instant, timeout_at};
 
 pub use builder::ShutdownBuilder;
-pub use report::DrainReport;
 
-use crate::live::Drain;
+use crate::live::{Drain, DrainReport};
 
 /// Ends all streams of a server, spread over a window, within a deadline.
 ///
@@ -122,10 +120,11 @@ impl Shutdown {
     pub async fn drain(&self) -> DrainReport {
         self.trigger();
         let drain = &*self.drain;
-        let started = drain.started().map_or_else(Instant::now, Instant::from_std);
-        // Whether it was in time shows in what is left.
-        let _ = timeout_at(started + drain.settings.deadline, drain.emptied()).await;
-        DrainReport::of(drain, started.elapsed())
+        if let Some(deadline) = drain.deadline() {
+            // Whether it was in time shows in what is left.
+            let _ = timeout_at(Instant::from_std(deadline), drain.emptied()).await;
+        }
+        drain.report()
     }
 
     pub(crate) fn into_drain(self) -> Arc<Drain> {

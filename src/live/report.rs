@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::Drain;
 use crate::engine::EndReason;
-use crate::live::Drain;
 
 /// What happened to the streams that were open when a drain began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
