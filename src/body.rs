@@ -74,13 +74,6 @@ where
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled<B> {
         let this = self.as_mut().project();
         let polled = match (this.mode, this.inner.as_pin_mut()) {
-            (Mode::Plain | Mode::Unsized, Some(inner)) => {
-                let polled = inner.poll_frame(cx);
-                if let Poll::Ready(None) = polled {
-                    self.project().inner.set(None);
-                }
-                return polled;
-            }
             // The usual case by itself: no more is done for it than must be.
             (Mode::Driven(stream), Some(inner)) if stream.is_calm() => {
                 match poll_guarded(inner, stream, cx) {
@@ -93,6 +86,13 @@ where
                     },
                     other => Some(other),
                 }
+            }
+            (Mode::Plain | Mode::Unsized, Some(inner)) => {
+                let polled = inner.poll_frame(cx);
+                if let Poll::Ready(None) = polled {
+                    self.project().inner.set(None);
+                }
+                return polled;
             }
             _ => None,
         };

@@ -76,7 +76,7 @@ impl Scanner {
         // A block that has an id already has it from an earlier chunk: within one chunk a call
         // sees the whole of a block.
         let mut id = if self.block.id { BlockId::Earlier } else { BlockId::None };
-        while let Some(hop) = memchr2(b'\n', b'\r', &chunk[start..]) {
+        while let Some(hop) = line_length(&chunk[start..]) {
             let at = start + hop;
             let next = self.end_line(chunk, at);
             let line = start;
@@ -194,6 +194,16 @@ impl Scanner {
             Field::Id if line.nul => Field::Other,
             field => field,
         }
+    }
+}
+
+/// The length of the line that `text` begins with, if it ends in it.
+#[inline]
+fn line_length(text: &[u8]) -> Option<usize> {
+    match text.first()? {
+        // Every other line is blank, and calling for it costs more than it is.
+        b'\n' | b'\r' => Some(0),
+        _ => memchr2(b'\n', b'\r', text),
     }
 }
 
