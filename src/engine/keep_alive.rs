@@ -50,7 +50,7 @@ impl KeepAlive {
     /// The n-th stream's interval. Streams that were opened together drift apart.
     fn interval_of(&self, n: u32) -> Duration {
         let share = Spread::in_window(n.into()).of(self.interval.mul_f32(self.jitter));
-        self.interval.saturating_sub(share)
+        self.interval.saturating_sub(share).max(SHORTEST)
     }
 }
 
@@ -94,6 +94,9 @@ impl Silence {
         sent == Sent::Nothing
     }
 }
+
+/// What timers can tell apart. With less a stream would be all comments.
+pub(crate) const SHORTEST: Duration = Duration::from_millis(1);
 
 /// As good as never, and far from where moments cannot be counted any more.
 pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);

@@ -30,7 +30,7 @@ pub use end_reason::EndReason;
 pub(crate) use event_ids::{EventIds, Position};
 pub use farewell::Farewell;
 pub(crate) use injection::Injection;
-pub(crate) use keep_alive::{Heartbeat, KeepAlive, LONGEST};
+pub(crate) use keep_alive::{Heartbeat, KeepAlive, LONGEST, SHORTEST};
 pub(crate) use settings::{OnError, Settings};
 
 use crate::wire::{Framing, LineEnd, Scanner};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tower_layer::Layer;
 
 use super::part::Part;
-use crate::engine::{Heartbeat, Injection, KeepAlive, LONGEST};
+use crate::engine::{Heartbeat, Injection, KeepAlive, LONGEST, SHORTEST};
 use crate::plan::{Plan, Setting};
 use crate::service::SseService;
 use crate::wire::Event;
@@ -98,8 +98,8 @@ impl KeepAliveLayer {
         interval: Duration,
     ) -> Result<Self, crate::wire::InvalidEventName> {
         let event = Arc::new(Injection::new(Event::new().event(name)?.data("{}")));
-        let heartbeat = Heartbeat { every: interval.min(LONGEST), event };
-        let heartbeat = Some(heartbeat).filter(|heartbeat| !heartbeat.every.is_zero());
+        let every = interval.clamp(SHORTEST, LONGEST);
+        let heartbeat = (!interval.is_zero()).then_some(Heartbeat { every, event });
         Ok(Self(self.0.change(|settings| settings.heartbeat = heartbeat)))
     }
 
