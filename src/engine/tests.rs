@@ -75,6 +75,12 @@ impl Run {
         self.take(frame);
     }
 
+    fn steps(&mut self, steps: &[Step]) {
+        for step in steps {
+            self.step(step);
+        }
+    }
+
     fn step(&mut self, step: &Step) {
         match step {
             Data(bytes) => self.data(bytes),
@@ -95,7 +101,7 @@ impl Run {
 /// Frames are shown with a bar in front of each.
 fn script(settings: &Settings, steps: &[Step]) -> String {
     let mut run = Run::new(settings.clone(), Position::None);
-    steps.iter().for_each(|step| run.step(step));
+    run.steps(steps);
     let frames = run.frames.iter().map(|frame| format!("|{}", String::from_utf8_lossy(frame)));
     frames.collect::<String>().replace('\r', "^")
 }
@@ -205,7 +211,7 @@ fn a_long_event_flows_unheld_and_nothing_is_written_into_it() {
 
 fn reason(settings: &Settings, steps: &[Step]) -> Option<EndReason> {
     let mut run = Run::new(settings.clone(), Position::None);
-    steps.iter().for_each(|step| run.step(step));
+    run.steps(steps);
     run.engine.ended()
 }
 
@@ -273,7 +279,7 @@ fn a_farewell_restates_the_place_and_never_moves_it() {
         (&none, brought(), &late,                                          None),
     ] {
         let mut run = Run::new(settings.clone(), place);
-        steps.iter().for_each(|step| run.step(step));
+        run.steps(steps);
         let farewell = String::from_utf8(run.frames.last().unwrap().to_vec()).unwrap();
         let expected = id.map_or(String::new(), |id| format!("id: {id}\n"));
         let close = "event: close\nretry: 700\ndata: {\"reason\":\"shutdown\"}\n";
@@ -389,15 +395,14 @@ proptest! {
         let mut number = 0;
         for (own, expected) in own.iter().zip(&expected.events) {
             prop_assert_eq!((&own.0, &own.1), (&expected.0, &expected.1));
-            match settings.ids {
-                // Its own id, or the next number; those of injected events lie between.
-                Some(_) => if own.2 != expected.2 {
-                    let id: u32 = own.2.parse().unwrap();
-                    prop_assert!(id > number);
-                    number = id;
-                },
-                None => prop_assert_eq!(&own.2, &expected.2),
+            if settings.ids.is_none() || own.2 == expected.2 {
+                prop_assert_eq!(&own.2, &expected.2);
+                continue;
             }
+            // The next number; those of injected events lie between.
+            let id: u32 = own.2.parse().unwrap();
+            prop_assert!(id > number);
+            number = id;
         }
         if settings.count_events || settings.ids.is_some() {
             prop_assert_eq!(run.engine.events(), expected.events.len() as u64 + u64::from(injected));

@@ -24,6 +24,7 @@ pub(crate) struct Roster<T> {
 struct Shard<T> {
     epoch: AtomicU32,
     slots: Mutex<Slab<Slot<T>>>,
+    index: usize,
     /// Of the whole roster.
     len: Arc<AtomicUsize>,
 }
@@ -62,11 +63,11 @@ impl SeatId {
 impl<T> Roster<T> {
     pub(crate) fn new() -> Self {
         let len = Arc::new(AtomicUsize::new(0));
-        let shard = || {
+        let shard = |index| {
             let (epoch, slots) = (AtomicU32::new(0), Mutex::new(Slab::new()));
-            Arc::new(Shard { epoch, slots, len: Arc::clone(&len) })
+            Arc::new(Shard { epoch, slots, index, len: Arc::clone(&len) })
         };
-        let shards = std::iter::repeat_with(shard).take(SHARDS).collect();
+        let shards = (0..SHARDS).map(shard).collect();
         Self { shards, len, joined: AtomicU64::new(1) }
     }
 
@@ -99,7 +100,7 @@ impl<T> Roster<T> {
         self.len.fetch_add(1, Ordering::AcqRel);
         let seen = shard.epoch.load(Ordering::Relaxed);
         drop(slots);
-        Some(Seat { shard: Arc::clone(shard), id, seen })
+        Some(Seat { shard: Arc::clone(shard), key, seen })
     }
 
     /// Looks at one stream, if it is still there.
@@ -162,7 +163,8 @@ impl<T> Shard<T> {
 #[derive(Debug)]
 pub(crate) struct Seat<T> {
     shard: Arc<Shard<T>>,
-    id: SeatId,
+    /// Its slot in the shard.
+    key: u32,
     /// The shard's epoch when the stream looked last.
     seen: u32,
 }
@@ -170,8 +172,7 @@ pub(crate) struct Seat<T> {
 impl<T> Seat<T> {
     /// A number among those of the streams that are open: they are dense.
     pub(crate) fn index(&self) -> u64 {
-        let (shard, key, _) = parts(self.id);
-        (key * SHARDS + shard) as u64
+        u64::from(self.key) * SHARDS as u64 + self.shard.index as u64
     }
 
     /// Whether there may be something for this stream: one load.
@@ -182,18 +183,16 @@ impl<T> Seat<T> {
 
     /// Looks at this stream's slot, and takes the signal as seen.
     pub(crate) fn look<R>(&mut self, look: impl FnOnce(&mut T) -> R) -> Option<R> {
-        let (_, key, _) = parts(self.id);
         let mut slots = self.shard.lock();
         self.seen = self.shard.epoch.load(Ordering::Relaxed);
-        slots.get_mut(key).map(|slot| look(&mut slot.value))
+        slots.get_mut(self.key as usize).map(|slot| look(&mut slot.value))
     }
 
     /// Has `waker` woken by the next signal. Says whether one came already.
     pub(crate) fn register(&self, waker: &Waker) -> bool {
-        let (_, key, _) = parts(self.id);
         let waker = waker.clone();
         let mut slots = self.shard.lock();
-        let known = slots.get_mut(key).and_then(|slot| slot.waker.replace(waker));
+        let known = slots.get_mut(self.key as usize).and_then(|slot| slot.waker.replace(waker));
         let missed = self.shard.epoch.load(Ordering::Relaxed) != self.seen;
         drop(slots);
         // After the lock: a waker's drop is somebody else's code, and may drop another stream.
@@ -204,8 +203,7 @@ impl<T> Seat<T> {
 
 impl<T> Drop for Seat<T> {
     fn drop(&mut self) {
-        let (_, key, _) = parts(self.id);
-        let slot = self.shard.lock().try_remove(key);
+        let slot = self.shard.lock().try_remove(self.key as usize);
         // After the lock: a value's or a waker's drop is somebody else's code.
         drop(slot);
         self.shard.len.fetch_sub(1, Ordering::AcqRel);

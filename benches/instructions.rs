@@ -1,0 +1,102 @@
+//! Instructions that a frame costs, counted by callgrind; unlike times they do not depend on what
+//! else the machine does.
+//!
+//! ```text
+//! cargo bench --bench instructions            # the table
+//! cargo bench --bench instructions -- --check # fails if a promise of the README is not kept
+//! ```
+//!
+//! It needs `valgrind`. Each count is the difference of two runs of different length, divided by
+//! the frames between them, less what the same frames cost through an empty middleware.
+
+mod support;
+
+use std::error::Error;
+use std::hint::black_box;
+use std::process::{Command, ExitCode};
+
+use support::{Pace, PassThrough, STACKS, Source, Stack, axum_sse, boxed, poll, runtime};
+
+fn main() -> Result<ExitCode, Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    if let ["run", name, pace, size, events, frames] = words[..] {
+        run(name, pace, size.parse()?, events.parse()?, frames.parse()?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    table(words.contains(&"--check"))
+}
+
+/// What was promised: stack, events a frame, and the most instructions.
+const PROMISED: [(&str, usize, i64); 3] =
+    [("keep_alive", 1, 60), ("keep_alive+shutdown", 1, 60), ("keep_alive+shutdown", 16, 60)];
+
+fn table(check: bool) -> Result<ExitCode, Box<dyn Error>> {
+    let mut broken = 0;
+    for (pace, events) in [("burst", 1), ("live", 1), ("burst", 16)] {
+        println!(
+            "\ninstructions a frame over an empty middleware, {pace}, {events} events a frame"
+        );
+        let sizes = [64, 256, 4096, 65536];
+        println!("{:<24}{:>10}{:>10}{:>10}{:>10}", "", "64 B", "256 B", "4 KiB", "64 KiB");
+        let empty = sizes.map(|size| count("empty", pace, size, events));
+        for name in STACKS.iter().copied().chain(["axum", "axum+keep_alive"]) {
+            let mut row = Vec::new();
+            for (size, empty) in sizes.iter().zip(&empty) {
+                // axum makes its events one by one.
+                if name.starts_with("axum") && events > 1 {
+                    continue;
+                }
+                let cost = count(name, pace, *size, events)?
+                    - empty.as_ref().map_err(ToString::to_string)?;
+                let promised = PROMISED.iter().find(|(of, many, _)| *of == name && *many == events);
+                broken += u32::from(promised.is_some_and(|(.., most)| cost > *most));
+                row.push(format!("{cost:>10}"));
+            }
+            println!("{name:<24}{}", row.concat());
+        }
+    }
+    if check && broken > 0 {
+        println!("\n{broken} counts are above what is promised");
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn count(name: &str, pace: &str, size: usize, events: usize) -> Result<i64, Box<dyn Error>> {
+    let (few, many) = (2_000, 6_000);
+    let total = |frames: usize| -> Result<i64, Box<dyn Error>> {
+        let [size, events, frames] = [size, events, frames].map(|number| number.to_string());
+        let output = Command::new("valgrind")
+            .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+            .arg(std::env::current_exe()?)
+            .args(["run", name, pace, &size, &events, &frames])
+            .output()
+            .map_err(|error| format!("valgrind cannot be run: {error}"))?;
+        let log = String::from_utf8_lossy(&output.stderr);
+        let collected = log.lines().find_map(|line| line.split_once("Collected : "));
+        let (_, total) = collected.ok_or_else(|| format!("no count in: {log}"))?;
+        Ok(total.trim().parse()?)
+    };
+    Ok((total(many)? - total(few)?) / i64::try_from(many - few)?)
+}
+
+fn run(name: &str, pace: &str, size: usize, events: usize, frames: usize) {
+    let runtime = runtime();
+    let _context = runtime.enter();
+    let pace = if pace == "live" { Pace::Live } else { Pace::Burst };
+    let source = Source::of(size, events, pace);
+    let polls = if pace == Pace::Live { frames * 2 } else { frames };
+    // The same code around each: only the body differs.
+    let source = boxed(source);
+    let stack = Stack::named(name);
+    let (mut body, polls) = match name {
+        "empty" => (boxed(PassThrough(source)), polls),
+        "axum" => (boxed(axum_sse(size, false)), frames),
+        "axum+keep_alive" => (boxed(axum_sse(size, true)), frames),
+        _ => (boxed(stack.body(source)), polls),
+    };
+    for _ in 0..polls {
+        black_box(poll(&mut body));
+    }
+}

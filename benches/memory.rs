@@ -1,0 +1,86 @@
+//! Heap of a stream, and allocations an event.
+//!
+//! ```text
+//! cargo bench --bench memory            # the table
+//! cargo bench --bench memory -- --check # fails if a promise of the README is not kept
+//! ```
+
+mod support;
+
+use std::process::ExitCode;
+
+use futures_util::stream::pending;
+use support::{
+    Boxed, Pace, PassThrough, STACKS, Source, Stack, axum_sse, axum_sse_of, boxed, poll, runtime,
+};
+
+#[global_allocator]
+static ALLOCATOR: dhat::Alloc = dhat::Alloc;
+
+/// The stacks whose memory is promised, and the most that it may be. A timer is 112 bytes of it.
+const PROMISED: [(&str, f64); 2] = [("keep_alive", 300.0), ("keep_alive+shutdown", 360.0)];
+
+/// Enough that what a server has once does not show.
+const STREAMS: usize = 10_000;
+const FRAMES: usize = 1_000;
+
+fn main() -> ExitCode {
+    let _profiler = dhat::Profiler::builder().testing().build();
+    let runtime = runtime();
+    let _context = runtime.enter();
+    let mut broken = 0;
+
+    println!("heap of an idle stream over that of its boxed body, in bytes");
+    let bare = heap(|| boxed(PassThrough(Source::of(64, 1, Pace::Idle))));
+    for name in STACKS {
+        let stack = Stack::named(name);
+        let cost = heap(|| boxed(stack.body(Source::of(64, 1, Pace::Idle)))) - bare;
+        println!("{name:<24}{cost:>8.1}");
+        broken += PROMISED.iter().filter(|(of, most)| *of == name && cost > *most).count();
+    }
+
+    let idle = |keep_alive| heap(|| boxed(axum_sse_of(pending(), keep_alive)));
+    let axum = idle(true) - idle(false);
+    println!("{:<24}{axum:>8.1}", "axum's KeepAlive");
+
+    println!("\nallocations a frame");
+    for name in STACKS {
+        let stack = Stack::named(name);
+        let count = allocations(boxed(stack.body(Source::of(256, 1, Pace::Burst))));
+        println!("{name:<24}{count:>8.2}");
+        broken += usize::from(name == "keep_alive+shutdown" && count > 0.0);
+    }
+    println!("{:<24}{:>8.2}", "axum Sse", allocations(boxed(axum_sse(256, false))));
+    println!("{:<24}{:>8.2}", "axum + KeepAlive", allocations(boxed(axum_sse(256, true))));
+
+    if broken > 0 && std::env::args().any(|argument| argument == "--check") {
+        println!("\n{broken} figures are above what is promised");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+/// Heap of one of many streams that were polled until they had nothing.
+#[expect(clippy::cast_precision_loss, reason = "far below what a float holds exactly")]
+fn heap(make: impl Fn() -> Boxed) -> f64 {
+    let mut streams = Vec::with_capacity(STREAMS);
+    let before = dhat::HeapStats::get().curr_bytes;
+    for _ in 0..STREAMS {
+        let mut body = make();
+        while poll(&mut body) > 0 {}
+        streams.push(body);
+    }
+    (dhat::HeapStats::get().curr_bytes - before) as f64 / STREAMS as f64
+}
+
+#[expect(clippy::cast_precision_loss, reason = "far below what a float holds exactly")]
+fn allocations(mut body: Boxed) -> f64 {
+    for _ in 0..FRAMES {
+        poll(&mut body);
+    }
+    let before = dhat::HeapStats::get().total_blocks;
+    for _ in 0..FRAMES {
+        poll(&mut body);
+    }
+    (dhat::HeapStats::get().total_blocks - before) as f64 / FRAMES as f64
+}

@@ -1,0 +1,157 @@
+//! Which test shows which case of `cases/behaviour.json`.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use serde::Deserialize;
+
+/// A case, the tests that show it, and the work that is still to come for it.
+type Row = (&'static str, &'static [&'static str], &'static str);
+
+#[rustfmt::skip]
+const TABLE: &[Row] = &[
+    ("keepalive-02", &["keep_alive::off_and_zero_send_nothing_in_an_hour"], ""),
+    ("keepalive-05", &["keep_alive::a_comment_goes_between_events_wherever_a_chunk_ends"], ""),
+    ("keepalive-06", &["keep_alive::a_comment_goes_between_events_wherever_a_chunk_ends"], ""),
+    ("keepalive-07", &["keep_alive::a_comment_never_cuts_a_character"], ""),
+    // With real clients, and the decoder. That of fetch-event-source is to come with the browser script.
+    ("keepalive-08", &["real_clients::a_comment_after_an_id_is_no_event_to_real_clients",
+                       "keep_alive::a_comment_after_an_id_is_no_event"], "client"),
+    ("keepalive-10", &["keep_alive::a_comment_goes_between_events_wherever_a_chunk_ends"], ""),
+    ("keepalive-11", &["keep_alive::nothing_follows_the_end"], ""),
+    // Raw bytes and blank lines are of other dialects.
+    ("keepalive-12", &["keep_alive::a_heartbeat_is_an_event_that_moves_nobody",
+                       "keep_alive::a_comment_says_what_it_is_told_to"], "dialects"),
+    ("keepalive-15", &["keep_alive::a_client_that_does_not_read_delays_nobody"], ""),
+    ("headers-01", &["heads::the_head_of_a_stream_has_this_and_no_more"], ""),
+    ("headers-02", &["heads::cache_control_is_added_to"], ""),
+    ("headers-04", &["heads::streams_are_told_by_status_type_and_encoding",
+                     "heads::without_a_length_a_body_whose_head_alone_changes_tells_no_size"], ""),
+    ("headers-05", &["heads::what_is_no_stream_passes_untouched"], ""),
+    ("headers-06", &["heads::what_is_no_stream_passes_untouched"], ""),
+    ("headers-08", &["heads::what_is_no_stream_passes_untouched"], ""),
+    ("headers-10", &["heads::the_head_and_a_first_byte_are_there_though_the_handler_stalls"], ""),
+    ("ids-01", &["event_ids::events_without_an_id_are_numbered_one_by_one"], ""),
+    ("ids-02", &["event_ids::an_id_of_the_streams_own_is_kept"], ""),
+    ("ids-04", &["draining::a_client_keeps_the_place_that_it_brings",
+                 "draining::no_header_can_hold_what_would_break_a_line"], "resume"),
+    ("ids-05", &[], "resume"),
+    ("replay-02", &[], "resume"),
+    ("replay-06", &[], "resume"),
+    ("replay-07", &[], "resume"),
+    ("replay-08", &[], "resume"),
+    ("replay-11", &[], "log"),
+    ("replay-12", &[], "resume"),
+    ("replay-14", &[], "resume"),
+    ("replay-15", &[], "resume"),
+    ("replay-16", &[], "resume"),
+    ("drain-01", &["shutdown::the_close_event_is_last_and_comes_in_the_same_tick",
+                   "sockets::a_stream_is_kept_alive_and_ends_well_on_every_way_to_serve_it"], ""),
+    ("drain-03", &["farewells::half_an_event_is_never_made_whole"], ""),
+    ("drain-04", &["shutdown::a_stream_that_ends_in_the_tick_of_the_signal_ends_once"], ""),
+    ("drain-05", &["draining::an_event_source_is_told_in_an_event",
+                   "draining::who_did_not_ask_for_events_gets_503",
+                   "shutdown::nothing_but_the_farewell_is_polled_for_if_the_signal_came_first"], ""),
+    ("drain-06", &["shutdown::no_comment_follows_a_close_event"], ""),
+    ("drain-09", &["shutdown::the_close_event_is_last_and_comes_in_the_same_tick",
+                   "shutdown::a_stream_that_waits_is_woken"], ""),
+    ("drain-10", &["shutdown::settings_that_cannot_work_are_named"], ""),
+    ("drain-11", &["drain_spread::ends_and_returns_are_spread_evenly"], ""),
+    ("drain-13", &["drain_spread::ends_and_returns_are_spread_evenly"], ""),
+    ("drain-14", &[], "conn"),
+    ("drain-15", &["drain_threads::ten_thousand_streams_are_drained_within_a_second"], ""),
+    ("drain-16", &["shutdown::a_drain_waits_for_bodies_that_are_not_polled_up_to_its_deadline",
+                   "shutdown::the_report_adds_up"], ""),
+    ("drain-18", &["shutdown::two_shutdowns_have_nothing_to_do_with_each_other"], ""),
+    ("drain-19", &["drain_threads::streams_of_other_runtimes_end_too"], ""),
+    ("drain-20", &[], "conn"),
+    ("drain-21", &["mail::close_where_ends_those_and_only_those"], "hub"),
+    ("drain-22", &["sockets::a_hundred_streams_of_one_connection_are_each_told_before_it_goes"], ""),
+    ("drain-23", &["finish_within::a_route_may_finish_while_the_others_close_in_their_slot",
+                   "finish_within::the_deadline_holds_whatever_the_limit"], ""),
+    ("drain-25", &["drain_threads::streams_that_open_while_it_is_triggered_end_all_the_same"], ""),
+    ("max-age-02", &[], "limits"),
+    ("max-age-04", &[], "limits"),
+    ("registry-01", &["registry::a_stream_leaves_once_whatever_ends_it",
+                      "service::a_call_that_is_given_up_lists_nothing"], ""),
+    // The client's address is known to the connection only.
+    ("registry-04", &["registry::a_snapshot_tells_all_of_a_stream"], "conn"),
+    ("registry-07", &["benches/memory::main"], ""),
+    ("slow-01", &["mail::a_mailbox_is_bounded_and_nobody_else_suffers"], "hub"),
+    ("slow-02", &[], "hub"),
+    ("slow-03", &["mail::a_stream_that_is_kicked_is_really_over"], ""),
+    ("slow-04", &[], "hub"),
+    ("slow-05", &[], "hub"),
+    ("limits-01", &[], "limits"),
+    ("limits-02", &[], "limits"),
+    ("limits-03", &[], "limits"),
+    ("limits-04", &[], "limits"),
+    ("limits-05", &[], "limits"),
+    ("limits-06", &[], "limits"),
+    ("guard-01", &[], "resume"),
+    ("guard-02", &[], "resume"),
+    ("guard-03", &["draining::an_event_source_is_told_in_an_event"], ""),
+    ("guard-04", &[], "resume"),
+    ("hub-01", &[], "hub"),
+    ("hub-02", &[], "hub"),
+    ("hub-04", &[], "hub"),
+    ("hub-05", &[], "hub"),
+    ("broker-01", &[], "log"),
+    ("broker-02", &[], "log"),
+    ("broker-04", &[], "log"),
+    ("broker-05", &[], "log"),
+    ("grpc-01", &[], "dialects"),
+    ("grpc-02", &[], "dialects"),
+    ("ndjson-02", &[], "dialects"),
+    ("ndjson-03", &[], "dialects"),
+    ("mcp-01", &[], "dialects"),
+    ("mcp-02", &[], "dialects"),
+    ("mcp-03", &[], "dialects"),
+    ("mcp-04", &[], "dialects"),
+    ("llm-01", &[], "dialects"),
+    ("llm-02", &[], "dialects"),
+    ("client-01", &[], "client"),
+    ("client-03", &[], "client"),
+    ("client-05", &["sockets::an_event_comes_in_one_chunk"], "client"),
+    ("client-07", &[], "client"),
+];
+
+/// The work that is still to come.
+const LATER: &[&str] = &["", "resume", "log", "hub", "limits", "dialects", "conn", "client"];
+
+#[derive(Deserialize)]
+struct Case {
+    id: String,
+}
+
+#[test]
+fn no_case_is_missing_and_none_is_unknown() {
+    let cases: Vec<Case> = serde_json::from_str(include_str!("cases/behaviour.json")).unwrap();
+    let cases: BTreeSet<&str> = cases.iter().map(|case| case.id.as_str()).collect();
+    let rows: BTreeSet<&str> = TABLE.iter().map(|row| row.0).collect();
+    assert_eq!(rows.len(), TABLE.len(), "a case has two rows");
+    assert_eq!(rows, cases);
+}
+
+#[test]
+fn every_case_is_shown_or_is_to_come() {
+    for (case, tests, later) in TABLE {
+        assert!(LATER.contains(later), "{case}: there is no work called {later}");
+        assert!(!tests.is_empty() || !later.is_empty(), "{case}");
+    }
+}
+
+#[test]
+fn every_test_that_is_named_exists() {
+    for (case, tests, _) in TABLE {
+        for test in *tests {
+            let (file, function) = test.split_once("::").unwrap();
+            let directory = if file.contains('/') { "" } else { "tests/" };
+            let path = format!("{directory}{file}.rs");
+            let source = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(&path));
+            let source = source.unwrap_or_else(|error| panic!("{case}: {path}: {error}"));
+            assert!(source.contains(&format!("fn {function}(")), "{case}: no {function} in {path}");
+        }
+    }
+}

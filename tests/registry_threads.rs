@@ -1,0 +1,150 @@
+//! The list is right whatever many threads do at once.
+
+mod support;
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Wake, Waker};
+use std::thread;
+use std::time::Duration;
+
+use support::rig::{Client, Fate, Handler, open};
+use tower::Layer;
+use tower_sse::wire::Event;
+use tower_sse::{Farewell, Registry, RegistryLayer};
+
+#[test]
+fn ten_thousand_streams_from_eight_threads_leave_an_empty_list() {
+    let left = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&left);
+    let registry = Registry::builder().on_close(move |_, _| {
+        count.fetch_add(1, Ordering::Relaxed);
+    });
+    let registry = registry.build().unwrap();
+    let service = RegistryLayer::new(registry.clone()).layer(Handler);
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            let mut service = service.clone();
+            scope.spawn(move || {
+                let mut open_ones = Vec::new();
+                for n in 0..1_250 {
+                    open_ones.push(open(&mut service));
+                    if n % 3 == 0 {
+                        drop(open_ones.swap_remove(n % open_ones.len()));
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!((registry.len(), registry.snapshot().len()), (0, 0));
+    assert_eq!(left.load(Ordering::Relaxed), 10_000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn each_event_is_written_once_while_streams_come_and_go() {
+    let registry = Registry::builder().mailbox(10_000).build().unwrap();
+    let service = RegistryLayer::new(registry.clone()).layer(Handler);
+    let over = Arc::new(AtomicBool::new(false));
+
+    let stay: Vec<_> = (0..50).map(|_| open(&mut service.clone())).collect();
+    let (feeds, stay): (Vec<_>, Vec<_>) = stay.into_iter().unzip();
+    let readers: Vec<_> = stay.into_iter().map(|it| tokio::spawn(it.rest())).collect();
+    let churn: Vec<_> = (0..4)
+        .map(|_| {
+            let (mut service, over) = (service.clone(), Arc::clone(&over));
+            tokio::spawn(async move {
+                while !over.load(Ordering::Relaxed) {
+                    let (feed, mut client) = open(&mut service);
+                    feed.data("data: own\n\n");
+                    assert_eq!(client.now().await.1, Fate::Open);
+                    tokio::task::yield_now().await;
+                }
+            })
+        })
+        .collect();
+    let look = {
+        let (registry, over) = (registry.clone(), Arc::clone(&over));
+        thread::spawn(move || {
+            while !over.load(Ordering::Relaxed) {
+                for stream in registry.snapshot() {
+                    assert_eq!(&*stream.path, "/events");
+                    drop(registry.get(stream.id));
+                }
+            }
+        })
+    };
+    let send = {
+        let registry = registry.clone();
+        thread::spawn(move || {
+            for n in 0..500 {
+                let delivery = registry.broadcast(Event::new().data(n.to_string()));
+                assert!(delivery.sent >= 50);
+                assert_eq!(delivery.dropped, 0);
+            }
+        })
+    };
+    tokio::task::spawn_blocking(|| send.join().unwrap()).await.unwrap();
+    over.store(true, Ordering::Relaxed);
+    for task in churn {
+        task.await.unwrap();
+    }
+    look.join().unwrap();
+    assert_eq!(registry.len(), 50);
+    assert_eq!(registry.close_where(|_| true, Farewell::none()), 50);
+    let expected = (0..500).map(|n| format!("data: {n}\n\n")).collect::<Vec<_>>().concat();
+    for reader in readers {
+        assert_eq!(reader.await.unwrap(), expected);
+    }
+    drop(feeds);
+    assert!(registry.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_kick_that_races_with_the_end_does_no_harm() {
+    let registry = Registry::new();
+    let service = RegistryLayer::new(registry.clone()).layer(Handler);
+    for _ in 0..2_000 {
+        let (feed, client) = open(&mut service.clone());
+        let read = tokio::spawn(client.rest());
+        let kick = tokio::spawn({
+            let registry = registry.clone();
+            async move { registry.close_where(|_| true, Farewell::close()) }
+        });
+        drop(feed);
+        let seen = read.await.unwrap();
+        assert!(seen.is_empty() || seen.matches("event: close").count() == 1, "{seen}");
+        kick.await.unwrap();
+        assert!(registry.is_empty());
+    }
+}
+
+/// A waker that is the last to know of a stream, as those of hand-made executors are.
+struct Keeper(#[expect(dead_code, reason = "its drop is what counts")] Mutex<Client>);
+
+impl Wake for Keeper {
+    fn wake(self: Arc<Self>) {}
+}
+
+#[test]
+fn a_waker_may_own_another_stream() {
+    let (done, is_done) = mpsc::channel();
+    // On a thread of its own, since it might never return.
+    thread::spawn(move || {
+        let registry = Registry::new();
+        let mut service = RegistryLayer::new(registry.clone()).layer(Handler);
+        let (_feed, mut client) = open(&mut service);
+        let id = registry.snapshot()[0].id;
+        // More than the list has parts with a lock of their own.
+        let others: Vec<_> = (0..128).map(|_| open(&mut service)).collect();
+        for (_feed, other) in others {
+            let keeper = Waker::from(Arc::new(Keeper(Mutex::new(other))));
+            let _ = client.body().poll_frame(&mut Context::from_waker(&keeper));
+            drop(keeper);
+            // News for others: then the stream looks for its own, and is known by a new waker.
+            registry.broadcast_where(|stream| stream.id != id, Event::new().data("x"));
+            let _ = client.body().poll_frame(&mut Context::from_waker(Waker::noop()));
+        }
+        done.send(registry.len()).unwrap();
+    });
+    assert_eq!(is_done.recv_timeout(Duration::from_secs(10)), Ok(1));
+}
