@@ -77,6 +77,7 @@ where
             // The usual case by itself: no more is done for it than must be.
             (Mode::Driven(stream), Some(inner)) if stream.is_calm() => {
                 match poll_guarded(inner, stream, cx) {
+                    Poll::Pending if stream.waits(cx.waker()) => return Poll::Pending,
                     Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                         Ok(data) if stream.as_mut().passes(&data) => {
                             return Poll::Ready(Some(Ok(Frame::data(data))));

@@ -149,6 +149,7 @@ impl Plan {
             hold_limit: self.hold_limit.unwrap_or(Settings::HOLD_LIMIT),
             restate: closing.is_some() || book.is_some(),
             count_events: book.is_some_and(|book| book.count_events),
+            noted: book.is_some(),
             on_error: closing.and_then(Closing::on_error),
         };
         Settled { engine: Arc::new(engine), plan: self, opened: AtomicU32::new(0) }

@@ -114,7 +114,7 @@ impl Stream {
     #[inline]
     pub(crate) fn is_calm(&self) -> bool {
         let signalled = self.seat.as_ref().is_some_and(Seat::is_signalled);
-        self.engine.is_calm() && self.listed.is_none() && !signalled
+        self.engine.is_calm() && !signalled
     }
 
     /// Takes a chunk of the body's while the stream is calm, if it can be sent as it is.
@@ -204,12 +204,10 @@ impl Stream {
             listed.polled();
         }
         let known = this.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
-        let elapsed = this.sleep.as_ref().as_pin_ref().is_some_and(|sleep| sleep.is_elapsed());
-        // A sleep that knows this waker is not polled again: that it is due shows without.
-        if known && *this.armed && !elapsed {
+        if self.waits(cx.waker()) {
             return Poll::Pending;
         }
-        if elapsed {
+        if self.is_due() {
             let frame = self.as_mut().tick();
             return Poll::Ready(frame);
         }
@@ -217,6 +215,20 @@ impl Stream {
             return Poll::Ready(None);
         }
         self.arm(cx).map(|()| None)
+    }
+
+    /// Whether all that may happen wakes `waker` already.
+    ///
+    /// A sleep that knows the waker is not polled again: that it is due shows without.
+    #[inline(never)]
+    pub(crate) fn waits(&self, waker: &Waker) -> bool {
+        let known = self.waker.as_ref().is_some_and(|known| known.will_wake(waker));
+        known && self.armed && !self.is_due()
+    }
+
+    #[inline]
+    fn is_due(&self) -> bool {
+        self.sleep.as_ref().is_some_and(Sleep::is_elapsed)
     }
 
     /// Has the lists wake this task. Says no if a signal came meanwhile.

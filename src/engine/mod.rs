@@ -92,6 +92,8 @@ enum Lane {
     /// On a boundary, nothing waits to be sent or closed, and nothing asks for a scan: a chunk
     /// that ends in a blank line is whole.
     Whole,
+    /// The same, but note is taken of each frame.
+    Noted,
     Scan,
 }
 
@@ -139,16 +141,17 @@ impl Engine {
     /// Takes a chunk of the stream.
     #[inline]
     pub(crate) fn data(&mut self, chunk: Bytes) -> Option<Bytes> {
-        if self.is_calm() && self.passes(&chunk) { Some(chunk) } else { self.scan(chunk) }
+        if self.lane != Lane::Scan && self.passes(&chunk) { Some(chunk) } else { self.scan(chunk) }
     }
 
-    /// Nothing is to be sent but the stream's own, and what [`passes`](Self::passes) needs no scan.
+    /// Nothing is to be sent but the stream's own, and what [`passes`](Self::passes) needs no scan
+    /// and no note.
     #[inline]
     pub(crate) fn is_calm(&self) -> bool {
         self.lane == Lane::Whole
     }
 
-    /// Takes a chunk while the engine is calm, if it can be sent as it is.
+    /// Takes a chunk that needs no scan, if it can be sent as it is.
     #[expect(clippy::inline_always, reason = "on its own it costs as much as what it saves")]
     #[inline(always)]
     pub(crate) fn passes(&mut self, chunk: &[u8]) -> bool {

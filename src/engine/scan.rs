@@ -158,7 +158,11 @@ impl Engine {
             && !self.scanner.awaits_lf()
             && !self.place.is_watched()
             && !self.is_closing();
-        if whole { Lane::Whole } else { Lane::Scan }
+        match self.settings.noted {
+            _ if !whole => Lane::Scan,
+            true => Lane::Noted,
+            false => Lane::Whole,
+        }
     }
 
     /// Takes a leading byte order mark away.

@@ -15,6 +15,8 @@ pub(crate) struct Settings {
     /// The stream may be sent a farewell, which restates the client's place.
     pub(crate) restate: bool,
     pub(crate) count_events: bool,
+    /// Note is taken of each frame, so none passes by the short way.
+    pub(crate) noted: bool,
     /// Said instead of an error of the stream's own body.
     pub(crate) on_error: Option<OnError>,
 }
@@ -39,6 +41,7 @@ impl Default for Settings {
             hold_limit: Self::HOLD_LIMIT,
             restate: false,
             count_events: false,
+            noted: false,
             on_error: None,
         }
     }

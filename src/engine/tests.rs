@@ -338,6 +338,7 @@ fn settings() -> impl Strategy<Value = Settings> {
             restate,
             count_events,
             on_error: None,
+            noted: false,
         },
     )
 }
