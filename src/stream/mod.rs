@@ -1,17 +1,22 @@
 //! One driven stream: its engine with a clock, a waker and its places on the lists.
 
+mod joining;
+mod listed;
+
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use bytes::Bytes;
 use pin_project_lite::pin_project;
 use tokio::task::unconstrained;
 use tokio::time::{Sleep, sleep_until};
 
-use crate::engine::{Close, EndReason, Engine};
-use crate::live::{Entry, Mail, Profile, Seat, now};
+pub(crate) use joining::{Joining, Seats};
+use listed::{Listed, put_behind};
+
+use crate::engine::{EndReason, Engine};
+use crate::live::{Seat, now};
 use crate::plan::Settled;
 
 pin_project! {
@@ -36,54 +41,6 @@ pin_project! {
     impl PinnedDrop for Stream {
         fn drop(this: Pin<&mut Self>) {
             this.leave();
-        }
-    }
-}
-
-/// A stream's place in a registry.
-#[derive(Debug)]
-struct Listed {
-    seat: Seat<Entry>,
-    profile: Arc<Profile>,
-    /// Mail came that could not be written in the middle of a long event.
-    waiting: bool,
-    /// Frames that were sent, as far as needed to read the clock for some of them.
-    frames: u8,
-    /// Frames were sent since the body had nothing last.
-    sent: bool,
-}
-
-/// The lists that a stream is on.
-#[derive(Debug, Default)]
-pub(crate) struct Seats {
-    pub(crate) registry: Option<(Seat<Entry>, Arc<Profile>)>,
-    pub(crate) shutdown: Option<Seat<()>>,
-}
-
-/// Where layers further out leave what they ask of a stream, if they were not heard on the way in.
-///
-/// It takes it up when it is polled first, which is when all layers have seen the response.
-#[derive(Debug, Default)]
-pub(crate) struct Joining(Mutex<Option<(Arc<Settled>, Seats)>>);
-
-impl Joining {
-    /// Leaves the whole of what is asked, and the places on lists that are new.
-    pub(crate) fn join(&self, settled: Arc<Settled>, seats: Seats) {
-        let mut joining = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let earlier = joining.take().map(|(_, seats)| seats).unwrap_or_default();
-        *joining = Some((settled, seats.or(earlier)));
-    }
-
-    fn take(&self) -> Option<(Arc<Settled>, Seats)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-impl Seats {
-    fn or(self, other: Self) -> Self {
-        Self {
-            registry: self.registry.or(other.registry),
-            shutdown: self.shutdown.or(other.shutdown),
         }
     }
 }
@@ -333,69 +290,3 @@ impl Stream {
         }
     }
 }
-
-impl Listed {
-    fn new(seat: Seat<Entry>, profile: Arc<Profile>) -> Self {
-        Self { seat, profile, waiting: false, frames: 0, sent: false }
-    }
-
-    #[inline]
-    fn is_signalled(&self, engine: &Engine) -> bool {
-        self.seat.is_signalled() || self.waiting && engine.accepts_events()
-    }
-
-    /// Takes what waits in the mailbox. In the middle of a long event only a close can be taken.
-    fn read_mail(&mut self, engine: &mut Engine) -> Option<Bytes> {
-        let writable = engine.accepts_events();
-        self.waiting = !writable;
-        let Mail { first, more, close } = self.seat.look(|entry| match writable {
-            true => std::mem::take(&mut entry.mail),
-            false => Mail { close: entry.mail.close.take(), ..Mail::default() },
-        })?;
-        let mut frame = first.and_then(|event| engine.inject(&event));
-        for event in &more {
-            let more = engine.inject(event);
-            put_behind(&mut frame, more, engine);
-        }
-        if let Some(farewell) = close {
-            let at = now();
-            let (reason, cut_at) = (EndReason::Kicked, Some(at + KICK_GRACE));
-            self.profile.closing();
-            let close = Close { reason, farewell: *farewell, retry: None, at, cut_at };
-            let farewell = engine.close(close, at);
-            put_behind(&mut frame, farewell, engine);
-        }
-        frame
-    }
-
-    fn sent(&mut self, bytes: usize, engine: &Engine) {
-        self.profile.sent(bytes);
-        self.profile.count(engine.keepalives(), engine.events());
-        self.profile.moved(engine.place());
-        if self.frames % CLOCK_EVERY == 0 {
-            self.profile.polled_at(now(), true);
-        }
-        self.frames = self.frames.wrapping_add(1);
-        self.sent = true;
-    }
-
-    fn polled(&mut self) {
-        self.profile.polled_at(now(), std::mem::take(&mut self.sent));
-    }
-}
-
-/// Puts a frame behind the one that is sent next.
-fn put_behind(first: &mut Option<Bytes>, frame: Option<Bytes>, engine: &mut Engine) {
-    match (first.as_ref(), frame) {
-        (None, frame) => *first = frame,
-        (Some(_), Some(frame)) => engine.defer(frame),
-        (Some(_), None) => {}
-    }
-}
-
-/// In a burst the clock is read for every so many frames; reading it costs more than all else that
-/// a registry does for a frame.
-const CLOCK_EVERY: u8 = 16;
-
-/// How long a stream that is closed in the middle of a long event has to come to its end.
-const KICK_GRACE: Duration = Duration::from_secs(5);
