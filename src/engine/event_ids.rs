@@ -76,6 +76,14 @@ impl Position {
         }
     }
 
+    /// Takes over another place, without an allocation where there is room.
+    pub(crate) fn set(&mut self, other: &Self) {
+        match (self, other) {
+            (Self::Text(text), Self::Text(other)) => text.clone_from(other),
+            (place, other) => *place = other.clone(),
+        }
+    }
+
     /// The id as text, where there is one to restate.
     pub(crate) fn with_text<R>(&self, read: impl FnOnce(Option<&str>) -> R) -> R {
         match self {

@@ -5,7 +5,8 @@ use bytes::{Bytes, BytesMut};
 /// Bytes of one event, in the pieces in which they came.
 ///
 /// Large pieces are kept as they are. Small ones are gathered: kept each by itself, an event that
-/// comes byte by byte would cost many times its length.
+/// comes byte by byte would cost many times its length, and a few bytes would keep the whole buffer
+/// that they came in.
 #[derive(Debug, Default)]
 pub(super) struct Held {
     pieces: Vec<Bytes>,
@@ -23,9 +24,8 @@ impl Held {
     }
 
     pub(super) fn push(&mut self, piece: Bytes) {
-        let first = self.is_empty();
         self.len += piece.len();
-        if !first && piece.len() < GATHER_BELOW {
+        if piece.len() < GATHER_BELOW {
             self.gathered.extend_from_slice(&piece);
             return;
         }

@@ -65,7 +65,7 @@ impl Drain {
         if self.started.set(now()).is_ok() {
             self.progress.send_replace(());
             self.roster.visit(|_, ()| Visit::Wake);
-            self.walked.store(true, Ordering::Release);
+            self.walked.store(true, Ordering::SeqCst);
             self.check_emptied();
         }
     }
@@ -89,7 +89,10 @@ impl Drain {
     fn check_emptied(&self) {
         // Before the walk a stream may be about to enter that saw no drain yet. The walk takes the
         // locks under which they enter, so behind it all of them are counted.
-        let counted = self.walked.load(Ordering::Acquire);
+        //
+        // In one order with the count: of a walk that ends and a stream that leaves at the same
+        // time, one has to see the other, or nobody would say that all have left.
+        let counted = self.walked.load(Ordering::SeqCst);
         if counted && self.roster.len() == 0 && self.emptied.set(now()).is_ok() {
             self.progress.send_replace(());
         }

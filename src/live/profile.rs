@@ -67,7 +67,7 @@ impl Profile {
     }
 
     pub(crate) fn moved(&self, place: &Position) {
-        self.place.lock().unwrap_or_else(PoisonError::into_inner).clone_from(place);
+        self.place.lock().unwrap_or_else(PoisonError::into_inner).set(place);
     }
 
     pub(crate) fn polled_at(&self, now: Instant, sent: bool) {

@@ -71,8 +71,9 @@ impl<T> Roster<T> {
         Self { shards, len, joined: AtomicU64::new(1) }
     }
 
+    /// How many are on the list, in one order with all that is `SeqCst` (see `Drain`).
     pub(crate) fn len(&self) -> usize {
-        self.len.load(Ordering::Acquire)
+        self.len.load(Ordering::SeqCst)
     }
 
     /// Enters a stream, unless `admit` says no.
@@ -97,7 +98,7 @@ impl<T> Roster<T> {
         let key = u32::try_from(entry.key()).ok()?;
         let id = seat_id(index, key, number);
         entry.insert(Slot { number, waker: None, value: value(id) });
-        self.len.fetch_add(1, Ordering::AcqRel);
+        self.len.fetch_add(1, Ordering::SeqCst);
         let seen = shard.epoch.load(Ordering::Relaxed);
         drop(slots);
         Some(Seat { shard: Arc::clone(shard), key, seen })
@@ -206,7 +207,7 @@ impl<T> Drop for Seat<T> {
         let slot = self.shard.lock().try_remove(self.key as usize);
         // After the lock: a value's or a waker's drop is somebody else's code.
         drop(slot);
-        self.shard.len.fetch_sub(1, Ordering::AcqRel);
+        self.shard.len.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
