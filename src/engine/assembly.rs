@@ -128,12 +128,13 @@ impl Assembly {
 /// One event with an id line before its blank line, which begins at `blank`.
 pub(super) fn with_line(event: &[u8], blank: usize, id: &str, line_end: LineEnd) -> Bytes {
     let line_end = line_end.as_str().as_bytes();
-    let parts = [&event[..blank], b"id: ", id.as_bytes(), line_end, &event[blank..]];
     // Exactly filled: `Bytes` would allocate once more for a vector with room to spare.
-    let mut bytes = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
-    for part in parts {
-        bytes.extend_from_slice(part);
-    }
+    let mut bytes = Vec::with_capacity(event.len() + b"id: ".len() + id.len() + line_end.len());
+    bytes.extend_from_slice(&event[..blank]);
+    bytes.extend_from_slice(b"id: ");
+    bytes.extend_from_slice(id.as_bytes());
+    bytes.extend_from_slice(line_end);
+    bytes.extend_from_slice(&event[blank..]);
     Bytes::from(bytes)
 }
 
