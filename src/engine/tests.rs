@@ -158,6 +158,8 @@ fn whole_events_pass_and_the_tail_is_held() {
         (&[Data(b"data: a\r"), Data(b"\n\r"), Data(b"\n")],    "|data: a^\n^\n"),
         (&[Data(b"data: a\r"), Data(b"\r"), Data(b"\n")],      "|data: a^^"),
         (&[Data(b"data: a\n\r"), Data(b"\ndata: b\n\n")],      "|data: a\n^|data: b\n\n"),
+        // One LF belongs to the CR, a second one is a blank line of its own.
+        (&[Data(b"data: a\r\r"), Data(b"\n"), Data(b"\ndata: b\n\n")], "|data: a^^|\ndata: b\n\n"),
         // Comments and blank lines between events pass at once.
         (&[Data(b": one\n"), Data(b"\n"), Data(b": two")],     "|: one\n|\n"),
         // An unfinished event is dropped at the end.
@@ -315,6 +317,13 @@ fn each_small_event_leaves_in_one_frame_and_no_large_one_is_copied() {
         run.data(&[*byte]);
     }
     assert_eq!(run.frames, ["data: one\nid: 1\n\n"]);
+
+    // Also where much more comes with its end.
+    let mut run = Run::new(Settings::default(), Position::None);
+    run.data(b"data: o");
+    let more = "data: more\n\n".repeat(assembly::COPY_LIMIT);
+    run.data(format!("ne\n\n{more}").as_bytes());
+    assert_eq!(run.frames, ["data: one\n\n", &more]);
 }
 
 #[derive(Clone, Debug)]
