@@ -16,7 +16,7 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use http_body_util::BodyExt;
-use support::{Pace, Source, Stack, boxed};
+use support::{Boxed, Pace, Source, Stack, boxed};
 use tower_sse::wire::Event;
 
 const STREAMS: usize = 100_000;
@@ -71,13 +71,32 @@ impl Count {
 }
 
 async fn bare() -> Duration {
+    by_their_wakers(|| None).await
+}
+
+async fn same() -> Duration {
+    let stack = Stack::named("at once");
+    by_their_wakers(|| Some(boxed(stack.body(Source::of(64, 1, Pace::Idle))))).await
+}
+
+/// Tasks that are woken by nothing but their wakers, and find nothing in their streams if they have
+/// one.
+async fn by_their_wakers(stream: impl Fn() -> Option<Boxed>) -> Duration {
     let count = Arc::new(Count::default());
     let wakers = Arc::new(Mutex::new(Vec::<Waker>::with_capacity(STREAMS)));
     for _ in 0..STREAMS {
+        let mut stream = stream();
         let (count, wakers) = (Arc::clone(&count), Arc::clone(&wakers));
         tokio::spawn(async move {
+            let mut opening = None;
+            if let Some(stream) = &mut stream {
+                opening = stream.frame().await;
+            }
             let mut waits = false;
             poll_fn(|cx| {
+                if let Some(stream) = &mut stream {
+                    assert!(stream.as_mut().poll_frame(cx).is_pending());
+                }
                 if std::mem::replace(&mut waits, true) {
                     return Poll::Ready(());
                 }
@@ -87,7 +106,9 @@ async fn bare() -> Duration {
             })
             .await;
             count.reached.fetch_add(1, Ordering::Relaxed);
+            // What a task costs that ends is not the question.
             pending::<()>().await;
+            drop((opening, stream));
         });
     }
     count.all_wait().await;
@@ -112,37 +133,6 @@ fn streams(stack: &Stack) -> Arc<Count> {
         });
     }
     count
-}
-
-/// The same streams, woken by nothing but their wakers.
-async fn same() -> Duration {
-    let stack = Stack::named("at once");
-    let count = Arc::new(Count::default());
-    let wakers = Arc::new(Mutex::new(Vec::<Waker>::with_capacity(STREAMS)));
-    for _ in 0..STREAMS {
-        let mut body = boxed(stack.body(Source::of(64, 1, Pace::Idle)));
-        let (count, wakers) = (Arc::clone(&count), Arc::clone(&wakers));
-        tokio::spawn(async move {
-            let opening = body.frame().await;
-            let mut waits = false;
-            poll_fn(|cx| {
-                assert!(body.as_mut().poll_frame(cx).is_pending());
-                if std::mem::replace(&mut waits, true) {
-                    return Poll::Ready(());
-                }
-                wakers.lock().expect("not poisoned").push(cx.waker().clone());
-                count.waiting.fetch_add(1, Ordering::Relaxed);
-                Poll::Pending
-            })
-            .await;
-            count.reached.fetch_add(1, Ordering::Relaxed);
-            pending::<()>().await;
-            drop((opening, body));
-        });
-    }
-    count.all_wait().await;
-    let wakers = std::mem::take(&mut *wakers.lock().expect("not poisoned"));
-    count.time(|| wakers.into_iter().for_each(Waker::wake)).await
 }
 
 async fn broadcast() -> Duration {
