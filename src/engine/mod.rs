@@ -262,6 +262,12 @@ impl Engine {
         self.rare.as_mut()?.queue.pop_front()
     }
 
+    /// Nothing waits to be sent or to be done, and nothing is held.
+    #[inline]
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.rare.is_none()
+    }
+
     /// Why the stream is over, once nothing is left to be sent.
     #[inline]
     pub(crate) fn ended(&self) -> Option<EndReason> {

@@ -82,7 +82,14 @@ impl Stream {
     }
 
     /// What is to be sent before the body is asked for more.
-    pub(crate) fn poll_ready(mut self: Pin<&mut Self>) -> Option<Bytes> {
+    #[inline]
+    pub(crate) fn poll_ready(self: Pin<&mut Self>) -> Option<Bytes> {
+        let quiet = self.joining.is_none() && self.engine.is_quiet() && !self.is_signalled();
+        if quiet { None } else { self.attend() }
+    }
+
+    /// Does what is to be done before the body is asked for more, and gives what is to be sent.
+    fn attend(mut self: Pin<&mut Self>) -> Option<Bytes> {
         let this = self.as_mut().project();
         if let Some(joining) = this.joining.take() {
             self.as_mut().take_up(&joining);
