@@ -40,8 +40,7 @@ pub(crate) enum Position {
     /// The number of the last event that was stamped.
     Number(u64),
     /// An id of the stream's own, or the one that the client brought.
-    /// Boxed, since a `String` in it would make every stream larger.
-    #[allow(clippy::box_collection)]
+    #[expect(clippy::box_collection, reason = "a `String` in it would make every stream larger")]
     Text(Box<String>),
     /// Ids may have passed that nobody read.
     Unknown,
