@@ -94,6 +94,8 @@ enum Lane {
     Whole,
     /// The same, but note is taken of each frame.
     Noted,
+    /// On a boundary, nothing waits to be sent or closed, and events are given ids.
+    Stamp,
     Scan,
 }
 
@@ -140,8 +142,13 @@ impl Engine {
 
     /// Takes a chunk of the stream.
     #[inline]
-    pub(crate) fn data(&mut self, chunk: Bytes) -> Option<Bytes> {
-        if self.lane != Lane::Scan && self.passes(&chunk) { Some(chunk) } else { self.scan(chunk) }
+    pub(crate) fn data(&mut self, mut chunk: Bytes) -> Option<Bytes> {
+        let passes = match self.lane {
+            Lane::Whole | Lane::Noted => self.passes(&chunk),
+            Lane::Stamp => self.stamp_plain(&mut chunk),
+            Lane::Scan => false,
+        };
+        if passes { Some(chunk) } else { self.scan(chunk) }
     }
 
     /// Nothing is to be sent but the stream's own, and what [`passes`](Self::passes) needs no scan

@@ -50,12 +50,10 @@ impl Place {
 
     /// Takes an event with data and without an id; gives it the next one if ids are on.
     pub(super) fn pass_unnumbered(&mut self, ids: Option<&EventIds>) -> Option<&Position> {
-        self.events += 1;
         if let Some(ids) = ids {
-            self.position = ids.number(self.next);
-            self.next += 1;
-            return Some(&self.position);
+            return Some(self.number(ids));
         }
+        self.events += 1;
         match &mut self.watch {
             Watch::Probing(1) => {
                 self.watch = Watch::No;
@@ -65,6 +63,15 @@ impl Place {
             Watch::No | Watch::Yes => {}
         }
         None
+    }
+
+    /// Takes an event with data and without an id, and gives it the next one.
+    #[inline]
+    pub(super) fn number(&mut self, ids: &EventIds) -> &Position {
+        self.events += 1;
+        self.position = ids.number(self.next);
+        self.next += 1;
+        &self.position
     }
 
     /// Takes an id of the stream's own, in a block with or without data.

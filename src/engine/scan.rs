@@ -2,8 +2,8 @@
 
 use bytes::{Buf, Bytes};
 
-use super::assembly::{Assembly, COPY_LIMIT, Frames, with_line};
-use super::{Engine, Lane, Phase, Sent};
+use super::assembly::{Assembly, Frames, stamp};
+use super::{Engine, Lane, Phase, Sent, Settings};
 use crate::wire::{BlockId, Boundary, EndedBlock, LineEnd, Scanner};
 
 impl Engine {
@@ -28,8 +28,8 @@ impl Engine {
             let frames = self.keep(Frames::default(), chunk);
             return self.send(frames);
         };
-        if let Some(frame) = self.stamp_alone(&chunk, first) {
-            return Some(frame);
+        if self.stamp_alone(&mut chunk, first) {
+            return Some(chunk);
         }
         if self.phase == Phase::Flowing {
             self.phase = Phase::Live;
@@ -65,20 +65,50 @@ impl Engine {
         self.send(frames)
     }
 
-    /// Gives a chunk an id that is one small event, and nothing else is about: the usual case by
+    /// Gives an id to a chunk that is one event of one line: most events are, and to tell it takes
+    /// one look for a line end. Says whether it was one.
+    #[inline]
+    pub(super) fn stamp_plain(&mut self, chunk: &mut Bytes) -> bool {
+        let Some((line_end, blank)) = plain_event(chunk) else {
+            return false;
+        };
+        self.scanner.set_line_end(line_end);
+        self.stamp_whole(chunk, blank)
+    }
+
+    /// Gives an id to a chunk that is one event, and nothing else is about: the usual case by
     /// itself, since taking chunks apart in general costs several times as much.
-    fn stamp_alone(&mut self, chunk: &Bytes, first: Boundary) -> Option<Bytes> {
-        let ids = self.settings.ids.as_ref()?;
+    fn stamp_alone(&mut self, chunk: &mut Bytes, first: Boundary) -> bool {
         let alone = self.phase == Phase::Live
             && first.end == chunk.len()
-            && chunk.len() <= COPY_LIMIT
             && !self.scanner.awaits_lf()
             && self.rare.as_ref().is_none_or(|rare| rare.is_idle());
-        let block = first.block.filter(|block| alone && block.data && block.id == BlockId::None)?;
-        let id = self.place.pass_unnumbered(Some(ids))?;
+        let stamped = match first.block {
+            Some(EndedBlock { blank, data: true, id: BlockId::None }) if alone => {
+                self.stamp_whole(chunk, blank)
+            }
+            _ => false,
+        };
+        if stamped {
+            self.lane = self.next_lane();
+        }
+        stamped
+    }
+
+    /// Gives an id to one event, if ids are on.
+    #[inline]
+    fn stamp_whole(&mut self, event: &mut Bytes, blank: usize) -> bool {
+        let Some(ids) = &self.settings.ids else {
+            return false;
+        };
         let line_end = self.scanner.line_end();
+        let id = self.place.number(ids);
+        let rest = id.with_text(|id| stamp(event, blank, id.unwrap_or_default(), line_end));
         self.sent = Sent::Something;
-        Some(id.with_text(|id| with_line(chunk, block.blank, id.unwrap_or_default(), line_end)))
+        if let Some(rest) = rest {
+            self.rare().queue.push_back(rest);
+        }
+        true
     }
 
     /// Passes one block of the stream's own.
@@ -156,12 +186,13 @@ impl Engine {
         let whole = self.phase == Phase::Live
             && self.scanner.on_boundary()
             && !self.scanner.awaits_lf()
-            && !self.place.is_watched()
             && !self.is_closing();
-        match self.settings.noted {
+        match *self.settings {
             _ if !whole => Lane::Scan,
-            true => Lane::Noted,
-            false => Lane::Whole,
+            Settings { ids: Some(_), .. } => Lane::Stamp,
+            _ if self.place.is_watched() => Lane::Scan,
+            Settings { noted: true, .. } => Lane::Noted,
+            _ => Lane::Whole,
         }
     }
 
@@ -192,6 +223,17 @@ impl Engine {
         }
         chunk
     }
+}
+
+/// How the lines of a chunk end that is one event with one line of data, and where its blank line
+/// begins.
+fn plain_event(chunk: &[u8]) -> Option<(LineEnd, usize)> {
+    let (line, line_end) = match chunk.strip_suffix(b"\n\n") {
+        Some(line) => (line, LineEnd::Lf),
+        None => (chunk.strip_suffix(b"\r\n\r\n")?, LineEnd::CrLf),
+    };
+    let plain = line.starts_with(b"data:") && memchr::memchr2(b'\n', b'\r', line).is_none();
+    plain.then(|| (line_end, line.len() + line_end.as_str().len()))
 }
 
 /// The last id in an event that came in pieces.

@@ -303,14 +303,53 @@ fn custom_ids_and_heartbeats_are_written() {
 }
 
 #[test]
+fn events_that_come_one_by_one_are_numbered_as_any_others() {
+    check(
+        &ids(),
+        &[
+            (
+                &[Data(b"data: a\n\n"), Data(b"data: b\n\n"), Data(b"data:\r\n\r\n")],
+                "|data: a\nid: 1\n\n|data: b\nid: 2\n\n|data:^\nid: 3^\n^\n",
+            ),
+            // What looks much like one event with one line, and is not.
+            (
+                &[Data(b"data: a\n\n"), Data(b"data: b\rid: x\n\n"), Data(b"data: c\n\n")],
+                "|data: a\nid: 1\n\n|data: b^id: x\n\n|data: c\nid: 2\n\n",
+            ),
+            (
+                &[Data(b"data: a\n\n"), Data(b"data: b\n\ndata: c\n\n"), Data(b"event: e\n\n")],
+                "|data: a\nid: 1\n\n|data: b\nid: 2\n\ndata: c\nid: 3\n\n|event: e\n\n",
+            ),
+            (
+                &[Data(b"data: a\n\n"), Data(b"data: b\r\n\r"), Data(b"\ndata: c\n\n")],
+                "|data: a\nid: 1\n\n|data: b^\nid: 2^\n^\n|data: c\nid: 3\n\n",
+            ),
+            (
+                &[Data(b"data: a\n\n"), Data(b"data"), Data(b"data: b\n\n"), Data(b"data: c\n\n")],
+                "|data: a\nid: 1\n\n|datadata: b\n\n|data: c\nid: 2\n\n",
+            ),
+        ],
+    );
+}
+
+#[test]
 fn each_small_event_leaves_in_one_frame_and_no_large_one_is_copied() {
-    let large = format!("data: {}\n\n", "x".repeat(assembly::COPY_LIMIT));
-    let chunk = Bytes::from(large.clone());
+    let added = "data: \nid: 0\n".len();
+    let [small, large] = [0, 1].map(|more| "x".repeat(assembly::COPY_LIMIT - added + more));
     let mut engine = Engine::new(Framing::Sse, Arc::new(ids()), 0, Position::None);
-    let first = engine.data(chunk.clone()).unwrap();
-    assert_eq!(first.as_ptr(), chunk.as_ptr());
-    assert_eq!(engine.next().unwrap(), "id: 1\n\n");
-    assert_eq!(engine.next(), None);
+    // The first event goes another way than those that follow.
+    for id in [1, 3, 5] {
+        let chunk = Bytes::from(format!("data: {large}\n\n"));
+        let first = engine.data(chunk.clone()).unwrap();
+        assert_eq!(first, chunk[..chunk.len() - 1]);
+        assert_eq!(first.as_ptr(), chunk.as_ptr());
+        assert_eq!(engine.next().unwrap(), format!("id: {id}\n\n"));
+        assert_eq!(engine.next(), None);
+
+        let frame = engine.data(Bytes::from(format!("data: {small}\n\n"))).unwrap();
+        assert_eq!(frame, format!("data: {small}\nid: {}\n\n", id + 1));
+        assert_eq!(engine.next(), None);
+    }
 
     let mut run = Run::new(ids(), Position::None);
     for byte in b"data: one\n\n" {
