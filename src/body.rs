@@ -36,8 +36,6 @@ enum Mode {
     Unsized,
     /// A stream that is looked after.
     Driven(Pin<Box<Stream>>),
-    /// A stream of these bytes. Boxed, as they are rare and every body would be larger for them.
-    Only(Box<Bytes>),
     Ended,
 }
 
@@ -56,7 +54,7 @@ impl<B> SseBody<B> {
 
     /// A stream of these bytes.
     pub(crate) fn stream_of(bytes: Bytes) -> Self {
-        Self { inner: None, mode: Mode::Only(Box::new(bytes)) }
+        Self { inner: None, mode: Mode::Driven(Box::pin(Stream::of(bytes))) }
     }
 
     pub(crate) fn empty() -> Self {
@@ -105,7 +103,6 @@ where
             (Mode::Plain | Mode::Unsized, Some(inner)) => inner.is_end_stream(),
             // Too early, and what was still to be sent would be lost.
             (Mode::Driven(stream), _) => stream.ended().is_some(),
-            (Mode::Only(_), _) => false,
             (Mode::Plain | Mode::Unsized, None) | (Mode::Ended, _) => true,
         }
     }
@@ -115,7 +112,7 @@ where
             (Mode::Plain, Some(inner)) => inner.size_hint(),
             (Mode::Plain, None) | (Mode::Ended, _) => SizeHint::with_exact(0),
             // An exact hint becomes a `Content-Length`, which would cut what is added.
-            (Mode::Unsized | Mode::Driven(_) | Mode::Only(_), _) => SizeHint::default(),
+            (Mode::Unsized | Mode::Driven(_), _) => SizeHint::default(),
         }
     }
 }
@@ -137,11 +134,6 @@ where
         let (mut inner, mode) = (this.inner, this.mode);
         let stream = match mode {
             Mode::Driven(stream) => stream,
-            Mode::Only(bytes) => {
-                let bytes = std::mem::take(&mut **bytes);
-                *mode = Mode::Ended;
-                return Poll::Ready(Some(Ok(Frame::data(bytes))));
-            }
             Mode::Plain | Mode::Unsized | Mode::Ended => return Poll::Ready(None),
         };
         for _ in 0..ROUNDS {

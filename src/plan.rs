@@ -98,7 +98,7 @@ impl<T: Clone> Setting<T> {
 #[derive(Debug)]
 pub(crate) struct Settled {
     pub(crate) plan: Plan,
-    pub(crate) engine: Arc<Settings>,
+    engine: Settings,
     opened: AtomicU32,
 }
 
@@ -152,7 +152,13 @@ impl Plan {
             noted: book.is_some(),
             on_error: closing.and_then(Closing::on_error),
         };
-        Settled { engine: Arc::new(engine), plan: self, opened: AtomicU32::new(0) }
+        Settled { engine, plan: self, opened: AtomicU32::new(0) }
+    }
+}
+
+impl AsRef<Settings> for Settled {
+    fn as_ref(&self) -> &Settings {
+        &self.engine
     }
 }
 
@@ -176,7 +182,7 @@ impl Settled {
 
     /// Whether a stream's bytes are to be looked at; else its head is all that changes.
     pub(crate) fn drives(&self) -> bool {
-        let Settings { keep_alive, ids, .. } = &*self.engine;
+        let Settings { keep_alive, ids, .. } = &self.engine;
         keep_alive.is_some() || ids.is_some() || self.enroll().is_some() || self.closing().is_some()
     }
 

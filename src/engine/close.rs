@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::farewell::LastWords;
 use super::place::restate;
-use super::{EndReason, Engine, Farewell, Lane, Phase};
+use super::{EndReason, Engine, Farewell, Lane, Phase, Settings};
 
 /// An order to end a stream.
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ impl Close {
     }
 }
 
-impl Engine {
+impl<S: AsRef<Settings>> Engine<S> {
     /// Takes the order to end the stream; of two orders the earlier counts, and so does the earlier
     /// moment to cut it.
     pub(crate) fn close(&mut self, mut close: Close, now: Instant) -> Option<Bytes> {
@@ -49,6 +49,7 @@ impl Engine {
             close.cut_at = cut_at;
         }
         rare.close = Some(Box::new(close));
+        self.timed = false;
         self.lane = Lane::Scan;
         self.check_close(now)
     }
@@ -65,7 +66,8 @@ impl Engine {
         if flowing && close.cut_at.is_some_and(|cut_at| cut_at <= now) {
             self.over(EndReason::Cut);
         } else if flowing {
-            self.close_due = close.at <= now;
+            let due = close.at <= now;
+            self.rare().close_due = due;
         } else if close.at <= now {
             return self.conclude();
         }

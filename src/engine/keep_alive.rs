@@ -1,5 +1,6 @@
 //! When a stream has been silent for too long, and what is written then.
 
+use std::num::NonZeroI64;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,8 @@ use crate::wire::{Event, LineEnd};
 #[derive(Clone, Debug)]
 pub(crate) struct KeepAlive {
     pub(crate) interval: Duration,
+    /// What the moments of its streams are counted from.
+    since: Instant,
     /// How much shorter the interval is at most, as a share of it.
     pub(crate) jitter: f32,
     comment: [Bytes; 3],
@@ -27,7 +30,7 @@ pub(crate) struct Heartbeat {
 }
 
 impl KeepAlive {
-    pub(crate) fn every(interval: Duration) -> Self {
+    pub(crate) fn every(interval: Duration, now: Instant) -> Self {
         let comment = LineEnd::ALL.map(|end| {
             Bytes::from_static(match end {
                 LineEnd::Lf => b":\n",
@@ -35,7 +38,7 @@ impl KeepAlive {
                 LineEnd::Cr => b":\r",
             })
         });
-        Self { interval: interval.min(LONGEST), jitter: 0.1, comment, heartbeat: None }
+        Self { interval: interval.min(LONGEST), since: now, jitter: 0.1, comment, heartbeat: None }
     }
 
     pub(crate) fn set_comment(&mut self, text: &str) {
@@ -54,6 +57,28 @@ impl KeepAlive {
     }
 }
 
+/// Moments as numbers.
+impl KeepAlive {
+    fn count(&self, at: Instant) -> NonZeroI64 {
+        let nanos = |span: Duration| i64::try_from(span.as_nanos()).unwrap_or(i64::MAX);
+        let count = match at.checked_duration_since(self.since) {
+            Some(later) => nanos(later),
+            // A paused clock may be behind the one that was there before it.
+            None => -nanos(self.since - at),
+        };
+        // A nanosecond later than the beginning is as good.
+        NonZeroI64::new(count).unwrap_or(FIRST)
+    }
+
+    fn moment(&self, count: NonZeroI64) -> Instant {
+        let span = Duration::from_nanos(count.get().unsigned_abs());
+        match count.is_positive() {
+            true => self.since + span,
+            false => self.since.checked_sub(span).unwrap_or(self.since),
+        }
+    }
+}
+
 /// Tells silence without reading a clock for each event.
 ///
 /// It is asked twice an interval whether anything was sent since it was asked last. So silence is
@@ -61,13 +86,16 @@ impl KeepAlive {
 /// one store.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Silence {
-    /// When to ask next.
-    pub(super) tick: Instant,
+    /// When to ask next, in nanoseconds from [`KeepAlive::since`]: half of what an `Instant` takes, and
+    /// never zero.
+    tick: NonZeroI64,
 }
 
 /// What was sent since the last tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sent {
+    /// Nothing at all so far.
+    Never,
     Nothing,
     /// Nothing since bytes of ours at the moment of the tick itself.
     AtTick,
@@ -77,23 +105,31 @@ pub(super) enum Sent {
 impl Silence {
     /// Begins with bytes sent at `now`.
     pub(super) fn begin(now: Instant, settings: &KeepAlive, n: u32) -> Self {
-        Self { tick: now + settings.interval_of(n) / 2 }
+        Self { tick: settings.count(now + settings.interval_of(n) / 2) }
+    }
+
+    /// When to [ask](Self::ask) next.
+    pub(super) fn tick(self, settings: &KeepAlive) -> Instant {
+        settings.moment(self.tick)
     }
 
     /// Asks at `now`: has the stream been silent for too long?
     ///
     /// `sent` tells what was sent since the last tick.
-    pub(super) fn tick(&mut self, now: Instant, sent: Sent, settings: &KeepAlive, n: u32) -> bool {
+    pub(super) fn ask(&mut self, now: Instant, sent: Sent, settings: &KeepAlive, n: u32) -> bool {
         let half = settings.interval_of(n) / 2;
         // From the last tick, so that the pace does not slip; unless the stream was not polled
         // for so long that ticks were missed.
-        self.tick = match self.tick + half {
+        let next = match self.tick(settings) + half {
             next if next > now => next,
             _ => now + half,
         };
+        self.tick = settings.count(next);
         sent == Sent::Nothing
     }
 }
+
+const FIRST: NonZeroI64 = NonZeroI64::new(1).unwrap();
 
 /// What timers can tell apart. With less a stream would be all comments.
 pub(crate) const SHORTEST: Duration = Duration::from_millis(1);

@@ -31,6 +31,7 @@ pub(crate) use event_ids::{EventIds, Position};
 pub use farewell::Farewell;
 pub(crate) use injection::Injection;
 pub(crate) use keep_alive::{Heartbeat, KeepAlive, LONGEST, SHORTEST};
+use settings::Shared;
 pub(crate) use settings::{OnError, Settings};
 
 use crate::wire::{Framing, LineEnd, Scanner};
@@ -45,8 +46,8 @@ use spread::Spread;
 /// Calls that give bytes give the first frame to send; [`next`](Self::next) gives the others, and
 /// all of them are taken before anything else is called.
 #[derive(Debug)]
-pub(crate) struct Engine {
-    settings: Arc<Settings>,
+pub(crate) struct Engine<S> {
+    settings: Shared<S>,
     /// Which stream this is, of many: what is spread over streams is spread by it.
     n: u32,
     scanner: Scanner,
@@ -54,10 +55,8 @@ pub(crate) struct Engine {
     lane: Lane,
     /// Bytes were sent since the last tick of [`Silence`].
     sent: Sent,
-    /// Bytes were sent at all.
-    begun: bool,
-    /// It is time to close, once the long event that flows is over.
-    close_due: bool,
+    /// The timer is set for the next timeout, or for an earlier moment.
+    timed: bool,
     place: Place,
     silence: Option<Silence>,
     keepalives: u32,
@@ -72,6 +71,8 @@ struct Rare {
     /// How many bytes came of what may become a byte order mark.
     mark: usize,
     close: Option<Box<Close>>,
+    /// It is time to close, once the long event that flows is over.
+    close_due: bool,
     beat: Option<Instant>,
 }
 
@@ -99,9 +100,18 @@ enum Lane {
     Scan,
 }
 
-impl Engine {
+impl<S: AsRef<Settings>> Engine<S> {
+    /// An engine of a stream that is over with these bytes.
+    pub(crate) fn only(settings: Arc<S>, frame: Bytes) -> Self {
+        let mut engine = Self::new(Framing::Sse, settings, 0, Position::None);
+        engine.defer(frame);
+        engine.over(EndReason::Closed);
+        engine
+    }
+
     /// An engine for the `n`-th stream; `place` is where the client says that it is.
-    pub(crate) fn new(framing: Framing, settings: Arc<Settings>, n: u32, place: Position) -> Self {
+    pub(crate) fn new(framing: Framing, settings: Arc<S>, n: u32, place: Position) -> Self {
+        let settings = Shared(settings);
         let scanner = match framing {
             Framing::Sse => Scanner::default(),
         };
@@ -112,30 +122,32 @@ impl Engine {
             scanner,
             phase: Phase::Fresh,
             lane: Lane::Scan,
-            sent: Sent::Nothing,
-            begun: false,
-            close_due: false,
+            sent: Sent::Never,
+            timed: false,
             silence: None,
             keepalives: 0,
             rare: None,
         }
     }
 
+    /// The settings, with what else they came with.
+    pub(crate) fn settings(&self) -> &S {
+        &self.settings.0
+    }
+
     /// Takes other settings, before anything was sent.
-    pub(crate) fn settle(&mut self, settings: Arc<Settings>) {
-        self.place = Place::new(self.place.position().clone(), &settings);
-        self.settings = settings;
+    pub(crate) fn settle(&mut self, settings: Arc<S>) {
+        self.settings = Shared(settings);
+        self.place = Place::new(self.place.position().clone(), &self.settings);
     }
 
     /// Begins at `now`: some proxies hold the response's head back until its first body byte.
     pub(crate) fn open(&mut self, now: Instant) -> Option<Bytes> {
-        let settings = Arc::clone(&self.settings);
-        let keep_alive = settings.keep_alive.as_ref()?;
+        let keep_alive = self.settings.keep_alive.as_ref()?;
         if let Some(heartbeat) = &keep_alive.heartbeat {
-            self.rare().beat = Some(now + heartbeat.every);
+            self.rare.get_or_insert_default().beat = Some(now + heartbeat.every);
         }
         self.silence = Some(Silence::begin(now, keep_alive, self.n));
-        self.begun = true;
         self.sent = Sent::AtTick;
         Some(keep_alive.comment(LineEnd::Lf))
     }
@@ -219,7 +231,6 @@ impl Engine {
         }
         let ids = self.settings.ids.as_ref();
         let frame = self.place.write(event, self.scanner.line_end(), ids);
-        self.begun = true;
         self.sent = Sent::Something;
         Some(frame)
     }
@@ -232,14 +243,15 @@ impl Engine {
 
     /// Takes the time. To be called at [`next_timeout`](Self::next_timeout), or any time later.
     pub(crate) fn timeout(&mut self, now: Instant) -> Option<Bytes> {
+        self.timed = false;
         let farewell = self.check_close(now);
         if let Phase::Over(_) = self.phase {
             return farewell;
         }
         self.beat(now);
         let settings = self.settings.keep_alive.as_ref()?;
-        let silence = self.silence.as_mut().filter(|silence| silence.tick <= now)?;
-        let due = silence.tick(now, self.sent, settings, self.n);
+        let silence = self.silence.as_mut().filter(|silence| silence.tick(settings) <= now)?;
+        let due = silence.ask(now, self.sent, settings, self.n);
         self.sent = if due { Sent::AtTick } else { Sent::Nothing };
         let comment = settings.comment(self.scanner.line_end());
         self.tidy();
@@ -255,12 +267,26 @@ impl Engine {
         if let Phase::Over(_) = self.phase {
             return None;
         }
-        let silence = self.silence.as_ref().map(|silence| silence.tick);
+        let keep_alive = self.settings.keep_alive.as_ref();
+        let silence = self.silence.as_ref().zip(keep_alive);
+        let silence = silence.map(|(silence, settings)| silence.tick(settings));
         let Some(rare) = &self.rare else {
             return silence;
         };
         let close = rare.close.as_ref().and_then(|close| close.next(self.phase == Phase::Flowing));
         [silence, close, rare.beat].into_iter().flatten().min()
+    }
+
+    /// Takes note that a timer is set for the [next timeout](Self::next_timeout), and gives it.
+    pub(crate) fn set_timer(&mut self) -> Option<Instant> {
+        self.timed = true;
+        self.next_timeout()
+    }
+
+    /// A timer is set for the next timeout, or for an earlier moment.
+    #[inline]
+    pub(crate) fn is_timed(&self) -> bool {
+        self.timed
     }
 
     /// The next frame to send, behind those that calls have given.

@@ -6,7 +6,7 @@ use super::assembly::{Assembly, Frames, stamp};
 use super::{Engine, Lane, Phase, Sent, Settings};
 use crate::wire::{BlockId, Boundary, EndedBlock, LineEnd, Scanner};
 
-impl Engine {
+impl<S: AsRef<Settings>> Engine<S> {
     /// Lets through what is whole, with its additions, and holds the rest.
     pub(super) fn scan(&mut self, mut chunk: Bytes) -> Option<Bytes> {
         if let Phase::Over(_) = self.phase {
@@ -46,14 +46,14 @@ impl Engine {
             }
             assembly.join(whole);
             // A close that waits for the end of a long event takes the first chance.
-            boundary = match self.close_due {
+            boundary = match self.is_close_due() {
                 true => None,
                 false => self.scanner.next_boundary(assembly.chunk(), whole),
             };
         }
         let missing = self.missing_lf(assembly.chunk(), whole);
         let (frames, tail) = assembly.finish(whole, missing);
-        if self.close_due {
+        if self.is_close_due() {
             let first = self.send(frames);
             if let Some(farewell) = self.conclude() {
                 self.defer(farewell);
@@ -154,11 +154,14 @@ impl Engine {
         frames
     }
 
+    fn is_close_due(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.close_due)
+    }
+
     fn send(&mut self, frames: Frames) -> Option<Bytes> {
         let Frames { first, rest } = frames;
         if first.is_some() {
             self.sent = Sent::Something;
-            self.begun = true;
         }
         // What is queued already is a comment in place of a byte order mark.
         let queued = self.rare.as_ref().is_some_and(|rare| !rare.queue.is_empty());
@@ -215,9 +218,8 @@ impl Engine {
         self.phase = Phase::Live;
         if chunk.starts_with(MARK) {
             chunk.advance(MARK.len());
-            if !self.begun {
+            if self.sent == Sent::Never {
                 self.sent = Sent::Something;
-                self.begun = true;
                 self.defer(Bytes::from_static(b":\n"));
             }
         }

@@ -1,6 +1,7 @@
 //! What the layers ask of one stream's engine.
 
-use std::ops::RangeInclusive;
+use std::ops::{Deref, RangeInclusive};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{EventIds, Farewell, KeepAlive};
@@ -44,5 +45,23 @@ impl Default for Settings {
             noted: false,
             on_error: None,
         }
+    }
+}
+
+impl AsRef<Settings> for Settings {
+    fn as_ref(&self) -> &Settings {
+        self
+    }
+}
+
+/// Settings as a part of something that an engine's owner asks for again: held once for both.
+#[derive(Debug)]
+pub(super) struct Shared<S>(pub(super) Arc<S>);
+
+impl<S: AsRef<Settings>> Deref for Shared<S> {
+    type Target = Settings;
+
+    fn deref(&self) -> &Settings {
+        S::as_ref(&self.0)
     }
 }

@@ -24,7 +24,7 @@ use Step::{Close as Shut, Data, End, Fail, Halves, Inject};
 
 /// An engine under a script, with all that it has sent.
 struct Run {
-    engine: Engine,
+    engine: Engine<Settings>,
     now: Instant,
     frames: Vec<Bytes>,
 }
@@ -113,7 +113,7 @@ fn check(settings: &Settings, table: &[(&[Step], &str)]) {
 }
 
 fn keep_alive() -> Settings {
-    let mut keep_alive = KeepAlive::every(INTERVAL);
+    let mut keep_alive = KeepAlive::every(INTERVAL, Instant::now());
     keep_alive.jitter = 0.0;
     Settings { keep_alive: Some(keep_alive), ..Settings::default() }
 }
@@ -291,7 +291,7 @@ fn a_farewell_restates_the_place_and_never_moves_it() {
 
 #[test]
 fn custom_ids_and_heartbeats_are_written() {
-    let mut keep_alive = KeepAlive::every(INTERVAL);
+    let mut keep_alive = KeepAlive::every(INTERVAL, Instant::now());
     let event = Event::new().event("beat").unwrap().data("{}");
     keep_alive.heartbeat =
         Some(Heartbeat { every: INTERVAL * 3, event: Arc::new(Injection::new(event)) });
@@ -380,7 +380,7 @@ fn settings() -> impl Strategy<Value = Settings> {
     let limit = prop_oneof![Just(Settings::HOLD_LIMIT), 0..40_usize];
     (limit, any::<[bool; 4]>()).prop_map(
         |(hold_limit, [alive, numbered, restate, count_events])| Settings {
-            keep_alive: alive.then(|| KeepAlive::every(INTERVAL)),
+            keep_alive: alive.then(|| KeepAlive::every(INTERVAL, Instant::now())),
             ids: numbered.then_some(EventIds::Sequential),
             hold_limit,
             restate,

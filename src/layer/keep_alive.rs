@@ -9,6 +9,7 @@ use tower_layer::Layer;
 
 use super::part::Part;
 use crate::engine::{Heartbeat, Injection, KeepAlive, LONGEST, SHORTEST};
+use crate::live::now;
 use crate::plan::{Plan, Setting};
 use crate::service::SseService;
 use crate::wire::Event;
@@ -54,7 +55,7 @@ impl KeepAliveLayer {
     /// 15 seconds, which [`SseLayer`](crate::SseLayer) has, is half of the shortest limit that
     /// common proxies have.
     pub fn every(interval: Duration) -> Self {
-        Self(Part::on(KeepAlive::every(interval)))
+        Self(Part::on(KeepAlive::every(interval, now())))
     }
 
     /// Writes none, whatever a layer further out asked for.

@@ -1,5 +1,6 @@
 //! A list of what is open, cheap to enter, to leave and to signal.
 
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -31,7 +32,8 @@ struct Shard<T> {
 
 #[derive(Debug)]
 struct Slot<T> {
-    number: u32,
+    /// Never zero, which makes a vacant slot of the slab no larger than this.
+    number: NonZeroU32,
     waker: Option<Waker>,
     value: T,
 }
@@ -90,6 +92,7 @@ impl<T> Roster<T> {
         let shard = &self.shards[index];
         // It goes round after four billion streams; by then the slot has other users.
         let number = u32::try_from(joined & u64::from(u32::MAX)).unwrap_or_default();
+        let number = NonZeroU32::new(number).unwrap_or(NonZeroU32::MAX);
         let mut slots = shard.lock();
         if !admit() {
             return None;
@@ -113,7 +116,7 @@ impl<T> Roster<T> {
         let (shard, key, number) = parts(id);
         let shard = self.shards.get(shard)?;
         let mut slots = shard.lock();
-        let slot = slots.get_mut(key).filter(|slot| slot.number == number)?;
+        let slot = slots.get_mut(key).filter(|slot| slot.number.get() == number)?;
         let (result, and) = visit(&mut slot.value);
         let waker = match and {
             Visit::Wake => {
@@ -211,8 +214,8 @@ impl<T> Drop for Seat<T> {
     }
 }
 
-const fn seat_id(shard: usize, key: u32, number: u32) -> SeatId {
-    SeatId(((key as u64) << 38) | ((number as u64) << SHARD_BITS) | shard as u64)
+const fn seat_id(shard: usize, key: u32, number: NonZeroU32) -> SeatId {
+    SeatId(((key as u64) << 38) | ((number.get() as u64) << SHARD_BITS) | shard as u64)
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "each part was put there with fewer bits")]

@@ -72,8 +72,8 @@ pub(super) fn respond<B>(
     let joining = Arc::<Joining>::default();
     tell(&mut head, all, Some(Arc::clone(&joining)));
     let place = asked.call.place();
-    let engine = Engine::new(framing, Arc::clone(&settled.engine), settled.next(), place);
-    let stream = Stream::new(engine, settled, seats, joining);
+    let n = settled.next();
+    let stream = Stream::new(Engine::new(framing, settled, n, place), seats, joining);
     Response::from_parts(head, SseBody::driven(body, stream))
 }
 

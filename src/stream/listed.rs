@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::engine::{Close, EndReason, Engine};
 use crate::live::{Entry, Mail, Profile, Seat, now};
+use crate::plan::Settled;
 
 /// A stream's place in a registry.
 #[derive(Debug)]
@@ -27,12 +28,12 @@ impl Listed {
     }
 
     #[inline]
-    pub(super) fn is_signalled(&self, engine: &Engine) -> bool {
+    pub(super) fn is_signalled(&self, engine: &Engine<Settled>) -> bool {
         self.seat.is_signalled() || self.waiting && engine.accepts_events()
     }
 
     /// Takes what waits in the mailbox. In the middle of a long event only a close can be taken.
-    pub(super) fn read_mail(&mut self, engine: &mut Engine) -> Option<Bytes> {
+    pub(super) fn read_mail(&mut self, engine: &mut Engine<Settled>) -> Option<Bytes> {
         let writable = engine.accepts_events();
         self.waiting = !writable;
         let Mail { first, more, close } = self.seat.look(|entry| match writable {
@@ -55,7 +56,7 @@ impl Listed {
         frame
     }
 
-    pub(super) fn sent(&mut self, bytes: usize, engine: &Engine) {
+    pub(super) fn sent(&mut self, bytes: usize, engine: &Engine<Settled>) {
         self.profile.sent(bytes);
         self.profile.count(engine.keepalives(), engine.events());
         self.profile.moved(engine.place());
@@ -72,7 +73,11 @@ impl Listed {
 }
 
 /// Puts a frame behind the one that is sent next.
-pub(super) fn put_behind(first: &mut Option<Bytes>, frame: Option<Bytes>, engine: &mut Engine) {
+pub(super) fn put_behind(
+    first: &mut Option<Bytes>,
+    frame: Option<Bytes>,
+    engine: &mut Engine<Settled>,
+) {
     match (first.as_ref(), frame) {
         (None, frame) => *first = frame,
         (Some(_), Some(frame)) => engine.defer(frame),

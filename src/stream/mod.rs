@@ -2,40 +2,34 @@
 
 mod joining;
 mod listed;
+mod timer;
 
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use pin_project_lite::pin_project;
-use tokio::task::unconstrained;
-use tokio::time::{Sleep, sleep_until};
 
 pub(crate) use joining::{Joining, Seats};
 use listed::{Listed, put_behind};
+use timer::Timer;
 
 use crate::engine::{EndReason, Engine};
 use crate::live::{Seat, now};
-use crate::plan::Settled;
+use crate::plan::{Plan, Settled};
 
 pin_project! {
     /// An engine and what connects it to the world, all but the body that it works on.
     #[derive(Debug)]
     pub(crate) struct Stream {
-        engine: Engine,
-        settled: Arc<Settled>,
-        // What the drain asks was taken note of.
-        draining: bool,
+        engine: Engine<Settled>,
         #[pin]
-        sleep: Option<Sleep>,
-        // The sleep is set for the engine's next deadline, or an earlier moment.
-        armed: bool,
-        // The waker that the sleep and the lists know.
+        timer: Timer,
+        // The waker that the timer and the lists know.
         waker: Option<Waker>,
         listed: Option<Box<Listed>>,
         seat: Option<Seat<()>>,
-        joining: Option<Arc<Joining>>,
     }
 
     impl PinnedDrop for Stream {
@@ -46,25 +40,17 @@ pin_project! {
 }
 
 impl Stream {
-    pub(crate) fn new(
-        engine: Engine,
-        settled: Arc<Settled>,
-        seats: Seats,
-        joining: Arc<Joining>,
-    ) -> Self {
+    pub(crate) fn new(engine: Engine<Settled>, seats: Seats, joining: Arc<Joining>) -> Self {
         let Seats { registry, shutdown } = seats;
         let listed = registry.map(|(seat, profile)| Box::new(Listed::new(seat, profile)));
-        Self {
-            joining: Some(joining),
-            engine,
-            settled,
-            draining: false,
-            sleep: None,
-            armed: false,
-            waker: None,
-            listed,
-            seat: shutdown,
-        }
+        let timer = Timer::Unopened { joining };
+        Self { engine, timer, waker: None, listed, seat: shutdown }
+    }
+
+    /// A stream of these bytes, on no list.
+    pub(crate) fn of(bytes: Bytes) -> Self {
+        let engine = Engine::only(Arc::new(Plan::default().settle()), bytes);
+        Self { engine, timer: Timer::Unset, waker: None, listed: None, seat: None }
     }
 
     /// Nothing is to be done before the body is polled, and no note is to be taken after.
@@ -84,14 +70,13 @@ impl Stream {
     /// What is to be sent before the body is asked for more.
     #[inline]
     pub(crate) fn poll_ready(self: Pin<&mut Self>) -> Option<Bytes> {
-        let quiet = self.joining.is_none() && self.engine.is_quiet() && !self.is_signalled();
+        let quiet = self.engine.is_quiet() && !self.timer.is_unopened() && !self.is_signalled();
         if quiet { None } else { self.attend() }
     }
 
     /// Does what is to be done before the body is asked for more, and gives what is to be sent.
     fn attend(mut self: Pin<&mut Self>) -> Option<Bytes> {
-        let this = self.as_mut().project();
-        if let Some(joining) = this.joining.take() {
+        if let Some(joining) = self.as_mut().project().timer.open() {
             self.as_mut().take_up(&joining);
             let opening = self.as_mut().project().engine.open(now());
             if opening.is_some() {
@@ -110,8 +95,7 @@ impl Stream {
         }
         let this = self.project();
         if this.engine.is_closing() {
-            // Behind a long event its turn may come before what the sleep is set for.
-            *this.armed = false;
+            // Behind a long event its turn may come before what the timer is set for.
             return this.engine.timeout(now()).or_else(|| this.engine.next());
         }
         this.engine.next()
@@ -123,8 +107,7 @@ impl Stream {
             return;
         };
         let this = self.project();
-        this.engine.settle(Arc::clone(&settled.engine));
-        *this.settled = settled;
+        this.engine.settle(settled);
         if let Some((seat, profile)) = seats.registry {
             *this.listed = Some(Box::new(Listed::new(seat, profile)));
         }
@@ -171,7 +154,7 @@ impl Stream {
         if self.waits(cx.waker()) {
             return Poll::Pending;
         }
-        if self.is_due() {
+        if self.timer.is_due() {
             let frame = self.as_mut().tick();
             return Poll::Ready(frame);
         }
@@ -183,16 +166,11 @@ impl Stream {
 
     /// Whether all that may happen wakes `waker` already.
     ///
-    /// A sleep that knows the waker is not polled again: that it is due shows without.
+    /// A timer that knows the waker is not polled again: that it is due shows without.
     #[inline(never)]
     pub(crate) fn waits(&self, waker: &Waker) -> bool {
         let known = self.waker.as_ref().is_some_and(|known| known.will_wake(waker));
-        known && self.armed && !self.is_due()
-    }
-
-    #[inline]
-    fn is_due(&self) -> bool {
-        self.sleep.as_ref().is_some_and(Sleep::is_elapsed)
+        known && self.engine.is_timed() && !self.timer.is_due()
     }
 
     /// Has the lists wake this task. Says no if a signal came meanwhile.
@@ -205,34 +183,20 @@ impl Stream {
         !missed
     }
 
-    /// Sets the sleep for the engine's next deadline. Ready if that has passed already.
+    /// Sets the timer for the engine's next timeout. Ready if that has passed already.
     fn arm(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut this = self.project();
-        *this.armed = true;
-        let Some(at) = this.engine.next_timeout().map(tokio::time::Instant::from_std) else {
-            return Poll::Pending;
-        };
-        match this.sleep.as_mut().as_pin_mut() {
-            // Later deadlines are left alone until the timer fires: an event costs no timer
-            // operation, only an idle interval does.
-            Some(sleep) if sleep.deadline() <= at => {}
-            Some(sleep) => sleep.reset(at),
-            None => this.sleep.set(Some(sleep_until(at))),
+        let this = self.project();
+        match this.engine.set_timer() {
+            Some(at) => this.timer.poll_until(at.into(), cx),
+            None => Poll::Pending,
         }
-        let Some(sleep) = this.sleep.as_pin_mut() else {
-            return Poll::Pending;
-        };
-        // Behind a burst the task's budget is used up, and a sleep that takes part in it says
-        // `Pending` without having taken note of who waits.
-        pin!(unconstrained(sleep)).poll(cx)
     }
 
     /// Tells the engine that it is time.
     fn tick(self: Pin<&mut Self>) -> Option<Bytes> {
-        let mut this = self.project();
+        let this = self.project();
         // Set anew when the body has nothing again, for what the engine waits for then.
-        this.sleep.set(None);
-        *this.armed = false;
+        this.timer.clear();
         *this.waker = None;
         this.engine.timeout(now())
     }
@@ -249,15 +213,13 @@ impl Stream {
         let this = self.project();
         // Signals take the waker out, so it is to be registered again.
         *this.waker = None;
-        *this.armed = false;
         let mut first = this.listed.as_deref_mut().and_then(|listed| listed.read_mail(this.engine));
         if let Some(seat) = this.seat.as_mut() {
             seat.look(|()| {});
             let n = seat.index();
-            let closing = this.settled.closing().filter(|_| !*this.draining);
+            let closing = this.engine.settings().closing();
             let begun = closing.and_then(|closing| Some((closing, closing.drain.started()?)));
             if let Some((closing, started)) = begun {
-                *this.draining = true;
                 if let Some(listed) = this.listed {
                     listed.profile.closing();
                 }
@@ -281,18 +243,19 @@ impl Stream {
 
     /// Leaves the lists.
     fn leave(mut self: Pin<&mut Self>) {
-        if let Some(joining) = self.as_mut().project().joining.take() {
+        if let Some(joining) = self.as_mut().project().timer.open() {
             // Never polled, but listed.
             self.as_mut().take_up(&joining);
         }
         let this = self.project();
         let reason = this.engine.ended().unwrap_or(EndReason::ClientGone);
-        if let (Some(listed), Some(enroll)) = (this.listed.take(), this.settled.enroll()) {
+        if let (Some(listed), Some(enroll)) = (this.listed.take(), this.engine.settings().enroll())
+        {
             let Listed { seat, profile, .. } = *listed;
             enroll.book.leave(seat, &profile, reason);
         }
         // Last, so that a drain is not over before the hooks were told.
-        if let (Some(seat), Some(closing)) = (this.seat.take(), this.settled.closing()) {
+        if let (Some(seat), Some(closing)) = (this.seat.take(), this.engine.settings().closing()) {
             closing.drain.leave(seat, reason);
         }
     }
