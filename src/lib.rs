@@ -2,11 +2,13 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod body;
+mod conn;
 mod engine;
 mod invalid_setting;
 mod layer;
 mod live;
 mod plan;
+mod readiness;
 mod registry;
 mod service;
 mod shutdown;
@@ -17,6 +19,9 @@ mod support;
 pub mod wire;
 
 pub use body::SseBody;
+pub use conn::{GuardError, Guarded};
+#[cfg(feature = "axum")]
+pub use conn::{GuardedListener, TcpOptions};
 pub use engine::{EndReason, Farewell};
 pub use invalid_setting::InvalidSetting;
 pub use layer::{
@@ -24,6 +29,7 @@ pub use layer::{
     SseLayer,
 };
 pub use live::{Connection, ConnectionId, ConnectionState, DrainReport, InvalidLabel, Label};
+pub use readiness::{Readiness, ReadinessBody};
 pub use registry::{Delivery, Registry, RegistryBuilder, SendError};
 pub use service::{SseFuture, SseService};
 pub use shutdown::{Shutdown, ShutdownBuilder};

@@ -2,6 +2,7 @@
 
 mod joining;
 mod listed;
+mod lost;
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -16,7 +17,7 @@ pub(crate) use joining::{Joining, Seats};
 use listed::{Listed, put_behind};
 
 use crate::engine::{EndReason, Engine};
-use crate::live::{Seat, now};
+use crate::live::{Seat, Standing, now};
 use crate::plan::Settled;
 
 pin_project! {
@@ -34,7 +35,7 @@ pin_project! {
         // The waker that the sleep and the lists know.
         waker: Option<Waker>,
         listed: Option<Box<Listed>>,
-        seat: Option<Seat<()>>,
+        seat: Option<Seat<Standing>>,
         joining: Option<Arc<Joining>>,
     }
 
@@ -252,17 +253,17 @@ impl Stream {
         *this.armed = false;
         let mut first = this.listed.as_deref_mut().and_then(|listed| listed.read_mail(this.engine));
         if let Some(seat) = this.seat.as_mut() {
-            seat.look(|()| {});
+            seat.look(|_| {});
             let n = seat.index();
             let closing = this.settled.closing().filter(|_| !*this.draining);
-            let begun = closing.and_then(|closing| Some((closing, closing.drain.started()?)));
-            if let Some((closing, started)) = begun {
+            let begun = closing.and_then(|closing| Some((closing, closing.drain.closing_at()?)));
+            if let Some((closing, closing_at)) = begun {
                 *this.draining = true;
                 if let Some(listed) = this.listed {
                     listed.profile.closing();
                 }
                 let farewell = closing.farewell.as_ref();
-                let order = closing.drain.close(n, started, closing.finish_within, farewell);
+                let order = closing.drain.close(n, closing_at, closing.finish_within, farewell);
                 let farewell = this.engine.close(order, now());
                 put_behind(&mut first, farewell, this.engine);
             }
@@ -285,8 +286,8 @@ impl Stream {
             // Never polled, but listed.
             self.as_mut().take_up(&joining);
         }
+        let reason = self.engine.ended().unwrap_or_else(|| self.lost());
         let this = self.project();
-        let reason = this.engine.ended().unwrap_or(EndReason::ClientGone);
         if let (Some(listed), Some(enroll)) = (this.listed.take(), this.settled.enroll()) {
             let Listed { seat, profile, .. } = *listed;
             enroll.book.leave(seat, &profile, reason);
