@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// The documentation is made with all features, and names what some of them add.
+#![cfg_attr(not(feature = "axum"), allow(rustdoc::broken_intra_doc_links))]
 
 mod body;
 mod conn;
@@ -21,7 +23,7 @@ pub mod wire;
 pub use body::SseBody;
 pub use conn::{GuardError, Guarded};
 #[cfg(feature = "axum")]
-pub use conn::{GuardedListener, TcpOptions};
+pub use conn::{GuardedListener, Listening, TcpOptions};
 pub use engine::{EndReason, Farewell};
 pub use invalid_setting::InvalidSetting;
 pub use layer::{

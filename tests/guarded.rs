@@ -119,12 +119,11 @@ async fn at_the_deadline_reads_and_writes_fail_in_one_task_or_two() {
         let (mut read, mut write) = split(server);
         let reads = async move { read.read_u8().await.unwrap_err() };
         let writes = async move { write.write_all(&[0; 17]).await.unwrap_err() };
-        let both = match in_two {
-            false => tokio::spawn(async { tokio::join!(reads, writes) }),
-            true => {
-                let (reads, writes) = (tokio::spawn(reads), tokio::spawn(writes));
-                tokio::spawn(async { (reads.await.unwrap(), writes.await.unwrap()) })
-            }
+        let both = if in_two {
+            let (reads, writes) = (tokio::spawn(reads), tokio::spawn(writes));
+            tokio::spawn(async { (reads.await.unwrap(), writes.await.unwrap()) })
+        } else {
+            tokio::spawn(async { tokio::join!(reads, writes) })
         };
         sleep(SECOND).await;
         let began = Instant::now();
@@ -195,11 +194,11 @@ async fn an_idle_connection_is_woken_by_nothing_but_the_trigger() {
     written.unwrap();
     server.flush().await.unwrap();
     let wakes = Arc::new(Wakes::default());
-    let waker = Waker::from(Arc::clone(&wakes));
+    let count = Waker::from(Arc::clone(&wakes));
     let mut byte = [0];
     for _ in 0..3 {
         let read = Pin::new(&mut server);
-        let mut cx = Context::from_waker(&waker);
+        let mut cx = Context::from_waker(&count);
         assert!(
             tokio::io::AsyncRead::poll_read(read, &mut cx, &mut ReadBuf::new(&mut byte))
                 .is_pending()

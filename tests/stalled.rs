@@ -15,7 +15,7 @@ use server::{App, GUARDED, Kind, assert_is_told};
 use support::net::Version::{H1, H2};
 use support::rig::{Handler, open};
 use support::slow::Pace;
-use tokio::time::{advance, sleep};
+use tokio::time::{advance, sleep, sleep_until};
 use tower::Layer;
 use tower_sse::{DrainReport, EndReason, KeepAliveLayer, Registry, Shutdown, SseLayer};
 
@@ -135,8 +135,9 @@ async fn a_stream_that_is_not_asked_for_its_keepalive_is_stalled() {
 
 #[tokio::test(start_paused = true)]
 async fn every_stream_of_a_drain_is_in_one_count() {
-    // How long after the trigger its client goes away; never polled since.
-    let (soon, late, too_late) = (10 * SECOND, 40 * SECOND, 60 * SECOND);
+    // When clients go away whose streams are not polled since the trigger.
+    let begin = tokio::time::Instant::now();
+    let (soon, late, too_late) = (begin + 10 * SECOND, begin + 40 * SECOND, begin + 60 * SECOND);
     let watched = watched();
     let mut service = watched.layer.layer(Handler);
     let mut clients: Vec<_> = (0..10).map(|_| open(&mut service)).collect();
@@ -153,11 +154,11 @@ async fn every_stream_of_a_drain_is_in_one_count() {
     for (_, client) in told {
         client.rest().await;
     }
-    sleep(soon).await;
+    sleep_until(soon).await;
     drop(clients.next());
-    sleep(late - soon).await;
+    sleep_until(late).await;
     drop((clients.next(), clients.next()));
-    sleep(too_late - late).await;
+    sleep_until(too_late).await;
     // At the very moment of the report, and after it.
     drop(clients.next());
     let report = drain.await.unwrap();

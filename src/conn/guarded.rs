@@ -206,7 +206,7 @@ impl<T: AsyncRead> AsyncRead for Guarded<T> {
         this.guard.check(cx)?;
         match this.io.poll_read(cx, buf) {
             Poll::Pending => this.guard.wait_to_read(cx),
-            ready => ready.map_err(seen),
+            Poll::Ready(done) => Poll::Ready(done.map_err(seen)),
         }
     }
 }

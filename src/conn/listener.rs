@@ -4,7 +4,7 @@ use std::any::Any;
 use std::io;
 use std::sync::Arc;
 
-use axum::serve::Listener;
+use axum::serve::{Listener, TapIo};
 use tokio::net::TcpStream;
 
 use super::{Guarded, TcpOptions};
@@ -19,6 +19,13 @@ pub struct GuardedListener<L> {
     options: TcpOptions,
     drain: Arc<Drain>,
 }
+
+/// What [`Shutdown::listen`](crate::Shutdown::listen) gives: a [`GuardedListener`] in a form for which
+/// axum knows how to tell handlers their client's address. Nothing is tapped.
+///
+/// An alias since axum gives addresses for types of its own only, and to have a name for
+/// `impl Connected<IncomingStream<'_, Listening<TcpListener>>> for Peer`.
+pub type Listening<L> = TapIo<GuardedListener<L>, fn(&mut Guarded<<L as Listener>::Io>)>;
 
 impl<L> GuardedListener<L> {
     pub(crate) fn new(listener: L, options: TcpOptions, drain: Arc<Drain>) -> Self {

@@ -16,6 +16,6 @@ mod tcp;
 pub use error::GuardError;
 pub use guarded::Guarded;
 #[cfg(feature = "axum")]
-pub use listener::GuardedListener;
+pub use listener::{GuardedListener, Listening};
 #[cfg(feature = "axum")]
 pub use tcp::TcpOptions;

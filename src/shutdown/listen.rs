@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::serve::{Listener, ListenerExt, TapIo};
+use axum::serve::{Listener, ListenerExt};
 
 use super::Shutdown;
-use crate::conn::{Guarded, GuardedListener, TcpOptions};
+use crate::conn::{GuardedListener, Listening, TcpOptions};
 
 impl Shutdown {
     /// Guards the connections of a listener, so that `axum::serve` is over by the deadline.
@@ -15,14 +15,13 @@ impl Shutdown {
     /// server notice soon that a client does not read.
     ///
     /// With it `axum::serve(..).with_graceful_shutdown(..)` returns by the deadline, whatever its
-    /// clients do. It is one deadline for all connections: long uploads and WebSockets end then, too.
+    /// clients do. It is one deadline for all connections: uploads and upgraded ones end then, too.
     ///
     /// # `ConnectInfo`
     ///
-    /// `into_make_service_with_connect_info::<SocketAddr>()` works as before, which is why this is
-    /// a [`TapIo`]: axum gives the address for its own listeners only. A type of your own is
-    /// implemented for what this gives, `Connected<IncomingStream<'_, TapIo<GuardedListener<L>,
-    /// fn(&mut Guarded<L::Io>)>>>`.
+    /// `into_make_service_with_connect_info::<SocketAddr>()` works as before. A type of your own
+    /// implements `Connected` for `IncomingStream<'_, Listening<L>>`, whose connection is a
+    /// [`Guarded`](crate::Guarded) one.
     ///
     /// # Examples
     ///
@@ -44,7 +43,7 @@ impl Shutdown {
     /// # }
     /// ```
     #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
-    pub fn listen<L>(&self, listener: L) -> TapIo<GuardedListener<L>, fn(&mut Guarded<L::Io>)>
+    pub fn listen<L>(&self, listener: L) -> Listening<L>
     where
         L: Listener,
     {
@@ -53,11 +52,7 @@ impl Shutdown {
 
     /// The same, with other [options](Self::tcp_options) for TCP.
     #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
-    pub fn listen_with<L>(
-        &self,
-        listener: L,
-        options: TcpOptions,
-    ) -> TapIo<GuardedListener<L>, fn(&mut Guarded<L::Io>)>
+    pub fn listen_with<L>(&self, listener: L, options: TcpOptions) -> Listening<L>
     where
         L: Listener,
     {
