@@ -102,6 +102,7 @@ async fn a_stream_whose_last_frame_was_the_last_thing_asked_for_is_stalled() {
         client.now().await;
         // Long before it, and no evidence of anything.
         client.during(100 * SECOND).await;
+        advance(40 * SECOND).await;
         feed.data("data: a\n\n");
         client.next().await;
         advance(waits * SECOND).await;
