@@ -1,12 +1,16 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// The documentation is made with all features, and names what some of them add.
+#![cfg_attr(not(feature = "axum"), allow(rustdoc::broken_intra_doc_links))]
 
 mod body;
+mod conn;
 mod engine;
 mod invalid_setting;
 mod layer;
 mod live;
 mod plan;
+mod readiness;
 mod registry;
 mod service;
 mod shutdown;
@@ -17,6 +21,9 @@ mod support;
 pub mod wire;
 
 pub use body::SseBody;
+pub use conn::{GuardError, Guarded};
+#[cfg(feature = "axum")]
+pub use conn::{GuardedListener, Listening, TcpOptions};
 pub use engine::{EndReason, Farewell};
 pub use invalid_setting::InvalidSetting;
 pub use layer::{
@@ -24,6 +31,7 @@ pub use layer::{
     SseLayer,
 };
 pub use live::{Connection, ConnectionId, ConnectionState, DrainReport, InvalidLabel, Label};
+pub use readiness::{Readiness, ReadinessBody};
 pub use registry::{Delivery, Registry, RegistryBuilder, SendError};
 pub use service::{SseFuture, SseService};
 pub use shutdown::{Shutdown, ShutdownBuilder};

@@ -14,7 +14,9 @@ const STRATA: &[(&str, &[&str])] = &[
     ("body", &["stream"]),
     ("service", &["wire", "engine", "live", "plan", "stream", "body"]),
     ("registry", &["wire", "engine", "live"]),
-    ("shutdown", &["engine", "live"]),
+    ("conn", &["live"]),
+    ("readiness", &["live"]),
+    ("shutdown", &["engine", "live", "conn", "readiness"]),
     ("layer", &["wire", "engine", "live", "plan", "service", "registry", "shutdown"]),
 ];
 
@@ -27,9 +29,14 @@ const SANS_IO: &[&str] = &["wire", "engine"];
 const IO: &[&str] =
     &["tokio", "http::", "http_body", "tower", "std::net", "std::io", "::now(", "async "];
 
-/// Only the body polls bodies, and only one service calls services.
-const ONCE: &[(&str, &[&str])] =
-    &[("fn poll_frame", &["body"]), ("fn call", &["service"]), ("Sleep", &["stream"])];
+/// Only the body polls bodies, and only one service calls services; the answer to probes is a
+/// service of its own with nothing inside. Streams and connections keep their own time.
+const ONCE: &[(&str, &[&str])] = &[
+    ("fn poll_frame", &["body", "readiness"]),
+    ("fn call", &["service", "readiness"]),
+    ("Sleep", &["stream", "conn"]),
+    ("fn poll_write", &["conn"]),
+];
 
 /// A file of the library: its stratum, its path, and its code without comments and tests.
 struct Source {

@@ -8,6 +8,8 @@ mod support;
 mod acceptance;
 #[path = "examples/proxy.rs"]
 mod proxy;
+#[path = "examples/stalled.rs"]
+mod stalled;
 
 use std::time::{Duration, Instant};
 

@@ -23,6 +23,7 @@ fn at_once() -> Shutdown {
 
 /// What a report tells apart from its time.
 fn counts(report: &DrainReport) -> [usize; 4] {
+    assert_eq!(report.stalled, 0, "nobody waits for so long here");
     [report.closed, report.finished, report.cut, report.forced]
 }
 
@@ -280,6 +281,9 @@ fn settings_that_cannot_work_are_named() {
         (shutdown().retry(Duration::ZERO..=SECOND), "retry"),
         (shutdown().deadline(Duration::MAX), "deadline"),
         (shutdown().window(Duration::MAX).deadline(Duration::MAX), "deadline"),
+        (shutdown().notice(Duration::MAX), "notice"),
+        (shutdown().stall_limit(Duration::MAX), "stall_limit"),
+        (shutdown().stall_limit(Duration::from_micros(999)), "stall_limit"),
     ];
     for (builder, setting) in table {
         let error = builder.build().unwrap_err();
@@ -287,5 +291,6 @@ fn settings_that_cannot_work_are_named() {
         assert!(error.to_string().contains(setting), "{error}");
     }
     assert!(shutdown().deadline(Duration::ZERO).build().is_ok());
+    assert!(shutdown().stall_limit(Duration::ZERO).build().is_ok());
     assert!(shutdown().window(10 * SECOND).retry(SECOND..=Duration::MAX).build().is_ok());
 }

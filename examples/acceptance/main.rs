@@ -7,11 +7,15 @@
 //! curl -X POST 127.0.0.1:3000/admin/resume
 //! ```
 //!
+//! `DRAIN_WINDOW_MS` (500), `DRAIN_DEADLINE_MS` (2000) and `STALL_MS` (5000) set how long a drain
+//! and a client that does not read may take.
+//!
 //! Handlers write raw bytes, some of them broken over chunks as badly as it gets. All else comes
 //! from the layers: headers, the opening comment, keepalives, ids, counts, closing and draining.
 
 mod server;
 mod streams;
+mod times;
 
 use std::env;
 use std::error::Error;
@@ -22,21 +26,23 @@ use axum::http::StatusCode;
 use axum::response::Html;
 use axum::routing::{any, get, post};
 use tokio::net::TcpListener;
-use tower_sse::Shutdown;
 
 use server::Server;
+use times::Times;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let port: u16 = env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
-    let server = Server::start()?;
+    let times = Times::from_env()?;
+    let server = Server::start(times)?;
     let app = app(&server);
 
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    // A shutdown of no streams, only to listen to signals: those of streams come and go.
-    let signals = Shutdown::new();
-    axum::serve(listener, app)
+    // A shutdown of no streams, to listen to signals and to end connections: those of streams come
+    // and go, and connections stay.
+    let signals = times.shutdown().build()?;
+    axum::serve(signals.listen(listener), app)
         .with_graceful_shutdown(async move {
             signals.on_signals().await;
             server.shut_down();

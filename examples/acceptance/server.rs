@@ -1,5 +1,6 @@
 //! One server after the other in one process: what a shutdown ends and a resume begins.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,16 +11,19 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 use tower_sse::wire::EventId;
 use tower_sse::{
-    EventIdLayer, Farewell, InvalidSetting, KeepAliveLayer, Registry, Shutdown, SseLayer,
+    EndReason, EventIdLayer, Farewell, InvalidSetting, KeepAliveLayer, Registry, Shutdown, SseLayer,
 };
 
 use super::streams;
+use super::times::Times;
 
 /// The server of the moment. Handles are cheap to clone and share it.
 #[derive(Clone, Debug)]
 pub(super) struct Server {
     /// Of all servers, so that streams which are still closing are counted.
     registry: Registry,
+    ended: Ended,
+    times: Times,
     current: Arc<Mutex<Current>>,
 }
 
@@ -33,10 +37,15 @@ struct Current {
 }
 
 impl Server {
-    pub(super) fn start() -> Result<Self, InvalidSetting> {
-        let registry = Registry::builder().count_events(true).build()?;
-        let current = Current::new(&registry, 0)?;
-        let server = Self { registry, current: Arc::new(Mutex::new(current)) };
+    pub(super) fn start(times: Times) -> Result<Self, InvalidSetting> {
+        let ended = Ended::default();
+        let counts = ended.clone();
+        let registry = Registry::builder()
+            .count_events(true)
+            .on_close(move |_, reason| counts.count(reason))
+            .build()?;
+        let current = Arc::new(Mutex::new(Current::new(&registry, times, 0)?));
+        let server = Self { registry, ended, times, current };
         tokio::spawn(close_some(server.registry.clone()));
         Ok(server)
     }
@@ -49,7 +58,7 @@ impl Server {
     pub(super) fn resume(&self) -> Result<(), InvalidSetting> {
         let mut current = self.current();
         if current.shutdown.is_draining() {
-            *current = Current::new(&self.registry, current.epoch)?;
+            *current = Current::new(&self.registry, self.times, current.epoch)?;
         }
         Ok(())
     }
@@ -60,6 +69,7 @@ impl Server {
             "live": self.registry.len(),
             "draining": current.shutdown.is_draining(),
             "epoch": current.epoch,
+            "ended": self.ended.to_json(),
         }))
     }
 
@@ -79,17 +89,32 @@ impl Server {
 }
 
 impl Current {
-    fn new(registry: &Registry, before: u64) -> Result<Self, InvalidSetting> {
+    fn new(registry: &Registry, times: Times, before: u64) -> Result<Self, InvalidSetting> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         // Two starts within a second, or a clock that was put back, are two epochs all the same.
         let epoch = now.map_or(0, |now| now.as_secs()).max(before + 1);
-        let shutdown = Shutdown::builder().window(WINDOW).retry(RETRY..=RETRY).build()?;
+        let shutdown = times.shutdown().retry(RETRY..=RETRY).build()?;
         let layer = SseLayer::new()
             .keep_alive(KeepAliveLayer::every(Duration::from_millis(150)))
             .event_ids(EventIdLayer::with(move |n| EventId::in_epoch(epoch, n)))
             .registry(registry.clone())
             .shutdown(shutdown.clone());
         Ok(Self { epoch, shutdown, streams: streams::routes().layer(layer) })
+    }
+}
+
+/// How many streams have ended, by reason.
+#[derive(Clone, Debug, Default)]
+struct Ended(Arc<Mutex<BTreeMap<&'static str, usize>>>);
+
+impl Ended {
+    fn count(&self, reason: EndReason) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *counts.entry(reason.as_str()).or_default() += 1;
+    }
+
+    fn to_json(&self) -> Value {
+        json!(*self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -103,9 +128,6 @@ async fn close_some(registry: Registry) {
         );
     }
 }
-
-/// Half of the time within which all streams are to be over.
-const WINDOW: Duration = Duration::from_secs(1);
 
 /// Exactly half a second, for programs that check the text.
 const RETRY: Duration = Duration::from_millis(500);

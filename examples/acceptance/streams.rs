@@ -27,6 +27,7 @@ pub(super) fn routes() -> Router {
         .route("/tick", get(tick))
         .route("/idle", get(idle).layer(every_second))
         .route("/closing", get(closing))
+        .route("/firehose", get(firehose))
 }
 
 async fn ticks() -> impl IntoResponse {
@@ -103,6 +104,12 @@ async fn closing() -> impl IntoResponse {
     events(numbers(Duration::from_millis(200)).map(numbered))
 }
 
+/// As fast as they are taken.
+async fn firehose() -> impl IntoResponse {
+    let event = format!("data: {}\n\n", "x".repeat(FIREHOSE - "data: \n\n".len()));
+    events(stream::repeat(Bytes::from(event)))
+}
+
 /// 1, 2, 3 …, the first at once.
 fn numbers(every: Duration) -> impl Stream<Item = usize> {
     let ticks = IntervalStream::new(interval(every)).enumerate();
@@ -124,3 +131,6 @@ fn events(chunks: impl Stream<Item = Bytes> + Send + 'static) -> impl IntoRespon
     let body = Body::from_stream(chunks.map(Ok::<_, Infallible>));
     ([(CONTENT_TYPE, "text/event-stream")], body)
 }
+
+/// The length of an event of `/firehose`, in bytes.
+const FIREHOSE: usize = 16 * 1024;

@@ -12,12 +12,15 @@
 //! curl -N 127.0.0.1:3000/silent
 //! ```
 //!
-//! Ctrl-c, SIGTERM and the page's button say goodbye to all streams before the process ends.
+//! Ctrl-c, SIGTERM and the page's button say goodbye to all streams before the process ends, which
+//! it does by the deadline whatever its clients do. `DRAIN_WINDOW_MS` (500), `DRAIN_DEADLINE_MS`
+//! (2000) and `STALL_MS` (5000) set how long it may take.
 
 use std::convert::Infallible;
 use std::env;
 use std::error::Error;
 use std::net::Ipv4Addr;
+use std::num::ParseIntError;
 use std::time::Duration;
 
 use axum::extract::{Path, State};
@@ -41,13 +44,26 @@ use tower_sse::{
 async fn main() -> Result<(), Box<dyn Error>> {
     let port: u16 = env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
     let registry = Registry::builder().count_events(true).build()?;
-    let shutdown = Shutdown::builder().window(WINDOW).build()?;
+    // Short, because there are few streams here, and nobody at ctrl-c likes to wait. The window
+    // spreads the clients' return: a real server takes its streams divided by the reconnects a
+    // second that the other instances can bear.
+    let shutdown = Shutdown::builder()
+        .window(millis("DRAIN_WINDOW_MS", 500)?)
+        .deadline(millis("DRAIN_DEADLINE_MS", 2000)?)
+        .stall_limit(millis("STALL_MS", 5000)?)
+        .build()?;
     let app = app(Demo { registry, shutdown: shutdown.clone() });
 
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    axum::serve(listener, app).with_graceful_shutdown(shutdown.on_signals()).await?;
+    axum::serve(shutdown.listen(listener), app)
+        .with_graceful_shutdown(shutdown.on_signals())
+        .await?;
     Ok(())
+}
+
+fn millis(name: &str, default: u64) -> Result<Duration, ParseIntError> {
+    env::var(name).map_or(Ok(default), |millis| millis.parse()).map(Duration::from_millis)
 }
 
 /// What the handlers share.
@@ -151,11 +167,6 @@ async fn shut_down(State(demo): State<Demo>) -> StatusCode {
 
 /// Short, so that there is something to see. The default of 15 seconds is for real servers.
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
-
-/// Short, because there are few streams here, and nobody at ctrl-c likes to wait. It spreads the
-/// clients' return: a real server takes its streams divided by the reconnects a second that the
-/// other instances can bear.
-const WINDOW: Duration = Duration::from_millis(500);
 
 const MENU: [&str; 7] = [
     "Espresso",

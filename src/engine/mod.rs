@@ -12,6 +12,7 @@ mod farewell;
 mod hold;
 mod injection;
 mod keep_alive;
+mod overdue;
 mod place;
 mod scan;
 mod settings;

@@ -12,19 +12,23 @@ use super::{DrainReport, Roster, Seat, Visit};
 use crate::engine::spread::Spread;
 use crate::engine::{Close, EndReason, Farewell};
 
-/// What a shutdown and its streams share.
+/// What a shutdown, its streams and its connections share.
 #[derive(Debug)]
 pub(crate) struct Drain {
     pub(crate) settings: DrainSettings,
-    pub(crate) roster: Arc<Roster<()>>,
-    /// When no stream waits any longer for its own end, counted from the trigger.
+    pub(crate) roster: Arc<Roster<Standing>>,
+    /// Who is to be woken when it begins: both directions of each connection.
+    connections: Roster<()>,
+    /// When no stream waits any longer for its own end, counted from the end of the notice.
     last_call: Duration,
     started: OnceLock<Instant>,
-    /// Every stream that was open then has been told.
-    walked: AtomicBool,
+    /// No stream enters any more, and all that did are on the list.
+    sealed: AtomicBool,
     emptied: OnceLock<Instant>,
     report: OnceLock<DrainReport>,
-    /// Streams that ended since then, by reason.
+    /// Streams that it is about: those that were open when it began or opened during its notice.
+    members: AtomicUsize,
+    /// Members that ended, by reason, but for those that were open up to the deadline.
     ended: [AtomicUsize; EndReason::ALL.len()],
     refused: AtomicU64,
     /// Advanced when the drain begins and when the last stream has left it.
@@ -33,10 +37,25 @@ pub(crate) struct Drain {
 
 #[derive(Clone, Debug)]
 pub(crate) struct DrainSettings {
+    /// How long streams are served as before when it has begun.
+    pub(crate) notice: Duration,
     pub(crate) window: Duration,
     pub(crate) deadline: Duration,
     pub(crate) retry: RangeInclusive<Duration>,
     pub(crate) farewell: Farewell,
+    /// How long a client may take nothing; none is for ever.
+    pub(crate) stall_limit: Option<Duration>,
+}
+
+/// What a stream is to a drain. Written under the locks of the roster, so that each stream is
+/// counted once or not at all, also one that leaves at the moment of the trigger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It entered, and no drain has come by.
+    Open,
+    Member,
+    /// It is about to leave.
+    Gone,
 }
 
 impl Drain {
@@ -45,10 +64,12 @@ impl Drain {
             last_call: settings.deadline.mul_f32(LAST_CALL),
             settings,
             roster: Arc::new(Roster::new()),
+            connections: Roster::new(),
             started: OnceLock::new(),
-            walked: AtomicBool::new(false),
+            sealed: AtomicBool::new(false),
             emptied: OnceLock::new(),
             report: OnceLock::new(),
+            members: AtomicUsize::new(0),
             ended: Default::default(),
             refused: AtomicU64::new(0),
             progress: watch::Sender::new(()),
@@ -56,44 +77,110 @@ impl Drain {
     }
 
     /// When the drain began, if it has.
+    #[inline]
     pub(crate) fn started(&self) -> Option<Instant> {
         self.started.get().copied()
+    }
+
+    /// When the notice is over, if the drain has begun.
+    pub(crate) fn closing_at(&self) -> Option<Instant> {
+        self.started().map(|started| started + self.settings.notice)
+    }
+
+    /// When connections are given up, if the drain has begun.
+    #[inline]
+    pub(crate) fn hard_deadline(&self) -> Option<Instant> {
+        // One load until then: connections ask whenever they are read or written.
+        let started = self.started()?;
+        Some(started + self.settings.notice + self.settings.deadline)
     }
 
     /// Begins to drain; only the first call does.
     pub(crate) fn begin(&self) {
         if self.started.set(now()).is_ok() {
             self.progress.send_replace(());
-            self.roster.visit(|_, ()| Visit::Wake);
-            self.walked.store(true, Ordering::SeqCst);
-            self.check_emptied();
+            self.roster.visit(|_, standing| {
+                self.admit(standing);
+                Visit::Wake
+            });
+            self.connections.visit(|_, ()| Visit::Wake);
+            if self.settings.notice.is_zero() {
+                // This walk is that of `settle_if_closing`, too.
+                self.sealed.store(true, Ordering::SeqCst);
+            }
+            self.settle_if_closing(now());
         }
     }
 
-    /// Enters a stream, unless the drain has begun.
-    pub(crate) fn enter(&self) -> Option<Seat<()>> {
-        self.roster.join(|| self.started().is_none(), |_| ())
+    /// Enters a stream, unless streams are being closed.
+    pub(crate) fn enter(&self) -> Option<Seat<Standing>> {
+        let mut late = false;
+        let admit = || {
+            let closing = self.closing_at();
+            late = closing.is_some();
+            closing.is_none_or(|closing| now() < closing)
+        };
+        let seat = self.roster.join(admit, |_| Standing::Open)?;
+        // The walk of the trigger may have come by already, and not again.
+        Some(if late { self.enter_late(seat) } else { seat })
+    }
+
+    /// Enters a stream during the notice.
+    #[cold]
+    fn enter_late(&self, mut seat: Seat<Standing>) -> Seat<Standing> {
+        seat.look(|standing| self.admit(standing));
+        seat.unseen()
+    }
+
+    /// Puts a direction of a connection on the list of those that are woken by the trigger.
+    pub(crate) fn connect(&self) -> Option<Seat<()>> {
+        self.connections.join(|| true, |_| ())
+    }
+
+    /// Makes a stream one of those that the drain is about.
+    fn admit(&self, standing: &mut Standing) {
+        if *standing == Standing::Open {
+            *standing = Standing::Member;
+            self.members.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Takes a stream off that has ended.
-    pub(crate) fn leave(&self, seat: Seat<()>, reason: EndReason) {
-        if self.started().is_some() {
-            self.ended[reason.index()].fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn leave(&self, mut seat: Seat<Standing>, reason: EndReason) {
+        let standing = seat.look(|standing| std::mem::replace(standing, Standing::Gone));
+        let started = self.started().is_some();
+        if standing == Some(Standing::Member) {
+            // Dropped, and not ended by itself, at the deadline or later: it is left over.
+            let dropped = matches!(reason, EndReason::ClientGone | EndReason::Stalled);
+            if !(dropped && self.is_past_deadline(now())) {
+                self.ended[reason.index()].fetch_add(1, Ordering::Relaxed);
+            }
         }
         drop(seat);
-        if self.started().is_some() {
-            self.check_emptied();
+        if started {
+            self.settle_if_closing(now());
         }
     }
 
-    fn check_emptied(&self) {
-        // Before the walk a stream may be about to enter that saw no drain yet. The walk takes the
-        // locks under which they enter, so behind it all of them are counted.
-        //
-        // In one order with the count: of a walk that ends and a stream that leaves at the same
-        // time, one has to see the other, or nobody would say that all have left.
-        let counted = self.walked.load(Ordering::SeqCst);
-        if counted && self.roster.len() == 0 && self.emptied.set(now()).is_ok() {
+    /// Whether connections are given up.
+    pub(crate) fn is_past_deadline(&self, now: Instant) -> bool {
+        self.hard_deadline().is_some_and(|deadline| deadline <= now)
+    }
+
+    /// Sees whether the last stream has left, once the notice is over.
+    pub(crate) fn settle_if_closing(&self, at: Instant) {
+        if self.closing_at().is_none_or(|closing| at < closing) {
+            return;
+        }
+        if !self.sealed.load(Ordering::SeqCst) {
+            // Before this walk a stream may be about to enter that was let in before. The walk
+            // takes the locks under which they enter, so behind it all of them are counted.
+            self.roster.visit(|_, _| Visit::Pass);
+            // In one order with the count: of a walk that ends and a stream that leaves at the
+            // same time, one has to see the other, or nobody would say that all have left.
+            self.sealed.store(true, Ordering::SeqCst);
+        }
+        if self.roster.len() == 0 && self.emptied.set(at).is_ok() {
             self.progress.send_replace(());
         }
     }
@@ -101,7 +188,7 @@ impl Drain {
     /// When nobody waits any longer; none if no stream is left to wait for.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let waits = self.emptied.get().is_none();
-        self.started().filter(|_| waits).map(|started| started + self.settings.deadline)
+        self.hard_deadline().filter(|_| waits)
     }
 
     /// What happened; the same for all who ask once it is over.
@@ -111,8 +198,13 @@ impl Drain {
         *self.report.get_or_init(|| DrainReport::of(self, over - started))
     }
 
-    /// Streams that ended since the drain began.
-    pub(crate) fn ended(&self, reason: EndReason) -> usize {
+    /// Streams that the drain is about.
+    pub(super) fn members(&self) -> usize {
+        self.members.load(Ordering::Relaxed)
+    }
+
+    /// Members that ended.
+    pub(super) fn ended(&self, reason: EndReason) -> usize {
         self.ended[reason.index()].load(Ordering::Relaxed)
     }
 
@@ -134,11 +226,11 @@ impl Drain {
         }
     }
 
-    /// The order for the `n`-th stream of a drain that began at `started`.
+    /// The order for the `n`-th stream, of a drain that closes streams from `closing_at` on.
     pub(crate) fn close(
         &self,
         n: u64,
-        started: Instant,
+        closing_at: Instant,
         finish_within: Option<Duration>,
         farewell: Option<&Farewell>,
     ) -> Close {
@@ -150,8 +242,8 @@ impl Drain {
             reason: EndReason::Closed,
             farewell: farewell.unwrap_or(&self.settings.farewell).clone(),
             retry: Some(self.retry(n)),
-            at: started + wait,
-            cut_at: Some(started + self.last_call),
+            at: closing_at + wait,
+            cut_at: Some(closing_at + self.last_call),
         }
     }
 

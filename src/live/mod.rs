@@ -3,6 +3,7 @@
 mod book;
 mod connection;
 mod drain;
+mod given_up;
 mod label;
 mod profile;
 mod report;
@@ -10,7 +11,8 @@ mod roster;
 
 pub(crate) use book::{Book, Entry, Hooks, Mail};
 pub use connection::{Connection, ConnectionId, ConnectionState};
-pub(crate) use drain::{Drain, DrainSettings};
+pub(crate) use drain::{Drain, DrainSettings, Standing};
+pub(crate) use given_up::{give_up, was_given_up};
 pub use label::{InvalidLabel, Label};
 pub(crate) use profile::{Profile, now};
 pub use report::DrainReport;

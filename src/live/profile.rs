@@ -77,6 +77,10 @@ impl Profile {
         }
     }
 
+    pub(crate) fn last_polled(&self) -> Option<Instant> {
+        self.last_polled.get(self.started)
+    }
+
     pub(crate) fn closing(&self) {
         self.closing.store(true, Relaxed);
     }

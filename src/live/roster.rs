@@ -185,6 +185,12 @@ impl<T> Seat<T> {
         self.shard.epoch.load(Ordering::Acquire) != self.seen
     }
 
+    /// The same seat, as if a signal had come.
+    pub(crate) fn unseen(mut self) -> Self {
+        self.seen = self.seen.wrapping_sub(1);
+        self
+    }
+
     /// Looks at this stream's slot, and takes the signal as seen.
     pub(crate) fn look<R>(&mut self, look: impl FnOnce(&mut T) -> R) -> Option<R> {
         let mut slots = self.shard.lock();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Shutdown;
 use crate::InvalidSetting;
-use crate::engine::{Farewell, LONGEST};
+use crate::engine::{Farewell, LONGEST, SHORTEST};
 use crate::live::{Drain, DrainSettings};
 
 /// Settings of a [`Shutdown`].
@@ -29,13 +29,41 @@ use crate::live::{Drain, DrainSettings};
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct ShutdownBuilder {
+    notice: Duration,
     window: Option<Duration>,
     deadline: Option<Duration>,
     retry: Option<RangeInclusive<Duration>>,
     farewell: Farewell,
+    stall_limit: Option<Duration>,
 }
 
 impl ShutdownBuilder {
+    /// Sets for how long after the trigger streams are served as before; by default zero.
+    ///
+    /// From the trigger on [`is_draining`](Shutdown::is_draining) is true and
+    /// [`readiness`](Shutdown::readiness) answers 503, so a load balancer has this time to send new
+    /// requests elsewhere. Streams that open meanwhile are served, and closed with the others.
+    /// Everything else begins when the notice is over: the window, the deadline and what
+    /// [`ShutdownLayer::finish_within`](crate::ShutdownLayer::finish_within) grants are counted from
+    /// there, and only then [`triggered`](Shutdown::triggered) and its kin are ready, which servers
+    /// wait for before they stop to accept.
+    ///
+    /// # Kubernetes
+    ///
+    /// A pod is killed `terminationGracePeriodSeconds`, by default 30 s, after its end was decided.
+    /// In these have to fit a `preStop` hook, the notice, the deadline, and some seconds for the
+    /// process to end: 10 s of notice, 15 s of deadline and 5 s to spare, for example.
+    ///
+    /// The pod is taken out of its services at the same moment as it gets SIGTERM, but it takes
+    /// seconds until every node knows. A notice of 5 to 10 s bridges that, and spares the `preStop`
+    /// hook that sleeps. What goes by the `readinessProbe` alone, as some load balancers do, needs
+    /// `periodSeconds` × `failureThreshold` to notice: by default 30 s, which is too long. With a
+    /// period of 2 s and a threshold of 2, a notice of 5 s is enough.
+    pub fn notice(mut self, notice: Duration) -> Self {
+        self.notice = notice;
+        self
+    }
+
     /// Sets the time over which the streams' ends are spread evenly; by default 5 seconds, or the
     /// deadline if that is shorter. Zero ends all at once.
     ///
@@ -46,8 +74,9 @@ impl ShutdownBuilder {
         self
     }
 
-    /// Sets the time after which [`Shutdown::drain`] waits no longer; by default 10 seconds, which
-    /// leaves room in the 30 that Kubernetes grants.
+    /// Sets the time after which [`Shutdown::drain`] waits no longer, and
+    /// [guarded](Shutdown::guard) connections fail; by default 10 seconds, which leaves room in the
+    /// 30 that Kubernetes grants.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
         self
@@ -66,14 +95,42 @@ impl ShutdownBuilder {
         self
     }
 
+    /// Sets for how long a client may take nothing of what is written to its
+    /// [guarded](Shutdown::guard) connection; by default 30 seconds. Zero is for ever.
+    ///
+    /// A client that stopped to read holds up to megabytes of buffers, and its streams are not
+    /// polled and cannot be ended. Thirty seconds are more than a network that is out for a moment
+    /// takes, and a page that was put to sleep comes back with its `Last-Event-ID`.
+    ///
+    /// A client that reads slowly is not one that reads nothing. But of what it reads the server
+    /// hears in portions only, so a limit that is very short, or a socket that buffers a lot, ends
+    /// clients that are merely slow. [`Shutdown::listen`] keeps the portions small.
+    pub fn stall_limit(mut self, limit: Duration) -> Self {
+        self.stall_limit = Some(limit);
+        self
+    }
+
     /// The shutdown.
     ///
     /// # Errors
     ///
-    /// [`InvalidSetting`] if the window is longer than the deadline, the deadline is longer than a
-    /// year, or the range of `retry` is empty or begins with zero, with which clients would come
-    /// back without a pause.
+    /// [`InvalidSetting`] if the window is longer than the deadline, the notice, the deadline or
+    /// the stall limit is longer than a year, the stall limit is shorter than a millisecond and
+    /// not zero, or the range of `retry` is empty or begins with zero, with which clients would
+    /// come back without a pause.
     pub fn build(self) -> Result<Shutdown, InvalidSetting> {
+        if self.notice > LONGEST {
+            return Err(InvalidSetting::new("notice", "it is longer than a year"));
+        }
+        match self.stall_limit.filter(|limit| !limit.is_zero()) {
+            Some(limit) if limit > LONGEST => {
+                return Err(InvalidSetting::new("stall_limit", "it is longer than a year"));
+            }
+            Some(limit) if limit < SHORTEST => {
+                return Err(InvalidSetting::new("stall_limit", "it is shorter than a millisecond"));
+            }
+            _ => {}
+        }
         if self.deadline.is_some_and(|deadline| deadline > LONGEST) {
             return Err(InvalidSetting::new("deadline", "it is longer than a year"));
         }
@@ -101,7 +158,15 @@ impl ShutdownBuilder {
         let retry = self
             .retry
             .unwrap_or_else(|| Duration::from_millis(500)..=window.max(Duration::from_secs(1)));
-        let settings = DrainSettings { window, deadline, retry, farewell: self.farewell };
+        let stall_limit = self.stall_limit.unwrap_or(Duration::from_secs(30));
+        let settings = DrainSettings {
+            notice: self.notice,
+            window,
+            deadline,
+            retry,
+            farewell: self.farewell,
+            stall_limit: Some(stall_limit).filter(|limit| !limit.is_zero()),
+        };
         Shutdown { drain: Arc::new(Drain::new(settings)) }
     }
 }

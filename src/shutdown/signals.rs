@@ -6,7 +6,8 @@ impl Shutdown {
     /// Triggers on SIGTERM and ctrl-c.
     ///
     /// The future is ready when the shutdown was triggered, by a signal or by anything else, and
-    /// so fits `with_graceful_shutdown`. Where a signal cannot be listened to, it keeps its
+    /// its [notice](crate::ShutdownBuilder::notice) is over; and so it fits
+    /// `with_graceful_shutdown`. Where a signal cannot be listened to, it keeps its
     /// default, which is to end the process at once.
     ///
     /// # Cancellation safety

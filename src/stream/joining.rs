@@ -2,14 +2,14 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::live::{Entry, Profile, Seat};
+use crate::live::{Entry, Profile, Seat, Standing};
 use crate::plan::Settled;
 
 /// The lists that a stream is on.
 #[derive(Debug, Default)]
 pub(crate) struct Seats {
     pub(crate) registry: Option<(Seat<Entry>, Arc<Profile>)>,
-    pub(crate) shutdown: Option<Seat<()>>,
+    pub(crate) shutdown: Option<Seat<Standing>>,
 }
 
 /// Where layers further out leave what they ask of a stream, if they were not heard on the way in.

@@ -1,7 +1,7 @@
 //! A stream's place in a registry: its mail, and what is noted of it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -67,7 +67,15 @@ impl Listed {
         self.sent = true;
     }
 
+    /// When it was polled last, if that gave a frame: a server that has room for more polls again
+    /// at once.
+    pub(super) fn unread_since(&self) -> Option<Instant> {
+        self.profile.last_polled().filter(|_| self.sent)
+    }
+
     pub(super) fn polled(&mut self) {
+        // Of the next burst the first frame is timed, or it would seem to be as old as this poll.
+        self.frames = 0;
         self.profile.polled_at(now(), std::mem::take(&mut self.sent));
     }
 }

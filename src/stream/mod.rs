@@ -2,6 +2,7 @@
 
 mod joining;
 mod listed;
+mod lost;
 mod timer;
 
 use std::pin::Pin;
@@ -16,7 +17,7 @@ use listed::{Listed, put_behind};
 use timer::Timer;
 
 use crate::engine::{EndReason, Engine};
-use crate::live::{Seat, now};
+use crate::live::{Seat, Standing, now};
 use crate::plan::{Plan, Settled};
 
 pin_project! {
@@ -29,7 +30,7 @@ pin_project! {
         // The waker that the timer and the lists know.
         waker: Option<Waker>,
         listed: Option<Box<Listed>>,
-        seat: Option<Seat<()>>,
+        seat: Option<Seat<Standing>>,
     }
 
     impl PinnedDrop for Stream {
@@ -215,16 +216,16 @@ impl Stream {
         *this.waker = None;
         let mut first = this.listed.as_deref_mut().and_then(|listed| listed.read_mail(this.engine));
         if let Some(seat) = this.seat.as_mut() {
-            seat.look(|()| {});
+            seat.look(|_| {});
             let n = seat.index();
             let closing = this.engine.settings().closing();
-            let begun = closing.and_then(|closing| Some((closing, closing.drain.started()?)));
-            if let Some((closing, started)) = begun {
+            let begun = closing.and_then(|closing| Some((closing, closing.drain.closing_at()?)));
+            if let Some((closing, closing_at)) = begun {
                 if let Some(listed) = this.listed {
                     listed.profile.closing();
                 }
                 let farewell = closing.farewell.as_ref();
-                let order = closing.drain.close(n, started, closing.finish_within, farewell);
+                let order = closing.drain.close(n, closing_at, closing.finish_within, farewell);
                 let farewell = this.engine.close(order, now());
                 put_behind(&mut first, farewell, this.engine);
             }
@@ -247,8 +248,8 @@ impl Stream {
             // Never polled, but listed.
             self.as_mut().take_up(&joining);
         }
+        let reason = self.engine.ended().unwrap_or_else(|| self.lost());
         let this = self.project();
-        let reason = this.engine.ended().unwrap_or(EndReason::ClientGone);
         if let (Some(listed), Some(enroll)) = (this.listed.take(), this.engine.settings().enroll())
         {
             let Listed { seat, profile, .. } = *listed;

@@ -12,4 +12,5 @@ pub mod net;
 pub mod oracle;
 pub mod process;
 pub mod rig;
+pub mod slow;
 pub mod streams;

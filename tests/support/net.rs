@@ -15,6 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tower::Service;
 
@@ -35,7 +36,16 @@ pub enum Client {
 
 impl Client {
     pub async fn connect(to: SocketAddr, version: Version) -> Self {
-        let stream = TokioIo::new(TcpStream::connect(to).await.unwrap());
+        Self::over(TcpStream::connect(to).await.unwrap(), version, WINDOW).await
+    }
+
+    /// On a connection that is there, with a window of so many bytes for each stream of HTTP/2. All
+    /// of them together may have much more, or one that is not read would hold up the others.
+    pub async fn over<T>(stream: T, version: Version, window: u32) -> Self
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let stream = TokioIo::new(stream);
         match version {
             Version::H1 => {
                 let (client, connection) = http1::handshake(stream).await.unwrap();
@@ -43,8 +53,10 @@ impl Client {
                 Self::H1(client)
             }
             Version::H2 => {
-                let executor = TokioExecutor::new();
-                let (client, connection) = http2::handshake(executor, stream).await.unwrap();
+                let mut builder = http2::Builder::new(TokioExecutor::new());
+                let builder = builder.initial_stream_window_size(window);
+                let builder = builder.initial_connection_window_size(1 << 30);
+                let (client, connection) = builder.handshake(stream).await.unwrap();
                 tokio::spawn(connection);
                 Self::H2(client)
             }
@@ -53,14 +65,19 @@ impl Client {
 
     /// Asks for `path`, with any encoding.
     pub async fn get(&mut self, path: &str) -> Response<Incoming> {
+        self.try_get(path).await.unwrap()
+    }
+
+    /// The same, of a server that may go away.
+    pub async fn try_get(&mut self, path: &str) -> hyper::Result<Response<Incoming>> {
         let request = Request::get(format!("http://localhost{path}"))
             .header("host", "localhost")
             .header("accept-encoding", "gzip")
             .body(Empty::new())
             .unwrap();
         match self {
-            Self::H1(client) => client.send_request(request).await.unwrap(),
-            Self::H2(client) => client.send_request(request).await.unwrap(),
+            Self::H1(client) => client.send_request(request).await,
+            Self::H2(client) => client.send_request(request).await,
         }
     }
 }
@@ -98,6 +115,23 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
+    serve_as(listener, |stream| stream, service, until).await;
+}
+
+/// The same, on what `wrap` makes of each connection.
+pub async fn serve_as<T, S, B>(
+    listener: TcpListener,
+    wrap: impl Fn(TcpStream) -> T,
+    service: S,
+    until: impl Future<Output = ()>,
+) where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
     let server = auto::Builder::new(TokioExecutor::new());
     let graceful = GracefulShutdown::new();
     let mut until = pin!(until);
@@ -107,7 +141,7 @@ where
             () = &mut until => break,
         };
         let service = TowerToHyperService::new(service.clone());
-        let connection = server.serve_connection(TokioIo::new(stream), service);
+        let connection = server.serve_connection(TokioIo::new(wrap(stream)), service);
         tokio::spawn(graceful.watch(connection.into_owned()));
     }
     drop(listener);
@@ -120,6 +154,9 @@ pub async fn listen() -> (TcpListener, SocketAddr) {
     let address = listener.local_addr().unwrap();
     (listener, address)
 }
+
+/// What clients grant to a stream of HTTP/2 by default.
+const WINDOW: u32 = 65_535;
 
 /// Longer than anything here takes, so that a test fails rather than hangs.
 pub const LONG: Duration = Duration::from_secs(10);

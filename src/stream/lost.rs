@@ -1,0 +1,40 @@
+//! Why a stream was dropped before its end.
+
+use std::time::Instant;
+
+use super::{Listed, Stream};
+use crate::engine::EndReason;
+use crate::live::{Drain, Seat, now, was_given_up};
+
+impl Stream {
+    /// Why this stream was dropped before its end.
+    ///
+    /// A server drops a body when its client went away, and also when the connection was given up
+    /// because the client took nothing. Where nothing tells that it was so, the client went away.
+    pub(super) fn lost(&self) -> EndReason {
+        let now = now();
+        let drain = self.engine.settings().closing().map(|closing| &*closing.drain);
+        let stalled = was_given_up(now) || drain.is_some_and(|drain| self.is_stalled(drain, now));
+        if stalled { EndReason::Stalled } else { EndReason::ClientGone }
+    }
+
+    fn is_stalled(&self, drain: &Drain, now: Instant) -> bool {
+        // Whoever is polled has ended by then.
+        if self.seat.is_some() && drain.is_past_deadline(now) {
+            return true;
+        }
+        let for_too_long = |since: Instant| {
+            let limit = drain.settings.stall_limit;
+            let enough = limit.map(|limit| limit.mul_f32(MOST_OF_IT));
+            enough.is_some_and(|enough| now.saturating_duration_since(since) >= enough)
+        };
+        let unread = self.listed.as_deref().and_then(Listed::unread_since);
+        let unheard = self.seat.as_ref().filter(|seat| Seat::is_signalled(seat));
+        let unheard = unheard.and_then(|_| drain.started());
+        [unread, unheard, self.engine.overdue()].into_iter().flatten().any(for_too_long)
+    }
+}
+
+/// The share of the stall limit for which a stream was kept waiting when its connection is given
+/// up: servers ask bodies for some time longer than they can write, until their buffers are full.
+const MOST_OF_IT: f32 = 0.75;
