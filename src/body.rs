@@ -17,7 +17,7 @@ pin_project! {
     ///
     /// # Panics
     ///
-    /// An event stream with a keepalive or under a drain has to be polled in a Tokio runtime with
+    /// An event stream with a keepalive, under a drain or with an end to its age has to be polled in a Tokio runtime with
     /// its timer enabled.
     #[derive(Debug)]
     pub struct SseBody<B> {
@@ -75,7 +75,7 @@ where
         let this = self.as_mut().project();
         let polled = match (this.mode, this.inner.as_pin_mut()) {
             // The usual case by itself: no more is done for it than must be.
-            (Mode::Driven(stream), Some(inner)) if stream.is_calm() => {
+            (Mode::Driven(stream), Some(inner)) if stream.is_calm() || stream.is_calm_so_far() => {
                 match poll_guarded(inner, stream, cx) {
                     Poll::Pending if stream.waits(cx.waker()) => return Poll::Pending,
                     Poll::Ready(Some(Ok(frame))) => match frame.into_data() {

@@ -14,6 +14,12 @@ pub enum EndReason {
     Closed,
     /// The application ended it, by [`Registry::close`](crate::Registry::close) or its kin.
     Kicked,
+    /// A [`RotationLayer`](crate::RotationLayer) ended it: it was too old or idle, or a credential's
+    /// [`Expiry`](crate::Expiry) had come. Its farewell says which of them.
+    Rotated,
+    /// Its client had stopped reading: bytes were given to the server, which asked for no more
+    /// until the connection was given up.
+    Stalled,
     /// Its own body failed, panicked, or ended in the middle of an event.
     Error,
     /// It ended in the middle of an event too long to hold back, so without a farewell.
@@ -22,8 +28,16 @@ pub enum EndReason {
 
 impl EndReason {
     /// Every reason, in the order of [`index`](Self::index).
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Finished, Self::ClientGone, Self::Closed, Self::Kicked, Self::Error, Self::Cut];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Finished,
+        Self::ClientGone,
+        Self::Closed,
+        Self::Kicked,
+        Self::Rotated,
+        Self::Stalled,
+        Self::Error,
+        Self::Cut,
+    ];
 
     /// Where a table with an entry a reason has it.
     pub(crate) const fn index(self) -> usize {
@@ -38,18 +52,10 @@ impl EndReason {
             Self::ClientGone => "client_gone",
             Self::Closed => "closed",
             Self::Kicked => "kicked",
+            Self::Rotated => "rotated",
+            Self::Stalled => "stalled",
             Self::Error => "error",
             Self::Cut => "cut",
-        }
-    }
-
-    /// What a close event says to the client.
-    pub(super) const fn told(self) -> &'static str {
-        match self {
-            Self::Closed => r#"{"reason":"shutdown"}"#,
-            Self::Kicked => r#"{"reason":"kicked"}"#,
-            Self::Error => r#"{"reason":"error"}"#,
-            Self::Finished | Self::ClientGone | Self::Cut => r#"{"reason":"finished"}"#,
         }
     }
 }

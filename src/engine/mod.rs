@@ -13,11 +13,13 @@ mod hold;
 mod injection;
 mod keep_alive;
 mod place;
+mod rotation;
 mod scan;
 mod settings;
 pub(crate) mod spread;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -31,13 +33,16 @@ pub(crate) use event_ids::{EventIds, Position};
 pub use farewell::Farewell;
 pub(crate) use injection::Injection;
 pub(crate) use keep_alive::{Heartbeat, KeepAlive, LONGEST, SHORTEST};
+pub(crate) use rotation::Rotation;
 pub(crate) use settings::{OnError, Settings};
+pub(crate) use told::Told;
 
 use crate::wire::{Framing, LineEnd, Scanner};
 use hold::Held;
 use keep_alive::{Sent, Silence};
 use place::Place;
 pub(crate) use place::restate;
+use rotation::Ends;
 use spread::Spread;
 
 /// The machine that carries out the layers' settings on one stream.
@@ -63,6 +68,8 @@ pub(crate) struct Engine {
     keepalives: u32,
     /// What few streams need at a time, so that the others do not pay for it in memory.
     rare: Option<Box<Rare>>,
+    /// When it is to end for its age, apart from what is rare: a stream is calm until then.
+    ends: Option<Box<Ends>>,
 }
 
 #[derive(Debug, Default)]
@@ -92,6 +99,8 @@ enum Lane {
     /// On a boundary, nothing waits to be sent or closed, and nothing asks for a scan: a chunk
     /// that ends in a blank line is whole.
     Whole,
+    /// The same, as long as it is not time for the stream to end.
+    Timed,
     /// The same, but note is taken of each frame.
     Noted,
     Scan,
@@ -116,6 +125,7 @@ impl Engine {
             silence: None,
             keepalives: 0,
             rare: None,
+            ends: None,
         }
     }
 
@@ -149,6 +159,12 @@ impl Engine {
     #[inline]
     pub(crate) fn is_calm(&self) -> bool {
         self.lane == Lane::Whole
+    }
+
+    /// The same, but only until [`next_timeout`](Self::next_timeout).
+    #[inline]
+    pub(crate) fn is_calm_for_a_time(&self) -> bool {
+        self.lane == Lane::Timed
     }
 
     /// Takes a chunk that needs no scan, if it can be sent as it is.
@@ -186,7 +202,7 @@ impl Engine {
             }
             (Some(OnError { farewell, retry }), _) => {
                 let retry = Spread::in_retry(self.n.into()).between(*retry.start(), *retry.end());
-                if let Some(frame) = self.say_farewell(&farewell, EndReason::Error, Some(retry)) {
+                if let Some(frame) = self.say_farewell(&farewell, Told::Error, Some(retry)) {
                     self.defer(frame);
                 }
                 true
@@ -211,7 +227,11 @@ impl Engine {
             return None;
         }
         let ids = self.settings.ids.as_ref();
+        let before = self.place.events();
         let frame = self.place.write(event, self.scanner.line_end(), ids);
+        if let Some(ends) = &mut self.ends {
+            ends.injected += self.place.events() - before;
+        }
         self.begun = true;
         self.sent = Sent::Something;
         Some(frame)
@@ -225,7 +245,7 @@ impl Engine {
 
     /// Takes the time. To be called at [`next_timeout`](Self::next_timeout), or any time later.
     pub(crate) fn timeout(&mut self, now: Instant) -> Option<Bytes> {
-        let farewell = self.check_close(now);
+        let farewell = self.retire(now).or_else(|| self.check_close(now));
         if let Phase::Over(_) = self.phase {
             return farewell;
         }
@@ -249,11 +269,12 @@ impl Engine {
             return None;
         }
         let silence = self.silence.as_ref().map(|silence| silence.tick);
+        let ends = self.ends.as_ref().and_then(|ends| ends.next());
         let Some(rare) = &self.rare else {
-            return silence;
+            return [silence, ends].into_iter().flatten().min();
         };
         let close = rare.close.as_ref().and_then(|close| close.next(self.phase == Phase::Flowing));
-        [silence, close, rare.beat].into_iter().flatten().min()
+        [silence, ends, close, rare.beat].into_iter().flatten().min()
     }
 
     /// The next frame to send, behind those that calls have given.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::assembly::with_line;
-use super::{EventIds, Injection, Position, Settings};
+use super::{EventIds, Injection, Position, Rotation, Settings};
 use crate::wire::{Event, LineEnd};
 
 /// The client's place in its stream, and the number of the next event.
@@ -28,7 +28,10 @@ enum Watch {
 impl Place {
     pub(super) fn new(position: Position, settings: &Settings) -> Self {
         let watch = match settings {
-            Settings { ids: Some(_), .. } | Settings { count_events: true, .. } => Watch::Yes,
+            // Its own events are what tells that a stream is not idle.
+            Settings { ids: Some(_), .. }
+            | Settings { count_events: true, .. }
+            | Settings { rotation: Some(Rotation { idle: Some(_), .. }), .. } => Watch::Yes,
             Settings { restate: true, .. } => Watch::Probing(PROBED),
             _ => Watch::No,
         };
@@ -37,6 +40,14 @@ impl Place {
 
     pub(super) fn position(&self) -> &Position {
         &self.position
+    }
+
+    /// Reads ids from now on, for a farewell that was not to be expected: it must not restate a
+    /// place that is not the client's any more.
+    pub(super) fn expect_farewell(&mut self) {
+        if self.watch == Watch::No {
+            self.watch = Watch::Probing(PROBED);
+        }
     }
 
     pub(super) fn events(&self) -> u64 {

@@ -161,6 +161,7 @@ impl Engine {
         match self.settings.noted {
             _ if !whole => Lane::Scan,
             true => Lane::Noted,
+            false if self.is_timed() => Lane::Timed,
             false => Lane::Whole,
         }
     }

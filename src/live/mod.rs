@@ -3,6 +3,7 @@
 mod book;
 mod connection;
 mod drain;
+mod expiry;
 mod label;
 mod profile;
 mod report;
@@ -11,6 +12,7 @@ mod roster;
 pub(crate) use book::{Book, Entry, Hooks, Mail};
 pub use connection::{Connection, ConnectionId, ConnectionState};
 pub(crate) use drain::{Drain, DrainSettings};
+pub use expiry::Expiry;
 pub use label::{InvalidLabel, Label};
 pub(crate) use profile::{Profile, now};
 pub use report::DrainReport;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::engine::{Close, EndReason, Engine};
+use crate::engine::{Close, Engine, Told};
 use crate::live::{Entry, Mail, Profile, Seat, now};
 
 /// A stream's place in a registry.
@@ -46,9 +46,9 @@ impl Listed {
         }
         if let Some(farewell) = close {
             let at = now();
-            let (reason, cut_at) = (EndReason::Kicked, Some(at + KICK_GRACE));
+            let (told, cut_at) = (Told::Kicked, Some(at + KICK_GRACE));
             self.profile.closing();
-            let close = Close { reason, farewell: *farewell, retry: None, at, cut_at };
+            let close = Close { told, farewell: *farewell, retry: None, at, cut_at };
             let farewell = engine.close(close, at);
             put_behind(&mut frame, farewell, engine);
         }

@@ -12,11 +12,12 @@ use pin_project_lite::pin_project;
 use tokio::task::unconstrained;
 use tokio::time::{Sleep, sleep_until};
 
+use joining::Left;
 pub(crate) use joining::{Joining, Seats};
 use listed::{Listed, put_behind};
 
 use crate::engine::{EndReason, Engine};
-use crate::live::{Seat, now};
+use crate::live::{Expiry, Seat, now};
 use crate::plan::Settled;
 
 pin_project! {
@@ -74,6 +75,13 @@ impl Stream {
         self.engine.is_calm() && !signalled
     }
 
+    /// The same of a stream that is to end at some time: its sleep tells when to look.
+    #[inline]
+    pub(crate) fn is_calm_so_far(&self) -> bool {
+        let signalled = || self.seat.as_ref().is_some_and(Seat::is_signalled);
+        self.engine.is_calm_for_a_time() && !self.is_hurried() && !signalled()
+    }
+
     /// Takes a chunk of the body's while the stream is calm, if it can be sent as it is.
     #[expect(clippy::inline_always, reason = "on its own it costs as much as what it saves")]
     #[inline(always)]
@@ -85,6 +93,7 @@ impl Stream {
     #[inline]
     pub(crate) fn poll_ready(self: Pin<&mut Self>) -> Option<Bytes> {
         let quiet = self.joining.is_none() && self.engine.is_quiet() && !self.is_signalled();
+        let quiet = quiet && !(self.engine.is_timed() && self.is_hurried());
         if quiet { None } else { self.attend() }
     }
 
@@ -92,8 +101,12 @@ impl Stream {
     fn attend(mut self: Pin<&mut Self>) -> Option<Bytes> {
         let this = self.as_mut().project();
         if let Some(joining) = this.joining.take() {
-            self.as_mut().take_up(&joining);
-            let opening = self.as_mut().project().engine.open(now());
+            let expiry = self.as_mut().take_up(&joining);
+            let (this, now) = (self.as_mut().project(), now());
+            let mut opening = this.engine.open(now);
+            let farewell =
+                this.engine.plan_end(now, expiry.and_then(|expiry| expiry.on_the_clock(now)));
+            put_behind(&mut opening, farewell, this.engine);
             if opening.is_some() {
                 return opening;
             }
@@ -108,6 +121,11 @@ impl Stream {
                 return Some(frame);
             }
         }
+        if self.engine.is_timed() && self.is_hurried() {
+            if let Some(farewell) = self.as_mut().rotate() {
+                return Some(farewell);
+            }
+        }
         let this = self.project();
         if this.engine.is_closing() {
             // Behind a long event its turn may come before what the sleep is set for.
@@ -118,9 +136,12 @@ impl Stream {
     }
 
     /// Takes up what layers further out ask for, before anything was sent.
-    fn take_up(self: Pin<&mut Self>, joining: &Joining) {
-        let Some((settled, seats)) = joining.take() else {
-            return;
+    ///
+    /// Gives when the stream's credential ends.
+    fn take_up(self: Pin<&mut Self>, joining: &Joining) -> Option<Expiry> {
+        let Left { asked, expiry } = joining.take();
+        let Some((settled, seats)) = asked else {
+            return expiry;
         };
         let this = self.project();
         this.engine.settle(Arc::clone(&settled.engine));
@@ -131,6 +152,7 @@ impl Stream {
         if let Some(seat) = seats.shutdown {
             *this.seat = Some(seat);
         }
+        expiry
     }
 
     /// Takes a chunk of the body's, and gives what is to be sent of it.
@@ -193,6 +215,24 @@ impl Stream {
     #[inline]
     fn is_due(&self) -> bool {
         self.sleep.as_ref().is_some_and(Sleep::is_elapsed)
+    }
+
+    /// The sleep does not tell, or has told: a stream whose body is always ready never waits, and
+    /// one whose client reads slowly is not polled for long, so it is to be looked at the clock.
+    #[inline]
+    fn is_hurried(&self) -> bool {
+        !self.armed || self.is_due()
+    }
+
+    /// Ends the stream if it is time, though its body may have more to say.
+    #[cold]
+    fn rotate(self: Pin<&mut Self>) -> Option<Bytes> {
+        let this = self.project();
+        let farewell = this.engine.rotate(now());
+        if let Some(listed) = this.listed.as_ref().filter(|_| this.engine.is_closing()) {
+            listed.profile.closing();
+        }
+        farewell
     }
 
     /// Has the lists wake this task. Says no if a signal came meanwhile.
