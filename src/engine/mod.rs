@@ -304,6 +304,11 @@ impl Engine {
         self.place.position()
     }
 
+    /// Whether the place is another than when this was asked last.
+    pub(crate) fn take_moved(&mut self) -> bool {
+        self.place.take_moved()
+    }
+
     /// Events that were sent, as far as they were counted.
     pub(crate) fn events(&self) -> u64 {
         self.place.events()

@@ -13,6 +13,8 @@ pub(super) struct Place {
     next: u64,
     events: u64,
     watch: Watch,
+    /// The position is another than when it was asked for last.
+    moved: bool,
 }
 
 /// Whether ids of the stream's own are read.
@@ -35,7 +37,7 @@ impl Place {
             Settings { restate: true, .. } => Watch::Probing(PROBED),
             _ => Watch::No,
         };
-        Self { position, next: 1, events: 0, watch }
+        Self { position, next: 1, events: 0, watch, moved: true }
     }
 
     pub(super) fn position(&self) -> &Position {
@@ -48,6 +50,11 @@ impl Place {
         if self.watch == Watch::No {
             self.watch = Watch::Probing(PROBED);
         }
+    }
+
+    /// Whether the position has changed since this was asked last.
+    pub(super) fn take_moved(&mut self) -> bool {
+        std::mem::take(&mut self.moved)
     }
 
     pub(super) fn events(&self) -> u64 {
@@ -65,12 +72,14 @@ impl Place {
         if let Some(ids) = ids {
             self.position = ids.number(self.next);
             self.next += 1;
+            self.moved = true;
             return Some(&self.position);
         }
         match &mut self.watch {
             Watch::Probing(1) => {
                 self.watch = Watch::No;
                 self.position = Position::Unknown;
+                self.moved = true;
             }
             Watch::Probing(left) => *left -= 1,
             Watch::No | Watch::Yes => {}
@@ -87,6 +96,7 @@ impl Place {
             return;
         }
         self.watch = Watch::Yes;
+        self.moved = true;
         match id {
             Some(id) => self.position.follow(id),
             None => self.position = Position::Unknown,

@@ -96,6 +96,9 @@ fn take_seats(settled: &Settled, call: &Call, label: &Label) -> Option<Seats> {
     if let Some(enroll) = settled.enroll() {
         let (method, path) = (call.method.clone(), call.uri.path());
         seats.registry = enroll.book.enter(label.clone(), method, path);
+        if let (Some((_, profile)), Some(closing)) = (&seats.registry, settled.closing()) {
+            profile.ended_by(&closing.drain);
+        }
     }
     Some(seats)
 }

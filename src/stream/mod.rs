@@ -152,6 +152,9 @@ impl Stream {
         if let Some(seat) = seats.shutdown {
             *this.seat = Some(seat);
         }
+        if let (Some(listed), Some(closing)) = (this.listed, this.settled.closing()) {
+            listed.profile.ended_by(&closing.drain);
+        }
         expiry
     }
 
