@@ -65,11 +65,12 @@ impl Engine {
             Phase::Over(_) => return None,
             phase => phase == Phase::Flowing,
         };
-        let close = self.rare.as_ref()?.close.as_ref()?;
+        let rare = self.rare.as_mut()?;
+        let close = rare.close.as_ref()?;
         if flowing && close.cut_at.is_some_and(|cut_at| cut_at <= now) {
             self.over(EndReason::Cut);
         } else if flowing {
-            self.close_due = close.at <= now;
+            rare.close_due = close.at <= now;
         } else if close.at <= now {
             return self.conclude();
         }

@@ -61,8 +61,6 @@ pub(crate) struct Engine {
     sent: Sent,
     /// Bytes were sent at all.
     begun: bool,
-    /// It is time to close, once the long event that flows is over.
-    close_due: bool,
     place: Place,
     silence: Option<Silence>,
     keepalives: u32,
@@ -79,6 +77,8 @@ struct Rare {
     /// How many bytes came of what may become a byte order mark.
     mark: usize,
     close: Option<Box<Close>>,
+    /// It is time to close, once the long event that flows is over.
+    close_due: bool,
     beat: Option<Instant>,
 }
 
@@ -99,11 +99,11 @@ enum Lane {
     /// On a boundary, nothing waits to be sent or closed, and nothing asks for a scan: a chunk
     /// that ends in a blank line is whole.
     Whole,
-    /// The same, as long as it is not time for the stream to end.
-    Timed,
     /// The same, but note is taken of each frame.
     Noted,
     Scan,
+    /// As [`Whole`](Self::Whole), as long as it is not time for the stream to end.
+    Timed,
 }
 
 impl Engine {
@@ -121,7 +121,6 @@ impl Engine {
             lane: Lane::Scan,
             sent: Sent::Nothing,
             begun: false,
-            close_due: false,
             silence: None,
             keepalives: 0,
             rare: None,

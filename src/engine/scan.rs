@@ -37,6 +37,8 @@ impl Engine {
         let held =
             self.rare.as_mut().map(|rare| std::mem::take(&mut rare.held)).unwrap_or_default();
         let mut assembly = Assembly::new(chunk, held);
+        // A close that waits for the end of a long event takes the first chance.
+        let close_due = self.rare.as_ref().is_some_and(|rare| rare.close_due);
         let mut whole = 0;
         let mut boundary = Some(first);
         while let Some(found) = boundary {
@@ -45,15 +47,14 @@ impl Engine {
                 self.pass(&mut assembly, block, whole);
             }
             assembly.join(whole);
-            // A close that waits for the end of a long event takes the first chance.
-            boundary = match self.close_due {
+            boundary = match close_due {
                 true => None,
                 false => self.scanner.next_boundary(assembly.chunk(), whole),
             };
         }
         let missing = self.missing_lf(assembly.chunk(), whole);
         let (frames, tail) = assembly.finish(whole, missing);
-        if self.close_due {
+        if close_due {
             let first = self.send(frames);
             if let Some(farewell) = self.conclude() {
                 self.defer(farewell);

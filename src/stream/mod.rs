@@ -71,8 +71,7 @@ impl Stream {
     /// Nothing is to be done before the body is polled, and no note is to be taken after.
     #[inline]
     pub(crate) fn is_calm(&self) -> bool {
-        let signalled = self.seat.as_ref().is_some_and(Seat::is_signalled);
-        self.engine.is_calm() && !signalled
+        self.engine.is_calm() && !self.seat.as_ref().is_some_and(Seat::is_signalled)
     }
 
     /// The same of a stream that is to end at some time: its sleep tells when to look.
