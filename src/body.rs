@@ -17,7 +17,7 @@ pin_project! {
     ///
     /// # Panics
     ///
-    /// An event stream with a keepalive or under a drain has to be polled in a Tokio runtime with
+    /// An event stream with a keepalive, under a drain or with an end to its age has to be polled in a Tokio runtime with
     /// its timer enabled.
     #[derive(Debug)]
     pub struct SseBody<B> {
@@ -71,10 +71,11 @@ where
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled<B> {
         let this = self.as_mut().project();
-        let polled = match (this.mode, this.inner.as_pin_mut()) {
+        // The mode by itself: the two together are told apart by more instructions.
+        let polled = match this.mode {
             // The usual case by itself: no more is done for it than must be.
-            (Mode::Driven(stream), Some(inner)) if stream.is_calm() => {
-                match poll_guarded(inner, stream, cx) {
+            Mode::Driven(stream) if stream.is_calm() => match this.inner.as_pin_mut() {
+                Some(inner) => match poll_guarded(inner, stream, cx) {
                     Poll::Pending if stream.waits(cx.waker()) => return Poll::Pending,
                     Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                         Ok(data) if stream.as_mut().passes(&data) => {
@@ -84,15 +85,19 @@ where
                         Err(other) => Some(Poll::Ready(Some(Ok(other)))),
                     },
                     other => Some(other),
+                },
+                None => None,
+            },
+            Mode::Plain | Mode::Unsized => match this.inner.as_pin_mut() {
+                Some(inner) => {
+                    let polled = inner.poll_frame(cx);
+                    if let Poll::Ready(None) = polled {
+                        self.project().inner.set(None);
+                    }
+                    return polled;
                 }
-            }
-            (Mode::Plain | Mode::Unsized, Some(inner)) => {
-                let polled = inner.poll_frame(cx);
-                if let Poll::Ready(None) = polled {
-                    self.project().inner.set(None);
-                }
-                return polled;
-            }
+                None => None,
+            },
             _ => None,
         };
         self.drive(cx, polled)
@@ -136,6 +141,23 @@ where
             Mode::Driven(stream) => stream,
             Mode::Plain | Mode::Unsized | Mode::Ended => return Poll::Ready(None),
         };
+        // Nearly as short a way for a stream whose end is planned; here, since all others would pay
+        // for it there.
+        if let (None, Some(body), true) =
+            (&polled, inner.as_mut().as_pin_mut(), stream.is_calm_so_far())
+        {
+            polled = Some(match poll_guarded(body, stream, cx) {
+                Poll::Pending if stream.waits(cx.waker()) => return Poll::Pending,
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) if stream.as_mut().passes(&data) => {
+                        return Poll::Ready(Some(Ok(Frame::data(data))));
+                    }
+                    Ok(data) => Poll::Ready(Some(Ok(Frame::data(data)))),
+                    Err(other) => Poll::Ready(Some(Ok(other))),
+                },
+                other => other,
+            });
+        }
         for _ in 0..ROUNDS {
             let polled = match polled.take() {
                 Some(polled) => polled,

@@ -27,10 +27,12 @@ pub use conn::{GuardedListener, Listening, TcpOptions};
 pub use engine::{EndReason, Farewell};
 pub use invalid_setting::InvalidSetting;
 pub use layer::{
-    EventIdLayer, InvalidComment, KeepAliveLayer, NoBufferLayer, RegistryLayer, ShutdownLayer,
-    SseLayer,
+    EventIdLayer, InvalidComment, KeepAliveLayer, NoBufferLayer, RegistryLayer, RotationLayer,
+    ShutdownLayer, SseLayer,
 };
-pub use live::{Connection, ConnectionId, ConnectionState, DrainReport, InvalidLabel, Label};
+pub use live::{
+    Connection, ConnectionId, ConnectionState, DrainReport, Expiry, InvalidLabel, Label,
+};
 pub use readiness::{Readiness, ReadinessBody};
 pub use registry::{Delivery, Registry, RegistryBuilder, SendError};
 pub use service::{SseFuture, SseService};

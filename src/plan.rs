@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::request::Parts;
 
-use crate::engine::{EventIds, Farewell, KeepAlive, OnError, Settings};
+use crate::engine::{EventIds, Farewell, KeepAlive, OnError, Rotation, Settings};
 use crate::live::{Book, Drain, Label};
 
 /// What one layer asks for, or several together.
@@ -18,6 +18,7 @@ pub(crate) struct Plan {
     pub(crate) no_buffer: Setting<NoBuffer>,
     pub(crate) registry: Setting<Enroll>,
     pub(crate) shutdown: Setting<Closing>,
+    pub(crate) rotation: Setting<Rotation>,
     pub(crate) hold_limit: Option<usize>,
 }
 
@@ -99,7 +100,8 @@ impl<T: Clone> Setting<T> {
 pub(crate) struct Settled {
     pub(crate) plan: Plan,
     engine: Settings,
-    opened: AtomicU32,
+    /// The number of the next stream.
+    opened: Arc<AtomicU32>,
 }
 
 impl Plan {
@@ -111,6 +113,7 @@ impl Plan {
             no_buffer: Setting::Off,
             registry: Setting::Off,
             shutdown: Setting::Off,
+            rotation: Setting::Off,
             hold_limit: None,
         }
     }
@@ -123,6 +126,7 @@ impl Plan {
             no_buffer: self.no_buffer.or(&outer.no_buffer),
             registry: self.registry.or(&outer.registry),
             shutdown: self.shutdown.or(&outer.shutdown),
+            rotation: self.rotation.or(&outer.rotation),
             hold_limit: self.hold_limit.or(outer.hold_limit),
         }
     }
@@ -135,24 +139,42 @@ impl Plan {
             no_buffer: self.no_buffer.unless(&done.no_buffer),
             registry: self.registry.unless(&done.registry),
             shutdown: self.shutdown.unless(&done.shutdown),
+            rotation: self.rotation.unless(&done.rotation),
             hold_limit: self.hold_limit,
         }
+    }
+
+    /// Whether a credential's expiry ends a stream: nobody said no.
+    pub(crate) fn heeds_expiry(&self) -> bool {
+        !matches!(self.rotation, Setting::Off)
+    }
+
+    /// Settles it with streams that are numbered together with those of `other`.
+    pub(crate) fn settle_as(self, other: &Settled) -> Settled {
+        Settled { opened: Arc::clone(&other.opened), ..self.settle() }
     }
 
     pub(crate) fn settle(self) -> Settled {
         let keep_alive = self.keep_alive.on().filter(|setting| !setting.interval.is_zero());
         let closing = self.shutdown.on();
         let book = self.registry.on().map(|enroll| &enroll.book);
+        let rotation = match &self.rotation {
+            Setting::Unset => Some(Rotation::default()),
+            Setting::Off => None,
+            Setting::On(rotation) => Some(rotation.clone()),
+        };
+        let rotates = rotation.as_ref().is_some_and(Rotation::is_on);
         let engine = Settings {
             keep_alive: keep_alive.cloned(),
             ids: self.event_ids.on().cloned(),
             hold_limit: self.hold_limit.unwrap_or(Settings::HOLD_LIMIT),
-            restate: closing.is_some() || book.is_some(),
+            restate: closing.is_some() || book.is_some() || rotates,
             count_events: book.is_some_and(|book| book.count_events),
             noted: book.is_some(),
             on_error: closing.and_then(Closing::on_error),
+            rotation,
         };
-        Settled { engine, plan: self, opened: AtomicU32::new(0) }
+        Settled { engine, plan: self, opened: Arc::default() }
     }
 }
 
@@ -182,8 +204,10 @@ impl Settled {
 
     /// Whether a stream's bytes are to be looked at; else its head is all that changes.
     pub(crate) fn drives(&self) -> bool {
-        let Settings { keep_alive, ids, .. } = &self.engine;
-        keep_alive.is_some() || ids.is_some() || self.enroll().is_some() || self.closing().is_some()
+        let Settings { keep_alive, ids, rotation, .. } = &self.engine;
+        let listed = self.enroll().is_some() || self.closing().is_some();
+        let rotates = rotation.as_ref().is_some_and(Rotation::is_on);
+        keep_alive.is_some() || ids.is_some() || listed || rotates
     }
 
     /// Whether anything is asked for at all.

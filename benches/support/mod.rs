@@ -16,8 +16,8 @@ use http::{Request, Response};
 use http_body::{Body, Frame};
 use tower::{Layer, Service};
 use tower_sse::{
-    EventIdLayer, KeepAliveLayer, NoBufferLayer, Registry, RegistryLayer, Shutdown, ShutdownLayer,
-    SseBody, SseLayer, SseService,
+    EventIdLayer, KeepAliveLayer, NoBufferLayer, Registry, RegistryLayer, RotationLayer, Shutdown,
+    ShutdownLayer, SseBody, SseLayer, SseService,
 };
 
 pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -111,11 +111,12 @@ impl<B: Body + Unpin> Body for PassThrough<B> {
 }
 
 /// The stacks of layers that are measured.
-pub const STACKS: [&str; 8] = [
+pub const STACKS: [&str; 9] = [
     "no_buffer",
     "keep_alive",
     "shutdown",
     "keep_alive+shutdown",
+    "keep_alive+rotation",
     "registry",
     "event_ids",
     "all five, one value",
@@ -139,6 +140,7 @@ impl Stack {
         let bare = SseLayer::off();
         let keep_alive = KeepAliveLayer::every(KEEP_ALIVE);
         let ids = EventIdLayer::sequential();
+        let rotation = RotationLayer::new().max_age(Duration::from_secs(600));
         let (on_list, closing) =
             (RegistryLayer::new(registry.clone()), ShutdownLayer::new(shutdown.clone()));
         let layer = match name {
@@ -146,6 +148,7 @@ impl Stack {
             "keep_alive" => bare.keep_alive(keep_alive),
             "shutdown" => bare.shutdown(closing),
             "keep_alive+shutdown" => bare.keep_alive(keep_alive).shutdown(closing),
+            "keep_alive+rotation" => bare.keep_alive(keep_alive).rotation(rotation),
             "registry" => bare.registry(on_list),
             "event_ids" => bare.event_ids(ids),
             "all but ids" | "at once" => SseLayer::new().registry(on_list).shutdown(closing),

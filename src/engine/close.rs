@@ -6,12 +6,12 @@ use bytes::Bytes;
 
 use super::farewell::LastWords;
 use super::place::restate;
-use super::{EndReason, Engine, Farewell, Lane, Phase, Settings};
+use super::{EndReason, Engine, Farewell, Lane, Phase, Settings, Told};
 
 /// An order to end a stream.
 #[derive(Clone, Debug)]
 pub(crate) struct Close {
-    pub(crate) reason: EndReason,
+    pub(crate) told: Told,
     pub(crate) farewell: Farewell,
     /// How long the client is to wait before it comes back.
     pub(crate) retry: Option<Duration>,
@@ -36,7 +36,7 @@ impl<S: AsRef<Settings>> Engine<S> {
             Phase::Over(_) => return None,
             // Nothing has to be kept for it.
             Phase::Fresh | Phase::Live if close.at <= now => {
-                return self.say_farewell(&close.farewell, close.reason, close.retry);
+                return self.say_farewell(&close.farewell, close.told, close.retry);
             }
             _ => {}
         }
@@ -49,7 +49,7 @@ impl<S: AsRef<Settings>> Engine<S> {
             close.cut_at = cut_at;
         }
         rare.close = Some(Box::new(close));
-        self.timed = false;
+        self.armed = false;
         self.lane = Lane::Scan;
         self.check_close(now)
     }
@@ -61,13 +61,17 @@ impl<S: AsRef<Settings>> Engine<S> {
 
     /// Closes the stream if it is time.
     pub(super) fn check_close(&mut self, now: Instant) -> Option<Bytes> {
-        let flowing = self.phase == Phase::Flowing;
-        let close = self.rare.as_ref()?.close.as_ref()?;
+        let flowing = match self.phase {
+            // One farewell is enough, whatever else was asked.
+            Phase::Over(_) => return None,
+            phase => phase == Phase::Flowing,
+        };
+        let rare = self.rare.as_mut()?;
+        let close = rare.close.as_ref()?;
         if flowing && close.cut_at.is_some_and(|cut_at| cut_at <= now) {
             self.over(EndReason::Cut);
         } else if flowing {
-            let due = close.at <= now;
-            self.rare().close_due = due;
+            rare.close_due = close.at <= now;
         } else if close.at <= now {
             return self.conclude();
         }
@@ -77,18 +81,18 @@ impl<S: AsRef<Settings>> Engine<S> {
     /// Ends the stream on the boundary where it is.
     pub(super) fn conclude(&mut self) -> Option<Bytes> {
         let close = self.rare.as_mut()?.close.take()?;
-        self.say_farewell(&close.farewell, close.reason, close.retry)
+        self.say_farewell(&close.farewell, close.told, close.retry)
     }
 
     /// Ends the stream with a farewell; the unfinished tail of an event is dropped.
     pub(super) fn say_farewell(
         &mut self,
         farewell: &Farewell,
-        reason: EndReason,
+        told: Told,
         retry: Option<Duration>,
     ) -> Option<Bytes> {
-        self.over(reason);
-        match farewell.last_words(reason, retry) {
+        self.over(told.end_reason());
+        match farewell.last_words(told, retry) {
             LastWords::Event(event) => {
                 Some(restate(&event, self.place.position(), self.scanner.line_end()))
             }

@@ -14,7 +14,8 @@ pub enum EndReason {
     Closed,
     /// The application ended it, by [`Registry::close`](crate::Registry::close) or its kin.
     Kicked,
-    /// Its time was up: it was too old, its credential expired, or it had nothing to say.
+    /// A [`RotationLayer`](crate::RotationLayer) ended it: it was too old or idle, or a credential's
+    /// [`Expiry`](crate::Expiry) had come. Its farewell says which of them.
     Rotated,
     /// Its client did not take what was sent, for the
     /// [stall limit](crate::ShutdownBuilder::stall_limit) or until a drain's deadline, and the
@@ -56,19 +57,6 @@ impl EndReason {
             Self::Stalled => "stalled",
             Self::Error => "error",
             Self::Cut => "cut",
-        }
-    }
-
-    /// What a close event says to the client.
-    pub(super) const fn told(self) -> &'static str {
-        match self {
-            Self::Closed => r#"{"reason":"shutdown"}"#,
-            Self::Kicked => r#"{"reason":"kicked"}"#,
-            Self::Rotated => r#"{"reason":"rotated"}"#,
-            Self::Error => r#"{"reason":"error"}"#,
-            Self::Finished | Self::ClientGone | Self::Stalled | Self::Cut => {
-                r#"{"reason":"finished"}"#
-            }
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::EndReason;
+use super::Told;
 use crate::wire::Event;
 
 /// The last bytes of a stream that the server ends.
@@ -72,9 +72,9 @@ impl Farewell {
     }
 
     /// What is to be sent.
-    pub(super) fn last_words(&self, reason: EndReason, retry: Option<Duration>) -> LastWords {
+    pub(super) fn last_words(&self, told: Told, retry: Option<Duration>) -> LastWords {
         let event = match &self.0 {
-            Kind::Named(name) => Event::new().named(name).said(reason.told()),
+            Kind::Named(name) => Event::new().named(name).said(told.as_json()),
             Kind::Event(event) => Event::clone(event),
             Kind::Bytes(bytes) => return LastWords::Bytes(bytes.clone()),
             Kind::None => return LastWords::None,

@@ -14,11 +14,13 @@ mod injection;
 mod keep_alive;
 mod overdue;
 mod place;
+mod rotation;
 mod scan;
 mod settings;
 pub(crate) mod spread;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -32,14 +34,17 @@ pub(crate) use event_ids::{EventIds, Position};
 pub use farewell::Farewell;
 pub(crate) use injection::Injection;
 pub(crate) use keep_alive::{Heartbeat, KeepAlive, LONGEST, SHORTEST};
+pub(crate) use rotation::Rotation;
 use settings::Shared;
 pub(crate) use settings::{OnError, Settings};
+pub(crate) use told::Told;
 
 use crate::wire::{Framing, LineEnd, Scanner};
 use hold::Held;
 use keep_alive::{Sent, Silence};
 use place::Place;
 pub(crate) use place::restate;
+use rotation::Ends;
 use spread::Spread;
 
 /// The machine that carries out the layers' settings on one stream.
@@ -57,7 +62,7 @@ pub(crate) struct Engine<S> {
     /// Bytes were sent since the last tick of [`Silence`].
     sent: Sent,
     /// The timer is set for the next timeout, or for an earlier moment.
-    timed: bool,
+    armed: bool,
     place: Place,
     silence: Option<Silence>,
     keepalives: u32,
@@ -74,6 +79,8 @@ struct Rare {
     close: Option<Box<Close>>,
     /// It is time to close, once the long event that flows is over.
     close_due: bool,
+    /// When the stream is to end for its age.
+    ends: Option<Ends>,
     beat: Option<Instant>,
 }
 
@@ -99,6 +106,8 @@ enum Lane {
     /// On a boundary, nothing waits to be sent or closed, and events are given ids.
     Stamp,
     Scan,
+    /// As [`Whole`](Self::Whole), as long as it is not time for the stream to end.
+    Timed,
 }
 
 impl<S: AsRef<Settings>> Engine<S> {
@@ -124,7 +133,7 @@ impl<S: AsRef<Settings>> Engine<S> {
             phase: Phase::Fresh,
             lane: Lane::Scan,
             sent: Sent::Never,
-            timed: false,
+            armed: false,
             silence: None,
             keepalives: 0,
             rare: None,
@@ -157,7 +166,7 @@ impl<S: AsRef<Settings>> Engine<S> {
     #[inline]
     pub(crate) fn data(&mut self, mut chunk: Bytes) -> Option<Bytes> {
         let passes = match self.lane {
-            Lane::Whole | Lane::Noted => self.passes(&chunk),
+            Lane::Whole | Lane::Noted | Lane::Timed => self.passes(&chunk),
             Lane::Stamp => self.stamp_plain(&mut chunk),
             Lane::Scan => false,
         };
@@ -169,6 +178,12 @@ impl<S: AsRef<Settings>> Engine<S> {
     #[inline]
     pub(crate) fn is_calm(&self) -> bool {
         self.lane == Lane::Whole
+    }
+
+    /// The same, but only until [`next_timeout`](Self::next_timeout).
+    #[inline]
+    pub(crate) fn is_calm_for_a_time(&self) -> bool {
+        self.lane == Lane::Timed
     }
 
     /// Takes a chunk that needs no scan, if it can be sent as it is.
@@ -206,7 +221,7 @@ impl<S: AsRef<Settings>> Engine<S> {
             }
             (Some(OnError { farewell, retry }), _) => {
                 let retry = Spread::in_retry(self.n.into()).between(*retry.start(), *retry.end());
-                if let Some(frame) = self.say_farewell(&farewell, EndReason::Error, Some(retry)) {
+                if let Some(frame) = self.say_farewell(&farewell, Told::Error, Some(retry)) {
                     self.defer(frame);
                 }
                 true
@@ -231,7 +246,11 @@ impl<S: AsRef<Settings>> Engine<S> {
             return None;
         }
         let ids = self.settings.ids.as_ref();
+        let before = self.place.events();
         let frame = self.place.write(event, self.scanner.line_end(), ids);
+        if let Some(ends) = self.rare.as_mut().and_then(|rare| rare.ends.as_mut()) {
+            ends.injected += self.place.events() - before;
+        }
         self.sent = Sent::Something;
         Some(frame)
     }
@@ -244,8 +263,8 @@ impl<S: AsRef<Settings>> Engine<S> {
 
     /// Takes the time. To be called at [`next_timeout`](Self::next_timeout), or any time later.
     pub(crate) fn timeout(&mut self, now: Instant) -> Option<Bytes> {
-        self.timed = false;
-        let farewell = self.check_close(now);
+        self.armed = false;
+        let farewell = self.retire(now).or_else(|| self.check_close(now));
         if let Phase::Over(_) = self.phase {
             return farewell;
         }
@@ -275,19 +294,20 @@ impl<S: AsRef<Settings>> Engine<S> {
             return silence;
         };
         let close = rare.close.as_ref().and_then(|close| close.next(self.phase == Phase::Flowing));
-        [silence, close, rare.beat].into_iter().flatten().min()
+        let ends = rare.ends.as_ref().and_then(Ends::next);
+        [silence, ends, close, rare.beat].into_iter().flatten().min()
     }
 
     /// Takes note that a timer is set for the [next timeout](Self::next_timeout), and gives it.
     pub(crate) fn set_timer(&mut self) -> Option<Instant> {
-        self.timed = true;
+        self.armed = true;
         self.next_timeout()
     }
 
     /// A timer is set for the next timeout, or for an earlier moment.
     #[inline]
-    pub(crate) fn is_timed(&self) -> bool {
-        self.timed
+    pub(crate) fn is_armed(&self) -> bool {
+        self.armed
     }
 
     /// The next frame to send, behind those that calls have given.
@@ -299,7 +319,7 @@ impl<S: AsRef<Settings>> Engine<S> {
     /// Nothing waits to be sent or to be done, and nothing is held.
     #[inline]
     pub(crate) fn is_quiet(&self) -> bool {
-        self.rare.is_none()
+        self.rare.as_ref().is_none_or(|rare| rare.is_idle())
     }
 
     /// Why the stream is over, once nothing is left to be sent.
@@ -315,6 +335,11 @@ impl<S: AsRef<Settings>> Engine<S> {
     /// The client's place behind what was sent.
     pub(crate) fn place(&self) -> &Position {
         self.place.position()
+    }
+
+    /// Whether the place is another than when this was asked last.
+    pub(crate) fn take_moved(&mut self) -> bool {
+        self.place.take_moved()
     }
 
     /// Events that were sent, as far as they were counted.
@@ -357,7 +382,7 @@ impl<S: AsRef<Settings>> Engine<S> {
 
     /// Gives back memory that an idle stream does not need.
     fn tidy(&mut self) {
-        self.rare = self.rare.take().filter(|rare| !rare.is_idle());
+        self.rare = self.rare.take().filter(|rare| !rare.is_idle() || rare.ends.is_some());
     }
 }
 

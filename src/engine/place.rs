@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::assembly::with_line;
-use super::{EventIds, Injection, Position, Settings};
+use super::{EventIds, Injection, Position, Rotation, Settings};
 use crate::wire::{Event, LineEnd};
 
 /// The client's place in its stream, and the number of the next event.
@@ -13,6 +13,8 @@ pub(super) struct Place {
     next: u64,
     events: u64,
     watch: Watch,
+    /// The position is another than when it was asked for last.
+    moved: bool,
 }
 
 /// Whether ids of the stream's own are read.
@@ -28,15 +30,31 @@ enum Watch {
 impl Place {
     pub(super) fn new(position: Position, settings: &Settings) -> Self {
         let watch = match settings {
-            Settings { ids: Some(_), .. } | Settings { count_events: true, .. } => Watch::Yes,
+            // Its own events are what tells that a stream is not idle.
+            Settings { ids: Some(_), .. }
+            | Settings { count_events: true, .. }
+            | Settings { rotation: Some(Rotation { idle: Some(_), .. }), .. } => Watch::Yes,
             Settings { restate: true, .. } => Watch::Probing(PROBED),
             _ => Watch::No,
         };
-        Self { position, next: 1, events: 0, watch }
+        Self { position, next: 1, events: 0, watch, moved: true }
     }
 
     pub(super) fn position(&self) -> &Position {
         &self.position
+    }
+
+    /// Reads ids from now on, for a farewell that was not to be expected: it must not restate a
+    /// place that is not the client's any more.
+    pub(super) fn expect_farewell(&mut self) {
+        if self.watch == Watch::No {
+            self.watch = Watch::Probing(PROBED);
+        }
+    }
+
+    /// Whether the position has changed since this was asked last.
+    pub(super) fn take_moved(&mut self) -> bool {
+        std::mem::take(&mut self.moved)
     }
 
     pub(super) fn events(&self) -> u64 {
@@ -58,6 +76,7 @@ impl Place {
             Watch::Probing(1) => {
                 self.watch = Watch::No;
                 self.position = Position::Unknown;
+                self.moved = true;
             }
             Watch::Probing(left) => *left -= 1,
             Watch::No | Watch::Yes => {}
@@ -71,6 +90,7 @@ impl Place {
         self.events += 1;
         self.position = ids.number(self.next);
         self.next += 1;
+        self.moved = true;
         &self.position
     }
 
@@ -83,6 +103,7 @@ impl Place {
             return;
         }
         self.watch = Watch::Yes;
+        self.moved = true;
         match id {
             Some(id) => self.position.follow(id),
             None => self.position = Position::Unknown,

@@ -37,6 +37,8 @@ impl<S: AsRef<Settings>> Engine<S> {
         let held =
             self.rare.as_mut().map(|rare| std::mem::take(&mut rare.held)).unwrap_or_default();
         let mut assembly = Assembly::new(chunk, held);
+        // A close that waits for the end of a long event takes the first chance.
+        let close_due = self.rare.as_ref().is_some_and(|rare| rare.close_due);
         let mut whole = 0;
         let mut boundary = Some(first);
         while let Some(found) = boundary {
@@ -45,15 +47,14 @@ impl<S: AsRef<Settings>> Engine<S> {
                 self.pass(&mut assembly, block, whole);
             }
             assembly.join(whole);
-            // A close that waits for the end of a long event takes the first chance.
-            boundary = match self.is_close_due() {
+            boundary = match close_due {
                 true => None,
                 false => self.scanner.next_boundary(assembly.chunk(), whole),
             };
         }
         let missing = self.missing_lf(assembly.chunk(), whole);
         let (frames, tail) = assembly.finish(whole, missing);
-        if self.is_close_due() {
+        if close_due {
             let first = self.send(frames);
             if let Some(farewell) = self.conclude() {
                 self.defer(farewell);
@@ -154,10 +155,6 @@ impl<S: AsRef<Settings>> Engine<S> {
         frames
     }
 
-    fn is_close_due(&self) -> bool {
-        self.rare.as_ref().is_some_and(|rare| rare.close_due)
-    }
-
     fn send(&mut self, frames: Frames) -> Option<Bytes> {
         let Frames { first, rest } = frames;
         if first.is_some() {
@@ -195,6 +192,7 @@ impl<S: AsRef<Settings>> Engine<S> {
             Settings { ids: Some(_), .. } => Lane::Stamp,
             _ if self.place.is_watched() => Lane::Scan,
             Settings { noted: true, .. } => Lane::Noted,
+            _ if self.is_timed() => Lane::Timed,
             _ => Lane::Whole,
         }
     }

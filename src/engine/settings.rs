@@ -4,7 +4,7 @@ use std::ops::{Deref, RangeInclusive};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{EventIds, Farewell, KeepAlive};
+use super::{EventIds, Farewell, KeepAlive, Rotation};
 
 /// What the layers ask of an engine. One value serves all streams of a service.
 #[derive(Clone, Debug)]
@@ -20,6 +20,8 @@ pub(crate) struct Settings {
     pub(crate) noted: bool,
     /// Said instead of an error of the stream's own body.
     pub(crate) on_error: Option<OnError>,
+    /// When the stream is ended for its age; none if it is not, not for an expiry either.
+    pub(crate) rotation: Option<Rotation>,
 }
 
 #[derive(Clone, Debug)]
@@ -44,6 +46,7 @@ impl Default for Settings {
             count_events: false,
             noted: false,
             on_error: None,
+            rotation: Some(Rotation::default()),
         }
     }
 }

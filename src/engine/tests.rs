@@ -12,7 +12,7 @@ use crate::wire::{Event, EventId};
 
 /// What happens to an engine; time goes in halves of the keepalive's interval.
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
     Data(&'static [u8]),
     Halves(u32),
     Inject(&'static str),
@@ -23,16 +23,16 @@ enum Step {
 use Step::{Close as Shut, Data, End, Fail, Halves, Inject};
 
 /// An engine under a script, with all that it has sent.
-struct Run {
-    engine: Engine<Settings>,
-    now: Instant,
-    frames: Vec<Bytes>,
+pub(super) struct Run {
+    pub(super) engine: Engine<Settings>,
+    pub(super) now: Instant,
+    pub(super) frames: Vec<Bytes>,
 }
 
-const INTERVAL: Duration = Duration::from_secs(10);
+pub(super) const INTERVAL: Duration = Duration::from_secs(10);
 
 impl Run {
-    fn new(settings: Settings, place: Position) -> Self {
+    pub(super) fn new(settings: Settings, place: Position) -> Self {
         let engine = Engine::new(Framing::Sse, Arc::new(settings), 0, place);
         let mut run = Self { engine, now: Instant::now(), frames: Vec::new() };
         let opening = run.engine.open(run.now);
@@ -40,24 +40,24 @@ impl Run {
         run
     }
 
-    fn take(&mut self, first: Option<Bytes>) {
+    pub(super) fn take(&mut self, first: Option<Bytes>) {
         self.frames.extend(first);
         while let Some(frame) = self.engine.next() {
             self.frames.push(frame);
         }
     }
 
-    fn data(&mut self, chunk: &[u8]) {
+    pub(super) fn data(&mut self, chunk: &[u8]) {
         let frame = self.engine.data(Bytes::copy_from_slice(chunk));
         self.take(frame);
     }
 
-    fn inject(&mut self, event: &Event) {
+    pub(super) fn inject(&mut self, event: &Event) {
         let frame = self.engine.inject(&Injection::new(event.clone()));
         self.take(frame);
     }
 
-    fn pass(&mut self, time: Duration) {
+    pub(super) fn pass(&mut self, time: Duration) {
         let until = self.now + time;
         while let Some(at) = self.engine.next_timeout().filter(|at| *at <= until) {
             self.now = at;
@@ -67,15 +67,15 @@ impl Run {
         self.now = until;
     }
 
-    fn close(&mut self, farewell: Farewell) {
-        let (at, reason) = (self.now, EndReason::Closed);
+    pub(super) fn close(&mut self, farewell: Farewell) {
+        let (at, told) = (self.now, Told::Shutdown);
         let retry = Some(Duration::from_millis(700));
-        let close = Close { reason, farewell, retry, at, cut_at: Some(at + INTERVAL) };
+        let close = Close { told, farewell, retry, at, cut_at: Some(at + INTERVAL) };
         let frame = self.engine.close(close, at);
         self.take(frame);
     }
 
-    fn steps(&mut self, steps: &[Step]) {
+    pub(super) fn steps(&mut self, steps: &[Step]) {
         for step in steps {
             self.step(step);
         }
@@ -93,17 +93,21 @@ impl Run {
         self.take(None);
     }
 
-    fn sent(&self) -> Vec<u8> {
+    pub(super) fn sent(&self) -> Vec<u8> {
         self.frames.concat()
+    }
+
+    /// What was sent, with a bar in front of each frame.
+    pub(super) fn shown(&self) -> String {
+        let frames = self.frames.iter().map(|frame| format!("|{}", String::from_utf8_lossy(frame)));
+        frames.collect::<String>().replace('\r', "^")
     }
 }
 
-/// Frames are shown with a bar in front of each.
 fn script(settings: &Settings, steps: &[Step]) -> String {
     let mut run = Run::new(settings.clone(), Position::None);
     run.steps(steps);
-    let frames = run.frames.iter().map(|frame| format!("|{}", String::from_utf8_lossy(frame)));
-    frames.collect::<String>().replace('\r', "^")
+    run.shown()
 }
 
 fn check(settings: &Settings, table: &[(&[Step], &str)]) {
@@ -387,6 +391,7 @@ fn settings() -> impl Strategy<Value = Settings> {
             count_events,
             on_error: None,
             noted: false,
+            rotation: None,
         },
     )
 }

@@ -5,6 +5,7 @@ mod keep_alive;
 mod no_buffer;
 mod part;
 mod registry;
+mod rotation;
 mod shutdown;
 mod sse;
 
@@ -12,5 +13,6 @@ pub use event_id::EventIdLayer;
 pub use keep_alive::{InvalidComment, KeepAliveLayer};
 pub use no_buffer::NoBufferLayer;
 pub use registry::RegistryLayer;
+pub use rotation::RotationLayer;
 pub use shutdown::ShutdownLayer;
 pub use sse::SseLayer;

@@ -5,7 +5,9 @@ use std::time::Duration;
 use tower_layer::Layer;
 
 use super::part::Part;
-use super::{EventIdLayer, KeepAliveLayer, NoBufferLayer, RegistryLayer, ShutdownLayer};
+use super::{
+    EventIdLayer, KeepAliveLayer, NoBufferLayer, RegistryLayer, RotationLayer, ShutdownLayer,
+};
 use crate::plan::{Plan, Setting};
 use crate::service::SseService;
 
@@ -69,6 +71,11 @@ impl SseLayer {
     /// Sets what ends streams: a [`Shutdown`](crate::Shutdown), or a layer with a farewell.
     pub fn shutdown(self, layer: impl Into<ShutdownLayer>) -> Self {
         Self(self.0.change(|plan| plan.shutdown = layer.into().setting()))
+    }
+
+    /// Sets at what age streams are ended.
+    pub fn rotation(self, layer: RotationLayer) -> Self {
+        Self(self.0.change(|plan| plan.rotation = layer.setting()))
     }
 
     /// Sets the length in bytes up to which an event is held back until it is whole; by default

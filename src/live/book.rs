@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use http::Method;
 
-use super::{Connection, ConnectionId, Label, Profile, Roster, Seat};
+use super::{Connection, ConnectionId, Label, Profile, Roster, Seat, now};
 use crate::engine::{EndReason, Farewell, Injection};
 
 /// What a registry and its streams share.
@@ -17,6 +18,8 @@ pub(crate) struct Book {
     /// How many events may wait for a stream that is not polled.
     pub(crate) mailbox: usize,
     pub(crate) count_events: bool,
+    /// After how long a stream that is not polled is shown as stalled; zero is never.
+    pub(crate) stalled_after: Duration,
     pub(crate) hooks: Hooks,
 }
 
@@ -36,20 +39,22 @@ pub(crate) struct Mail {
 }
 
 impl Entry {
-    /// Puts an event into the mailbox, if there is room.
-    pub(crate) fn put(&mut self, event: &Arc<Injection>, room: usize) -> bool {
+    /// Puts an event into the mailbox at `now`, if there is room.
+    pub(crate) fn put(&mut self, event: &Arc<Injection>, room: usize, now: Instant) -> bool {
         let Mail { first, more, .. } = &mut self.mail;
         match first {
             None => *first = Some(Arc::clone(event)),
             Some(_) if more.len() + 1 >= room => return false,
             Some(_) => more.push_back(Arc::clone(event)),
         }
+        self.profile.mail_came(now);
         true
     }
 
     /// Asks the stream to close; of two farewells the first is said.
     pub(crate) fn close(&mut self, farewell: Farewell) {
         self.mail.close.get_or_insert_with(|| Box::new(farewell));
+        self.profile.mail_came(now());
         self.profile.closing();
     }
 }
@@ -91,16 +96,21 @@ impl Book {
         )?;
         let profile = profile?;
         if let Some(hook) = &self.hooks.on_open {
-            guard(|| hook(&profile.to_connection()));
+            guard(|| hook(&self.show(&profile)));
         }
         Some((seat, profile))
+    }
+
+    /// What is shown of a stream.
+    pub(crate) fn show(&self, profile: &Profile) -> Connection {
+        profile.to_connection(self.stalled_after)
     }
 
     /// Takes a stream off that has ended.
     pub(crate) fn leave(&self, seat: Seat<Entry>, profile: &Profile, reason: EndReason) {
         drop(seat);
         if let Some(hook) = &self.hooks.on_close {
-            guard(|| hook(&profile.to_connection(), reason));
+            guard(|| hook(&self.show(profile), reason));
         }
     }
 }

@@ -58,11 +58,11 @@ pub struct Connection {
     pub last_sent: Option<Instant>,
     /// When the server last asked for bytes. It stops asking while the client does not read.
     pub last_polled: Option<Instant>,
-    /// What is to become of it.
+    /// How it is, and what is to become of it.
     pub state: ConnectionState,
 }
 
-/// What is to become of a stream.
+/// How a stream is, and what is to become of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ConnectionState {
@@ -70,6 +70,12 @@ pub enum ConnectionState {
     Open,
     /// It was asked to close and has not ended yet.
     Closing,
+    /// It has something to give, or was told something, and the server has not asked for it
+    /// [for a time](crate::RegistryBuilder::stalled_after): its client does not read.
+    ///
+    /// A stream that was asked to close and cannot is shown as this, too: that it is stuck is what
+    /// somebody has to know.
+    Stalled,
 }
 
 impl ConnectionState {
@@ -79,6 +85,7 @@ impl ConnectionState {
         match self {
             Self::Open => "open",
             Self::Closing => "closing",
+            Self::Stalled => "stalled",
         }
     }
 }

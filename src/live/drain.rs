@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::profile::now;
 use super::{DrainReport, Roster, Seat, Visit};
 use crate::engine::spread::Spread;
-use crate::engine::{Close, EndReason, Farewell};
+use crate::engine::{Close, EndReason, Farewell, Told};
 
 /// What a shutdown, its streams and its connections share.
 #[derive(Debug)]
@@ -239,7 +239,7 @@ impl Drain {
             None => Spread::in_window(n).of(self.settings.window.min(self.last_call)),
         };
         Close {
-            reason: EndReason::Closed,
+            told: Told::Shutdown,
             farewell: farewell.unwrap_or(&self.settings.farewell).clone(),
             retry: Some(self.retry(n)),
             at: closing_at + wait,

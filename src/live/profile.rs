@@ -1,19 +1,19 @@
 //! What is known of one stream, written by the stream and read by anybody.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::Method;
 
-use super::{Connection, ConnectionId, ConnectionState, Label};
+use super::{Connection, ConnectionId, ConnectionState, Drain, Label};
 use crate::engine::Position;
 use crate::wire::EventId;
 
 /// What is known of one stream.
 ///
-/// The stream is the only writer, so its counts are stores and no read-modify-writes. Readers take
-/// no lock of the roster while they look.
+/// The stream is the only writer of its counts, so they are stores and no read-modify-writes.
+/// Readers take no lock of the roster while they look.
 #[derive(Debug)]
 pub(crate) struct Profile {
     id: ConnectionId,
@@ -26,6 +26,12 @@ pub(crate) struct Profile {
     events: Option<AtomicU64>,
     last_sent: Moment,
     last_polled: Moment,
+    /// The last poll gave a frame. A server asks for more at once, unless it has no room.
+    given: AtomicBool,
+    /// Since when something waits in the mailbox. Written under its lock.
+    mail: Moment,
+    /// Its signal may wait unread, too.
+    drain: OnceLock<Arc<Drain>>,
     closing: AtomicBool,
     place: Mutex<Position>,
 }
@@ -49,6 +55,9 @@ impl Profile {
             events: count_events.then(AtomicU64::default),
             last_sent: Moment::default(),
             last_polled: Moment::default(),
+            given: AtomicBool::new(false),
+            mail: Moment::default(),
+            drain: OnceLock::new(),
             closing: AtomicBool::new(false),
             place: Mutex::default(),
         }
@@ -57,6 +66,7 @@ impl Profile {
     pub(crate) fn sent(&self, bytes: usize) {
         let before = self.bytes.load(Relaxed);
         self.bytes.store(before + bytes as u64, Relaxed);
+        self.given.store(true, Relaxed);
     }
 
     pub(crate) fn count(&self, keepalives: u32, events: u64) {
@@ -77,15 +87,64 @@ impl Profile {
         }
     }
 
-    pub(crate) fn last_polled(&self) -> Option<Instant> {
-        self.last_polled.get(self.started)
+    /// Notes that the stream had nothing to give.
+    pub(crate) fn waits(&self) {
+        self.given.store(false, Relaxed);
+    }
+
+    /// Notes that something came for the stream; of all that waits the first counts.
+    pub(crate) fn mail_came(&self, now: Instant) {
+        if self.mail.get(self.started).is_none() {
+            self.mail.set(self.started, now);
+        }
+    }
+
+    /// Notes that the stream has seen what came for it.
+    pub(crate) fn mail_read(&self) {
+        self.mail.clear();
+    }
+
+    /// Has the stream be ended by `drain`.
+    pub(crate) fn ended_by(&self, drain: &Arc<Drain>) {
+        // Of two the nearer one is set first, and is the one that counts.
+        let _ = self.drain.set(Arc::clone(drain));
+    }
+
+    /// How long what the last poll gave has not been followed by another: the client does not
+    /// read. None if the stream gave nothing, or had nothing more to give.
+    ///
+    /// In a burst the last poll may have been a few frames later.
+    pub(crate) fn unread_for(&self, now: Instant) -> Option<Duration> {
+        let polled = self.last_polled.get(self.started).filter(|_| self.given.load(Relaxed))?;
+        Some(now.saturating_duration_since(polled))
+    }
+
+    /// How long there has been something to give, or to be told, with no poll since.
+    fn unheeded_for(&self, now: Instant) -> Option<Duration> {
+        let told = self.closing.load(Relaxed);
+        let signal = self.drain.get().filter(|_| !told).and_then(|drain| drain.started());
+        let waiting = [self.mail.get(self.started), signal].into_iter().flatten().min();
+        let waiting = waiting.max(self.last_polled.get(self.started).filter(|_| waiting.is_some()));
+        let waited = waiting.map(|since| now.saturating_duration_since(since));
+        self.unread_for(now).max(waited)
+    }
+
+    fn state(&self, stalled_after: Duration) -> ConnectionState {
+        let limit = Some(stalled_after).filter(|limit| !limit.is_zero());
+        let stalled = || self.unheeded_for(now()) >= limit;
+        match self.closing.load(Relaxed) {
+            _ if limit.is_some() && stalled() => ConnectionState::Stalled,
+            true => ConnectionState::Closing,
+            false => ConnectionState::Open,
+        }
     }
 
     pub(crate) fn closing(&self) {
         self.closing.store(true, Relaxed);
     }
 
-    pub(crate) fn to_connection(&self) -> Connection {
+    /// What a registry shows of it; a stream that heeds nothing for so long is stalled.
+    pub(crate) fn to_connection(&self, stalled_after: Duration) -> Connection {
         let place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
         let last_event_id = place.with_text(|text| text.and_then(|text| EventId::new(text).ok()));
         drop(place);
@@ -101,10 +160,7 @@ impl Profile {
             events: self.events.as_ref().map(|events| events.load(Relaxed)),
             last_sent: self.last_sent.get(self.started),
             last_polled: self.last_polled.get(self.started),
-            state: match self.closing.load(Relaxed) {
-                true => ConnectionState::Closing,
-                false => ConnectionState::Open,
-            },
+            state: self.state(stalled_after),
         }
     }
 }
@@ -121,6 +177,10 @@ impl Moment {
             .store(u64::try_from(nanos).map_or(u64::MAX, |nanos| nanos.saturating_add(1)), Relaxed);
     }
 
+    fn clear(&self) {
+        self.0.store(0, Relaxed);
+    }
+
     fn get(&self, started: Instant) -> Option<Instant> {
         let nanos = self.0.load(Relaxed).checked_sub(1)?;
         Some(started + Duration::from_nanos(nanos))
@@ -130,4 +190,32 @@ impl Moment {
 /// Tokio's clock, so that tests can pause it.
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::live::SeatId;
+
+    #[test]
+    fn what_the_last_poll_gave_is_unread_until_the_next() {
+        let id = ConnectionId(SeatId::from_u64(0));
+        let profile = Profile::new(id, Label::default(), Method::GET, "/", false);
+        let at = |seconds| profile.started + Duration::from_secs(seconds);
+        let unread_at_9 = || profile.unread_for(at(9)).map(|time| time.as_secs());
+        assert_eq!(unread_at_9(), None, "never polled");
+        profile.waits();
+        profile.polled_at(at(1), false);
+        assert_eq!(unread_at_9(), None, "nothing was given");
+        profile.sent(5);
+        profile.polled_at(at(2), true);
+        assert_eq!(unread_at_9(), Some(7));
+        assert_eq!(profile.unread_for(at(1)), Some(Duration::ZERO), "clocks of two threads");
+        // Mail and orders are no evidence of what the client reads.
+        profile.mail_came(at(1));
+        profile.closing();
+        assert_eq!(unread_at_9(), Some(7));
+        profile.waits();
+        assert_eq!(unread_at_9(), None, "asked again");
+    }
 }

@@ -1,6 +1,7 @@
 //! Settings of a registry.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Registry;
 use crate::InvalidSetting;
@@ -25,6 +26,7 @@ use crate::live::{Book, Connection, Hooks, Roster};
 pub struct RegistryBuilder {
     mailbox: usize,
     count_events: bool,
+    stalled_after: Duration,
     hooks: Hooks,
 }
 
@@ -40,6 +42,21 @@ impl RegistryBuilder {
     /// Sets whether events are counted; by default they are not, since it takes a scan of all bytes.
     pub fn count_events(mut self, count: bool) -> Self {
         self.count_events = count;
+        self
+    }
+
+    /// Sets after how long a stream is shown as [stalled](crate::ConnectionState::Stalled) that has
+    /// something to give and is not asked for it; by default 5 seconds. Zero is never.
+    ///
+    /// A server asks for more at once while it has room for it, so a stream that is not asked has
+    /// filled all buffers up to a client that does not read. Five seconds is longer than a network
+    /// that lost some packets takes, and well below the time after which connections are given up.
+    ///
+    /// No timer runs for it: it is found out when somebody looks. In a burst the clock is read every
+    /// 16 frames, so a client that had been fast and then takes a frame at a time may be shown
+    /// as stalled until it has taken that many.
+    pub fn stalled_after(mut self, time: Duration) -> Self {
+        self.stalled_after = time;
         self
     }
 
@@ -76,14 +93,19 @@ impl RegistryBuilder {
     }
 
     pub(super) fn into_registry(self) -> Registry {
-        let Self { mailbox, count_events, hooks } = self;
+        let Self { mailbox, count_events, stalled_after, hooks } = self;
         let roster = Arc::new(Roster::new());
-        Registry { book: Arc::new(Book { roster, mailbox, count_events, hooks }) }
+        Registry { book: Arc::new(Book { roster, mailbox, count_events, stalled_after, hooks }) }
     }
 }
 
 impl Default for RegistryBuilder {
     fn default() -> Self {
-        Self { mailbox: 64, count_events: false, hooks: Hooks::default() }
+        Self {
+            mailbox: 64,
+            count_events: false,
+            stalled_after: Duration::from_secs(5),
+            hooks: Hooks::default(),
+        }
     }
 }

@@ -4,12 +4,13 @@ mod builder;
 mod delivery;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 pub use builder::RegistryBuilder;
 pub use delivery::{Delivery, SendError};
 
 use crate::engine::{Farewell, Injection};
-use crate::live::{Book, Connection, ConnectionId, Entry, Visit};
+use crate::live::{Book, Connection, ConnectionId, Entry, Visit, now};
 use crate::wire::Event;
 
 /// The list of streams that are open, and a hand on each of them.
@@ -72,14 +73,14 @@ impl Registry {
             Visit::Pass
         });
         // Read after the locks: streams do not wait for it.
-        profiles.iter().map(|profile| profile.to_connection()).collect()
+        profiles.iter().map(|profile| self.book.show(profile)).collect()
     }
 
     /// One stream, if it is still open.
     #[must_use]
     pub fn get(&self, id: ConnectionId) -> Option<Connection> {
         let profile = |entry: &mut Entry| (Arc::clone(&entry.profile), Visit::Pass);
-        self.book.roster.visit_one(id.0, profile).map(|profile| profile.to_connection())
+        self.book.roster.visit_one(id.0, profile).map(|profile| self.book.show(&profile))
     }
 
     /// Writes an event into one stream, behind what it has sent so far.
@@ -90,7 +91,7 @@ impl Registry {
     /// events wait for it as its mailbox holds, because its client reads too slowly.
     pub fn send(&self, id: ConnectionId, event: Event) -> Result<(), SendError> {
         let event = Arc::new(Injection::new(event));
-        let put = |entry: &mut Entry| match entry.put(&event, self.book.mailbox) {
+        let put = |entry: &mut Entry| match entry.put(&event, self.book.mailbox, now()) {
             true => (Ok(()), Visit::Wake),
             false => (Err(SendError::Full), Visit::Pass),
         };
@@ -100,8 +101,8 @@ impl Registry {
     /// Writes an event into all streams.
     pub fn broadcast(&self, event: Event) -> Delivery {
         let event = Arc::new(Injection::new(event));
-        let mut delivery = Delivery::default();
-        self.book.roster.visit(|_, entry| self.put(entry, &event, &mut delivery));
+        let (mut delivery, now) = (Delivery::default(), now());
+        self.book.roster.visit(|_, entry| self.put(entry, &event, now, &mut delivery));
         delivery
     }
 
@@ -110,9 +111,10 @@ impl Registry {
     /// `choose` may take its time and use the registry: no stream waits for it.
     pub fn broadcast_where(&self, choose: impl Fn(&Connection) -> bool, event: Event) -> Delivery {
         let event = Arc::new(Injection::new(event));
-        let mut delivery = Delivery::default();
-        for id in self.chosen(choose) {
-            let put = |entry: &mut Entry| ((), self.put(entry, &event, &mut delivery));
+        let chosen = self.chosen(choose);
+        let (mut delivery, now) = (Delivery::default(), now());
+        for id in chosen {
+            let put = |entry: &mut Entry| ((), self.put(entry, &event, now, &mut delivery));
             self.book.roster.visit_one(id.0, put);
         }
         delivery
@@ -141,8 +143,14 @@ impl Registry {
         streams.filter(|stream| choose(stream)).map(|stream| stream.id).collect()
     }
 
-    fn put(&self, entry: &mut Entry, event: &Arc<Injection>, delivery: &mut Delivery) -> Visit {
-        if entry.put(event, self.book.mailbox) {
+    fn put(
+        &self,
+        entry: &mut Entry,
+        event: &Arc<Injection>,
+        now: Instant,
+        delivery: &mut Delivery,
+    ) -> Visit {
+        if entry.put(event, self.book.mailbox, now) {
             delivery.sent += 1;
             return Visit::Wake;
         }

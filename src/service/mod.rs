@@ -17,7 +17,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::body::SseBody;
-use crate::live::Label;
+use crate::live::{Expiry, Label};
 use crate::plan::{Plan, Settled};
 use request::{Answer, Asked, Call};
 
@@ -44,7 +44,7 @@ struct Own {
 
 impl Own {
     fn within(&self, outer: &Arc<Settled>) -> Arc<Settled> {
-        let complete = || Arc::new(self.plan.within(&outer.plan).settle());
+        let complete = || Arc::new(self.plan.within(&outer.plan).settle_as(&self.alone));
         let (known, settled) = self.within.get_or_init(|| (Arc::clone(outer), complete()));
         if Arc::ptr_eq(known, outer) { Arc::clone(settled) } else { complete() }
     }
@@ -91,7 +91,9 @@ impl<S> SseService<S> {
         let call =
             outer.map_or_else(|| Arc::new(Call::of(&request)), |outer| Arc::clone(&outer.call));
         let label = outer.map(|outer| outer.label.clone()).unwrap_or_default();
-        let mut asked = Asked { settled, call, label, answer: Arc::default() };
+        let own = request.extensions().get::<Expiry>().copied();
+        let expiry = earlier(outer.and_then(|outer| outer.expiry), own);
+        let mut asked = Asked { settled, call, label, expiry, answer: Arc::default() };
         let (mut parts, body) = request.into_parts();
         if let Some(label) = self.label(&parts) {
             asked.label = label;
@@ -104,6 +106,14 @@ impl<S> SseService<S> {
     fn label(&self, parts: &http::request::Parts) -> Option<Label> {
         let enroll = self.own.alone.enroll()?;
         Some(enroll.label.as_ref().map(|label| label(parts)).unwrap_or_default())
+    }
+}
+
+/// The earlier of what two said, if any did.
+fn earlier(one: Option<Expiry>, other: Option<Expiry>) -> Option<Expiry> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.or_earlier(other)),
+        (one, other) => one.or(other),
     }
 }
 

@@ -7,7 +7,7 @@ use http::{Method, Request, Uri};
 
 use super::head;
 use crate::engine::Position;
-use crate::live::Label;
+use crate::live::{Expiry, Label};
 use crate::plan::{Plan, Settled};
 use crate::stream::Joining;
 
@@ -18,6 +18,8 @@ pub(super) struct Asked {
     pub(super) call: Arc<Call>,
     /// What the layer that lists the stream calls it.
     pub(super) label: Label,
+    /// When the credential ends on which it is asked.
+    pub(super) expiry: Option<Expiry>,
     /// Where the next layer further in says what was done, too.
     pub(super) answer: Arc<Answer>,
 }

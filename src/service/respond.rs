@@ -7,10 +7,10 @@ use http::header::CONTENT_LENGTH;
 use http::response::Parts;
 
 use super::request::{Answer, Asked, Call, Done};
-use super::{head, refusal};
+use super::{earlier, head, refusal};
 use crate::body::SseBody;
 use crate::engine::Engine;
-use crate::live::Label;
+use crate::live::{Expiry, Label};
 use crate::plan::{Plan, Settled};
 use crate::stream::{Joining, Seats, Stream};
 
@@ -45,7 +45,14 @@ pub(super) fn respond<B>(
         head::refuse_buffering(&mut head.headers, no_buffer);
     }
     let known = inner.and_then(|done| done.stream);
-    if !settled.drives() {
+    let said = earlier(asked.expiry, head.extensions.get::<Expiry>().copied());
+    let expiry = said.filter(|_| all.heeds_expiry());
+    match (&known, expiry) {
+        (Some(stream), Some(expiry)) => stream.expire(expiry),
+        (Some(stream), None) if !all.heeds_expiry() => stream.outlive(),
+        _ => {}
+    }
+    if !settled.drives() && (known.is_some() || expiry.is_none()) {
         // Also where nothing is left to do: that something is off has to be told, too.
         tell(&mut head, all, known);
         let body = match settled.is_empty() {
@@ -70,9 +77,12 @@ pub(super) fn respond<B>(
         return Response::from_parts(head, SseBody::unsized_stream(body));
     }
     let joining = Arc::<Joining>::default();
+    if let Some(expiry) = expiry {
+        joining.expire(expiry);
+    }
     tell(&mut head, all, Some(Arc::clone(&joining)));
     let place = asked.call.place();
-    let n = settled.next();
+    let n = asked.settled.next();
     let stream = Stream::new(Engine::new(framing, settled, n, place), seats, joining);
     Response::from_parts(head, SseBody::driven(body, stream))
 }
@@ -86,6 +96,9 @@ fn take_seats(settled: &Settled, call: &Call, label: &Label) -> Option<Seats> {
     if let Some(enroll) = settled.enroll() {
         let (method, path) = (call.method.clone(), call.uri.path());
         seats.registry = enroll.book.enter(label.clone(), method, path);
+        if let (Some((_, profile)), Some(closing)) = (&seats.registry, settled.closing()) {
+            profile.ended_by(&closing.drain);
+        }
     }
     Some(seats)
 }

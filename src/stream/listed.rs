@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::engine::{Close, EndReason, Engine};
+use crate::engine::{Close, Engine, Told};
 use crate::live::{Entry, Mail, Profile, Seat, now};
 use crate::plan::Settled;
 
@@ -16,15 +16,17 @@ pub(super) struct Listed {
     pub(super) profile: Arc<Profile>,
     /// Mail came that could not be written in the middle of a long event.
     waiting: bool,
-    /// Frames that were sent, as far as needed to read the clock for some of them.
+    /// How many frames are sent before the clock is read again.
     frames: u8,
+    /// When it was read last.
+    read: Option<Instant>,
     /// Frames were sent since the body had nothing last.
     sent: bool,
 }
 
 impl Listed {
     pub(super) fn new(seat: Seat<Entry>, profile: Arc<Profile>) -> Self {
-        Self { seat, profile, waiting: false, frames: 0, sent: false }
+        Self { seat, profile, waiting: false, frames: 0, read: None, sent: false }
     }
 
     #[inline]
@@ -36,9 +38,13 @@ impl Listed {
     pub(super) fn read_mail(&mut self, engine: &mut Engine<Settled>) -> Option<Bytes> {
         let writable = engine.accepts_events();
         self.waiting = !writable;
-        let Mail { first, more, close } = self.seat.look(|entry| match writable {
-            true => std::mem::take(&mut entry.mail),
-            false => Mail { close: entry.mail.close.take(), ..Mail::default() },
+        let Mail { first, more, close } = self.seat.look(|entry| {
+            // Seen is enough: what waits for the end of a long event does not wait for the client.
+            entry.profile.mail_read();
+            match writable {
+                true => std::mem::take(&mut entry.mail),
+                false => Mail { close: entry.mail.close.take(), ..Mail::default() },
+            }
         })?;
         let mut frame = first.and_then(|event| engine.inject(&event));
         for event in &more {
@@ -47,36 +53,43 @@ impl Listed {
         }
         if let Some(farewell) = close {
             let at = now();
-            let (reason, cut_at) = (EndReason::Kicked, Some(at + KICK_GRACE));
+            let (told, cut_at) = (Told::Kicked, Some(at + KICK_GRACE));
             self.profile.closing();
-            let close = Close { reason, farewell: *farewell, retry: None, at, cut_at };
+            let close = Close { told, farewell: *farewell, retry: None, at, cut_at };
             let farewell = engine.close(close, at);
             put_behind(&mut frame, farewell, engine);
         }
         frame
     }
 
-    pub(super) fn sent(&mut self, bytes: usize, engine: &Engine<Settled>) {
+    pub(super) fn sent(&mut self, bytes: usize, engine: &mut Engine<Settled>) {
         self.profile.sent(bytes);
         self.profile.count(engine.keepalives(), engine.events());
-        self.profile.moved(engine.place());
-        if self.frames % CLOCK_EVERY == 0 {
-            self.profile.polled_at(now(), true);
+        if engine.take_moved() {
+            self.profile.moved(engine.place());
         }
-        self.frames = self.frames.wrapping_add(1);
         self.sent = true;
-    }
-
-    /// When it was polled last, if that gave a frame: a server that has room for more polls again
-    /// at once.
-    pub(super) fn unread_since(&self) -> Option<Instant> {
-        self.profile.last_polled().filter(|_| self.sent)
+        match self.frames {
+            0 => self.read_clock(),
+            left => self.frames = left - 1,
+        }
     }
 
     pub(super) fn polled(&mut self) {
-        // Of the next burst the first frame is timed, or it would seem to be as old as this poll.
-        self.frames = 0;
+        self.profile.waits();
         self.profile.polled_at(now(), std::mem::take(&mut self.sent));
+        // The next frame may come much later, and how long it is not followed by a poll shows only
+        // if its own time is known.
+        (self.frames, self.read) = (0, None);
+    }
+
+    /// Reads the clock for a frame, and decides for how many it is not read then: for none while
+    /// they are taken so slowly that reading it costs nothing beside.
+    fn read_clock(&mut self) {
+        let now = now();
+        self.profile.polled_at(now, true);
+        let slow = self.read.replace(now).is_some_and(|last| now - last > SLOW);
+        self.frames = if slow { 0 } else { CLOCK_EVERY - 1 };
     }
 }
 
@@ -96,6 +109,9 @@ pub(super) fn put_behind(
 /// In a burst the clock is read for every so many frames; reading it costs more than all else that
 /// a registry does for a frame.
 const CLOCK_EVERY: u8 = 16;
+
+/// The client does not take frames as fast as they could be had.
+const SLOW: Duration = Duration::from_millis(50);
 
 /// How long a stream that is closed in the middle of a long event has to come to its end.
 const KICK_GRACE: Duration = Duration::from_secs(5);

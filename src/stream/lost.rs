@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Listed, Stream};
+use super::Stream;
 use crate::engine::EndReason;
 use crate::live::{Drain, Seat, now, was_given_up};
 
@@ -23,15 +23,15 @@ impl Stream {
         if self.seat.is_some() && drain.is_past_deadline(now) {
             return true;
         }
-        let for_too_long = |since: Instant| {
-            let limit = drain.settings.stall_limit;
-            let enough = limit.map(|limit| limit.mul_f32(MOST_OF_IT));
-            enough.is_some_and(|enough| now.saturating_duration_since(since) >= enough)
+        let Some(limit) = drain.settings.stall_limit else {
+            return false;
         };
-        let unread = self.listed.as_deref().and_then(Listed::unread_since);
+        let since = |at: Instant| now.saturating_duration_since(at);
+        let unread = self.listed.as_ref().and_then(|listed| listed.profile.unread_for(now));
         let unheard = self.seat.as_ref().filter(|seat| Seat::is_signalled(seat));
-        let unheard = unheard.and_then(|_| drain.started());
-        [unread, unheard, self.engine.overdue()].into_iter().flatten().any(for_too_long)
+        let unheard = unheard.and_then(|_| drain.started()).map(since);
+        let waited = [unread, unheard, self.engine.overdue().map(since)].into_iter().flatten();
+        waited.max() >= Some(limit.mul_f32(MOST_OF_IT))
     }
 }
 

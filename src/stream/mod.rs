@@ -12,12 +12,13 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use pin_project_lite::pin_project;
 
+use joining::Left;
 pub(crate) use joining::{Joining, Seats};
 use listed::{Listed, put_behind};
 use timer::Timer;
 
 use crate::engine::{EndReason, Engine};
-use crate::live::{Seat, Standing, now};
+use crate::live::{Expiry, Seat, Standing, now};
 use crate::plan::{Plan, Settled};
 
 pin_project! {
@@ -57,8 +58,14 @@ impl Stream {
     /// Nothing is to be done before the body is polled, and no note is to be taken after.
     #[inline]
     pub(crate) fn is_calm(&self) -> bool {
-        let signalled = self.seat.as_ref().is_some_and(Seat::is_signalled);
-        self.engine.is_calm() && !signalled
+        self.engine.is_calm() && !self.seat.as_ref().is_some_and(Seat::is_signalled)
+    }
+
+    /// The same of a stream that is to end at some time: its sleep tells when to look.
+    #[inline]
+    pub(crate) fn is_calm_so_far(&self) -> bool {
+        let signalled = || self.seat.as_ref().is_some_and(Seat::is_signalled);
+        self.engine.is_calm_for_a_time() && !self.is_hurried() && !signalled()
     }
 
     /// Takes a chunk of the body's while the stream is calm, if it can be sent as it is.
@@ -72,14 +79,19 @@ impl Stream {
     #[inline]
     pub(crate) fn poll_ready(self: Pin<&mut Self>) -> Option<Bytes> {
         let quiet = self.engine.is_quiet() && !self.timer.is_unopened() && !self.is_signalled();
+        let quiet = quiet && !(self.engine.is_timed() && self.is_hurried());
         if quiet { None } else { self.attend() }
     }
 
     /// Does what is to be done before the body is asked for more, and gives what is to be sent.
     fn attend(mut self: Pin<&mut Self>) -> Option<Bytes> {
         if let Some(joining) = self.as_mut().project().timer.open() {
-            self.as_mut().take_up(&joining);
-            let opening = self.as_mut().project().engine.open(now());
+            let expiry = self.as_mut().take_up(&joining);
+            let (this, now) = (self.as_mut().project(), now());
+            let mut opening = this.engine.open(now);
+            let farewell =
+                this.engine.plan_end(now, expiry.and_then(|expiry| expiry.on_the_clock(now)));
+            put_behind(&mut opening, farewell, this.engine);
             if opening.is_some() {
                 return opening;
             }
@@ -94,6 +106,11 @@ impl Stream {
                 return Some(frame);
             }
         }
+        if self.engine.is_timed() && self.is_hurried() {
+            if let Some(farewell) = self.as_mut().rotate() {
+                return Some(farewell);
+            }
+        }
         let this = self.project();
         if this.engine.is_closing() {
             // Behind a long event its turn may come before what the timer is set for.
@@ -103,9 +120,12 @@ impl Stream {
     }
 
     /// Takes up what layers further out ask for, before anything was sent.
-    fn take_up(self: Pin<&mut Self>, joining: &Joining) {
-        let Some((settled, seats)) = joining.take() else {
-            return;
+    ///
+    /// Gives when the stream's credential ends.
+    fn take_up(self: Pin<&mut Self>, joining: &Joining) -> Option<Expiry> {
+        let Left { asked, expiry } = joining.take();
+        let Some((settled, seats)) = asked else {
+            return expiry;
         };
         let this = self.project();
         this.engine.settle(settled);
@@ -115,6 +135,10 @@ impl Stream {
         if let Some(seat) = seats.shutdown {
             *this.seat = Some(seat);
         }
+        if let (Some(listed), Some(closing)) = (this.listed, this.engine.settings().closing()) {
+            listed.profile.ended_by(&closing.drain);
+        }
+        expiry
     }
 
     /// Takes a chunk of the body's, and gives what is to be sent of it.
@@ -171,7 +195,25 @@ impl Stream {
     #[inline(never)]
     pub(crate) fn waits(&self, waker: &Waker) -> bool {
         let known = self.waker.as_ref().is_some_and(|known| known.will_wake(waker));
-        known && self.engine.is_timed() && !self.timer.is_due()
+        known && self.engine.is_armed() && !self.timer.is_due()
+    }
+
+    /// The sleep does not tell, or has told: a stream whose body is always ready never waits, and
+    /// one whose client reads slowly is not polled for long, so it is to be looked at the clock.
+    #[inline]
+    fn is_hurried(&self) -> bool {
+        !self.engine.is_armed() || self.timer.is_due()
+    }
+
+    /// Ends the stream if it is time, though its body may have more to say.
+    #[cold]
+    fn rotate(self: Pin<&mut Self>) -> Option<Bytes> {
+        let this = self.project();
+        let farewell = this.engine.rotate(now());
+        if let Some(listed) = this.listed.as_ref().filter(|_| this.engine.is_closing()) {
+            listed.profile.closing();
+        }
+        farewell
     }
 
     /// Has the lists wake this task. Says no if a signal came meanwhile.

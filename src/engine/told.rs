@@ -1,0 +1,42 @@
+//! What a client is told of why the server ends its stream.
+
+use super::EndReason;
+
+/// Why the server ends a stream, as its client is told; finer than the stream's [`EndReason`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    Shutdown,
+    Kicked,
+    /// A newer stream of the same key has its slot.
+    #[allow(dead_code, reason = "it is for limits that replace streams")]
+    Replaced,
+    Rotated,
+    Expired,
+    Idle,
+    Error,
+}
+
+impl Told {
+    /// The reason under which the stream is counted.
+    pub(crate) const fn end_reason(self) -> EndReason {
+        match self {
+            Self::Shutdown => EndReason::Closed,
+            Self::Kicked | Self::Replaced => EndReason::Kicked,
+            Self::Rotated | Self::Expired | Self::Idle => EndReason::Rotated,
+            Self::Error => EndReason::Error,
+        }
+    }
+
+    /// The data of a close event.
+    pub(super) const fn as_json(self) -> &'static str {
+        match self {
+            Self::Shutdown => r#"{"reason":"shutdown"}"#,
+            Self::Kicked => r#"{"reason":"kicked"}"#,
+            Self::Replaced => r#"{"reason":"replaced"}"#,
+            Self::Rotated => r#"{"reason":"rotated"}"#,
+            Self::Expired => r#"{"reason":"expired"}"#,
+            Self::Idle => r#"{"reason":"idle"}"#,
+            Self::Error => r#"{"reason":"error"}"#,
+        }
+    }
+}
