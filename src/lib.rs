@@ -6,8 +6,11 @@ mod engine;
 mod invalid_setting;
 mod layer;
 mod live;
+pub mod observe;
 mod plan;
 mod registry;
+#[cfg(feature = "serde")]
+mod serialize;
 mod service;
 mod shutdown;
 mod stream;

@@ -1,13 +1,15 @@
 //! What the stacked layers ask for, together.
 
+mod line;
+
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::request::Parts;
 
-use crate::engine::{EventIds, Farewell, KeepAlive, OnError, Settings};
+use crate::engine::{EventIds, Farewell, KeepAlive, Noted, OnError, Settings};
 use crate::live::{Book, Drain, Label};
 
 /// What one layer asks for, or several together.
@@ -99,6 +101,8 @@ impl<T: Clone> Setting<T> {
 pub(crate) struct Settled {
     pub(crate) plan: Plan,
     pub(crate) engine: Arc<Settings>,
+    /// The same for streams that are observed.
+    observed: OnceLock<Arc<Settings>>,
     opened: AtomicU32,
 }
 
@@ -149,10 +153,15 @@ impl Plan {
             hold_limit: self.hold_limit.unwrap_or(Settings::HOLD_LIMIT),
             restate: closing.is_some() || book.is_some(),
             count_events: book.is_some_and(|book| book.count_events),
-            noted: book.is_some(),
+            noted: if book.is_some() { Noted::Frames } else { Noted::Nothing },
             on_error: closing.and_then(Closing::on_error),
         };
-        Settled { engine: Arc::new(engine), plan: self, opened: AtomicU32::new(0) }
+        Settled {
+            engine: Arc::new(engine),
+            observed: OnceLock::new(),
+            plan: self,
+            opened: AtomicU32::new(0),
+        }
     }
 }
 
@@ -167,6 +176,17 @@ impl Settled {
 
     pub(crate) fn closing(&self) -> Option<&Closing> {
         self.plan.shutdown.on()
+    }
+
+    /// What is asked of an engine whose stream is observed or not.
+    pub(crate) fn settings(&self, observed: bool) -> &Arc<Settings> {
+        if !observed {
+            return &self.engine;
+        }
+        self.observed.get_or_init(|| {
+            let settings = Settings::clone(&self.engine);
+            Arc::new(Settings { noted: Noted::FirstEvent, ..settings })
+        })
     }
 
     /// The number of a new stream.

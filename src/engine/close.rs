@@ -61,11 +61,12 @@ impl Engine {
     /// Closes the stream if it is time.
     pub(super) fn check_close(&mut self, now: Instant) -> Option<Bytes> {
         let flowing = self.phase == Phase::Flowing;
-        let close = self.rare.as_ref()?.close.as_ref()?;
+        let rare = self.rare.as_mut()?;
+        let close = rare.close.as_ref()?;
         if flowing && close.cut_at.is_some_and(|cut_at| cut_at <= now) {
             self.over(EndReason::Cut);
         } else if flowing {
-            self.close_due = close.at <= now;
+            rare.close_due = close.at <= now;
         } else if close.at <= now {
             return self.conclude();
         }

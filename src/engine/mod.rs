@@ -31,7 +31,7 @@ pub(crate) use event_ids::{EventIds, Position};
 pub use farewell::Farewell;
 pub(crate) use injection::Injection;
 pub(crate) use keep_alive::{Heartbeat, KeepAlive, LONGEST, SHORTEST};
-pub(crate) use settings::{OnError, Settings};
+pub(crate) use settings::{Noted, OnError, Settings};
 
 use crate::wire::{Framing, LineEnd, Scanner};
 use hold::Held;
@@ -56,8 +56,6 @@ pub(crate) struct Engine {
     sent: Sent,
     /// Bytes were sent at all.
     begun: bool,
-    /// It is time to close, once the long event that flows is over.
-    close_due: bool,
     place: Place,
     silence: Option<Silence>,
     keepalives: u32,
@@ -72,6 +70,8 @@ struct Rare {
     /// How many bytes came of what may become a byte order mark.
     mark: usize,
     close: Option<Box<Close>>,
+    /// It is time to close, once the long event that flows is over.
+    close_due: bool,
     beat: Option<Instant>,
 }
 
@@ -112,7 +112,6 @@ impl Engine {
             lane: Lane::Scan,
             sent: Sent::Nothing,
             begun: false,
-            close_due: false,
             silence: None,
             keepalives: 0,
             rare: None,
@@ -286,6 +285,15 @@ impl Engine {
     /// Events that were sent, as far as they were counted.
     pub(crate) fn events(&self) -> u64 {
         self.place.events()
+    }
+
+    /// Whether all events are counted.
+    #[cfg_attr(
+        not(any(feature = "metrics", feature = "tracing")),
+        expect(dead_code, reason = "it is asked for by those who observe")
+    )]
+    pub(crate) fn counts_events(&self) -> bool {
+        self.settings.ids.is_some() || self.settings.count_events
     }
 
     pub(crate) fn keepalives(&self) -> u32 {

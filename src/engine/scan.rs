@@ -3,7 +3,7 @@
 use bytes::{Buf, Bytes};
 
 use super::assembly::{Assembly, COPY_LIMIT, Frames, with_line};
-use super::{Engine, Lane, Phase, Sent};
+use super::{Engine, Lane, Noted, Phase, Sent};
 use crate::wire::{BlockId, Boundary, EndedBlock, LineEnd, Scanner};
 
 impl Engine {
@@ -37,6 +37,8 @@ impl Engine {
         let held =
             self.rare.as_mut().map(|rare| std::mem::take(&mut rare.held)).unwrap_or_default();
         let mut assembly = Assembly::new(chunk, held);
+        // A close that waits for the end of a long event takes the first chance.
+        let close_due = self.rare.as_ref().is_some_and(|rare| rare.close_due);
         let mut whole = 0;
         let mut boundary = Some(first);
         while let Some(found) = boundary {
@@ -45,15 +47,14 @@ impl Engine {
                 self.pass(&mut assembly, block, whole);
             }
             assembly.join(whole);
-            // A close that waits for the end of a long event takes the first chance.
-            boundary = match self.close_due {
+            boundary = match close_due {
                 true => None,
                 false => self.scanner.next_boundary(assembly.chunk(), whole),
             };
         }
         let missing = self.missing_lf(assembly.chunk(), whole);
         let (frames, tail) = assembly.finish(whole, missing);
-        if self.close_due {
+        if close_due {
             let first = self.send(frames);
             if let Some(farewell) = self.conclude() {
                 self.defer(farewell);
@@ -160,8 +161,9 @@ impl Engine {
             && !self.is_closing();
         match self.settings.noted {
             _ if !whole => Lane::Scan,
-            true => Lane::Noted,
-            false => Lane::Whole,
+            Noted::FirstEvent if self.place.events() == 0 => Lane::Scan,
+            Noted::Frames | Noted::FirstEvent => Lane::Noted,
+            Noted::Nothing => Lane::Whole,
         }
     }
 

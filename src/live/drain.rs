@@ -11,6 +11,7 @@ use super::profile::now;
 use super::{DrainReport, Roster, Seat, Visit};
 use crate::engine::spread::Spread;
 use crate::engine::{Close, EndReason, Farewell};
+use crate::observe::Pending;
 
 /// What a shutdown and its streams share.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub(crate) struct Drain {
     /// Streams that ended since then, by reason.
     ended: [AtomicUsize; EndReason::ALL.len()],
     refused: AtomicU64,
+    /// Tells how many streams are still waited for.
+    pending: Pending,
     /// Advanced when the drain begins and when the last stream has left it.
     progress: watch::Sender<()>,
 }
@@ -51,6 +54,7 @@ impl Drain {
             report: OnceLock::new(),
             ended: Default::default(),
             refused: AtomicU64::new(0),
+            pending: Pending::default(),
             progress: watch::Sender::new(()),
         }
     }
@@ -66,6 +70,7 @@ impl Drain {
             self.progress.send_replace(());
             self.roster.visit(|_, ()| Visit::Wake);
             self.walked.store(true, Ordering::SeqCst);
+            self.pending.follow(|| self.roster.len());
             self.check_emptied();
         }
     }
@@ -82,6 +87,7 @@ impl Drain {
         }
         drop(seat);
         if self.started().is_some() {
+            self.pending.follow(|| self.roster.len());
             self.check_emptied();
         }
     }

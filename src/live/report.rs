@@ -6,6 +6,9 @@ use super::Drain;
 use crate::engine::EndReason;
 
 /// What happened to the streams that were open when a drain began.
+///
+/// With the feature `serde` it serialises with these fields, but for `elapsed_secs`, in seconds, in
+/// place of `elapsed`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DrainReport {

@@ -10,7 +10,8 @@ use super::request::{Answer, Asked, Call, Done};
 use super::{head, refusal};
 use crate::body::SseBody;
 use crate::engine::Engine;
-use crate::live::Label;
+use crate::live::{Label, now};
+use crate::observe::{Subject, refused};
 use crate::plan::{Plan, Settled};
 use crate::stream::{Joining, Seats, Stream};
 
@@ -21,7 +22,10 @@ pub(super) fn respond<B>(
     response: Response<B>,
 ) -> Response<SseBody<B>> {
     let (mut head, body) = response.into_parts();
-    let Some(framing) = head::framing(&asked.call.method, &head) else {
+    let Call { method, uri, .. } = &*asked.call;
+    let Some(framing) = head::framing(method, &head) else {
+        let is_stream = || head::is_encoded_stream(method, &head);
+        asked.observer.passed_by(is_stream, uri.path());
         return Response::from_parts(head, SseBody::plain(body));
     };
     let inner = head.extensions.remove::<Done>().or_else(|| asked.answer.get());
@@ -57,6 +61,7 @@ pub(super) fn respond<B>(
 
     head.headers.remove(CONTENT_LENGTH);
     let Some(seats) = take_seats(&settled, &asked.call, &asked.label) else {
+        refused("draining");
         // There is nothing in it for layers further out.
         tell(&mut head, Plan::off(), None);
         let closing = settled.closing();
@@ -72,8 +77,11 @@ pub(super) fn respond<B>(
     let joining = Arc::<Joining>::default();
     tell(&mut head, all, Some(Arc::clone(&joining)));
     let place = asked.call.place();
-    let engine = Engine::new(framing, Arc::clone(&settled.engine), settled.next(), place);
-    let stream = Stream::new(engine, settled, seats, joining);
+    let subject = Subject { label: asked.label.as_str(), method, path: uri.path() };
+    let watch = asked.observer.open(subject, now());
+    let settings = Arc::clone(settled.settings(watch.is_on()));
+    let engine = Engine::new(framing, settings, settled.next(), place);
+    let stream = Stream::new(engine, settled, seats, joining, watch);
     Response::from_parts(head, SseBody::driven(body, stream))
 }
 

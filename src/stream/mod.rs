@@ -17,6 +17,7 @@ use listed::{Listed, put_behind};
 
 use crate::engine::{EndReason, Engine};
 use crate::live::{Seat, now};
+use crate::observe::Watch;
 use crate::plan::Settled;
 
 pin_project! {
@@ -36,6 +37,7 @@ pin_project! {
         listed: Option<Box<Listed>>,
         seat: Option<Seat<()>>,
         joining: Option<Arc<Joining>>,
+        watch: Watch,
     }
 
     impl PinnedDrop for Stream {
@@ -51,6 +53,7 @@ impl Stream {
         settled: Arc<Settled>,
         seats: Seats,
         joining: Arc<Joining>,
+        watch: Watch,
     ) -> Self {
         let Seats { registry, shutdown } = seats;
         let listed = registry.map(|(seat, profile)| Box::new(Listed::new(seat, profile)));
@@ -64,6 +67,7 @@ impl Stream {
             waker: None,
             listed,
             seat: shutdown,
+            watch,
         }
     }
 
@@ -93,7 +97,9 @@ impl Stream {
         let this = self.as_mut().project();
         if let Some(joining) = this.joining.take() {
             self.as_mut().take_up(&joining);
-            let opening = self.as_mut().project().engine.open(now());
+            let this = self.as_mut().project();
+            this.watch.starts(|| this.settled.plan.to_string());
+            let opening = this.engine.open(now());
             if opening.is_some() {
                 return opening;
             }
@@ -123,7 +129,7 @@ impl Stream {
             return;
         };
         let this = self.project();
-        this.engine.settle(Arc::clone(&settled.engine));
+        this.engine.settle(Arc::clone(settled.settings(this.watch.is_on())));
         *this.settled = settled;
         if let Some((seat, profile)) = seats.registry {
             *this.listed = Some(Box::new(Listed::new(seat, profile)));
@@ -167,6 +173,7 @@ impl Stream {
         if let Some(listed) = this.listed.as_deref_mut() {
             listed.polled();
         }
+        this.watch.flush(this.engine);
         let known = this.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
         if self.waits(cx.waker()) {
             return Poll::Pending;
@@ -277,6 +284,7 @@ impl Stream {
         if let Some(listed) = this.listed.as_deref_mut() {
             listed.sent(bytes, this.engine);
         }
+        this.watch.sent(bytes, this.engine, now);
     }
 
     /// Leaves the lists.
@@ -287,6 +295,7 @@ impl Stream {
         }
         let this = self.project();
         let reason = this.engine.ended().unwrap_or(EndReason::ClientGone);
+        this.watch.ended(reason, this.engine, now);
         if let (Some(listed), Some(enroll)) = (this.listed.take(), this.settled.enroll()) {
             let Listed { seat, profile, .. } = *listed;
             enroll.book.leave(seat, &profile, reason);

@@ -11,5 +11,6 @@ pub mod cases;
 pub mod net;
 pub mod oracle;
 pub mod process;
+pub mod recorder;
 pub mod rig;
 pub mod streams;
