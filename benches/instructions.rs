@@ -6,6 +6,9 @@
 //! cargo bench --bench instructions -- --check # fails if a promise of the README is not kept
 //! ```
 //!
+//! Its last part is what it costs to be observed by a recorder and a subscriber: with the features
+//! `metrics` and `tracing` (`--all-features` has them); without, that it costs nothing.
+//!
 //! It needs `valgrind`. Each count is the difference of two runs of different length, divided by
 //! the frames between them, less what the same frames cost through an empty middleware.
 
@@ -15,6 +18,7 @@ use std::error::Error;
 use std::hint::black_box;
 use std::process::{Command, ExitCode};
 
+use metrics_util::debugging::DebuggingRecorder;
 use support::{Pace, PassThrough, STACKS, Source, Stack, axum_sse, boxed, poll, runtime};
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
@@ -58,11 +62,31 @@ fn table(check: bool) -> Result<ExitCode, Box<dyn Error>> {
             println!("{name:<24}{}", row.concat());
         }
     }
+    broken += observed()?;
     if check && broken > 0 {
         println!("\n{broken} counts are above what is promised");
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What it adds to an event to be observed, and how many counts are above what is promised.
+#[expect(clippy::cast_precision_loss, reason = "counts are small")]
+fn observed() -> Result<u32, Box<dyn Error>> {
+    let mut broken = 0;
+    println!("\n{ALL}, instructions an event: not observed, observed, and the difference");
+    for pace in ["burst", "live"] {
+        for size in [64, 256, 4096, 65536] {
+            let [empty, not, observed] =
+                ["empty", ALL, OBSERVED].map(|name| count(name, pace, size, 1));
+            let empty = empty?;
+            let (not, observed) = (not? - empty, observed? - empty);
+            let more = 100.0 * (observed - not) as f64 / not as f64;
+            println!("{pace:<8}{size:>8} B{not:>10}{observed:>10}{more:>10.1} %");
+            broken += u32::from(more > AT_MOST);
+        }
+    }
+    Ok(broken)
 }
 
 fn count(name: &str, pace: &str, size: usize, events: usize) -> Result<i64, Box<dyn Error>> {
@@ -89,6 +113,10 @@ fn run(name: &str, pace: &str, size: usize, events: usize, frames: usize) {
     let pace = if pace == "live" { Pace::Live } else { Pace::Burst };
     let source = Source::of(size, events, pace);
     let polls = if pace == Pace::Live { frames * 2 } else { frames };
+    if name == OBSERVED {
+        DebuggingRecorder::new().install().expect("no other is installed");
+        tracing_subscriber::fmt().with_max_level(LEVEL).with_writer(std::io::sink).init();
+    }
     // The same code around each: only the body differs.
     let source = boxed(source);
     let stack = Stack::named(name);
@@ -102,3 +130,11 @@ fn run(name: &str, pace: &str, size: usize, events: usize, frames: usize) {
         black_box(poll(&mut body));
     }
 }
+
+/// The stack in which being observed is measured, without and with a recorder and a subscriber.
+const ALL: &str = "all five, one value";
+const OBSERVED: &str = "all five, observed";
+const LEVEL: tracing::Level = tracing::Level::DEBUG;
+
+/// The most, in percent of what the layers cost.
+const AT_MOST: f64 = 5.0;

@@ -9,9 +9,12 @@ mod engine;
 mod invalid_setting;
 mod layer;
 mod live;
+pub mod observe;
 mod plan;
 mod readiness;
 mod registry;
+#[cfg(feature = "serde")]
+mod serialize;
 mod service;
 mod shutdown;
 mod stream;

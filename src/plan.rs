@@ -1,13 +1,15 @@
 //! What the stacked layers ask for, together.
 
+mod line;
+
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::request::Parts;
 
-use crate::engine::{EventIds, Farewell, KeepAlive, OnError, Rotation, Settings};
+use crate::engine::{EventIds, Farewell, KeepAlive, Noted, OnError, Rotation, Settings};
 use crate::live::{Book, Drain, Label};
 
 /// What one layer asks for, or several together.
@@ -100,6 +102,8 @@ impl<T: Clone> Setting<T> {
 pub(crate) struct Settled {
     pub(crate) plan: Plan,
     engine: Settings,
+    /// The same for streams that are observed.
+    observed: OnceLock<Arc<Settled>>,
     /// The number of the next stream.
     opened: Arc<AtomicU32>,
 }
@@ -170,11 +174,11 @@ impl Plan {
             hold_limit: self.hold_limit.unwrap_or(Settings::HOLD_LIMIT),
             restate: closing.is_some() || book.is_some() || rotates,
             count_events: book.is_some_and(|book| book.count_events),
-            noted: book.is_some(),
+            noted: if book.is_some() { Noted::Frames } else { Noted::Nothing },
             on_error: closing.and_then(Closing::on_error),
             rotation,
         };
-        Settled { engine, plan: self, opened: Arc::default() }
+        Settled { engine, observed: OnceLock::new(), plan: self, opened: Arc::default() }
     }
 }
 
@@ -195,6 +199,16 @@ impl Settled {
 
     pub(crate) fn closing(&self) -> Option<&Closing> {
         self.plan.shutdown.on()
+    }
+
+    /// The same for a stream that is observed.
+    pub(crate) fn observed(&self) -> Arc<Self> {
+        let observed = self.observed.get_or_init(|| {
+            let engine = Settings { noted: Noted::FirstEvent, ..self.engine.clone() };
+            let (plan, opened) = (self.plan.clone(), Arc::clone(&self.opened));
+            Arc::new(Self { engine, observed: OnceLock::new(), plan, opened })
+        });
+        Arc::clone(observed)
     }
 
     /// The number of a new stream.

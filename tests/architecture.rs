@@ -8,15 +8,17 @@ use std::path::{Path, PathBuf};
 const STRATA: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("engine", &["wire"]),
-    ("live", &["wire", "engine"]),
+    ("observe", &["engine"]),
+    ("live", &["wire", "engine", "observe"]),
     ("plan", &["engine", "live"]),
-    ("stream", &["engine", "live", "plan"]),
+    ("stream", &["engine", "observe", "live", "plan"]),
     ("body", &["stream"]),
-    ("service", &["wire", "engine", "live", "plan", "stream", "body"]),
-    ("registry", &["wire", "engine", "live"]),
+    ("service", &["wire", "engine", "observe", "live", "plan", "stream", "body"]),
+    ("registry", &["wire", "engine", "observe", "live"]),
     ("conn", &["live"]),
     ("readiness", &["live"]),
     ("shutdown", &["engine", "live", "conn", "readiness"]),
+    ("serialize", &["wire", "engine", "live", "registry"]),
     ("layer", &["wire", "engine", "live", "plan", "service", "registry", "shutdown"]),
 ];
 

@@ -36,7 +36,7 @@ pub(crate) use injection::Injection;
 pub(crate) use keep_alive::{Heartbeat, KeepAlive, LONGEST, SHORTEST};
 pub(crate) use rotation::Rotation;
 use settings::Shared;
-pub(crate) use settings::{OnError, Settings};
+pub(crate) use settings::{Noted, OnError, Settings};
 pub(crate) use told::Told;
 
 use crate::wire::{Framing, LineEnd, Scanner};
@@ -345,6 +345,15 @@ impl<S: AsRef<Settings>> Engine<S> {
     /// Events that were sent, as far as they were counted.
     pub(crate) fn events(&self) -> u64 {
         self.place.events()
+    }
+
+    /// Whether all events are counted.
+    #[cfg_attr(
+        not(any(feature = "metrics", feature = "tracing")),
+        expect(dead_code, reason = "it is asked for by those who observe")
+    )]
+    pub(crate) fn counts_events(&self) -> bool {
+        self.settings.ids.is_some() || self.settings.count_events
     }
 
     pub(crate) fn keepalives(&self) -> u32 {

@@ -3,7 +3,7 @@
 use bytes::{Buf, Bytes};
 
 use super::assembly::{Assembly, Frames, stamp};
-use super::{Engine, Lane, Phase, Sent, Settings};
+use super::{Engine, Lane, Noted, Phase, Sent, Settings};
 use crate::wire::{BlockId, Boundary, EndedBlock, LineEnd, Scanner};
 
 impl<S: AsRef<Settings>> Engine<S> {
@@ -191,7 +191,8 @@ impl<S: AsRef<Settings>> Engine<S> {
             _ if !whole => Lane::Scan,
             Settings { ids: Some(_), .. } => Lane::Stamp,
             _ if self.place.is_watched() => Lane::Scan,
-            Settings { noted: true, .. } => Lane::Noted,
+            Settings { noted: Noted::FirstEvent, .. } if self.place.events() == 0 => Lane::Scan,
+            Settings { noted: Noted::Frames | Noted::FirstEvent, .. } => Lane::Noted,
             _ if self.is_timed() => Lane::Timed,
             _ => Lane::Whole,
         }

@@ -16,12 +16,21 @@ pub(crate) struct Settings {
     /// The stream may be sent a farewell, which restates the client's place.
     pub(crate) restate: bool,
     pub(crate) count_events: bool,
-    /// Note is taken of each frame, so none passes by the short way.
-    pub(crate) noted: bool,
+    pub(crate) noted: Noted,
     /// Said instead of an error of the stream's own body.
     pub(crate) on_error: Option<OnError>,
     /// When the stream is ended for its age; none if it is not, not for an expiry either.
     pub(crate) rotation: Option<Rotation>,
+}
+
+/// What note is taken of, without a scan of all bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Noted {
+    Nothing,
+    /// Each frame, so none passes by the short way.
+    Frames,
+    /// The same, and the first event, up to which all is scanned.
+    FirstEvent,
 }
 
 #[derive(Clone, Debug)]
@@ -44,7 +53,7 @@ impl Default for Settings {
             hold_limit: Self::HOLD_LIMIT,
             restate: false,
             count_events: false,
-            noted: false,
+            noted: Noted::Nothing,
             on_error: None,
             rotation: Some(Rotation::default()),
         }

@@ -382,15 +382,15 @@ fn acts() -> impl Strategy<Value = Vec<(Index, Act)>> {
 
 fn settings() -> impl Strategy<Value = Settings> {
     let limit = prop_oneof![Just(Settings::HOLD_LIMIT), 0..40_usize];
-    (limit, any::<[bool; 4]>()).prop_map(
-        |(hold_limit, [alive, numbered, restate, count_events])| Settings {
+    (limit, any::<[bool; 5]>()).prop_map(
+        |(hold_limit, [alive, numbered, restate, count_events, observed])| Settings {
             keep_alive: alive.then(|| KeepAlive::every(INTERVAL, Instant::now())),
             ids: numbered.then_some(EventIds::Sequential),
             hold_limit,
             restate,
             count_events,
             on_error: None,
-            noted: false,
+            noted: if observed { Noted::FirstEvent } else { Noted::Nothing },
             rotation: None,
         },
     )

@@ -31,6 +31,30 @@ impl FromStr for ConnectionId {
 }
 
 /// One open stream at the moment when a registry was asked.
+///
+/// # As JSON
+///
+/// With the feature `serde` it serialises as below. Moments are told as the seconds since them, by
+/// the clock at the moment when it is serialised. The id is a text, as it may have more bits than
+/// a JavaScript number; [`ConnectionId`] reads it. `last_event_id`, `events`, `last_sent_secs_ago`
+/// and `last_polled_secs_ago` are null where there is none.
+///
+/// ```json
+/// {
+///   "id": "5712306503680",
+///   "label": "user 7",
+///   "method": "GET",
+///   "path": "/events",
+///   "age_secs": 62.5,
+///   "last_event_id": "42",
+///   "bytes": 1210,
+///   "keepalives": 3,
+///   "events": 42,
+///   "last_sent_secs_ago": 0.25,
+///   "last_polled_secs_ago": 0.25,
+///   "state": "open"
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Connection {

@@ -11,6 +11,7 @@ use super::profile::now;
 use super::{DrainReport, Roster, Seat, Visit};
 use crate::engine::spread::Spread;
 use crate::engine::{Close, EndReason, Farewell, Told};
+use crate::observe::Pending;
 
 /// What a shutdown, its streams and its connections share.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub(crate) struct Drain {
     /// Members that ended, by reason, but for those that were open up to the deadline.
     ended: [AtomicUsize; EndReason::ALL.len()],
     refused: AtomicU64,
+    /// Tells how many streams are still waited for.
+    pending: Pending,
     /// Advanced when the drain begins and when the last stream has left it.
     progress: watch::Sender<()>,
 }
@@ -72,6 +75,7 @@ impl Drain {
             members: AtomicUsize::new(0),
             ended: Default::default(),
             refused: AtomicU64::new(0),
+            pending: Pending::default(),
             progress: watch::Sender::new(()),
         }
     }
@@ -108,6 +112,7 @@ impl Drain {
                 // This walk is that of `settle_if_closing`, too.
                 self.sealed.store(true, Ordering::SeqCst);
             }
+            self.pending.follow(|| self.roster.len());
             self.settle_if_closing(now());
         }
     }
@@ -129,6 +134,7 @@ impl Drain {
     #[cold]
     fn enter_late(&self, mut seat: Seat<Standing>) -> Seat<Standing> {
         seat.look(|standing| self.admit(standing));
+        self.pending.follow(|| self.roster.len());
         seat.unseen()
     }
 
@@ -158,6 +164,7 @@ impl Drain {
         }
         drop(seat);
         if started {
+            self.pending.follow(|| self.roster.len());
             self.settle_if_closing(now());
         }
     }

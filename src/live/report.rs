@@ -9,6 +9,9 @@ use crate::engine::EndReason;
 ///
 /// Each of them is in exactly one of the counts.
 ///
+/// With the feature `serde` it serialises with these fields, but for `elapsed_secs`, in seconds, in
+/// place of `elapsed`.
+///
 /// # Examples
 ///
 /// ```

@@ -11,6 +11,7 @@ pub use delivery::{Delivery, SendError};
 
 use crate::engine::{Farewell, Injection};
 use crate::live::{Book, Connection, ConnectionId, Entry, Visit, now};
+use crate::observe;
 use crate::wire::Event;
 
 /// The list of streams that are open, and a hand on each of them.
@@ -95,7 +96,9 @@ impl Registry {
             true => (Ok(()), Visit::Wake),
             false => (Err(SendError::Full), Visit::Pass),
         };
-        self.book.roster.visit_one(id.0, put).unwrap_or(Err(SendError::Gone))
+        let sent = self.book.roster.visit_one(id.0, put).unwrap_or(Err(SendError::Gone));
+        observe::mailbox_dropped(usize::from(sent == Err(SendError::Full)));
+        sent
     }
 
     /// Writes an event into all streams.
@@ -103,6 +106,7 @@ impl Registry {
         let event = Arc::new(Injection::new(event));
         let (mut delivery, now) = (Delivery::default(), now());
         self.book.roster.visit(|_, entry| self.put(entry, &event, now, &mut delivery));
+        observe::mailbox_dropped(delivery.dropped);
         delivery
     }
 
@@ -117,6 +121,7 @@ impl Registry {
             let put = |entry: &mut Entry| ((), self.put(entry, &event, now, &mut delivery));
             self.book.roster.visit_one(id.0, put);
         }
+        observe::mailbox_dropped(delivery.dropped);
         delivery
     }
 

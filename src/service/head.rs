@@ -12,13 +12,23 @@ use crate::wire::Framing;
 
 /// The framing of a response's body, if it is a stream whose bytes can be looked at.
 pub(super) fn framing(method: &Method, head: &Parts) -> Option<Framing> {
+    stream(method, head).filter(|_| !is_encoded(&head.headers))
+}
+
+/// Whether a response's body is a stream whose bytes say nothing to us.
+pub(super) fn is_encoded_stream(method: &Method, head: &Parts) -> bool {
+    is_encoded(&head.headers) && stream(method, head).is_some()
+}
+
+/// The framing of a response's body, if it is a stream.
+fn stream(method: &Method, head: &Parts) -> Option<Framing> {
     // On HTTP/2 hyper sends a body for these if it is given one.
     let bodiless = matches!(*method, Method::HEAD | Method::CONNECT);
     let partial = matches!(
         head.status,
         StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::PARTIAL_CONTENT
     );
-    if bodiless || partial || !head.status.is_success() || is_encoded(&head.headers) {
+    if bodiless || partial || !head.status.is_success() {
         return None;
     }
     Framing::of(head.headers.get(CONTENT_TYPE)?.as_bytes())

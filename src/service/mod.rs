@@ -18,6 +18,7 @@ use tower_service::Service;
 
 use crate::body::SseBody;
 use crate::live::{Expiry, Label};
+use crate::observe::Observer;
 use crate::plan::{Plan, Settled};
 use request::{Answer, Asked, Call};
 
@@ -40,6 +41,7 @@ struct Own {
     /// Within the layers further out that were met first, which mostly are the only ones: so a
     /// plan is completed once a server and not once a request.
     within: OnceLock<(Arc<Settled>, Arc<Settled>)>,
+    observer: Observer,
 }
 
 impl Own {
@@ -60,7 +62,7 @@ impl Recipe {
         let own = self.0.get_or_init(|| {
             let plan = plan();
             let alone = Arc::new(plan.clone().settle());
-            Arc::new(Own { plan, alone, within: OnceLock::new() })
+            Arc::new(Own { plan, alone, within: OnceLock::new(), observer: Observer::default() })
         });
         SseService { inner, own: Arc::clone(own) }
     }
@@ -93,7 +95,8 @@ impl<S> SseService<S> {
         let label = outer.map(|outer| outer.label.clone()).unwrap_or_default();
         let own = request.extensions().get::<Expiry>().copied();
         let expiry = earlier(outer.and_then(|outer| outer.expiry), own);
-        let mut asked = Asked { settled, call, label, expiry, answer: Arc::default() };
+        let observer = self.own.observer.clone();
+        let mut asked = Asked { settled, call, label, expiry, answer: Arc::default(), observer };
         let (mut parts, body) = request.into_parts();
         if let Some(label) = self.label(&parts) {
             asked.label = label;

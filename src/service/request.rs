@@ -8,6 +8,7 @@ use http::{Method, Request, Uri};
 use super::head;
 use crate::engine::Position;
 use crate::live::{Expiry, Label};
+use crate::observe::Observer;
 use crate::plan::{Plan, Settled};
 use crate::stream::Joining;
 
@@ -22,6 +23,8 @@ pub(super) struct Asked {
     pub(super) expiry: Option<Expiry>,
     /// Where the next layer further in says what was done, too.
     pub(super) answer: Arc<Answer>,
+    /// Who is told of the layer's streams.
+    pub(super) observer: Observer,
 }
 
 /// What a layer tells those further out: what was done, and by which stream.

@@ -10,7 +10,8 @@ use super::request::{Answer, Asked, Call, Done};
 use super::{earlier, head, refusal};
 use crate::body::SseBody;
 use crate::engine::Engine;
-use crate::live::{Expiry, Label};
+use crate::live::{Expiry, Label, now};
+use crate::observe::{Subject, refused};
 use crate::plan::{Plan, Settled};
 use crate::stream::{Joining, Seats, Stream};
 
@@ -21,7 +22,10 @@ pub(super) fn respond<B>(
     response: Response<B>,
 ) -> Response<SseBody<B>> {
     let (mut head, body) = response.into_parts();
-    let Some(framing) = head::framing(&asked.call.method, &head) else {
+    let Call { method, uri, .. } = &*asked.call;
+    let Some(framing) = head::framing(method, &head) else {
+        let is_stream = || head::is_encoded_stream(method, &head);
+        asked.observer.passed_by(is_stream, uri.path());
         return Response::from_parts(head, SseBody::plain(body));
     };
     let inner = head.extensions.remove::<Done>().or_else(|| asked.answer.get());
@@ -64,6 +68,7 @@ pub(super) fn respond<B>(
 
     head.headers.remove(CONTENT_LENGTH);
     let Some(seats) = take_seats(&settled, &asked.call, &asked.label) else {
+        refused("draining");
         // There is nothing in it for layers further out.
         tell(&mut head, Plan::off(), None);
         let closing = settled.closing();
@@ -82,8 +87,12 @@ pub(super) fn respond<B>(
     }
     tell(&mut head, all, Some(Arc::clone(&joining)));
     let place = asked.call.place();
+    let subject = Subject { label: asked.label.as_str(), method, path: uri.path() };
+    let watch = asked.observer.open(subject, now());
     let n = asked.settled.next();
-    let stream = Stream::new(Engine::new(framing, settled, n, place), seats, joining);
+    let settled = if watch.is_on() { settled.observed() } else { settled };
+    let engine = Engine::new(framing, settled, n, place);
+    let stream = Stream::new(engine, seats, joining, watch);
     Response::from_parts(head, SseBody::driven(body, stream))
 }
 

@@ -19,6 +19,7 @@ use timer::Timer;
 
 use crate::engine::{EndReason, Engine};
 use crate::live::{Expiry, Seat, Standing, now};
+use crate::observe::Watch;
 use crate::plan::{Plan, Settled};
 
 pin_project! {
@@ -32,6 +33,7 @@ pin_project! {
         waker: Option<Waker>,
         listed: Option<Box<Listed>>,
         seat: Option<Seat<Standing>>,
+        watch: Watch,
     }
 
     impl PinnedDrop for Stream {
@@ -42,17 +44,23 @@ pin_project! {
 }
 
 impl Stream {
-    pub(crate) fn new(engine: Engine<Settled>, seats: Seats, joining: Arc<Joining>) -> Self {
+    pub(crate) fn new(
+        engine: Engine<Settled>,
+        seats: Seats,
+        joining: Arc<Joining>,
+        watch: Watch,
+    ) -> Self {
         let Seats { registry, shutdown } = seats;
         let listed = registry.map(|(seat, profile)| Box::new(Listed::new(seat, profile)));
         let timer = Timer::Unopened { joining };
-        Self { engine, timer, waker: None, listed, seat: shutdown }
+        Self { engine, timer, waker: None, listed, seat: shutdown, watch }
     }
 
     /// A stream of these bytes, on no list.
     pub(crate) fn of(bytes: Bytes) -> Self {
         let engine = Engine::only(Arc::new(Plan::default().settle()), bytes);
-        Self { engine, timer: Timer::Unset, waker: None, listed: None, seat: None }
+        let watch = Watch::default();
+        Self { engine, timer: Timer::Unset, waker: None, listed: None, seat: None, watch }
     }
 
     /// Nothing is to be done before the body is polled, and no note is to be taken after.
@@ -88,6 +96,7 @@ impl Stream {
         if let Some(joining) = self.as_mut().project().timer.open() {
             let expiry = self.as_mut().take_up(&joining);
             let (this, now) = (self.as_mut().project(), now());
+            this.watch.starts(|| this.engine.settings().plan.to_string());
             let mut opening = this.engine.open(now);
             let farewell =
                 this.engine.plan_end(now, expiry.and_then(|expiry| expiry.on_the_clock(now)));
@@ -128,7 +137,7 @@ impl Stream {
             return expiry;
         };
         let this = self.project();
-        this.engine.settle(settled);
+        this.engine.settle(if this.watch.is_on() { settled.observed() } else { settled });
         if let Some((seat, profile)) = seats.registry {
             *this.listed = Some(Box::new(Listed::new(seat, profile)));
         }
@@ -175,6 +184,7 @@ impl Stream {
         if let Some(listed) = this.listed.as_deref_mut() {
             listed.polled();
         }
+        this.watch.flush(this.engine);
         let known = this.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
         if self.waits(cx.waker()) {
             return Poll::Pending;
@@ -282,6 +292,7 @@ impl Stream {
         if let Some(listed) = this.listed.as_deref_mut() {
             listed.sent(bytes, this.engine);
         }
+        this.watch.sent(bytes, this.engine, now);
     }
 
     /// Leaves the lists.
@@ -292,6 +303,7 @@ impl Stream {
         }
         let reason = self.engine.ended().unwrap_or_else(|| self.lost());
         let this = self.project();
+        this.watch.ended(reason, this.engine, now);
         if let (Some(listed), Some(enroll)) = (this.listed.take(), this.engine.settings().enroll())
         {
             let Listed { seat, profile, .. } = *listed;

@@ -11,6 +11,7 @@ pub mod cases;
 pub mod net;
 pub mod oracle;
 pub mod process;
+pub mod recorder;
 pub mod rig;
 pub mod slow;
 pub mod streams;
