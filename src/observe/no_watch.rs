@@ -10,7 +10,7 @@ use crate::engine::{EndReason, Engine, Settings};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Observer(());
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Watch;
 
 impl Observer {
@@ -24,6 +24,12 @@ impl Observer {
 }
 
 impl Watch {
+    /// Observes nothing.
+    #[inline]
+    pub(crate) fn off() -> Self {
+        Self
+    }
+
     #[inline]
     pub(crate) fn is_on(&self) -> bool {
         false

@@ -59,7 +59,7 @@ impl Stream {
     /// A stream of these bytes, on no list.
     pub(crate) fn of(bytes: Bytes) -> Self {
         let engine = Engine::only(Arc::new(Plan::default().settle()), bytes);
-        let watch = Watch::default();
+        let watch = Watch::off();
         Self { engine, timer: Timer::Unset, waker: None, listed: None, seat: None, watch }
     }
 

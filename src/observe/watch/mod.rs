@@ -28,7 +28,7 @@ struct Shared {
 }
 
 /// What is observed of one stream, if anybody does.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Watch(Option<Box<Watched>>);
 
 #[derive(Debug)]
@@ -74,6 +74,11 @@ impl Observer {
 }
 
 impl Watch {
+    /// Observes nothing.
+    pub(crate) fn off() -> Self {
+        Self(None)
+    }
+
     /// Whether note is to be taken of each frame.
     #[inline]
     pub(crate) fn is_on(&self) -> bool {
