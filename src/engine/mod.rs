@@ -5,6 +5,7 @@
 //! may be written at any moment.
 
 mod assembly;
+mod clock;
 mod close;
 mod end_reason;
 mod event_ids;
@@ -14,6 +15,7 @@ mod injection;
 mod keep_alive;
 mod overdue;
 mod place;
+mod rare;
 mod rotation;
 mod scan;
 mod settings;
@@ -22,9 +24,7 @@ pub(crate) mod spread;
 mod tests;
 mod told;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -40,11 +40,10 @@ pub(crate) use settings::{Noted, OnError, Settings};
 pub(crate) use told::Told;
 
 use crate::wire::{Framing, LineEnd, Scanner};
-use hold::Held;
 use keep_alive::{Sent, Silence};
 use place::Place;
 pub(crate) use place::restate;
-use rotation::Ends;
+use rare::Rare;
 use spread::Spread;
 
 /// The machine that carries out the layers' settings on one stream.
@@ -68,20 +67,6 @@ pub(crate) struct Engine<S> {
     keepalives: u32,
     /// What few streams need at a time, so that the others do not pay for it in memory.
     rare: Option<Box<Rare>>,
-}
-
-#[derive(Debug, Default)]
-struct Rare {
-    queue: VecDeque<Bytes>,
-    held: Held,
-    /// How many bytes came of what may become a byte order mark.
-    mark: usize,
-    close: Option<Box<Close>>,
-    /// It is time to close, once the long event that flows is over.
-    close_due: bool,
-    /// When the stream is to end for its age.
-    ends: Option<Ends>,
-    beat: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,17 +134,6 @@ impl<S: AsRef<Settings>> Engine<S> {
     pub(crate) fn settle(&mut self, settings: Arc<S>) {
         self.settings = Shared(settings);
         self.place = Place::new(self.place.position().clone(), &self.settings);
-    }
-
-    /// Begins at `now`: some proxies hold the response's head back until its first body byte.
-    pub(crate) fn open(&mut self, now: Instant) -> Option<Bytes> {
-        let keep_alive = self.settings.keep_alive.as_ref()?;
-        if let Some(heartbeat) = &keep_alive.heartbeat {
-            self.rare.get_or_insert_default().beat = Some(now + heartbeat.every);
-        }
-        self.silence = Some(Silence::begin(now, keep_alive, self.n));
-        self.sent = Sent::AtTick;
-        Some(keep_alive.comment(LineEnd::Lf))
     }
 
     /// Takes a chunk of the stream.
@@ -261,55 +235,6 @@ impl<S: AsRef<Settings>> Engine<S> {
         self.rare().queue.push_back(frame);
     }
 
-    /// Takes the time. To be called at [`next_timeout`](Self::next_timeout), or any time later.
-    pub(crate) fn timeout(&mut self, now: Instant) -> Option<Bytes> {
-        self.armed = false;
-        let farewell = self.retire(now).or_else(|| self.check_close(now));
-        if let Phase::Over(_) = self.phase {
-            return farewell;
-        }
-        self.beat(now);
-        let settings = self.settings.keep_alive.as_ref()?;
-        let silence = self.silence.as_mut().filter(|silence| silence.tick(settings) <= now)?;
-        let due = silence.ask(now, self.sent, settings, self.n);
-        self.sent = if due { Sent::AtTick } else { Sent::Nothing };
-        let comment = settings.comment(self.scanner.line_end());
-        self.tidy();
-        if !due || !self.accepts_events() {
-            return None;
-        }
-        self.keepalives += 1;
-        Some(comment)
-    }
-
-    /// When to call [`timeout`](Self::timeout).
-    pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        if let Phase::Over(_) = self.phase {
-            return None;
-        }
-        let keep_alive = self.settings.keep_alive.as_ref();
-        let silence = self.silence.as_ref().zip(keep_alive);
-        let silence = silence.map(|(silence, settings)| silence.tick(settings));
-        let Some(rare) = &self.rare else {
-            return silence;
-        };
-        let close = rare.close.as_ref().and_then(|close| close.next(self.phase == Phase::Flowing));
-        let ends = rare.ends.as_ref().and_then(Ends::next);
-        [silence, ends, close, rare.beat].into_iter().flatten().min()
-    }
-
-    /// Takes note that a timer is set for the [next timeout](Self::next_timeout), and gives it.
-    pub(crate) fn set_timer(&mut self) -> Option<Instant> {
-        self.armed = true;
-        self.next_timeout()
-    }
-
-    /// A timer is set for the next timeout, or for an earlier moment.
-    #[inline]
-    pub(crate) fn is_armed(&self) -> bool {
-        self.armed
-    }
-
     /// The next frame to send, behind those that calls have given.
     #[inline]
     pub(crate) fn next(&mut self) -> Option<Bytes> {
@@ -360,48 +285,9 @@ impl<S: AsRef<Settings>> Engine<S> {
         self.keepalives
     }
 
-    /// Writes the heartbeat if it is due.
-    fn beat(&mut self, now: Instant) {
-        let beat = self.rare.as_ref().and_then(|rare| rare.beat);
-        let heartbeat =
-            self.settings.keep_alive.as_ref().and_then(|settings| settings.heartbeat.as_ref());
-        let (Some(beat), Some(heartbeat)) = (beat, heartbeat) else {
-            return;
-        };
-        if beat > now {
-            return;
-        }
-        let frame = heartbeat.event.bytes(self.scanner.line_end());
-        let next = Some(now + heartbeat.every);
-        self.rare().beat = next;
-        if self.accepts_events() {
-            self.sent = Sent::Something;
-            self.defer(frame);
-        }
-    }
-
-    fn rare(&mut self) -> &mut Rare {
-        self.rare.get_or_insert_default()
-    }
-
     fn over(&mut self, reason: EndReason) {
         self.phase = Phase::Over(reason);
         self.lane = Lane::Scan;
-    }
-
-    /// Gives back memory that an idle stream does not need.
-    fn tidy(&mut self) {
-        self.rare = self.rare.take().filter(|rare| !rare.is_idle() || rare.ends.is_some());
-    }
-}
-
-impl Rare {
-    fn is_idle(&self) -> bool {
-        self.queue.is_empty()
-            && self.held.is_empty()
-            && self.mark == 0
-            && self.close.is_none()
-            && self.beat.is_none()
     }
 }
 

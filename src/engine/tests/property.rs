@@ -1,0 +1,103 @@
+//! The engine against the specification.
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use super::*;
+use crate::support::oracle::interpret;
+use crate::support::streams::{cut, cuts, stream};
+
+#[derive(Clone, Debug)]
+enum Act {
+    Inject,
+    Pass(u32),
+}
+
+fn acts() -> impl Strategy<Value = Vec<(Index, Act)>> {
+    let act = prop_oneof![Just(Act::Inject), (1..5_u32).prop_map(Act::Pass)];
+    prop::collection::vec((any::<Index>(), act), 0..6)
+}
+
+fn settings() -> impl Strategy<Value = Settings> {
+    let limit = prop_oneof![Just(Settings::HOLD_LIMIT), 0..40_usize];
+    (limit, any::<[bool; 5]>()).prop_map(
+        |(hold_limit, [alive, numbered, restate, count_events, observed])| Settings {
+            keep_alive: alive.then(|| KeepAlive::every(INTERVAL, Instant::now())),
+            ids: numbered.then_some(EventIds::Sequential),
+            hold_limit,
+            restate,
+            count_events,
+            on_error: None,
+            noted: if observed { Noted::FirstEvent } else { Noted::Nothing },
+            rotation: None,
+        },
+    )
+}
+
+proptest! {
+    /// The promise of the crate: whatever the cuts and the timings, a client sees the same events,
+    /// and those that were added, whole.
+    #[test]
+    fn clients_see_the_same_events_whatever_the_cuts_and_timings(
+        stream in stream(), cuts in cuts(), acts in acts(), settings in settings(), close in any::<Option<Index>>(),
+    ) {
+        let mut chunks = cut(&stream, &cuts);
+        if let Some(close) = close {
+            chunks.truncate(close.index(chunks.len() + 1));
+        }
+        let mut run = Run::new(settings.clone(), Position::None);
+        let mut injected = 0;
+        let act = |run: &mut Run, at: usize, injected: &mut u32| {
+            for (_, act) in acts.iter().filter(|(when, _)| when.index(chunks.len() + 1) == at) {
+                match act {
+                    Act::Pass(halves) => run.pass(INTERVAL / 2 * *halves),
+                    Act::Inject => {
+                        *injected += u32::from(run.engine.accepts_events());
+                        run.inject(&Event::new().named("injected").data("whole\nand new"));
+                    }
+                }
+            }
+        };
+        for (at, chunk) in chunks.iter().enumerate() {
+            act(&mut run, at, &mut injected);
+            run.data(chunk);
+        }
+        act(&mut run, chunks.len(), &mut injected);
+        let flowing = run.engine.phase == Phase::Flowing;
+        match close {
+            Some(_) => run.close(Farewell::close()),
+            None => run.engine.end(),
+        }
+        run.pass(INTERVAL);
+        run.take(None);
+        prop_assert!(run.engine.ended().is_some());
+
+        let expected = interpret(&chunks.concat());
+        let mut seen = interpret(&run.sent());
+        let (new, own): (Vec<_>, Vec<_>) = seen.events.drain(..).partition(|(name, ..)| name == "injected");
+        prop_assert_eq!(new.len(), injected as usize);
+        prop_assert!(new.iter().all(|(_, data, _)| data == "whole\nand new"));
+
+        let mut own = own;
+        if close.is_some() && !flowing {
+            let (name, data, _) = own.pop().unwrap();
+            prop_assert_eq!((name.as_str(), data.as_str()), ("close", r#"{"reason":"shutdown"}"#));
+        }
+        prop_assert_eq!(own.len(), expected.events.len());
+        let mut number = 0;
+        for (own, expected) in own.iter().zip(&expected.events) {
+            prop_assert_eq!((&own.0, &own.1), (&expected.0, &expected.1));
+            if settings.ids.is_none() || own.2 == expected.2 {
+                prop_assert_eq!(&own.2, &expected.2);
+                continue;
+            }
+            // The next number; those of injected events lie between.
+            let id: u32 = own.2.parse().unwrap();
+            prop_assert!(id > number);
+            number = id;
+        }
+        if settings.count_events || settings.ids.is_some() {
+            prop_assert_eq!(run.engine.events(), expected.events.len() as u64 + u64::from(injected));
+        }
+    }
+}
