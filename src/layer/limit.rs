@@ -17,9 +17,10 @@ use crate::service::SseService;
 
 /// Layer that limits how many streams are open, in all and by user, session or address.
 ///
-/// A stream counts from when its response begins until its body ends or is dropped. Limits of
-/// concurrent requests, such as tower's, do not hold streams: they count no further than the
-/// response's head.
+/// A stream counts from when its response begins until its body has given all that it had, or is
+/// dropped. Its slot is free before the server gets the farewell to send, and before hooks,
+/// metrics or the report of a drain tell of the end. Limits of concurrent requests, such as tower's,
+/// do not hold streams: they count no further than the response's head.
 ///
 /// Clones share one count, also when a setting of theirs is changed. So one cap holds for several
 /// routes, and routes may have caps of different height on one count.
@@ -46,6 +47,9 @@ use crate::service::SseService;
 /// other content types and refused streams take nothing, and who is refused by a draining
 /// [`Shutdown`](crate::Shutdown) neither. A client that vanished without a word counts until that
 /// is noticed, as in a [`Registry`](crate::Registry).
+///
+/// A stream that passes clones of one layer more than once counts once. Only a middleware between
+/// them that drops the extensions of requests and of responses would have it count twice.
 ///
 /// # Examples
 ///
@@ -105,6 +109,9 @@ impl LimitLayer {
     /// `key` makes a [`LimitKey`] of the request: a user, a session, an address. Without one
     /// (`None`) only the cap in all holds. It is asked for every request, before the handler. A
     /// key is forgotten when its last stream ends.
+    ///
+    /// A client that can choose its key can choose many: take what has been checked, such as the
+    /// user of a session, or the address.
     pub fn per_key<F, K>(self, max: usize, key: F) -> Self
     where
         F: Fn(&Parts) -> K + Send + Sync + 'static,
