@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
+use crate::live::Slot;
 use crate::stream::Stream;
 
 pin_project! {
@@ -34,6 +35,8 @@ enum Mode {
     Plain,
     /// The same, of a size that is not told.
     Unsized,
+    /// The inner body as it is, which takes its part of what may be open.
+    Counted(#[expect(dead_code, reason = "it is there to be dropped")] Box<Slot>),
     /// A stream that is looked after.
     Driven(Pin<Box<Stream>>),
     Ended,
@@ -42,6 +45,11 @@ enum Mode {
 impl<B> SseBody<B> {
     pub(crate) fn plain(inner: B) -> Self {
         Self { inner: Some(inner), mode: Mode::Plain }
+    }
+
+    /// The inner body as it is, with its part of what may be open.
+    pub(crate) fn counted(inner: B, slot: Slot) -> Self {
+        Self { inner: Some(inner), mode: Mode::Counted(Box::new(slot)) }
     }
 
     pub(crate) fn unsized_stream(inner: B) -> Self {
@@ -88,11 +96,15 @@ where
                 },
                 None => None,
             },
-            Mode::Plain | Mode::Unsized => match this.inner.as_pin_mut() {
+            Mode::Plain | Mode::Unsized | Mode::Counted(_) => match this.inner.as_pin_mut() {
                 Some(inner) => {
                     let polled = inner.poll_frame(cx);
                     if let Poll::Ready(None) = polled {
-                        self.project().inner.set(None);
+                        let mut this = self.project();
+                        this.inner.set(None);
+                        if let Mode::Counted(_) = this.mode {
+                            *this.mode = Mode::Ended;
+                        }
                     }
                     return polled;
                 }
@@ -105,17 +117,17 @@ where
 
     fn is_end_stream(&self) -> bool {
         match (&self.mode, &self.inner) {
-            (Mode::Plain | Mode::Unsized, Some(inner)) => inner.is_end_stream(),
+            (Mode::Plain | Mode::Unsized | Mode::Counted(_), Some(inner)) => inner.is_end_stream(),
             // Too early, and what was still to be sent would be lost.
             (Mode::Driven(stream), _) => stream.ended().is_some(),
-            (Mode::Plain | Mode::Unsized, None) | (Mode::Ended, _) => true,
+            (Mode::Plain | Mode::Unsized | Mode::Counted(_), None) | (Mode::Ended, _) => true,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match (&self.mode, &self.inner) {
-            (Mode::Plain, Some(inner)) => inner.size_hint(),
-            (Mode::Plain, None) | (Mode::Ended, _) => SizeHint::with_exact(0),
+            (Mode::Plain | Mode::Counted(_), Some(inner)) => inner.size_hint(),
+            (Mode::Plain | Mode::Counted(_), None) | (Mode::Ended, _) => SizeHint::with_exact(0),
             // An exact hint becomes a `Content-Length`, which would cut what is added.
             (Mode::Unsized | Mode::Driven(_), _) => SizeHint::default(),
         }
@@ -139,7 +151,9 @@ where
         let (mut inner, mode) = (this.inner, this.mode);
         let stream = match mode {
             Mode::Driven(stream) => stream,
-            Mode::Plain | Mode::Unsized | Mode::Ended => return Poll::Ready(None),
+            Mode::Plain | Mode::Unsized | Mode::Counted(_) | Mode::Ended => {
+                return Poll::Ready(None);
+            }
         };
         // Nearly as short a way for a stream whose end is planned; here, since all others would pay
         // for it there.

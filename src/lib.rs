@@ -30,11 +30,11 @@ pub use conn::{GuardedListener, Listening, TcpOptions};
 pub use engine::{EndReason, Farewell};
 pub use invalid_setting::InvalidSetting;
 pub use layer::{
-    EventIdLayer, InvalidComment, KeepAliveLayer, NoBufferLayer, RegistryLayer, RotationLayer,
-    ShutdownLayer, SseLayer,
+    EventIdLayer, InvalidComment, KeepAliveLayer, LimitLayer, NoBufferLayer, RegistryLayer,
+    RotationLayer, ShutdownLayer, SseLayer,
 };
 pub use live::{
-    Connection, ConnectionId, ConnectionState, DrainReport, Expiry, InvalidLabel, Label,
+    Connection, ConnectionId, ConnectionState, DrainReport, Expiry, InvalidLabel, Label, LimitKey,
 };
 pub use readiness::{Readiness, ReadinessBody};
 pub use registry::{Delivery, Registry, RegistryBuilder, SendError};

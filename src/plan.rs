@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::request::Parts;
 
 use crate::engine::{EventIds, Farewell, KeepAlive, Noted, OnError, Rotation, Settings};
-use crate::live::{Book, Drain, Label};
+use crate::live::{Book, Drain, Label, Limit};
 
 /// What one layer asks for, or several together.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +21,7 @@ pub(crate) struct Plan {
     pub(crate) registry: Setting<Enroll>,
     pub(crate) shutdown: Setting<Closing>,
     pub(crate) rotation: Setting<Rotation>,
+    pub(crate) limit: Setting<Arc<Limit>>,
     pub(crate) hold_limit: Option<usize>,
 }
 
@@ -118,6 +119,7 @@ impl Plan {
             registry: Setting::Off,
             shutdown: Setting::Off,
             rotation: Setting::Off,
+            limit: Setting::Off,
             hold_limit: None,
         }
     }
@@ -131,6 +133,7 @@ impl Plan {
             registry: self.registry.or(&outer.registry),
             shutdown: self.shutdown.or(&outer.shutdown),
             rotation: self.rotation.or(&outer.rotation),
+            limit: self.limit.or(&outer.limit),
             hold_limit: self.hold_limit.or(outer.hold_limit),
         }
     }
@@ -144,6 +147,7 @@ impl Plan {
             registry: self.registry.unless(&done.registry),
             shutdown: self.shutdown.unless(&done.shutdown),
             rotation: self.rotation.unless(&done.rotation),
+            limit: self.limit.unless(&done.limit),
             hold_limit: self.hold_limit,
         }
     }
@@ -168,13 +172,14 @@ impl Plan {
             Setting::On(rotation) => Some(rotation.clone()),
         };
         let rotates = rotation.as_ref().is_some_and(Rotation::is_on);
+        let replaces = self.limit.on().is_some_and(|limit| limit.replaces());
         let engine = Settings {
             keep_alive: keep_alive.cloned(),
             ids: self.event_ids.on().cloned(),
             hold_limit: self.hold_limit.unwrap_or(Settings::HOLD_LIMIT),
-            restate: closing.is_some() || book.is_some() || rotates,
+            restate: closing.is_some() || book.is_some() || rotates || replaces,
             count_events: book.is_some_and(|book| book.count_events),
-            noted: if book.is_some() { Noted::Frames } else { Noted::Nothing },
+            noted: if book.is_some() || replaces { Noted::Frames } else { Noted::Nothing },
             on_error: closing.and_then(Closing::on_error),
             rotation,
         };
@@ -201,6 +206,15 @@ impl Settled {
         self.plan.shutdown.on()
     }
 
+    pub(crate) fn limit(&self) -> Option<&Limit> {
+        self.plan.limit.on().map(|limit| &**limit)
+    }
+
+    /// Whether anybody spoke of how many streams may be open.
+    pub(crate) fn counts(&self) -> bool {
+        !matches!(self.plan.limit, Setting::Unset)
+    }
+
     /// The same for a stream that is observed.
     pub(crate) fn observed(&self) -> Arc<Self> {
         let observed = self.observed.get_or_init(|| {
@@ -219,7 +233,7 @@ impl Settled {
     /// Whether a stream's bytes are to be looked at; else its head is all that changes.
     pub(crate) fn drives(&self) -> bool {
         let Settings { keep_alive, ids, rotation, .. } = &self.engine;
-        let listed = self.enroll().is_some() || self.closing().is_some();
+        let listed = self.enroll().is_some() || self.closing().is_some() || self.limit().is_some();
         let rotates = rotation.as_ref().is_some_and(Rotation::is_on);
         keep_alive.is_some() || ids.is_some() || listed || rotates
     }

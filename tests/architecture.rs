@@ -12,7 +12,7 @@ const STRATA: &[(&str, &[&str])] = &[
     ("live", &["wire", "engine", "observe"]),
     ("plan", &["engine", "live"]),
     ("stream", &["engine", "observe", "live", "plan"]),
-    ("body", &["stream"]),
+    ("body", &["live", "stream"]),
     ("service", &["wire", "engine", "observe", "live", "plan", "stream", "body"]),
     ("registry", &["wire", "engine", "observe", "live"]),
     ("conn", &["live"]),

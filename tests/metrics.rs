@@ -25,7 +25,7 @@ use support::rig::{Client, Fate, Feed, Handler, Piece, call, get, open};
 use tower::{Layer, ServiceExt};
 use tower_sse::wire::Event;
 use tower_sse::{
-    EventIdLayer, Farewell, KeepAliveLayer, Registry, RegistryLayer, Shutdown, SseLayer,
+    EventIdLayer, Farewell, KeepAliveLayer, LimitLayer, Registry, RegistryLayer, Shutdown, SseLayer,
 };
 
 /// One stream at a time, ended in each way there is.
@@ -176,6 +176,20 @@ async fn a_drain_is_told_of_until_its_last_stream_has_left() {
     recorded.read();
     assert_eq!(recorded.by_reason("refused_total"), [("draining", 1.0)]);
     assert_eq!(recorded.number("opened_total"), 3.0, "who is refused opened nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_refused_at_a_cap_is_told_of_and_opens_nothing() {
+    let debugging = DebuggingRecorder::new();
+    let (mut recorded, _guard) = Recorded::by(&debugging);
+    let mut service = SseLayer::new().limit(LimitLayer::new(1)).layer(Handler);
+    let _first = open(&mut service);
+    for _ in 0..3 {
+        drop(call(&mut service, get()));
+    }
+    recorded.read();
+    assert_eq!(recorded.by_reason("refused_total"), [("limit", 3.0)]);
+    assert_eq!((recorded.number("opened_total"), recorded.number("open_streams")), (1.0, 1.0));
 }
 
 #[tokio::test(start_paused = true)]

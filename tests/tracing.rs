@@ -104,7 +104,7 @@ async fn a_stream_that_starts_says_what_is_asked_of_it() {
     assert_eq!(
         start.fields["plan"],
         "keep_alive=15s event_ids=on no_buffer=on registry=- shutdown=off rotation=- \
-         hold_limit=1024"
+         limit=- hold_limit=1024"
     );
 }
 

@@ -12,7 +12,8 @@ pub enum EndReason {
     ClientGone,
     /// A drain ended it, with its farewell.
     Closed,
-    /// The application ended it, by [`Registry::close`](crate::Registry::close) or its kin.
+    /// The application ended it, by [`Registry::close`](crate::Registry::close) or its kin, or a newer
+    /// stream [took its place](crate::LimitLayer::replace_oldest).
     Kicked,
     /// A [`RotationLayer`](crate::RotationLayer) ended it: it was too old or idle, or a credential's
     /// [`Expiry`](crate::Expiry) had come. Its farewell says which of them.

@@ -8,7 +8,6 @@ pub(crate) enum Told {
     Shutdown,
     Kicked,
     /// A newer stream of the same key has its slot.
-    #[allow(dead_code, reason = "it is for limits that replace streams")]
     Replaced,
     Rotated,
     Expired,

@@ -2,6 +2,7 @@
 
 mod event_id;
 mod keep_alive;
+mod limit;
 mod no_buffer;
 mod part;
 mod registry;
@@ -11,6 +12,7 @@ mod sse;
 
 pub use event_id::EventIdLayer;
 pub use keep_alive::{InvalidComment, KeepAliveLayer};
+pub use limit::LimitLayer;
 pub use no_buffer::NoBufferLayer;
 pub use registry::RegistryLayer;
 pub use rotation::RotationLayer;

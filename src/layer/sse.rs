@@ -6,7 +6,8 @@ use tower_layer::Layer;
 
 use super::part::Part;
 use super::{
-    EventIdLayer, KeepAliveLayer, NoBufferLayer, RegistryLayer, RotationLayer, ShutdownLayer,
+    EventIdLayer, KeepAliveLayer, LimitLayer, NoBufferLayer, RegistryLayer, RotationLayer,
+    ShutdownLayer,
 };
 use crate::plan::{Plan, Setting};
 use crate::service::SseService;
@@ -76,6 +77,11 @@ impl SseLayer {
     /// Sets at what age streams are ended.
     pub fn rotation(self, layer: RotationLayer) -> Self {
         Self(self.0.change(|plan| plan.rotation = layer.setting()))
+    }
+
+    /// Sets how many streams may be open.
+    pub fn limit(self, layer: LimitLayer) -> Self {
+        Self(self.0.change(|plan| plan.limit = layer.setting()))
     }
 
     /// Sets the length in bytes up to which an event is held back until it is whole; by default

@@ -117,6 +117,11 @@ impl Drain {
         }
     }
 
+    /// Whether streams that come are turned away, since streams are being closed.
+    pub(crate) fn refuses(&self, now: Instant) -> bool {
+        self.closing_at().is_some_and(|closing| closing <= now)
+    }
+
     /// Enters a stream, unless streams are being closed.
     pub(crate) fn enter(&self) -> Option<Seat<Standing>> {
         let mut late = false;

@@ -19,7 +19,7 @@
 //! | `tower_sse_bytes_total` | counter | bytes | | bytes handed to the server, comments and farewells included |
 //! | `tower_sse_keepalives_total` | counter | comments | | written because a stream was silent |
 //! | `tower_sse_mailbox_dropped_total` | counter | events | | found a stream's mailbox full ([`Delivery::dropped`](crate::Delivery::dropped), [`SendError::Full`](crate::SendError::Full)) |
-//! | `tower_sse_refused_total` | counter | requests | `reason` | not given a stream; `draining` while a [`Shutdown`](crate::Shutdown) drains |
+//! | `tower_sse_refused_total` | counter | requests | `reason` | not given a stream; `draining` while a [`Shutdown`](crate::Shutdown) drains, `limit` at the cap of a [`LimitLayer`](crate::LimitLayer) |
 //! | `tower_sse_drain_pending` | gauge | streams | | that a drain still waits for; zero while there is none |
 //!
 //! `reason` is the only label, and its values are words of this crate. Nothing that comes from a

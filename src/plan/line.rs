@@ -11,9 +11,10 @@ impl fmt::Display for Plan {
             Setting::On(setting) => write!(f, "keep_alive={:?}", setting.interval)?,
             other => write!(f, "keep_alive={other}")?,
         }
-        let Self { event_ids, no_buffer, registry, shutdown, rotation, .. } = self;
+        let Self { event_ids, no_buffer, registry, shutdown, rotation, limit, .. } = self;
         write!(f, " event_ids={event_ids} no_buffer={no_buffer}")?;
         write!(f, " registry={registry} shutdown={shutdown} rotation={rotation}")?;
+        write!(f, " limit={limit}")?;
         match self.hold_limit {
             Some(limit) => write!(f, " hold_limit={limit}"),
             None => Ok(()),

@@ -34,7 +34,8 @@ fn stream(method: &Method, head: &Parts) -> Option<Framing> {
     Framing::of(head.headers.get(CONTENT_TYPE)?.as_bytes())
 }
 
-fn is_encoded(headers: &HeaderMap) -> bool {
+/// Whether a body is encoded, so that its bytes cannot be looked at.
+pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
     let encodings = headers.get_all(CONTENT_ENCODING).iter().flat_map(list);
     encodings.into_iter().any(|encoding| !encoding.eq_ignore_ascii_case(b"identity"))
 }
@@ -43,14 +44,14 @@ fn is_encoded(headers: &HeaderMap) -> bool {
 pub(super) fn refuse_buffering(headers: &mut HeaderMap, settings: NoBuffer) {
     headers.remove(CONTENT_LENGTH);
     headers.entry(ACCEL_BUFFERING).or_insert(HeaderValue::from_static("no"));
-    add_to_cache_control(headers);
+    refuse_caching(headers);
     if settings.identity {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("identity"));
     }
 }
 
 /// Adds what is missing to what the handler said, as one line: not everybody reads a second.
-fn add_to_cache_control(headers: &mut HeaderMap) {
+pub(super) fn refuse_caching(headers: &mut HeaderMap) {
     let said = headers.get_all(CACHE_CONTROL);
     let is_missing = |wanted: &&[u8]| {
         !said.iter().flat_map(list).any(|directive| directive.eq_ignore_ascii_case(wanted))

@@ -1,5 +1,6 @@
 //! The one service behind all layers.
 
+mod encoded;
 mod head;
 mod refusal;
 mod request;
@@ -93,13 +94,18 @@ impl<S> SseService<S> {
         let call =
             outer.map_or_else(|| Arc::new(Call::of(&request)), |outer| Arc::clone(&outer.call));
         let label = outer.map(|outer| outer.label.clone()).unwrap_or_default();
+        let key = outer.map(|outer| outer.key.clone()).unwrap_or_default();
         let own = request.extensions().get::<Expiry>().copied();
         let expiry = earlier(outer.and_then(|outer| outer.expiry), own);
         let observer = self.own.observer.clone();
-        let mut asked = Asked { settled, call, label, expiry, answer: Arc::default(), observer };
+        let answer = Arc::default();
+        let mut asked = Asked { settled, call, label, key, expiry, answer, observer };
         let (mut parts, body) = request.into_parts();
         if let Some(label) = self.label(&parts) {
             asked.label = label;
+        }
+        if let Some(limit) = self.own.alone.limit() {
+            asked.key = limit.key_of(&parts);
         }
         parts.extensions.insert(asked.clone());
         (Request::from_parts(parts, body), asked, outer_answer)

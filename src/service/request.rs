@@ -7,7 +7,7 @@ use http::{Method, Request, Uri};
 
 use super::head;
 use crate::engine::Position;
-use crate::live::{Expiry, Label};
+use crate::live::{Expiry, Label, LimitKey};
 use crate::observe::Observer;
 use crate::plan::{Plan, Settled};
 use crate::stream::Joining;
@@ -19,6 +19,8 @@ pub(super) struct Asked {
     pub(super) call: Arc<Call>,
     /// What the layer that lists the stream calls it.
     pub(super) label: Label,
+    /// By what the layer that limits streams counts this one.
+    pub(super) key: LimitKey,
     /// When the credential ends on which it is asked.
     pub(super) expiry: Option<Expiry>,
     /// Where the next layer further in says what was done, too.

@@ -6,12 +6,13 @@ use http::Response;
 use http::header::CONTENT_LENGTH;
 use http::response::Parts;
 
+use super::refusal::{Refusal, refuse};
 use super::request::{Answer, Asked, Call, Done};
-use super::{earlier, head, refusal};
+use super::{earlier, encoded, head};
 use crate::body::SseBody;
 use crate::engine::Engine;
-use crate::live::{Expiry, Label, now};
-use crate::observe::{Subject, refused};
+use crate::live::{Expiry, now};
+use crate::observe::Subject;
 use crate::plan::{Plan, Settled};
 use crate::stream::{Joining, Seats, Stream};
 
@@ -26,7 +27,10 @@ pub(super) fn respond<B>(
     let Some(framing) = head::framing(method, &head) else {
         let is_stream = || head::is_encoded_stream(method, &head);
         asked.observer.passed_by(is_stream, uri.path());
-        return Response::from_parts(head, SseBody::plain(body));
+        return match asked.settled.counts() && is_stream() {
+            true => encoded::respond(asked, outer, head, body),
+            false => Response::from_parts(head, SseBody::plain(body)),
+        };
     };
     let inner = head.extensions.remove::<Done>().or_else(|| asked.answer.get());
     let settled = match &inner {
@@ -38,11 +42,7 @@ pub(super) fn respond<B>(
         None => settled.plan.clone(),
     };
     let tell = |head: &mut Parts, plan: Plan, stream: Option<Arc<Joining>>| {
-        let done = Done { plan: Arc::new(plan), stream };
-        if let Some(outer) = outer {
-            outer.set(done.clone());
-        }
-        head.extensions.insert(done);
+        tell(head, outer, Done { plan: Arc::new(plan), stream });
     };
 
     if let Some(no_buffer) = settled.no_buffer() {
@@ -67,13 +67,13 @@ pub(super) fn respond<B>(
     }
 
     head.headers.remove(CONTENT_LENGTH);
-    let Some(seats) = take_seats(&settled, &asked.call, &asked.label) else {
-        refused("draining");
-        // There is nothing in it for layers further out.
-        tell(&mut head, Plan::off(), None);
-        let closing = settled.closing();
-        let retry = closing.map(|closing| closing.drain.retry_refused()).unwrap_or_default();
-        return refusal::draining(head, &asked.call, retry);
+    let seats = match take_seats(&settled, asked) {
+        Ok(seats) => seats,
+        Err(refusal) => {
+            // There is nothing in it for layers further out.
+            tell(&mut head, Plan::off(), None);
+            return refuse(head, &asked.call, &refusal);
+        }
     };
     if let Some(stream) = known {
         // It is looked after already, and takes up what is left: so it is scanned once.
@@ -96,18 +96,39 @@ pub(super) fn respond<B>(
     Response::from_parts(head, SseBody::driven(body, stream))
 }
 
-/// Puts the stream on the lists; none if the server drains.
-fn take_seats(settled: &Settled, call: &Call, label: &Label) -> Option<Seats> {
+/// Says to layers further out what was done.
+pub(super) fn tell(head: &mut Parts, outer: Option<&Answer>, done: Done) {
+    if let Some(outer) = outer {
+        outer.set(done.clone());
+    }
+    head.extensions.insert(done);
+}
+
+/// Puts the stream on the lists, unless the server drains or has no room.
+///
+/// In an order in which others see nothing of a stream that is refused: no drain waits for it, no
+/// hook is told, and no older stream goes for it.
+fn take_seats(settled: &Settled, asked: &Asked) -> Result<Seats, Refusal> {
     let mut seats = Seats::default();
-    if let Some(closing) = settled.closing() {
-        seats.shutdown = Some(closing.drain.enter()?);
+    let closing = settled.closing();
+    if let Some(closing) = closing.filter(|closing| closing.drain.refuses(now())) {
+        return Err(Refusal::draining(&closing.drain));
+    }
+    if let Some(limit) = settled.limit() {
+        let slot = limit.take(&asked.key).ok_or_else(|| Refusal::full(limit))?;
+        seats.slot = Some(Box::new(slot));
+    }
+    if let Some(closing) = closing {
+        // It may have begun since it was asked above; the slot is given back then.
+        let seat = closing.drain.enter().ok_or_else(|| Refusal::draining(&closing.drain))?;
+        seats.shutdown = Some(seat);
     }
     if let Some(enroll) = settled.enroll() {
-        let (method, path) = (call.method.clone(), call.uri.path());
-        seats.registry = enroll.book.enter(label.clone(), method, path);
+        let (method, path) = (asked.call.method.clone(), asked.call.uri.path());
+        seats.registry = enroll.book.enter(asked.label.clone(), method, path);
         if let (Some((_, profile)), Some(closing)) = (&seats.registry, settled.closing()) {
             profile.ended_by(&closing.drain);
         }
     }
-    Some(seats)
+    Ok(seats)
 }

@@ -2,14 +2,15 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::live::{Entry, Expiry, Profile, Seat, Standing};
+use crate::live::{Entry, Expiry, Profile, Seat, Slot, Standing};
 use crate::plan::Settled;
 
-/// The lists that a stream is on.
+/// The lists that a stream is on, and its part of what may be open.
 #[derive(Debug, Default)]
 pub(crate) struct Seats {
     pub(crate) registry: Option<(Seat<Entry>, Arc<Profile>)>,
     pub(crate) shutdown: Option<Seat<Standing>>,
+    pub(crate) slot: Option<Box<Slot>>,
 }
 
 /// Where layers further out leave what they ask of a stream, if they were not heard on the way in.
@@ -59,6 +60,7 @@ impl Seats {
         Self {
             registry: self.registry.or(other.registry),
             shutdown: self.shutdown.or(other.shutdown),
+            slot: self.slot.or(other.slot),
         }
     }
 }

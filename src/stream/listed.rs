@@ -25,7 +25,7 @@ pub(super) struct Listed {
 }
 
 impl Listed {
-    pub(super) fn new(seat: Seat<Entry>, profile: Arc<Profile>) -> Self {
+    pub(super) fn of((seat, profile): (Seat<Entry>, Arc<Profile>)) -> Self {
         Self { seat, profile, waiting: false, frames: 0, read: None, sent: false }
     }
 
@@ -114,4 +114,4 @@ const CLOCK_EVERY: u8 = 16;
 const SLOW: Duration = Duration::from_millis(50);
 
 /// How long a stream that is closed in the middle of a long event has to come to its end.
-const KICK_GRACE: Duration = Duration::from_secs(5);
+pub(super) const KICK_GRACE: Duration = Duration::from_secs(5);

@@ -27,7 +27,7 @@ impl Stream {
             return false;
         };
         let since = |at: Instant| now.saturating_duration_since(at);
-        let unread = self.listed.as_ref().and_then(|listed| listed.profile.unread_for(now));
+        let unread = self.places.listed().and_then(|listed| listed.profile.unread_for(now));
         let unheard = self.seat.as_ref().filter(|seat| Seat::is_signalled(seat));
         let unheard = unheard.and_then(|_| drain.started()).map(since);
         let waited = [unread, unheard, self.engine.overdue().map(since)].into_iter().flatten();

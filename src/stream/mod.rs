@@ -1,8 +1,10 @@
 //! One driven stream: its engine with a clock, a waker and its places on the lists.
 
+mod give_way;
 mod joining;
 mod listed;
 mod lost;
+mod places;
 mod timer;
 
 use std::pin::Pin;
@@ -12,13 +14,15 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use pin_project_lite::pin_project;
 
+use give_way::give_way;
 use joining::Left;
 pub(crate) use joining::{Joining, Seats};
 use listed::{Listed, put_behind};
+use places::Places;
 use timer::Timer;
 
 use crate::engine::{EndReason, Engine};
-use crate::live::{Expiry, Seat, Standing, now};
+use crate::live::{Expiry, Seat, Slot, Standing, now};
 use crate::observe::Watch;
 use crate::plan::{Plan, Settled};
 
@@ -31,7 +35,7 @@ pin_project! {
         timer: Timer,
         // The waker that the timer and the lists know.
         waker: Option<Waker>,
-        listed: Option<Box<Listed>>,
+        places: Places,
         seat: Option<Seat<Standing>>,
         watch: Watch,
     }
@@ -50,17 +54,18 @@ impl Stream {
         joining: Arc<Joining>,
         watch: Watch,
     ) -> Self {
-        let Seats { registry, shutdown } = seats;
-        let listed = registry.map(|(seat, profile)| Box::new(Listed::new(seat, profile)));
+        let Seats { registry, shutdown, slot } = seats;
+        let places = Places::new(registry.map(Listed::of), slot);
         let timer = Timer::Unopened { joining };
-        Self { engine, timer, waker: None, listed, seat: shutdown, watch }
+        Self { engine, timer, waker: None, places, seat: shutdown, watch }
     }
 
     /// A stream of these bytes, on no list.
     pub(crate) fn of(bytes: Bytes) -> Self {
         let engine = Engine::only(Arc::new(Plan::default().settle()), bytes);
         let watch = Watch::off();
-        Self { engine, timer: Timer::Unset, waker: None, listed: None, seat: None, watch }
+        let (timer, places) = (Timer::Unset, Places::default());
+        Self { engine, timer, waker: None, places, seat: None, watch }
     }
 
     /// Nothing is to be done before the body is polled, and no note is to be taken after.
@@ -138,13 +143,13 @@ impl Stream {
         };
         let this = self.project();
         this.engine.settle(if this.watch.is_on() { settled.observed() } else { settled });
-        if let Some((seat, profile)) = seats.registry {
-            *this.listed = Some(Box::new(Listed::new(seat, profile)));
-        }
+        this.places.take_up(seats.registry.map(Listed::of), seats.slot);
         if let Some(seat) = seats.shutdown {
             *this.seat = Some(seat);
         }
-        if let (Some(listed), Some(closing)) = (this.listed, this.engine.settings().closing()) {
+        if let (Some(listed), Some(closing)) =
+            (this.places.listed(), this.engine.settings().closing())
+        {
             listed.profile.ended_by(&closing.drain);
         }
         expiry
@@ -161,8 +166,9 @@ impl Stream {
     }
 
     /// Takes the body's end.
-    pub(crate) fn end(self: Pin<&mut Self>) {
-        self.project().engine.end();
+    pub(crate) fn end(mut self: Pin<&mut Self>) {
+        self.as_mut().project().engine.end();
+        self.give_back();
     }
 
     /// Takes the body's failure. Says whether a farewell stands in for it.
@@ -181,7 +187,7 @@ impl Stream {
     /// Ready when there may be something to do, with what is to be sent if there is any.
     pub(crate) fn poll_wait(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let this = self.as_mut().project();
-        if let Some(listed) = this.listed.as_deref_mut() {
+        if let Some(listed) = this.places.listed_mut() {
             listed.polled();
         }
         this.watch.flush(this.engine);
@@ -220,7 +226,7 @@ impl Stream {
     fn rotate(self: Pin<&mut Self>) -> Option<Bytes> {
         let this = self.project();
         let farewell = this.engine.rotate(now());
-        if let Some(listed) = this.listed.as_ref().filter(|_| this.engine.is_closing()) {
+        if let Some(listed) = this.places.listed().filter(|_| this.engine.is_closing()) {
             listed.profile.closing();
         }
         farewell
@@ -229,9 +235,10 @@ impl Stream {
     /// Has the lists wake this task. Says no if a signal came meanwhile.
     fn register(self: Pin<&mut Self>, waker: &Waker) -> bool {
         let this = self.project();
-        let on_list = this.listed.as_ref().map(|listed| &listed.seat);
+        let on_list = this.places.listed().map(|listed| &listed.seat);
         let missed = on_list.is_some_and(|seat| seat.register(waker))
-            | this.seat.as_ref().is_some_and(|seat| seat.register(waker));
+            | this.seat.as_ref().is_some_and(|seat| seat.register(waker))
+            | this.places.slot().is_some_and(|slot| slot.register(waker));
         *this.waker = (!missed).then(|| waker.clone());
         !missed
     }
@@ -257,23 +264,27 @@ impl Stream {
     #[inline]
     fn is_signalled(&self) -> bool {
         self.seat.as_ref().is_some_and(Seat::is_signalled)
-            || self.listed.as_ref().is_some_and(|listed| listed.is_signalled(&self.engine))
+            || self.places.listed().is_some_and(|listed| listed.is_signalled(&self.engine))
+            || self.places.slot().is_some_and(Slot::is_signalled)
     }
 
-    /// Does what the registry and the shutdown ask.
+    /// Does what the registry, the limit and the shutdown ask.
     #[cold]
     fn obey(self: Pin<&mut Self>) -> Option<Bytes> {
         let this = self.project();
         // Signals take the waker out, so it is to be registered again.
         *this.waker = None;
-        let mut first = this.listed.as_deref_mut().and_then(|listed| listed.read_mail(this.engine));
+        let listed = this.places.listed_mut();
+        let mut first = listed.and_then(|listed| listed.read_mail(this.engine));
+        let farewell = give_way(this.places, this.engine);
+        put_behind(&mut first, farewell, this.engine);
         if let Some(seat) = this.seat.as_mut() {
             seat.look(|_| {});
             let n = seat.index();
             let closing = this.engine.settings().closing();
             let begun = closing.and_then(|closing| Some((closing, closing.drain.closing_at()?)));
             if let Some((closing, closing_at)) = begun {
-                if let Some(listed) = this.listed {
+                if let Some(listed) = this.places.listed() {
                     listed.profile.closing();
                 }
                 let farewell = closing.farewell.as_ref();
@@ -287,12 +298,23 @@ impl Stream {
 
     /// Takes note of a frame that is sent.
     #[inline]
-    pub(crate) fn note(self: Pin<&mut Self>, bytes: usize) {
-        let this = self.project();
-        if let Some(listed) = this.listed.as_deref_mut() {
+    pub(crate) fn note(mut self: Pin<&mut Self>, bytes: usize) {
+        let this = self.as_mut().project();
+        if let Some(listed) = this.places.listed_mut() {
             listed.sent(bytes, this.engine);
         }
         this.watch.sent(bytes, this.engine, now);
+        self.give_back();
+    }
+
+    /// Gives the slot back once all has been sent: who learns of the end from the last event may
+    /// come back before the body is dropped.
+    #[inline]
+    fn give_back(self: Pin<&mut Self>) {
+        let this = self.project();
+        if this.places.slot().is_some() && this.engine.ended().is_some() {
+            this.places.give_back();
+        }
     }
 
     /// Leaves the lists.
@@ -303,10 +325,12 @@ impl Stream {
         }
         let reason = self.engine.ended().unwrap_or_else(|| self.lost());
         let this = self.project();
+        // First: who comes because hooks or a drain's report tell of this end finds the slot free.
+        this.places.give_back();
         this.watch.ended(reason, this.engine, now);
-        if let (Some(listed), Some(enroll)) = (this.listed.take(), this.engine.settings().enroll())
-        {
-            let Listed { seat, profile, .. } = *listed;
+        let listed = this.places.take_listed();
+        if let (Some(listed), Some(enroll)) = (listed, this.engine.settings().enroll()) {
+            let Listed { seat, profile, .. } = listed;
             enroll.book.leave(seat, &profile, reason);
         }
         // Last, so that a drain is not over before the hooks were told.

@@ -1,0 +1,36 @@
+//! Streams whose bytes cannot be looked at, because they are encoded.
+
+use std::sync::Arc;
+
+use http::Response;
+use http::response::Parts;
+
+use super::refusal::{Refusal, refuse};
+use super::request::{Answer, Asked, Done};
+use super::respond::tell;
+use crate::body::SseBody;
+use crate::plan::Plan;
+
+/// Lets the stream pass as it is. It takes its part of what may be open all the same, or a cap
+/// would hold for some streams only.
+pub(super) fn respond<B>(
+    asked: &Asked,
+    outer: Option<&Answer>,
+    mut head: Parts,
+    body: B,
+) -> Response<SseBody<B>> {
+    let done = head.extensions.get::<Done>().cloned().or_else(|| asked.answer.get());
+    let (plan, stream) = done.map(|done| (done.plan, done.stream)).unwrap_or_default();
+    let left = asked.settled.plan.without(&plan).settle();
+    let body = match left.limit().map(|limit| limit.take_to_stay(&asked.key).ok_or(limit)) {
+        Some(Ok(slot)) => SseBody::counted(body, slot),
+        Some(Err(limit)) => {
+            tell(&mut head, outer, Done { plan: Arc::new(Plan::off()), stream: None });
+            return refuse(head, &asked.call, &Refusal::full(limit));
+        }
+        None => SseBody::plain(body),
+    };
+    let plan = Plan { limit: left.plan.within(&plan).limit, ..Plan::clone(&plan) };
+    tell(&mut head, outer, Done { plan: Arc::new(plan), stream });
+    Response::from_parts(head, body)
+}

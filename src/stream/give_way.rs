@@ -1,0 +1,22 @@
+//! A stream in whose place another was let in.
+
+use bytes::Bytes;
+
+use super::listed::KICK_GRACE;
+use super::places::Places;
+use crate::engine::Engine;
+use crate::live::now;
+use crate::plan::Settled;
+
+/// Says farewell if the stream was replaced.
+pub(super) fn give_way(places: &mut Places, engine: &mut Engine<Settled>) -> Option<Bytes> {
+    if !places.slot_mut()?.take_replaced() {
+        return None;
+    }
+    let at = now();
+    let close = engine.settings().limit()?.replace(at, KICK_GRACE);
+    if let Some(listed) = places.listed() {
+        listed.profile.closing();
+    }
+    engine.close(close, at)
+}
