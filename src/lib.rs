@@ -6,6 +6,9 @@ mod engine;
 mod invalid_setting;
 mod layer;
 mod live;
+#[cfg(feature = "hub")]
+#[cfg_attr(docsrs, doc(cfg(feature = "hub")))]
+pub mod log;
 mod plan;
 mod registry;
 mod service;
@@ -24,6 +27,9 @@ pub use layer::{
     SseLayer,
 };
 pub use live::{Connection, ConnectionId, ConnectionState, DrainReport, InvalidLabel, Label};
+#[cfg(feature = "hub")]
+#[cfg_attr(docsrs, doc(cfg(feature = "hub")))]
+pub use log::{EventLog, MemoryLog};
 pub use registry::{Delivery, Registry, RegistryBuilder, SendError};
 pub use service::{SseFuture, SseService};
 pub use shutdown::{Shutdown, ShutdownBuilder};

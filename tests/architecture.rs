@@ -16,6 +16,8 @@ const STRATA: &[(&str, &[&str])] = &[
     ("registry", &["wire", "engine", "live"]),
     ("shutdown", &["engine", "live"]),
     ("layer", &["wire", "engine", "live", "plan", "service", "registry", "shutdown"]),
+    ("log", &["wire", "live"]),
+    ("hub", &["wire", "log"]),
 ];
 
 /// What any of them may name, and what holds them together.

@@ -153,6 +153,22 @@ impl Event {
         Bytes::from(bytes)
     }
 
+    /// The bytes of the event without an id and without the blank line that ends it, and room for
+    /// so many more. None if there is no data.
+    #[cfg(feature = "hub")]
+    pub(crate) fn encode_unended(mut self, room: usize) -> Option<Vec<u8>> {
+        if !self.has_data() {
+            return None;
+        }
+        self.id = None;
+        let mut len = 0;
+        self.write(LineEnd::Lf, |part| len += part.len());
+        let mut bytes = Vec::with_capacity(len + room);
+        self.write(LineEnd::Lf, |part| bytes.extend_from_slice(part.as_bytes()));
+        bytes.pop();
+        Some(bytes)
+    }
+
     /// Whether clients dispatch the event.
     pub(crate) fn has_data(&self) -> bool {
         self.data.is_some()
