@@ -3,6 +3,9 @@
 
 mod body;
 mod engine;
+#[cfg(feature = "hub")]
+#[cfg_attr(docsrs, doc(cfg(feature = "hub")))]
+pub mod hub;
 mod invalid_setting;
 mod layer;
 mod live;
@@ -21,6 +24,9 @@ pub mod wire;
 
 pub use body::SseBody;
 pub use engine::{EndReason, Farewell};
+#[cfg(feature = "hub")]
+#[cfg_attr(docsrs, doc(cfg(feature = "hub")))]
+pub use hub::Hub;
 pub use invalid_setting::InvalidSetting;
 pub use layer::{
     EventIdLayer, InvalidComment, KeepAliveLayer, NoBufferLayer, RegistryLayer, ShutdownLayer,

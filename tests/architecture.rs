@@ -29,9 +29,9 @@ const SANS_IO: &[&str] = &["wire", "engine"];
 const IO: &[&str] =
     &["tokio", "http::", "http_body", "tower", "std::net", "std::io", "::now(", "async "];
 
-/// Only the body polls bodies, and only one service calls services.
+/// Only the body polls bodies, and that of a hub polls none; only one service calls services.
 const ONCE: &[(&str, &[&str])] =
-    &[("fn poll_frame", &["body"]), ("fn call", &["service"]), ("Sleep", &["stream"])];
+    &[("fn poll_frame", &["body", "hub"]), ("fn call", &["service"]), ("Sleep", &["stream"])];
 
 /// A file of the library: its stratum, its path, and its code without comments and tests.
 struct Source {

@@ -41,6 +41,13 @@ pub trait EventLog: Clone + Send + Sync + 'static {
         event: Event,
     ) -> impl Future<Output = Result<EventId, Self::Error>> + Send;
 
+    /// Appends an event without waiting, for callers that have no runtime. None, and nothing is
+    /// done, if the log has to wait for something, as for a broker.
+    fn append_at_once(&self, topic: &Topic, event: &Event) -> Option<Result<EventId, Self::Error>> {
+        let _ = (topic, event);
+        None
+    }
+
     /// Follows topics: first what was missed, then what comes, each event once and in the order of
     /// the ids, also while others append.
     ///

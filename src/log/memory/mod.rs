@@ -87,7 +87,7 @@ impl MemoryLog {
     ///
     /// [`MemoryLogError`] if the event has no data or is too long, or if its topic is one too many.
     pub fn append_now(&self, topic: &Topic, event: Event) -> Result<EventId, MemoryLogError> {
-        self.shared.append(topic, event)
+        self.shared.append(topic, &event)
     }
 
     /// How many topics there are, with those that are only followed. Topics that have been idle for
@@ -111,6 +111,14 @@ impl EventLog for MemoryLog {
 
     async fn append(&self, topic: &Topic, event: Event) -> Result<EventId, MemoryLogError> {
         self.append_now(topic, event)
+    }
+
+    fn append_at_once(
+        &self,
+        topic: &Topic,
+        event: &Event,
+    ) -> Option<Result<EventId, MemoryLogError>> {
+        Some(self.shared.append(topic, event))
     }
 
     fn follow(&self, topics: Topics, from: Start) -> MemoryFollower {

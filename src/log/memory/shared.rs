@@ -49,7 +49,7 @@ impl Shared {
         }
     }
 
-    pub(super) fn append(&self, topic: &Topic, event: Event) -> Result<EventId, MemoryLogError> {
+    pub(super) fn append(&self, topic: &Topic, event: &Event) -> Result<EventId, MemoryLogError> {
         let room = "id: \n\n".len() + LONGEST_ID;
         let mut event = event.encode_unended(room).ok_or(MemoryLogError::NoData)?;
         if event.len() + room > self.common.limits.bytes {
