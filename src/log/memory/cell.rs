@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::directory::Ended;
 use super::epoch::Epoch;
 use super::wake_list::{WakeList, wake};
 use super::{MemoryLogBuilder, MemoryLogError};
@@ -19,6 +20,8 @@ pub(super) struct Cell {
     pub(super) topic: Topic,
     /// A sequence of its own, before all of its events: a place that reveals no other topic's ids.
     pub(super) born: u64,
+    /// What was lost in earlier lives.
+    pub(super) before: Ended,
     state: Mutex<State>,
 }
 
@@ -77,12 +80,12 @@ pub(super) enum Refused {
 }
 
 impl Cell {
-    /// A topic that lost all up to `lost`, and perhaps others up to `unknown`.
-    pub(super) fn new(topic: Topic, born: u64, lost: u64, unknown: u64, now: Instant) -> Self {
+    /// A topic that has lost what was `before`, and perhaps others up to `unknown`.
+    pub(super) fn new(topic: Topic, born: u64, before: Ended, unknown: u64, now: Instant) -> Self {
         let state = State {
             window: VecDeque::new(),
             first: 0,
-            lost,
+            lost: before.lost,
             unknown,
             bytes: 0,
             published: false,
@@ -91,7 +94,7 @@ impl Cell {
             ended: false,
             wakers: WakeList::new(),
         };
-        Self { topic, born, state: Mutex::new(state) }
+        Self { topic, born, before, state: Mutex::new(state) }
     }
 
     /// A panic in somebody's waker is no reason to give up on the topic: what is behind the lock is
@@ -169,13 +172,14 @@ impl State {
         self.followers == 0 && self.window.is_empty() && (quiet || !self.published)
     }
 
-    /// Ends the topic, and gives the sequence up to which its events are lost.
-    pub(super) fn end(&mut self, common: &Common) -> u64 {
+    /// Ends the topic, and says what is lost with it.
+    pub(super) fn end(&mut self, cell: &Cell, common: &Common) -> Ended {
         self.ended = true;
-        if self.published {
-            common.published.fetch_sub(1, Ordering::Relaxed);
+        if !self.published {
+            return cell.before;
         }
-        self.lost
+        common.published.fetch_sub(1, Ordering::Relaxed);
+        Ended { lost: self.lost, born: cell.born }
     }
 
     /// Whether events behind `place` cannot be had any more, or perhaps so.

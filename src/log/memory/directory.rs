@@ -14,14 +14,31 @@ pub(super) struct Directory {
     cells: HashMap<Topic, Arc<Cell>>,
     /// The same by their birth, for those who wait for topics to be born.
     births: BTreeMap<u64, Arc<Cell>>,
-    /// Up to which sequence the events are lost of topics that ended.
-    ended: HashMap<Topic, u64>,
+    /// What was lost with topics that ended.
+    ended: HashMap<Topic, Ended>,
     /// The same of those that ended before these.
-    ended_before: HashMap<Topic, u64>,
+    ended_before: HashMap<Topic, Ended>,
     /// The same of all that ended before and whose names are forgotten.
-    forgotten: u64,
+    forgotten: Ended,
+    /// No topic that ended was born behind this.
+    youngest_ended: u64,
     /// How many topics there may be until the next sweep.
     sweep_at: usize,
+}
+
+/// What was lost with a topic that ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Ended {
+    /// The sequence of its last event.
+    pub(super) lost: u64,
+    /// The birth of its last life in which there were events.
+    pub(super) born: u64,
+}
+
+impl Ended {
+    fn max(self, other: Self) -> Self {
+        Self { lost: self.lost.max(other.lost), born: self.born.max(other.born) }
+    }
 }
 
 impl Directory {
@@ -42,8 +59,9 @@ impl Directory {
     pub(super) fn give_birth(&mut self, topic: &Topic, now: Instant, common: &Common) -> Arc<Cell> {
         let known = self.ended.remove(topic).or_else(|| self.ended_before.remove(topic));
         // Not known to have been: then it was not, or its name is forgotten.
-        let (lost, unknown) = known.map_or((0, self.forgotten), |lost| (lost, 0));
-        let cell = Cell::new(topic.clone(), common.next_sequence(), lost, unknown, now);
+        let unknown = if known.is_none() { self.forgotten.lost } else { 0 };
+        let (born, before) = (common.next_sequence(), known.unwrap_or_default());
+        let cell = Cell::new(topic.clone(), born, before, unknown, now);
         let cell = Arc::new(cell);
         self.cells.insert(topic.clone(), Arc::clone(&cell));
         self.births.insert(cell.born, Arc::clone(&cell));
@@ -61,17 +79,18 @@ impl Directory {
         if state.ended || !state.is_idle(now, &common.limits) {
             return;
         }
-        let lost = state.end(common);
+        let ended = state.end(cell, common);
         drop(state);
         self.cells.remove(&cell.topic);
         self.births.remove(&cell.born);
-        if lost == 0 {
+        if ended == Ended::default() {
             return;
         }
-        self.ended.insert(cell.topic.clone(), lost);
+        self.youngest_ended = self.youngest_ended.max(ended.born);
+        self.ended.insert(cell.topic.clone(), ended);
         if self.ended.len() >= REMEMBERED {
             let oldest = std::mem::take(&mut self.ended_before);
-            self.forgotten = oldest.into_values().fold(self.forgotten, u64::max);
+            self.forgotten = oldest.into_values().fold(self.forgotten, Ended::max);
             self.ended_before = std::mem::take(&mut self.ended);
         }
     }
@@ -83,9 +102,18 @@ impl Directory {
 
     /// Whether a topic that fits a pattern and has ended lost events behind `place`, or perhaps so.
     pub(super) fn has_lost(&self, topics: &Topics, place: u64) -> bool {
+        self.forgotten.lost > place || self.has_ended(topics, |ended| ended.lost > place)
+    }
+
+    /// Whether a topic that fits a pattern was born behind `birth` and has ended since, or perhaps so.
+    pub(super) fn has_missed(&self, topics: &Topics, birth: u64) -> bool {
+        self.youngest_ended > birth
+            && (self.forgotten.born > birth || self.has_ended(topics, |ended| ended.born > birth))
+    }
+
+    fn has_ended(&self, topics: &Topics, how: impl Fn(&Ended) -> bool) -> bool {
         let mut ended = self.ended.iter().chain(&self.ended_before);
-        self.forgotten > place
-            || ended.any(|(topic, lost)| *lost > place && topics.fits_pattern(topic))
+        ended.any(|(topic, ended)| how(ended) && topics.fits_pattern(topic))
     }
 }
 

@@ -9,7 +9,7 @@ use super::cell::logged;
 use super::many::Many;
 use super::member::{Member, skip_lost};
 use super::{MemoryLog, Shared};
-use crate::log::{Follow, Gap, Start, Step};
+use crate::log::{Follow, Start, Step};
 
 /// Follows topics of a [`MemoryLog`].
 ///
@@ -18,7 +18,8 @@ pub struct MemoryFollower {
     shared: Arc<Shared>,
     /// The sequence of the last event that was given, or that it began behind. Zero for none.
     told: u64,
-    gap: Option<Box<Gap>>,
+    /// What it was to begin behind, if that cannot be had: to be told first.
+    asked: Option<Box<Start>>,
     kind: Kind,
 }
 
@@ -37,13 +38,18 @@ pub(super) enum Next<T> {
 }
 
 impl MemoryFollower {
-    pub(super) fn one(log: &MemoryLog, member: Member, told: u64, gap: Option<Box<Gap>>) -> Self {
-        Self { shared: Arc::clone(&log.shared), told, gap, kind: Kind::One(member) }
+    pub(super) fn one(
+        log: &MemoryLog,
+        member: Member,
+        told: u64,
+        asked: Option<Box<Start>>,
+    ) -> Self {
+        Self { shared: Arc::clone(&log.shared), told, asked, kind: Kind::One(member) }
     }
 
-    pub(super) fn many(log: &MemoryLog, many: Many, told: u64, gap: Option<Box<Gap>>) -> Self {
+    pub(super) fn many(log: &MemoryLog, many: Many, told: u64, asked: Option<Box<Start>>) -> Self {
         let kind = Kind::Many(Box::new(many));
-        Self { shared: Arc::clone(&log.shared), told, gap, kind }
+        Self { shared: Arc::clone(&log.shared), told, asked, kind }
     }
 
     /// Where it is, as far as its client knows.
@@ -58,10 +64,8 @@ impl MemoryFollower {
 impl Follow for MemoryFollower {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Step>> {
         let this = &mut *self;
-        if let Some(gap) = this.gap.take() {
-            return Poll::Ready(Some(Step::Gap(*gap)));
-        }
         let next = match &mut this.kind {
+            _ if this.asked.is_some() => Next::Lost,
             Kind::One(member) => poll_one(member, cx),
             Kind::Many(many) => many.poll(&this.shared, cx),
         };
@@ -69,13 +73,13 @@ impl Follow for MemoryFollower {
             Next::Event(event) => event,
             Next::Nothing => return Poll::Pending,
             Next::Lost => {
-                let requested = this.place();
+                let requested = this.asked.take().map_or_else(|| this.place(), |asked| *asked);
                 let members = match &mut this.kind {
                     Kind::One(member) => std::slice::from_mut(member),
-                    Kind::Many(many) => many.members(),
+                    Kind::Many(many) => many.members(&this.shared, cx),
                 };
                 let gap = skip_lost(members, &requested, this.told, &this.shared.common);
-                return Poll::Ready(Some(Step::Gap(*gap)));
+                return Poll::Ready(Some(Step::Gap(gap)));
             }
         };
         this.told = sequence;

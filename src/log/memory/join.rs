@@ -8,7 +8,7 @@ use super::MemoryLog;
 use super::cell::Cell;
 use super::follower::MemoryFollower;
 use super::many::Many;
-use super::member::{Hold, Member, skip_lost};
+use super::member::{Hold, Member};
 use super::shared::SWEEP_EVERY;
 use crate::live::now;
 use crate::log::{Start, Topics};
@@ -28,15 +28,13 @@ pub(super) fn follow(log: &MemoryLog, topics: Topics, from: Start) -> MemoryFoll
     let told = known.unwrap_or_default();
     let mut lost = matches!(at, Place::Nowhere);
     if let Some(topic) = topics.only() {
-        let mut member = loop {
+        let member = loop {
             let cell = shared.cell(topic, now);
             if let Some(member) = join(log, &cell, Hold::Stays, at, now, &mut lost) {
                 break member;
             }
         };
-        let gap =
-            lost.then(|| skip_lost(std::slice::from_mut(&mut member), &from, told, &shared.common));
-        return MemoryFollower::one(log, member, told, gap);
+        return MemoryFollower::one(log, member, told, asked(from, lost));
     }
 
     let mut members = Vec::new();
@@ -62,8 +60,12 @@ pub(super) fn follow(log: &MemoryLog, topics: Topics, from: Start) -> MemoryFoll
             }
         }
     }
-    let gap = lost.then(|| skip_lost(&mut members, &from, told, &shared.common));
-    MemoryFollower::many(log, Many::new(topics, members, births), told, gap)
+    MemoryFollower::many(log, Many::new(topics, members, births), told, asked(from, lost))
+}
+
+/// What was asked for and cannot be had.
+fn asked(from: Start, lost: bool) -> Option<Box<Start>> {
+    lost.then(|| Box::new(from))
 }
 
 /// Where a follower begins in each of its topics.

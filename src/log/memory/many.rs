@@ -37,8 +37,12 @@ impl Many {
         self.members.len()
     }
 
-    /// The members, to be moved: what was seen of them is forgotten.
-    pub(super) fn members(&mut self) -> &mut [Member] {
+    /// All members, to be moved: what was seen of them is forgotten.
+    pub(super) fn members(&mut self, shared: &Shared, cx: &mut Context<'_>) -> &mut [Member] {
+        if self.topics.has_patterns() {
+            // What was missed of those that are found now is part of the gap.
+            self.find_born(shared, cx);
+        }
         self.head = 0;
         self.peeked.fill(None);
         &mut self.members
@@ -130,23 +134,25 @@ impl Many {
     fn find_born(&mut self, shared: &Shared, cx: &mut Context<'_>) -> bool {
         // Before looking: what is born behind this wakes.
         shared.wait_for_births(&mut self.ticket, cx.waker());
-        let Some(born) = shared.born_behind(self.births) else {
+        let Some(births) = shared.born_behind(self.births, &self.topics) else {
             return true;
         };
-        let mut whole = true;
-        for cell in born {
-            self.births = self.births.max(cell.born);
-            let is_new = self.members.iter().all(|member| member.cell.born != cell.born);
-            if !is_new || !self.topics.fits_pattern(&cell.topic) {
+        let since = std::mem::replace(&mut self.births, births.youngest);
+        let mut whole = !births.missed;
+        for cell in births.cells {
+            if self.members.iter().any(|member| member.cell.born == cell.born) {
                 continue;
             }
-            // From its first event on, for it was born under our eyes.
-            if let Some((member, none_lost)) =
-                Member::join(&cell, Hold::Ends, |state| (0, state.first() == 0))
-            {
-                whole &= none_lost;
-                self.members.push(member);
-                self.peeked.push(None);
+            // From its first event on, for it was born under our eyes; so were lives that it had since.
+            whole &= cell.before.born <= since;
+            match Member::join(&cell, Hold::Ends, |state| (0, state.first() == 0)) {
+                Some((member, none_lost)) => {
+                    whole &= none_lost;
+                    self.members.push(member);
+                    self.peeked.push(None);
+                }
+                // It ended between the two looks.
+                None => whole &= !cell.lock().has_lost(cell.born),
             }
         }
         whole

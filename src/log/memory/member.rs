@@ -65,7 +65,7 @@ pub(super) fn skip_lost(
     requested: &Start,
     told: u64,
     common: &Common,
-) -> Box<Gap> {
+) -> Gap {
     // Before the topics are looked at: then all events up to here are seen, and what is behind it
     // comes later. And it is no event's, so it reveals none.
     let here = common.next_sequence();
@@ -80,11 +80,11 @@ pub(super) fn skip_lost(
     }
     let id = |sequence| common.epoch.id(sequence);
     let Some(latest) = latest.filter(|_| earliest < u64::MAX) else {
-        return Box::new(Gap::new(id(here)).requested(requested));
+        return Gap::new(id(here)).requested(requested);
     };
     // The followed topics' own again, and the last of them: so that as little as can be is missing
     // for a client that resumes there.
     let before = own.into_iter().filter(|own| *own < earliest).max().unwrap_or_default();
     let gap = Gap::new(id(before.max(told))).between(id(earliest), id(latest));
-    Box::new(gap.requested(requested))
+    gap.requested(requested)
 }

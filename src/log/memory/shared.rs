@@ -31,6 +31,15 @@ pub(super) struct Shared {
     swept: AtomicU64,
 }
 
+/// Topics that fit a pattern and were born since.
+pub(super) struct Births {
+    pub(super) cells: Vec<Arc<Cell>>,
+    /// The last birth of all.
+    pub(super) youngest: u64,
+    /// Whether others have ended already.
+    pub(super) missed: bool,
+}
+
 impl Shared {
     pub(super) fn new(limits: MemoryLogBuilder) -> Self {
         let common = Common {
@@ -176,12 +185,18 @@ impl Shared {
         }
     }
 
-    /// The topics born behind `birth`; none if there are none.
-    pub(super) fn born_behind(&self, birth: u64) -> Option<Vec<Arc<Cell>>> {
+    /// What was born behind `birth`; none if there was nothing.
+    pub(super) fn born_behind(&self, birth: u64, topics: &Topics) -> Option<Births> {
         if self.youngest.load(Ordering::SeqCst) <= birth {
             return None;
         }
-        Some(self.read().born_behind(birth).cloned().collect())
+        let directory = self.read();
+        let fits = |cell: &&Arc<Cell>| topics.fits_pattern(&cell.topic);
+        Some(Births {
+            cells: directory.born_behind(birth).filter(fits).cloned().collect(),
+            youngest: self.youngest.load(Ordering::SeqCst),
+            missed: directory.has_missed(topics, birth),
+        })
     }
 
     /// The topics that fit a pattern, the last birth, and whether one that ended lost events behind
