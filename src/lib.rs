@@ -6,9 +6,15 @@
 mod body;
 mod conn;
 mod engine;
+#[cfg(feature = "hub")]
+#[cfg_attr(docsrs, doc(cfg(feature = "hub")))]
+pub mod hub;
 mod invalid_setting;
 mod layer;
 mod live;
+#[cfg(feature = "hub")]
+#[cfg_attr(docsrs, doc(cfg(feature = "hub")))]
+pub mod log;
 pub mod observe;
 mod plan;
 mod readiness;
@@ -28,6 +34,9 @@ pub use conn::{GuardError, Guarded};
 #[cfg(feature = "axum")]
 pub use conn::{GuardedListener, Listening, TcpOptions};
 pub use engine::{EndReason, Farewell};
+#[cfg(feature = "hub")]
+#[cfg_attr(docsrs, doc(cfg(feature = "hub")))]
+pub use hub::Hub;
 pub use invalid_setting::InvalidSetting;
 pub use layer::{
     EventIdLayer, InvalidComment, KeepAliveLayer, LimitLayer, NoBufferLayer, RegistryLayer,
@@ -36,6 +45,9 @@ pub use layer::{
 pub use live::{
     Connection, ConnectionId, ConnectionState, DrainReport, Expiry, InvalidLabel, Label, LimitKey,
 };
+#[cfg(feature = "hub")]
+#[cfg_attr(docsrs, doc(cfg(feature = "hub")))]
+pub use log::{EventLog, MemoryLog};
 pub use readiness::{Readiness, ReadinessBody};
 pub use registry::{Delivery, Registry, RegistryBuilder, SendError};
 pub use service::{SseFuture, SseService};

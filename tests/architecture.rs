@@ -20,6 +20,8 @@ const STRATA: &[(&str, &[&str])] = &[
     ("shutdown", &["engine", "live", "conn", "readiness"]),
     ("serialize", &["wire", "engine", "live", "registry"]),
     ("layer", &["wire", "engine", "live", "plan", "service", "registry", "shutdown"]),
+    ("log", &["wire", "live"]),
+    ("hub", &["wire", "log"]),
 ];
 
 /// What any of them may name, and what holds them together.
@@ -31,10 +33,10 @@ const SANS_IO: &[&str] = &["wire", "engine"];
 const IO: &[&str] =
     &["tokio", "http::", "http_body", "tower", "std::net", "std::io", "::now(", "async "];
 
-/// Only the body polls bodies, and only one service calls services; the answer to probes is a
+/// Only the body polls bodies, that of a hub polls none, and only one service calls services; the answer to probes is a
 /// service of its own with nothing inside. Streams and connections keep their own time.
 const ONCE: &[(&str, &[&str])] = &[
-    ("fn poll_frame", &["body", "readiness"]),
+    ("fn poll_frame", &["body", "readiness", "hub"]),
     ("fn call", &["service", "readiness"]),
     ("Sleep", &["stream", "conn"]),
     ("fn poll_write", &["conn"]),

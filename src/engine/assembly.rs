@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::hold::Held;
-use crate::wire::LineEnd;
+use crate::wire::{LineEnd, with_id_line};
 
 /// Places what was held and a chunk into frames, with lines added in between.
 ///
@@ -131,25 +131,12 @@ impl Assembly {
 #[inline]
 pub(super) fn stamp(event: &mut Bytes, blank: usize, id: &str, line_end: LineEnd) -> Option<Bytes> {
     if blank + b"id: ".len() + id.len() + line_end.as_str().len() <= COPY_LIMIT {
-        *event = with_line(event, blank, id, line_end);
+        *event = with_id_line(event, blank, id, line_end);
         return None;
     }
-    let rest = with_line(&event[blank..], 0, id, line_end);
+    let rest = with_id_line(&event[blank..], 0, id, line_end);
     event.truncate(blank);
     Some(rest)
-}
-
-/// One event with an id line before its blank line, which begins at `blank`.
-pub(super) fn with_line(event: &[u8], blank: usize, id: &str, line_end: LineEnd) -> Bytes {
-    let (event, blank) = event.split_at(blank);
-    let (id, line_end) = (id.as_bytes(), line_end.as_str().as_bytes());
-    let parts = [event, b"id: ", id, line_end, blank];
-    // Exactly filled: `Bytes` would allocate once more for a vector with room to spare.
-    let mut bytes = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
-    for part in parts {
-        bytes.extend_from_slice(part);
-    }
-    Bytes::from(bytes)
 }
 
 /// Up to this length an event and its addition are copied into one frame; longer ones leave as two.

@@ -2,9 +2,8 @@
 
 use bytes::Bytes;
 
-use super::assembly::with_line;
 use super::{EventIds, Injection, Position, Rotation, Settings};
-use crate::wire::{Event, LineEnd};
+use crate::wire::{Event, LineEnd, with_id_line};
 
 /// The client's place in its stream, and the number of the next event.
 #[derive(Debug)]
@@ -145,7 +144,7 @@ pub(crate) fn restate(event: &Event, place: &Position, line_end: LineEnd) -> Byt
 fn with_id(event: Bytes, id: &Position, line_end: LineEnd) -> Bytes {
     let blank = event.len() - line_end.as_str().len();
     id.with_text(|id| match id {
-        Some(id) => with_line(&event, blank, id, line_end),
+        Some(id) => with_id_line(&event, blank, id, line_end),
         None => event,
     })
 }

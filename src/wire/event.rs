@@ -145,12 +145,27 @@ impl Event {
     /// The bytes of the event, with lines that end in `end`.
     pub(crate) fn encode_with(&self, end: LineEnd) -> Bytes {
         let mut len = 0;
-        self.write(end, |part| len += part.len());
+        self.write(end, self.event_id(), |part| len += part.len());
         // Exactly filled: `Bytes` would allocate once more for a vector with room to spare.
         let mut bytes = Vec::with_capacity(len);
-        self.write(end, |part| bytes.extend_from_slice(part.as_bytes()));
+        self.write(end, self.event_id(), |part| bytes.extend_from_slice(part.as_bytes()));
         debug_assert_eq!(bytes.len(), len);
         Bytes::from(bytes)
+    }
+
+    /// The bytes of the event without an id and without the blank line that ends it, and room for
+    /// so many more. None if there is no data.
+    #[cfg(feature = "hub")]
+    pub(crate) fn encode_unended(&self, room: usize) -> Option<Vec<u8>> {
+        if !self.has_data() {
+            return None;
+        }
+        let mut len = 0;
+        self.write(LineEnd::Lf, None, |part| len += part.len());
+        let mut bytes = Vec::with_capacity(len + room);
+        self.write(LineEnd::Lf, None, |part| bytes.extend_from_slice(part.as_bytes()));
+        bytes.pop();
+        Some(bytes)
     }
 
     /// Whether clients dispatch the event.
@@ -168,7 +183,7 @@ impl Event {
     }
 
     /// Gives `out` the parts of the encoded event, in order.
-    fn write(&self, end: LineEnd, mut out: impl FnMut(&str)) {
+    fn write(&self, end: LineEnd, id: Option<&EventId>, mut out: impl FnMut(&str)) {
         let end = end.as_str();
         let mut line = |name: &str, value: &str| {
             out(name);
@@ -182,7 +197,7 @@ impl Event {
         if let Some(name) = self.name.as_ref().filter(|_| self.has_data()) {
             line("event: ", name.as_str());
         }
-        if let Some(id) = self.event_id() {
+        if let Some(id) = id {
             line("id: ", id.as_str());
         }
         if let Some(millis) = self.retry {

@@ -8,6 +8,7 @@ mod event;
 mod event_id;
 mod event_name;
 mod framing;
+mod id_line;
 mod line_end;
 mod scanner;
 
@@ -16,5 +17,8 @@ pub use event::Event;
 pub use event_id::{EventId, InvalidEventId};
 pub use event_name::{EventName, InvalidEventName};
 pub(crate) use framing::Framing;
+#[cfg(feature = "hub")]
+pub(crate) use id_line::end_with_id;
+pub(crate) use id_line::with_id_line;
 pub(crate) use line_end::LineEnd;
 pub(crate) use scanner::{BlockId, Boundary, EndedBlock, Scanner};

@@ -1,0 +1,152 @@
+//! Following topics of a log in memory.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use super::cell::logged;
+use super::many::Many;
+use super::member::{Member, skip_lost};
+use super::{MemoryLog, Shared};
+use crate::log::{Follow, Start, Step};
+
+/// Follows topics of a [`MemoryLog`].
+///
+/// It is a place in each topic, and a waker while it waits.
+pub struct MemoryFollower {
+    shared: Arc<Shared>,
+    /// The sequence of the last event that was given, or that it began behind. Zero for none.
+    told: u64,
+    /// What it was to begin behind, if that cannot be had: to be told first.
+    asked: Option<Box<Start>>,
+    kind: Kind,
+}
+
+enum Kind {
+    One(Member),
+    /// Boxed, since it is rarer, and larger.
+    Many(Box<Many>),
+}
+
+/// What there is for a follower.
+pub(super) enum Next<T> {
+    Event(T),
+    /// Events that it has not seen are gone.
+    Lost,
+    Nothing,
+}
+
+impl MemoryFollower {
+    pub(super) fn one(
+        log: &MemoryLog,
+        member: Member,
+        told: u64,
+        asked: Option<Box<Start>>,
+    ) -> Self {
+        Self { shared: Arc::clone(&log.shared), told, asked, kind: Kind::One(member) }
+    }
+
+    pub(super) fn many(log: &MemoryLog, many: Many, told: u64, asked: Option<Box<Start>>) -> Self {
+        let kind = Kind::Many(Box::new(many));
+        Self { shared: Arc::clone(&log.shared), told, asked, kind }
+    }
+
+    /// Where it is, as far as its client knows.
+    fn place(&self) -> Start {
+        match self.told {
+            0 => Start::Live,
+            told => Start::After(self.shared.common.epoch.id(told)),
+        }
+    }
+}
+
+impl Follow for MemoryFollower {
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Step>> {
+        let this = &mut *self;
+        let next = match &mut this.kind {
+            _ if this.asked.is_some() => Next::Lost,
+            Kind::One(member) => poll_one(member, cx),
+            Kind::Many(many) => many.poll(&this.shared, cx),
+        };
+        let (sequence, event) = match next {
+            Next::Event(event) => event,
+            Next::Nothing => return Poll::Pending,
+            Next::Lost => {
+                let requested = this.asked.take().map_or_else(|| this.place(), |asked| *asked);
+                let members = match &mut this.kind {
+                    Kind::One(member) => std::slice::from_mut(member),
+                    Kind::Many(many) => many.members(&this.shared, cx),
+                };
+                let gap = skip_lost(members, &requested, this.told, &this.shared.common);
+                return Poll::Ready(Some(Step::Gap(gap)));
+            }
+        };
+        this.told = sequence;
+        Poll::Ready(Some(Step::Event(event)))
+    }
+}
+
+type Found = Next<(u64, crate::log::Logged)>;
+
+fn poll_one(member: &mut Member, cx: &mut Context<'_>) -> Found {
+    let cell = Arc::clone(&member.cell);
+    let found = look(member, cx.waker(), |state, member| {
+        if member.next < state.first() {
+            return Next::Lost;
+        }
+        state.event(member.next).map_or(Next::Nothing, Next::Event)
+    });
+    match found {
+        Next::Event(event) => {
+            member.next += 1;
+            Next::Event((event.0, logged(&cell, event)))
+        }
+        Next::Lost => Next::Lost,
+        Next::Nothing => Next::Nothing,
+    }
+}
+
+/// Looks at a member's topic, and has it woken by the next event if there is nothing.
+pub(super) fn look<T>(
+    member: &mut Member,
+    waker: &Waker,
+    look: impl Fn(&mut super::cell::State, &Member) -> Next<T>,
+) -> Next<T> {
+    // Cloned, and dropped, outside of the lock: that is somebody else's code.
+    let mut own = None;
+    loop {
+        let mut state = member.cell.lock();
+        match look(&mut state, member) {
+            Next::Nothing if state.wakers.holds(&member.ticket, waker) => return Next::Nothing,
+            Next::Nothing => {}
+            found => return found,
+        }
+        if let Some(waker) = own.take() {
+            let known = state.wakers.wait(&mut member.ticket, waker);
+            drop(state);
+            drop(known);
+            return Next::Nothing;
+        }
+        drop(state);
+        own = Some(waker.clone());
+    }
+}
+
+impl Drop for MemoryFollower {
+    fn drop(&mut self) {
+        if let Kind::Many(many) = &mut self.kind {
+            many.leave(&self.shared);
+        }
+    }
+}
+
+impl fmt::Debug for MemoryFollower {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let topics = match &self.kind {
+            Kind::One(_) => 1,
+            Kind::Many(many) => many.len(),
+        };
+        f.debug_struct("MemoryFollower").field("topics", &topics).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,49 @@
+//! Logs: ordered, bounded memories of events, from which any number of clients read.
+//!
+//! An [`EventLog`] takes events, gives each an id, and lets followers read from any place: first what
+//! they missed, then what comes. [`MemoryLog`] is the one that lives in the process.
+//!
+//! Most applications use a log by a [`Hub`](crate::Hub), which makes responses of it.
+//!
+//! # Examples
+//!
+//! ```
+//! use std::future::poll_fn;
+//! use std::pin::Pin;
+//!
+//! use tower_sse::log::{EventLog, Follow, MemoryLog, Start, Step, Topic};
+//! use tower_sse::wire::Event;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let log = MemoryLog::new();
+//! let topic = Topic::new("orders")?;
+//! let first = log.append(&topic, Event::new().data("one")).await?;
+//! let second = log.append(&topic, Event::new().data("two")).await?;
+//!
+//! // A client that has seen the first, and comes back.
+//! let mut follower = log.follow((&topic).into(), Start::After(first));
+//! let Some(Step::Event(event)) = poll_fn(|cx| Pin::new(&mut follower).poll_next(cx)).await else {
+//!     panic!("nothing was lost");
+//! };
+//! assert_eq!(event.id(), second.as_str());
+//! assert_eq!(event.bytes(), &format!("data: two\nid: {second}\n\n"));
+//! # Ok(())
+//! # }
+//! ```
+
+mod event_log;
+mod gap;
+mod logged;
+mod memory;
+mod start;
+mod topic;
+mod topics;
+
+pub use event_log::{EventLog, Follow, Step};
+pub use gap::{Gap, GapPolicy};
+pub use logged::{InvalidEvent, Logged};
+pub use memory::{MemoryFollower, MemoryLog, MemoryLogBuilder, MemoryLogError};
+pub use start::Start;
+pub use topic::{InvalidTopic, Topic};
+pub use topics::Topics;
