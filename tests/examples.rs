@@ -6,6 +6,8 @@ mod support;
 
 #[path = "examples/acceptance.rs"]
 mod acceptance;
+#[path = "examples/notifications.rs"]
+mod notifications;
 #[path = "examples/proxy.rs"]
 mod proxy;
 #[path = "examples/stalled.rs"]

@@ -34,9 +34,9 @@ impl Contract for Note {
 }
 
 #[derive(Serialize)]
-struct Broken(#[serde(serialize_with = "fail")] ());
+struct Broken(#[serde(serialize_with = "fail")] String);
 
-fn fail<S: serde::Serializer>((): &(), _: S) -> Result<S::Ok, S::Error> {
+fn fail<S: serde::Serializer>(_: &str, _: S) -> Result<S::Ok, S::Error> {
     Err(serde::ser::Error::custom("as asked"))
 }
 
@@ -64,7 +64,7 @@ async fn what_is_not_of_the_contract_is_refused() {
         let refused = hub.publish_as(&topic(wrong), &Paid { cents: 5 }).await;
         assert!(matches!(refused, Err(ContractError::OutsideChannel)), "{wrong}");
     }
-    let refused = hub.publish_as(&topic("a"), &Broken(())).await;
+    let refused = hub.publish_as(&topic("a"), &Broken(String::new())).await;
     assert!(matches!(refused, Err(ContractError::Json(_))));
     assert_eq!(hub.log().topics(), 0);
 }

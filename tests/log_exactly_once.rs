@@ -56,7 +56,7 @@ fn reconnect(published: &[&'static str], followed: &[&str]) {
                         thread::yield_now();
                         continue;
                     }
-                    hub.publish_blocking(&topic, event(&topic.to_string(), n)).unwrap();
+                    hub.publish_blocking(&topic, event(topic.as_ref(), n)).unwrap();
                     n += 1;
                 }
                 n

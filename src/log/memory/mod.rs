@@ -103,6 +103,12 @@ impl MemoryLog {
     pub fn window(&self, topic: &Topic) -> (usize, usize) {
         self.shared.window(topic)
     }
+
+    /// How many follow a topic by its name. Those whose patterns it fits are not counted.
+    #[must_use]
+    pub fn followers(&self, topic: &Topic) -> usize {
+        self.shared.followers(topic)
+    }
 }
 
 impl EventLog for MemoryLog {

@@ -127,6 +127,11 @@ impl Shared {
         })
     }
 
+    pub(super) fn followers(&self, topic: &Topic) -> usize {
+        let cell = self.read().get(topic).map(Arc::clone);
+        cell.map_or(0, |cell| cell.lock().followers as usize)
+    }
+
     /// Ends what has been idle, if that was not looked at for so long.
     pub(super) fn sweep_if_due(&self, now: Instant, every: Duration) {
         let last = self.swept.load(Ordering::Relaxed);

@@ -1,0 +1,137 @@
+//! Notifications: each user sees what is for all, and what is for them, in one stream.
+//!
+//! ```text
+//! cargo run --features hub,json --example notifications
+//! ```
+//!
+//! Then open <http://127.0.0.1:3000/?user=ada> and, in another window,
+//! <http://127.0.0.1:3000/?user=bob>. Without a browser:
+//!
+//! ```text
+//! curl -N '127.0.0.1:3000/events?user=ada'
+//! curl -d 'Lunch is ready' 127.0.0.1:3000/notify
+//! curl -d 'Your parcel is here' 127.0.0.1:3000/notify/ada
+//! ```
+//!
+//! Stop the page's network for a while, or the process's client, and go on: what was missed comes
+//! first. Ctrl-c and SIGTERM say goodbye to all streams before the process ends.
+
+use std::env;
+use std::error::Error;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::{Html, IntoResponse};
+use axum::routing::{get, post};
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+use tower_sse::hub::{Contract, Reference};
+use tower_sse::log::{Topic, Topics};
+use tower_sse::{Farewell, Hub, Shutdown, ShutdownLayer, SseLayer};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let port: u16 = env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
+    let shutdown = Shutdown::builder().window(WINDOW).build()?;
+    let app = app(Hub::default(), shutdown.clone());
+
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+    println!("listening on http://{}", listener.local_addr()?);
+    axum::serve(listener, app).with_graceful_shutdown(shutdown.on_signals()).await?;
+    Ok(())
+}
+
+fn app(hub: Hub, shutdown: Shutdown) -> Router {
+    // The page comes back after a restart, so it is not told to stop.
+    let closing = ShutdownLayer::new(shutdown).farewell(Farewell::reconnect());
+    Router::new()
+        .route("/", get(page))
+        .route("/events", get(events))
+        .route("/notify", post(notify_all))
+        .route("/notify/{user}", post(notify))
+        .route("/reference", get(|| async { reference().to_markdown() }))
+        .layer(SseLayer::new().shutdown(closing))
+        .with_state(hub)
+}
+
+/// What the page listens for.
+#[derive(Serialize)]
+struct Notification {
+    text: String,
+}
+
+impl Contract for Notification {
+    const EVENT: &'static str = "notification";
+    const CHANNEL: &'static str = "users.*";
+    const PAYLOAD: &'static str = "{ text: string }";
+    const DESCRIPTION: &'static str = "Something that the user should know; for all: `users.all`.";
+}
+
+fn reference() -> Reference {
+    Reference::new().with::<Notification>()
+}
+
+/// A real application takes the user from a session, and never from the query.
+#[derive(Deserialize)]
+struct User {
+    #[serde(default)]
+    user: String,
+}
+
+/// Rendered with its place in the stream: what is sent before it connects is not missed.
+async fn page(
+    State(hub): State<Hub>,
+    Query(User { user }): Query<User>,
+) -> Result<Html<String>, StatusCode> {
+    let topics = topics(&user)?;
+    let place = hub.latest(topics).await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+    Ok(Html(include_str!("index.html").replace("{place}", place.as_str())))
+}
+
+async fn events(
+    State(hub): State<Hub>,
+    Query(User { user }): Query<User>,
+    request: Parts,
+) -> Result<impl IntoResponse, StatusCode> {
+    let topics = topics(&user)?;
+    Ok(hub.subscribe(topics).resume(&request).into_response())
+}
+
+async fn notify_all(state: State<Hub>, text: String) -> Result<String, StatusCode> {
+    notify(state, Path("all".to_owned()), text).await
+}
+
+async fn notify(
+    State(hub): State<Hub>,
+    Path(user): Path<String>,
+    text: String,
+) -> Result<String, StatusCode> {
+    let topic = topic(&user)?;
+    let id = hub.publish_as(&topic, &Notification { text }).await;
+    id.map(|id| id.to_string()).map_err(|_| StatusCode::SERVICE_UNAVAILABLE)
+}
+
+fn topics(user: &str) -> Result<Topics, StatusCode> {
+    let mut names = vec![topic("all")?];
+    if !user.is_empty() {
+        names.push(topic(user)?);
+    }
+    Topics::new(names).map_err(|_| StatusCode::BAD_REQUEST)
+}
+
+/// A name is one token, and `Topic` refuses wildcards: nobody can ask for another user's topic by a
+/// name that is made up.
+fn topic(user: &str) -> Result<Topic, StatusCode> {
+    match user.contains('.') {
+        true => Err(StatusCode::BAD_REQUEST),
+        false => Topic::new(&format!("users.{user}")).map_err(|_| StatusCode::BAD_REQUEST),
+    }
+}
+
+/// Short, because nobody at ctrl-c likes to wait. It spreads the clients' return: a real server takes
+/// its streams divided by the reconnects a second that the other instances can bear.
+const WINDOW: Duration = Duration::from_millis(500);
