@@ -96,15 +96,11 @@ where
                 },
                 None => None,
             },
-            Mode::Plain | Mode::Unsized | Mode::Counted(_) => match this.inner.as_pin_mut() {
+            Mode::Plain | Mode::Unsized => match this.inner.as_pin_mut() {
                 Some(inner) => {
                     let polled = inner.poll_frame(cx);
                     if let Poll::Ready(None) = polled {
-                        let mut this = self.project();
-                        this.inner.set(None);
-                        if let Mode::Counted(_) = this.mode {
-                            *this.mode = Mode::Ended;
-                        }
+                        self.project().inner.set(None);
                     }
                     return polled;
                 }
@@ -151,9 +147,16 @@ where
         let (mut inner, mode) = (this.inner, this.mode);
         let stream = match mode {
             Mode::Driven(stream) => stream,
-            Mode::Plain | Mode::Unsized | Mode::Counted(_) | Mode::Ended => {
-                return Poll::Ready(None);
+            Mode::Counted(_) => {
+                let polled = inner.as_mut().as_pin_mut().map(|inner| inner.poll_frame(cx));
+                let polled = polled.unwrap_or(Poll::Ready(None));
+                if let Poll::Ready(None) = polled {
+                    inner.set(None);
+                    *mode = Mode::Ended;
+                }
+                return polled;
             }
+            Mode::Plain | Mode::Unsized | Mode::Ended => return Poll::Ready(None),
         };
         // Nearly as short a way for a stream whose end is planned; here, since all others would pay
         // for it there.
