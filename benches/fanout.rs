@@ -163,7 +163,7 @@ async fn in_process(source: Source, clients: usize, events: usize, at_once: usiz
     tokio::task::yield_now().await;
     let before = cpu();
     publish_all(&source, clients, events, at_once, &seen).await;
-    per_delivery(cpu() - before, clients, events)
+    per_delivery(cpu().saturating_sub(before), clients, events)
 }
 
 /// Bodies that hyper reads, and clients on a thread of their own.
@@ -204,7 +204,7 @@ fn over_loopback(source: Source, clients: usize, events: usize, at_once: usize) 
         }
         let before = cpu();
         publish_all(&source, clients, events, at_once, &seen).await;
-        per_delivery(cpu() - before, clients, events)
+        per_delivery(cpu().saturating_sub(before), clients, events)
     });
     readers.join().expect("no panic");
     cost

@@ -115,8 +115,7 @@ fn take_seats(settled: &Settled, asked: &Asked) -> Result<Seats, Refusal> {
         return Err(Refusal::draining(&closing.drain));
     }
     if let Some(limit) = settled.limit() {
-        let slot = limit.take(&asked.key).ok_or_else(|| Refusal::full(limit))?;
-        seats.slot = Some(Box::new(slot));
+        seats.slot = Some(limit.take(&asked.key).ok_or_else(|| Refusal::full(limit))?);
     }
     if let Some(closing) = closing {
         // It may have begun since it was asked above; the slot is given back then.

@@ -10,7 +10,7 @@ use crate::plan::Settled;
 pub(crate) struct Seats {
     pub(crate) registry: Option<(Seat<Entry>, Arc<Profile>)>,
     pub(crate) shutdown: Option<Seat<Standing>>,
-    pub(crate) slot: Option<Box<Slot>>,
+    pub(crate) slot: Option<Slot>,
 }
 
 /// Where layers further out leave what they ask of a stream, if they were not heard on the way in.

@@ -22,7 +22,7 @@ use places::Places;
 use timer::Timer;
 
 use crate::engine::{EndReason, Engine};
-use crate::live::{Expiry, Seat, Slot, Standing, now};
+use crate::live::{Expiry, Seat, Standing, now};
 use crate::observe::Watch;
 use crate::plan::{Plan, Settled};
 
@@ -166,9 +166,12 @@ impl Stream {
     }
 
     /// Takes the body's end.
-    pub(crate) fn end(mut self: Pin<&mut Self>) {
-        self.as_mut().project().engine.end();
-        self.give_back();
+    pub(crate) fn end(self: Pin<&mut Self>) {
+        let this = self.project();
+        this.engine.end();
+        if this.engine.ended().is_some() {
+            this.places.give_back();
+        }
     }
 
     /// Takes the body's failure. Says whether a farewell stands in for it.
@@ -263,9 +266,7 @@ impl Stream {
 
     #[inline]
     fn is_signalled(&self) -> bool {
-        self.seat.as_ref().is_some_and(Seat::is_signalled)
-            || self.places.listed().is_some_and(|listed| listed.is_signalled(&self.engine))
-            || self.places.slot().is_some_and(Slot::is_signalled)
+        self.seat.as_ref().is_some_and(Seat::is_signalled) || self.places.is_signalled(&self.engine)
     }
 
     /// Does what the registry, the limit and the shutdown ask.
@@ -298,23 +299,10 @@ impl Stream {
 
     /// Takes note of a frame that is sent.
     #[inline]
-    pub(crate) fn note(mut self: Pin<&mut Self>, bytes: usize) {
-        let this = self.as_mut().project();
-        if let Some(listed) = this.places.listed_mut() {
-            listed.sent(bytes, this.engine);
-        }
-        this.watch.sent(bytes, this.engine, now);
-        self.give_back();
-    }
-
-    /// Gives the slot back once all has been sent: who learns of the end from the last event may
-    /// come back before the body is dropped.
-    #[inline]
-    fn give_back(self: Pin<&mut Self>) {
+    pub(crate) fn note(self: Pin<&mut Self>, bytes: usize) {
         let this = self.project();
-        if this.places.slot().is_some() && this.engine.ended().is_some() {
-            this.places.give_back();
-        }
+        this.places.sent(bytes, this.engine);
+        this.watch.sent(bytes, this.engine, now);
     }
 
     /// Leaves the lists.
