@@ -216,8 +216,8 @@ fn debug_shows_nothing_of_what_is_said() {
     let mut body = subscription.into_body();
     assert!(text(&mut body).contains("secret"));
     let mut follower = hub::follow(hub.log(), &["t"], Start::Earliest);
-    let followed = hub::next(&mut follower);
-    let shown = format!("{before} {body:?} {follower:?} {followed:?}");
+    let step = hub::next(&mut follower);
+    let shown = format!("{before} {body:?} {follower:?} {step:?}");
     assert!(!shown.contains("secret"), "{shown}");
 }
 

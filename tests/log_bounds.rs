@@ -37,8 +37,8 @@ fn bytes_are_bounded_and_what_is_longer_is_refused() {
         assert!(bytes <= 10_000 && events <= 11, "{events} {bytes}");
     }
     assert_eq!(log.window(&topic("t")).0, 10);
-    let long = data("x".repeat(10_000));
-    assert_eq!(log.append_now(&topic("t"), long), Err(MemoryLogError::TooLong));
+    let too_much = data("x".repeat(10_000));
+    assert_eq!(log.append_now(&topic("t"), too_much), Err(MemoryLogError::TooLong));
     assert_eq!(log.window(&topic("t")).0, 10, "nothing made room for it");
     let none = Event::new().comment("no data");
     assert_eq!(log.append_now(&topic("t"), none), Err(MemoryLogError::NoData));
@@ -107,22 +107,22 @@ async fn the_number_of_topics_is_bounded() {
 #[test]
 fn a_follower_is_woken_once_and_leaves_nothing_behind() {
     let log = MemoryLog::new();
-    let wakes = Arc::new(Wakes::default());
-    let waker = Waker::from(Arc::clone(&wakes));
+    let count = Arc::new(Wakes::default());
+    let waker = Waker::from(Arc::clone(&count));
     for names in [&["t"][..], &["t", "u"], &["*"]] {
-        let before = wakes.count();
+        let before = count.count();
         let mut follower = follow(&log, names, Start::Live);
         for _ in 0..3 {
             assert!(next_for(&mut follower, &waker).is_none());
         }
         append(&log, "t", "1");
         append(&log, "t", "2");
-        assert_eq!(wakes.count(), before + 1, "{names:?}");
+        assert_eq!(count.count(), before + 1, "{names:?}");
         assert!(matches!(next(&mut follower), Some(Step::Event(_))));
         drop(follower);
         append(&log, "t", "3");
-        assert_eq!(wakes.count(), before + 1, "{names:?}");
-        assert_eq!(Arc::strong_count(&wakes), 2, "{names:?}");
+        assert_eq!(count.count(), before + 1, "{names:?}");
+        assert_eq!(Arc::strong_count(&count), 2, "{names:?}");
     }
 }
 
