@@ -200,6 +200,13 @@ async fn the_slot_is_free_when_the_end_is_told() {
     assert_eq!(limit.open(), 0, "the farewell was handed over, and no more");
     assert_eq!(client.next().await, None);
     assert_eq!(*told.lock().unwrap(), [0, 0]);
+
+    let shutdown = Shutdown::new();
+    let mut service = layer.shutdown(shutdown).layer(Handler);
+    let (_feed, mut client) = open(&mut service);
+    client.now().await;
+    drop(client);
+    assert_eq!(*told.lock().unwrap(), [0, 0, 0], "its client went away");
 }
 
 #[tokio::test(start_paused = true)]
