@@ -147,6 +147,7 @@ where
         let (mut inner, mode) = (this.inner, this.mode);
         let stream = match mode {
             Mode::Driven(stream) => stream,
+            // Here, since all others would pay for it there.
             Mode::Counted(_) => {
                 let polled = inner.as_mut().as_pin_mut().map(|inner| inner.poll_frame(cx));
                 let polled = polled.unwrap_or(Poll::Ready(None));
@@ -158,8 +159,7 @@ where
             }
             Mode::Plain | Mode::Unsized | Mode::Ended => return Poll::Ready(None),
         };
-        // Nearly as short a way for a stream whose end is planned; here, since all others would pay
-        // for it there.
+        // Nearly as short a way for a stream whose end is planned.
         if let (None, Some(body), true) =
             (&polled, inner.as_mut().as_pin_mut(), stream.is_calm_so_far())
         {
