@@ -10,10 +10,8 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
 use support::bodies::{Script, Step};
 use support::rig::{Client, Fate, Feed, Handler, call, get, open, open_with};
-use tower::{Layer, Service, service_fn};
-use tower_sse::{
-    EventIdLayer, KeepAliveLayer, LimitLayer, Registry, RegistryLayer, Shutdown, SseLayer,
-};
+use tower::{Layer, service_fn};
+use tower_sse::{EventIdLayer, KeepAliveLayer, LimitLayer, Registry, Shutdown, SseLayer};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -200,6 +198,13 @@ async fn the_slot_is_free_when_the_end_is_told() {
     assert_eq!(limit.open(), 0, "the farewell was handed over, and no more");
     assert_eq!(client.next().await, None);
     assert_eq!(*told.lock().unwrap(), [0, 0]);
+
+    let shutdown = Shutdown::new();
+    let mut service = layer.shutdown(shutdown).layer(Handler);
+    let (_feed, mut client) = open(&mut service);
+    client.now().await;
+    drop(client);
+    assert_eq!(*told.lock().unwrap(), [0, 0, 0], "its client went away");
 }
 
 #[tokio::test(start_paused = true)]
@@ -287,30 +292,4 @@ fn settings_that_cannot_work_are_named() {
     let layer = LimitLayer::new(1).per_key(1, |_| "all").replace_oldest().unwrap();
     let layer = layer.retry(SECOND..=SECOND).unwrap();
     assert!(layer.status(StatusCode::SERVICE_UNAVAILABLE).is_ok());
-}
-
-#[tokio::test(start_paused = true)]
-async fn it_refuses_before_others_begin_in_any_order() {
-    let (limit, registry) = (at_most(1), Registry::new());
-    let list = RegistryLayer::new(registry.clone());
-    let ids = EventIdLayer::sequential();
-    assert_refuses(limit.layer(list.layer(ids.layer(Handler))), &limit, &registry).await;
-    assert_refuses(list.layer(limit.layer(ids.layer(Handler))), &limit, &registry).await;
-    assert_refuses(ids.layer(list.layer(limit.layer(Handler))), &limit, &registry).await;
-}
-
-async fn assert_refuses<S, B>(mut service: S, limit: &LimitLayer, registry: &Registry)
-where
-    S: Service<Request<()>, Response = Response<B>, Error = Infallible>,
-    B: Body<Data = bytes::Bytes, Error = support::rig::Failure> + Send + 'static,
-{
-    let before = limit.refused();
-    let (feed, mut client) = open(&mut service);
-    let (_, mut refused) = open(&mut service);
-    assert!(refused.now().await.0.contains("event: limit\n"));
-    assert_eq!((limit.open(), registry.len(), limit.refused() - before), (1, 1, 1));
-    feed.data("data: a\n\n");
-    assert_eq!(client.now().await, ("data: a\nid: 1\n\n".into(), Fate::Open));
-    drop(client);
-    assert_eq!((limit.open(), registry.len()), (0, 0));
 }

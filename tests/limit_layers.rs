@@ -9,14 +9,16 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get_service;
+use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use layers::{Boxed, Rig, boxed, handler, handler_of, routed};
 use support::bodies::Step::{Data, Hang, Wait};
 use support::bodies::{Broken, Script, read};
+use support::rig::{Failure, Fate, Handler, open};
 use tower::util::{MapRequestLayer, MapResponseLayer};
-use tower::{Layer, ServiceExt, service_fn};
+use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_http::map_response_body::MapResponseBodyLayer;
-use tower_sse::{LimitLayer, SseLayer};
+use tower_sse::{EventIdLayer, LimitLayer, Registry, RegistryLayer, SseLayer};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -26,9 +28,7 @@ fn limits(max: usize) -> [LimitLayer; 2] {
     [LimitLayer::new(max), replaces]
 }
 
-async fn ask(
-    service: &Boxed,
-) -> Response<impl http_body::Body<Data = bytes::Bytes, Error = Broken>> {
+async fn ask(service: &Boxed) -> Response<impl http_body::Body<Data = Bytes, Error = Broken>> {
     service.clone().oneshot(Request::new(())).await.unwrap()
 }
 
@@ -64,6 +64,32 @@ async fn it_holds_in_every_place_among_the_others_and_changes_no_byte() {
             }
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_refuses_before_others_begin_in_any_order() {
+    let (limit, registry) = (LimitLayer::new(1), Registry::new());
+    let list = RegistryLayer::new(registry.clone());
+    let ids = EventIdLayer::sequential();
+    assert_refuses(limit.layer(list.layer(ids.layer(Handler))), &limit, &registry).await;
+    assert_refuses(list.layer(limit.layer(ids.layer(Handler))), &limit, &registry).await;
+    assert_refuses(ids.layer(list.layer(limit.layer(Handler))), &limit, &registry).await;
+}
+
+async fn assert_refuses<S, B>(mut service: S, limit: &LimitLayer, registry: &Registry)
+where
+    S: Service<Request<()>, Response = Response<B>, Error = Infallible>,
+    B: http_body::Body<Data = Bytes, Error = Failure> + Send + 'static,
+{
+    let before = limit.refused();
+    let (feed, mut client) = open(&mut service);
+    let (_, mut refused) = open(&mut service);
+    assert!(refused.now().await.0.contains("event: limit\n"));
+    assert_eq!((limit.open(), registry.len(), limit.refused() - before), (1, 1, 1));
+    feed.data("data: a\n\n");
+    assert_eq!(client.now().await, ("data: a\nid: 1\n\n".into(), Fate::Open));
+    drop(client);
+    assert_eq!((limit.open(), registry.len()), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
