@@ -260,7 +260,13 @@ impl App {
     async fn ends(self) {
         let ended = tokio::time::timeout(LONG, self.task).await;
         ended.expect("nothing holds the server up").unwrap();
-        assert!(self.registry.is_empty());
+        // On HTTP/2 a body is dropped by a task of its own, maybe a moment after its connection.
+        let left = async {
+            while !self.registry.is_empty() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(LONG, left).await.expect("all have left the registry");
     }
 }
 
