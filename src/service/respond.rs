@@ -12,7 +12,7 @@ use super::{earlier, encoded, head};
 use crate::body::SseBody;
 use crate::engine::Engine;
 use crate::live::{Expiry, now};
-use crate::observe::Subject;
+use crate::observe::{Subject, Watch};
 use crate::plan::{Plan, Settled};
 use crate::stream::{Joining, Seats, Stream};
 
@@ -67,7 +67,7 @@ pub(super) fn respond<B>(
     }
 
     head.headers.remove(CONTENT_LENGTH);
-    let seats = match take_seats(&settled, asked) {
+    let mut seats = match take_seats(&settled, asked) {
         Ok(seats) => seats,
         Err(refusal) => {
             // There is nothing in it for layers further out.
@@ -75,20 +75,33 @@ pub(super) fn respond<B>(
             return refuse(head, &asked.call, &refusal);
         }
     };
+    let joining = Arc::<Joining>::default();
+    let begun = known.is_some();
     if let Some(stream) = known {
         // It is looked after already, and takes up what is left: so it is scanned once.
-        stream.join(Arc::new(all.clone().settle()), seats);
-        tell(&mut head, all, Some(stream));
-        return Response::from_parts(head, SseBody::unsized_stream(body));
+        match stream.join(Arc::new(all.clone().settle()), seats) {
+            Ok(()) => {
+                tell(&mut head, all, Some(stream));
+                return Response::from_parts(head, SseBody::unsized_stream(body));
+            }
+            // Something read ahead, and it has begun: what is left is done around it. Who is
+            // further out cannot join in that, since what they leave is all that is asked.
+            Err(unheard) => seats = unheard,
+        }
+        tell(&mut head, all, None);
+    } else {
+        tell(&mut head, all, Some(Arc::clone(&joining)));
     }
-    let joining = Arc::<Joining>::default();
-    if let Some(expiry) = expiry {
+    // A stream that has begun has heard what its response says, and not what its request did.
+    if let Some(expiry) = expiry.and(if begun { asked.expiry } else { said }) {
         joining.expire(expiry);
     }
-    tell(&mut head, all, Some(Arc::clone(&joining)));
     let place = asked.call.place();
     let subject = Subject { label: asked.label.as_str(), method, path: uri.path() };
-    let watch = asked.observer.open(subject, now());
+    let watch = match begun {
+        true => Watch::off(),
+        false => asked.observer.open(subject, now()),
+    };
     let n = asked.settled.next();
     let settled = if watch.is_on() { settled.observed() } else { settled };
     let engine = Engine::new(framing, settled, n, place);

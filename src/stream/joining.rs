@@ -15,9 +15,17 @@ pub(crate) struct Seats {
 
 /// Where layers further out leave what they ask of a stream, if they were not heard on the way in.
 ///
-/// It takes it up when it is polled first, which is when all layers have seen the response.
+/// It takes it up when it is polled first, which is when all layers have seen the response, unless
+/// something between them reads ahead.
 #[derive(Debug, Default)]
-pub(crate) struct Joining(Mutex<Left>);
+pub(crate) struct Joining(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    left: Left,
+    /// The stream has begun, or is gone: nobody comes for what is left now.
+    over: bool,
+}
 
 /// What was left for a stream.
 #[derive(Debug, Default)]
@@ -28,29 +36,36 @@ pub(super) struct Left {
 }
 
 impl Joining {
-    /// Leaves the whole of what is asked, and the places on lists that are new.
-    pub(crate) fn join(&self, settled: Arc<Settled>, seats: Seats) {
-        let mut left = self.lock();
+    /// Leaves the whole of what is asked, and the places on lists that are new. Gives them back if
+    /// the stream does not take them up any more.
+    pub(crate) fn join(&self, settled: Arc<Settled>, seats: Seats) -> Result<(), Seats> {
+        let State { left, over } = &mut *self.lock();
+        if *over {
+            return Err(seats);
+        }
         let earlier = left.asked.take().map(|(_, seats)| seats).unwrap_or_default();
         left.asked = Some((settled, seats.or(earlier)));
+        Ok(())
     }
 
     /// Says when the stream's credential ends; of two the earlier counts.
     pub(crate) fn expire(&self, expiry: Expiry) {
-        let mut left = self.lock();
+        let left = &mut self.lock().left;
         left.expiry = Some(left.expiry.map_or(expiry, |other| other.or_earlier(expiry)));
     }
 
     /// Says that the stream's credential does not matter.
     pub(crate) fn outlive(&self) {
-        self.lock().expiry = None;
+        self.lock().left.expiry = None;
     }
 
     pub(super) fn take(&self) -> Left {
-        std::mem::take(&mut *self.lock())
+        let mut state = self.lock();
+        state.over = true;
+        std::mem::take(&mut state.left)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Left> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
