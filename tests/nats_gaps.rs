@@ -201,3 +201,19 @@ async fn a_stream_or_a_setting_that_cannot_be_a_log_is_an_error() {
     assert!(other.unwrap_err().to_string().contains("subjects"));
     assert!(NatsLog::connect("nats://127.0.0.1:1").await.is_err());
 }
+
+/// With or without TLS built in: it has no certificate.
+#[tokio::test]
+async fn a_server_that_asks_for_tls_is_an_error_and_no_panic() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("nats://{}", listener.local_addr().unwrap());
+    let server = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let info = b"INFO {\"max_payload\":1,\"tls_required\":true}\r\n";
+        tokio::io::AsyncWriteExt::write_all(&mut stream, info).await.unwrap();
+        // Whatever it says, this is no answer.
+        tokio::io::AsyncWriteExt::write_all(&mut stream, &[0; 64]).await.unwrap();
+    };
+    let (log, ()) = tokio::join!(NatsLog::connect(url), server);
+    assert!(log.is_err());
+}

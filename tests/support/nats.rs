@@ -207,7 +207,11 @@ pub async fn is_quiet(follower: &mut NatsFollower) -> bool {
 }
 
 /// Publishes numbers from zero on, each until the log has it, and gives how many there were.
-pub fn publish(log: NatsLog, name: &'static str, over: Arc<tokio::sync::Notify>) -> JoinHandle<usize> {
+pub fn publish(
+    log: NatsLog,
+    name: &'static str,
+    over: Arc<tokio::sync::Notify>,
+) -> JoinHandle<usize> {
     tokio::spawn(async move {
         let mut n = 0;
         let mut ended = std::pin::pin!(over.notified());

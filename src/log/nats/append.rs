@@ -47,7 +47,7 @@ async fn attempts(
         if timeout(link.settings.away_timeout, link.connected()).await.is_err() {
             return Err(unknown(*sent));
         }
-        let mut changes = link.changes.clone();
+        let mut changes = link.changes();
         let (generation, epoch, known) = {
             let window = shared.window();
             (window.generation, window.epoch, window.known)

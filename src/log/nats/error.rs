@@ -44,12 +44,17 @@ pub struct NatsConnectError(Why);
 enum Why {
     Setting(InvalidSetting),
     Stream(&'static str),
+    Tls,
     Server(Box<dyn Error + Send + Sync>),
 }
 
 impl NatsConnectError {
     pub(super) fn stream(why: &'static str) -> Self {
         Self(Why::Stream(why))
+    }
+
+    pub(super) fn tls() -> Self {
+        Self(Why::Tls)
     }
 
     pub(super) fn server(why: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
@@ -68,6 +73,7 @@ impl fmt::Display for NatsConnectError {
         match &self.0 {
             Why::Setting(setting) => setting.fmt(f),
             Why::Stream(why) => write!(f, "the stream in NATS cannot be a log: {why}"),
+            Why::Tls => f.write_str("TLS is not set up: see the feature `nats-tls`"),
             Why::Server(_) => f.write_str("NATS with JetStream cannot be used"),
         }
     }
@@ -77,7 +83,7 @@ impl Error for NatsConnectError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.0 {
             Why::Setting(setting) => Some(setting),
-            Why::Stream(_) => None,
+            Why::Stream(_) | Why::Tls => None,
             Why::Server(why) => Some(&**why),
         }
     }

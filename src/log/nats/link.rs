@@ -24,7 +24,7 @@ pub(super) struct Link {
     pub(super) jetstream: Context,
     pub(super) settings: NatsLogBuilder,
     /// Counts what may have lost messages: connections that went and came, and buffers that were full.
-    pub(super) changes: watch::Receiver<u64>,
+    changes: watch::Receiver<u64>,
     /// What message ids begin with, so that no other process has the same.
     own: String,
     appended: AtomicU64,
@@ -64,8 +64,12 @@ impl Link {
                     }
                 }
             });
-        let servers: Vec<&str> = servers.split(',').map(str::trim).collect();
-        let client = options.connect(&servers[..]).await.map_err(NatsConnectError::server)?;
+        let servers: Vec<String> = servers.split(',').map(|it| it.trim().to_owned()).collect();
+        // In a task of its own, since the client panics when a server asks for TLS, and there is no
+        // cryptography built in or more than one.
+        let connecting = tokio::spawn(async move { options.connect(&servers[..]).await });
+        let client = connecting.await.map_err(|_| NatsConnectError::tls())?;
+        let client = client.map_err(NatsConnectError::server)?;
         // Whoever publishes has its own timeout, and it ends first.
         let ack = settings.append_timeout + ANSWER;
         let jetstream =
@@ -79,9 +83,17 @@ impl Link {
         self.client.connection_state() == State::Connected
     }
 
+    /// What changes from now on.
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        let mut changes = self.changes.clone();
+        // A clone has seen what the first one has, which is nothing.
+        changes.mark_unchanged();
+        changes
+    }
+
     /// Waits for a connection.
     pub(super) async fn connected(&self) {
-        let mut changes = self.changes.clone();
+        let mut changes = self.changes();
         while !self.is_connected() {
             // Looked at now and then: the state may change a moment after it was told.
             let _ = timeout(PAUSE, changes.changed()).await;
@@ -90,7 +102,7 @@ impl Link {
 
     /// Waits after something went wrong: for a while, or until a connection comes or goes.
     pub(super) async fn pause(&self) {
-        let mut changes = self.changes.clone();
+        let mut changes = self.changes();
         let _ = timeout(PAUSE, changes.changed()).await;
         self.connected().await;
     }

@@ -61,6 +61,12 @@ use shared::Shared;
 /// Messages that others write under the log's subjects are passed over if they are not one event each,
 /// as [`Event::encode`] writes it, without an id.
 ///
+/// # Users, passwords and TLS
+///
+/// A user and a password, or a token, are part of the address: `nats://user:password@host`. With
+/// `tls://host`, or a server that asks for TLS, the feature `nats-tls` is needed, and the system's
+/// certificates are trusted.
+///
 /// # Examples
 ///
 /// ```no_run

@@ -23,7 +23,7 @@ pub(super) async fn read(shared: Arc<Shared>, first: Stream) {
     let mut stream = Some(first);
     loop {
         // Before anything is asked: whatever changes from here on is seen.
-        let mut changes = shared.link.changes.clone();
+        let mut changes = shared.link.changes();
         let opened = match stream.take() {
             Some(stream) => Ok(stream),
             None => shared.link.stream().await,
