@@ -73,9 +73,11 @@ async fn attempts(
             Either::Left((Err(error), _)) => error,
         };
         match error.kind() {
-            // There is no stream, or not yet, as in a server that starts.
-            PublishErrorKind::StreamNotFound | PublishErrorKind::MaxAckPending => {}
-            PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe => {}
+            // There is no stream, or not yet, as in a server that starts. Or nobody answers.
+            PublishErrorKind::StreamNotFound
+            | PublishErrorKind::MaxAckPending
+            | PublishErrorKind::TimedOut
+            | PublishErrorKind::BrokenPipe => {}
             _ => return Err(NatsLogError::Refused(error.to_string().into())),
         }
         link.pause().await;

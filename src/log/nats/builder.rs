@@ -139,7 +139,7 @@ impl NatsLogBuilder {
     ///
     /// # Errors
     ///
-    /// [`NatsConnectError`] if a setting cannot work, if no server answers or has JetStream, or if the
+    /// [`NatsConnectError`] if a setting cannot work, if no server answers, or without `JetStream`, or if the
     /// stream is there and is not one of these.
     pub async fn connect(self, servers: impl AsRef<str>) -> Result<NatsLog, NatsConnectError> {
         self.check()?;

@@ -39,15 +39,15 @@ impl Link {
         settings: NatsLogBuilder,
         servers: &str,
     ) -> Result<Self, NatsConnectError> {
-        let (changed, changes) = watch::channel(0);
-        let (changed, away) = (Arc::new(changed), Arc::new(AtomicBool::new(false)));
+        let (count, changes) = watch::channel(0);
+        let (count, away) = (Arc::new(count), Arc::new(AtomicBool::new(false)));
         let options = ConnectOptions::new()
             .name("tower-sse")
             .ping_interval(PING)
             .request_timeout(Some(ANSWER))
             .reconnect_delay_callback(reconnect_delay)
             .event_callback(move |event| {
-                let changed = Arc::clone(&changed);
+                let count = Arc::clone(&count);
                 let counts = match event {
                     // The first one changes nothing.
                     Event::Connected => away.swap(false, Ordering::Relaxed),
@@ -60,7 +60,7 @@ impl Link {
                 };
                 async move {
                     if counts {
-                        changed.send_modify(|count| *count += 1);
+                        count.send_modify(|count| *count += 1);
                     }
                 }
             });

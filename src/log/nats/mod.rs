@@ -1,4 +1,4 @@
-//! A log in NATS JetStream.
+//! A log in NATS.
 
 mod append;
 mod builder;

@@ -45,10 +45,10 @@ async fn read_on(
     let messages = consumer.stream();
     let messages = messages.max_messages_per_batch(BATCH).expires(EXPIRES).heartbeat(HEARTBEAT);
     let mut messages = messages.messages().await.map_err(|_| Trouble)?;
-    let mut changed = pin!(changes.changed());
+    let mut change = pin!(changes.changed());
     let mut count = 0;
     loop {
-        let message = match select(messages.next(), changed.as_mut()).await {
+        let message = match select(messages.next(), change.as_mut()).await {
             Either::Left((Some(Ok(message)), _)) => message,
             // Without a connection the server finds out by itself.
             Either::Right(_) if !shared.link.is_connected() => return Err(Trouble),
