@@ -159,6 +159,23 @@ async fn a_stream_that_is_made_anew_is_a_gap_and_goes_on() {
     assert_eq!(take(&mut log.follow(topics(&["t"]), after(&old)), 2).await, ["gap", "new"]);
 }
 
+/// Its disk was lost with the server.
+#[tokio::test]
+async fn a_server_that_forgot_is_a_gap_too() {
+    let mut nats = Nats::start().await;
+    let log = nats.log().await;
+    let mut follower = log.follow(topics(&["t"]), Start::Live);
+    let ids = [append(&log, "t", "0").await, append(&log, "t", "1").await];
+    assert_eq!(take(&mut follower, 2).await, ["0", "1"]);
+    nats.kill().await;
+    nats.forget();
+    nats.restart().await;
+    assert_eq!(gap(&mut follower).await.requested.as_ref(), Some(&ids[1]));
+    append(&log, "t", "new").await;
+    assert_eq!(next(&mut follower).await, "new");
+    assert_eq!(take(&mut log.follow(topics(&["t"]), after(&ids[0])), 2).await, ["gap", "new"]);
+}
+
 #[tokio::test]
 async fn what_others_write_breaks_nothing() {
     let nats = Nats::start().await;

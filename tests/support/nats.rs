@@ -20,7 +20,7 @@ use tower_sse::log::{EventLog, Follow, Gap, NatsFollower, NatsLog, NatsLogBuilde
 use tower_sse::log::{Start, Step, Topic, Topics};
 use tower_sse::wire::{Event, EventId};
 
-/// A server with JetStream, in a directory of its own. It is killed when this is dropped.
+/// A server with `JetStream`, in a directory of its own. It is killed when this is dropped.
 #[derive(Debug)]
 pub struct Nats {
     port: u16,
