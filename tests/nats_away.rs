@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use nats::{Nats, Way, append, data, is_quiet, next, take, topic, topics};
+use nats::{Nats, Way, append, data, is_quiet, next, settings, take, topic, topics};
 use tokio::time::sleep;
-use tower_sse::log::{EventLog, NatsFollower, NatsLog, NatsLogError, Start};
+use tower_sse::log::{EventLog, NatsFollower, NatsLogError, Start};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_killed_under_load_loses_and_repeats_nothing() {
@@ -74,10 +74,10 @@ async fn read_to_end(mut follower: NatsFollower) -> Vec<usize> {
 async fn a_node_that_is_cut_off_goes_on_where_it_was() {
     let nats = Nats::start().await;
     let mut way = Way::to(nats.address()).await;
-    let patient = NatsLog::builder().away_timeout(Duration::from_secs(10));
+    let patient = settings().away_timeout(Duration::from_secs(10));
     let patient = patient.append_timeout(Duration::from_secs(10)).connect(way.url()).await.unwrap();
-    let hasty = NatsLog::builder().away_timeout(Duration::ZERO).connect(way.url()).await.unwrap();
-    let timed = NatsLog::builder().away_timeout(Duration::from_millis(500));
+    let hasty = settings().away_timeout(Duration::ZERO).connect(way.url()).await.unwrap();
+    let timed = settings().away_timeout(Duration::from_millis(500));
     let timed = timed.connect(way.url()).await.unwrap();
     let other = nats.log().await;
     let mut before = patient.follow(topics(&["t"]), Start::Live);
@@ -136,7 +136,7 @@ async fn a_node_that_is_cut_off_goes_on_where_it_was() {
 async fn an_event_that_is_sent_again_is_there_once() {
     let nats = Nats::start().await;
     let mut way = Way::to(nats.address()).await;
-    let log = NatsLog::connect(way.url()).await.unwrap();
+    let log = settings().connect(way.url()).await.unwrap();
     let over = Arc::new(tokio::sync::Notify::new());
     let publishing = nats::publish(log.clone(), "t", Arc::clone(&over));
     for _ in 0..20 {

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::BodyExt;
-use nats::{LONG, Nats, append, publish, topics};
+use nats::{LONG, Nats, append, publish, settings, topics};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use tower_sse::Hub;
-use tower_sse::log::{EventLog, NatsLog, Start, Topics};
+use tower_sse::log::{EventLog, Start, Topics};
 use tower_sse::wire::Decoder;
 
 const RECONNECTS: usize = 1_000;
@@ -24,7 +24,7 @@ async fn a_thousand_reconnects_to_two_nodes_lose_and_repeat_nothing() {
     let nats = Nats::start().await;
     let publisher = nats.log().await;
     // The client of the second is nearly always behind its window.
-    let small = nats.log_with(NatsLog::builder().window_events(4)).await;
+    let small = nats.log_with(settings().window_events(4)).await;
     let nodes = [Hub::new(nats.log().await), Hub::new(small)];
     let one = topics(&["orders.eu"]);
     let all = topics(&["orders.*", "nothing"]);
@@ -87,7 +87,7 @@ impl Client {
 #[tokio::test]
 async fn a_node_has_one_consumer_however_many_follow() {
     let nats = Nats::start().await;
-    let (a, b) = (nats.log().await, nats.log_with(NatsLog::builder().window_events(1)).await);
+    let (a, b) = (nats.log().await, nats.log_with(settings().window_events(1)).await);
     let first = append(&a, "t.0", "first").await;
     for n in 0..20 {
         append(&a, &format!("t.{n}"), "x").await;

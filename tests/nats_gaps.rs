@@ -7,7 +7,7 @@ mod nats;
 
 use std::time::Duration;
 
-use nats::{Nats, after, append, data, gap, is_quiet, next, take, topic, topics};
+use nats::{Nats, after, append, data, gap, is_quiet, next, settings, take, topic, topics};
 use tower_sse::log::{EventLog, NatsLog, NatsLogError, NatsStorage, Start};
 use tower_sse::wire::{Event, EventId};
 
@@ -37,7 +37,7 @@ async fn what_was_missed_comes_first_and_in_one_order_over_topics() {
     let mut late = log.follow(topics(&["a"]), Start::Live);
     assert_eq!(take(&mut live, 3).await, ["0", "2", "4"]);
     // One that begins with an empty window, and one with a window of one event.
-    let small = nats.log_with(NatsLog::builder().window_events(1)).await;
+    let small = nats.log_with(settings().window_events(1)).await;
     for log in [&log, &nats.log().await, &small] {
         for (names, from, expected) in [
             (&["a"][..], after(&ids[0]), &["2", "4"][..]),
@@ -61,7 +61,7 @@ async fn what_was_missed_comes_first_and_in_one_order_over_topics() {
 #[tokio::test]
 async fn every_cause_is_told_and_then_comes_what_there_is() {
     let nats = Nats::start().await;
-    let log = nats.log_with(NatsLog::builder().events(3).window_events(2)).await;
+    let log = nats.log_with(settings().events(3).window_events(2)).await;
     let mut slow = log.follow(topics(&["t"]), Start::Live);
     let mut ids = Vec::new();
     for text in ["a", "b", "c", "d", "e"] {
@@ -137,7 +137,7 @@ async fn nothing_is_revealed_of_topics_that_are_not_followed() {
 #[tokio::test]
 async fn a_stream_that_is_made_anew_is_a_gap_and_goes_on() {
     let nats = Nats::start().await;
-    let log = nats.log_with(NatsLog::builder().storage(NatsStorage::Memory)).await;
+    let log = nats.log_with(settings().storage(NatsStorage::Memory)).await;
     let mut one = log.follow(topics(&["t"]), Start::Live);
     let mut many = log.follow(topics(&["t", "u.*"]), Start::Live);
     let old = append(&log, "t", "old").await;
@@ -203,18 +203,18 @@ async fn what_others_write_breaks_nothing() {
 async fn a_stream_or_a_setting_that_cannot_be_a_log_is_an_error() {
     let nats = Nats::start().await;
     for settings in [
-        NatsLog::builder().stream("a b"),
-        NatsLog::builder().stream(""),
-        NatsLog::builder().prefix("a.*"),
-        NatsLog::builder().prefix("$JS"),
-        NatsLog::builder().events(0),
-        NatsLog::builder().age(Duration::from_millis(1)),
-        NatsLog::builder().append_timeout(Duration::from_secs(3_600)),
+        settings().stream("a b"),
+        settings().stream(""),
+        settings().prefix("a.*"),
+        settings().prefix("$JS"),
+        settings().events(0),
+        settings().age(Duration::from_millis(1)),
+        settings().append_timeout(Duration::from_secs(3_600)),
     ] {
         assert!(settings.clone().connect(nats.url()).await.is_err(), "{settings:?}");
     }
     nats.log().await;
-    let other = NatsLog::builder().prefix("other").connect(nats.url()).await;
+    let other = settings().prefix("other").connect(nats.url()).await;
     assert!(other.unwrap_err().to_string().contains("subjects"));
     assert!(NatsLog::connect("nats://127.0.0.1:1").await.is_err());
 }

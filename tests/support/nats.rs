@@ -68,7 +68,7 @@ impl Nats {
     }
 
     pub async fn log(&self) -> NatsLog {
-        self.log_with(NatsLog::builder()).await
+        self.log_with(settings()).await
     }
 
     pub async fn log_with(&self, settings: NatsLogBuilder) -> NatsLog {
@@ -147,6 +147,12 @@ async fn carry(listener: TcpListener, server: SocketAddr) {
             }
         });
     }
+}
+
+/// The defaults, with less room that the server sets aside: disks of machines with tests are full at
+/// times.
+pub fn settings() -> NatsLogBuilder {
+    NatsLog::builder().bytes(16 * 1024 * 1024)
 }
 
 pub fn topic(name: &str) -> Topic {

@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
+use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
 use futures_util::StreamExt;
 use tokio::time::timeout;
@@ -112,6 +114,9 @@ struct Batch {
 }
 
 /// Reads some of what there is from a sequence on.
+///
+/// Where it ends is asked of the stream: what a consumer says is still to come was seen to be less
+/// than what came (in NATS 2.9.10).
 async fn batch(
     shared: &Shared,
     stream: &Stream,
@@ -120,39 +125,44 @@ async fn batch(
     first: u64,
 ) -> Result<Batch, Trouble> {
     let mut batch = Batch { events: VecDeque::new(), last: first - 1, whole: true };
-    if shared.link.subjects(topics).next().is_none() {
-        return Ok(batch);
-    }
     let filter = shared.link.filter(topics);
+    let end = match &*filter {
+        "" if shared.link.subjects(topics).next().is_none() => return Ok(batch),
+        "" => Some(stream.cached_info().state.last_sequence),
+        filter => last_of(stream, filter).await?,
+    };
+    let Some(end) = end.filter(|end| *end >= first) else {
+        return Ok(batch);
+    };
     let consumer = consume(stream, first, filter).await?;
-    batch.whole = consumer.cached_info().num_pending == 0;
-    if !batch.whole {
-        let read = timeout(ANSWER, read(shared, topics, epoch, &consumer, &mut batch)).await;
-        read.map_err(|_| Trouble)??;
-    }
+    let read = read(shared, topics, epoch, &consumer, end, &mut batch).await;
     give_up(stream, &consumer).await;
-    Ok(batch)
+    read.map(|()| batch)
 }
 
 async fn read(
     shared: &Shared,
     topics: &Topics,
     epoch: u64,
-    consumer: &async_nats::jetstream::consumer::PullConsumer,
+    consumer: &PullConsumer,
+    end: u64,
     batch: &mut Batch,
 ) -> Result<(), Trouble> {
-    let messages = consumer.fetch().max_messages(BATCH).max_bytes(BATCH_BYTES).messages().await;
-    let mut messages = messages.map_err(|_| Trouble)?;
+    // More than any event, or that would not be sent.
+    let bytes = BATCH_BYTES.max(shared.link.client.server_info().max_payload + HEADERS);
+    let messages = consumer.batch().max_messages(BATCH).max_bytes(bytes).expires(EXPIRES);
+    let mut messages = messages.messages().await.map_err(|_| Trouble)?;
     let mut count = 0;
-    while let Some(message) = messages.next().await {
-        let message = message.map_err(|_| Trouble)?;
+    batch.whole = false;
+    // What came before something went wrong is good.
+    while let Ok(Some(Ok(message))) = timeout(ANSWER, messages.next()).await {
         let info = message.info().map_err(|_| Trouble)?;
         count += 1;
         if info.consumer_sequence != count {
             return Err(Trouble);
         }
         batch.last = info.stream_sequence;
-        batch.whole = info.pending == 0;
+        batch.whole = batch.last >= end;
         let event = shared.link.event(epoch, batch.last, &message.subject, &message.payload);
         if let Some(event) = event.filter(|event| topics.matches(event.topic())) {
             batch.events.push_back((batch.last, event));
@@ -168,17 +178,28 @@ async fn read(
 async fn latest(shared: &Shared, stream: &Stream, topics: &Topics) -> Result<Option<u64>, Trouble> {
     let mut latest = None;
     for subject in shared.link.subjects(topics) {
-        match stream.get_last_raw_message_by_subject(&subject).await {
-            Ok(message) => latest = latest.max(Some(message.sequence)),
-            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => {}
-            Err(_) => return Err(Trouble),
-        }
+        latest = latest.max(last_of(stream, &subject).await?);
     }
     Ok(latest)
+}
+
+/// The last message of a subject, or of all that fit a pattern.
+async fn last_of(stream: &Stream, subject: &str) -> Result<Option<u64>, Trouble> {
+    match stream.get_last_raw_message_by_subject(subject).await {
+        Ok(message) => Ok(Some(message.sequence)),
+        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+        Err(_) => Err(Trouble),
+    }
 }
 
 /// So many events a follower holds that is far behind.
 const BATCH: usize = 256;
 
-/// And no more bytes than these, unless one is longer.
+/// And no more bytes than these, unless events may be longer.
 const BATCH_BYTES: usize = 2 * 1024 * 1024;
+
+/// What is around an event in a message.
+const HEADERS: usize = 64 * 1024;
+
+/// How long a server waits for more, which it need not: where it ends is known.
+const EXPIRES: Duration = Duration::from_secs(2);
