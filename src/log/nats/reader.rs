@@ -10,6 +10,7 @@ use async_nats::jetstream::stream::Stream;
 use futures_util::StreamExt;
 use futures_util::future::{Either, select};
 use slab::Slab;
+use tokio::time::timeout;
 
 use super::link::{Trouble, consume, give_up, made};
 use super::shared::Shared;
@@ -48,8 +49,12 @@ async fn read_on(
     let mut change = pin!(changes.changed());
     let mut count = 0;
     loop {
-        let message = match select(messages.next(), change.as_mut()).await {
-            Either::Left((Some(Ok(message)), _)) => message,
+        // Asked again and again, since the client looks for heartbeats that are missing only then: a
+        // consumer may be gone with another server than that of the connection.
+        let next = pin!(timeout(HEARTBEAT, messages.next()));
+        let message = match select(next, change.as_mut()).await {
+            Either::Left((Ok(Some(Ok(message))), _)) => message,
+            Either::Left((Err(_), _)) => continue,
             // Without a connection the server finds out by itself.
             Either::Right(_) if !shared.link.is_connected() => return Err(Trouble),
             Either::Left(_) | Either::Right(_) => break,
