@@ -45,6 +45,9 @@ pub use layer::{
 pub use live::{
     Connection, ConnectionId, ConnectionState, DrainReport, Expiry, InvalidLabel, Label, LimitKey,
 };
+#[cfg(feature = "nats")]
+#[cfg_attr(docsrs, doc(cfg(feature = "nats")))]
+pub use log::NatsLog;
 #[cfg(feature = "hub")]
 #[cfg_attr(docsrs, doc(cfg(feature = "hub")))]
 pub use log::{EventLog, MemoryLog};

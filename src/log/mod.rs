@@ -36,6 +36,8 @@ mod event_log;
 mod gap;
 mod logged;
 mod memory;
+#[cfg(feature = "nats")]
+mod nats;
 mod start;
 mod topic;
 mod topics;
@@ -44,6 +46,11 @@ pub use event_log::{EventLog, Follow, Step};
 pub use gap::{Gap, GapPolicy};
 pub use logged::{InvalidEvent, Logged};
 pub use memory::{MemoryFollower, MemoryLog, MemoryLogBuilder, MemoryLogError};
+#[cfg(feature = "nats")]
+#[cfg_attr(docsrs, doc(cfg(feature = "nats")))]
+pub use nats::{
+    NatsConnectError, NatsFollower, NatsLog, NatsLogBuilder, NatsLogError, NatsStorage,
+};
 pub use start::Start;
 pub use topic::{InvalidTopic, Topic};
 pub use topics::Topics;

@@ -1,0 +1,73 @@
+//! The ids of a log in NATS, the same on every node.
+
+use crate::wire::EventId;
+
+/// The id of the event with this sequence in the stream.
+///
+/// `epoch` is when the stream was made, so that ids of one of the same name that was deleted are told
+/// apart.
+pub(super) fn event(epoch: u64, sequence: u64) -> EventId {
+    EventId::in_epoch(epoch, sequence)
+}
+
+/// The place right before a sequence: no event's id, so that it reveals none.
+pub(super) fn before(epoch: u64, sequence: u64) -> EventId {
+    let id = format!("{epoch}-{sequence}{BEFORE}");
+    // Digits and two letters: it is always an id.
+    EventId::new(id).unwrap_or_else(|_| event(epoch, sequence.saturating_sub(1)))
+}
+
+/// The sequence behind which an id is, if it is one of this epoch. Each is written in one way only.
+pub(super) fn place(epoch: u64, id: &EventId) -> Option<u64> {
+    let (of, rest) = id.as_str().split_once('-')?;
+    if number(of)? != epoch {
+        return None;
+    }
+    match rest.strip_suffix(BEFORE) {
+        Some(rest) => number(rest)?.checked_sub(1),
+        None => number(rest),
+    }
+}
+
+fn number(digits: &str) -> Option<u64> {
+    let canonical = digits.bytes().all(|byte| byte.is_ascii_digit())
+        && (digits == "0" || !digits.starts_with('0'));
+    if canonical { digits.parse().ok() } else { None }
+}
+
+const BEFORE: char = 'b';
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_a_place_in_its_own_epoch_only() {
+        #[rustfmt::skip]
+        let table: &[(&str, Option<u64>)] = &[
+            ("7-0",                    Some(0)),
+            ("7-12",                   Some(12)),
+            ("7-12b",                  Some(11)),
+            ("7-1b",                   Some(0)),
+            ("7-0b",                   None),
+            ("7-b",                    None),
+            ("7-12bb",                 None),
+            ("7-18446744073709551615", Some(u64::MAX)),
+            ("7-18446744073709551616", None),
+            ("7-",                     None),
+            ("7-+1",                   None),
+            ("7-01",                   None),
+            ("7-1 ",                   None),
+            ("07-1",                   None),
+            ("8-1",                    None),
+            ("7",                      None),
+            ("",                       None),
+        ];
+        for &(id, expected) in table {
+            assert_eq!(place(7, &EventId::new(id).unwrap()), expected, "{id:?}");
+        }
+        assert_eq!(place(7, &event(7, 5)), Some(5));
+        assert_eq!(place(7, &before(7, 5)), Some(4));
+        assert!(before(u64::MAX, u64::MAX).as_str().len() <= 64);
+    }
+}
