@@ -47,7 +47,9 @@ async fn a_hundred_subscribers_of_ten_publishers_see_one_order() {
     for subscriber in subscribers {
         seen.push(subscriber.await.unwrap());
     }
-    publishers.into_iter().for_each(|publisher| publisher.join().unwrap());
+    for publisher in publishers {
+        publisher.join().unwrap();
+    }
     for other in &seen[1..] {
         assert!(*other == seen[0], "another order");
         // Shared, and not encoded or copied for each.

@@ -122,7 +122,6 @@ fn fits(pattern: &str, topic: &str) -> bool {
     let mut tokens = topic.split('.');
     for wanted in pattern.split('.') {
         match (wanted, tokens.next()) {
-            (_, None) => return false,
             (">", Some(_)) => return true,
             ("*", Some(_)) => {}
             (wanted, Some(token)) if wanted == token => {}

@@ -49,8 +49,8 @@ pub(super) fn follow(log: &MemoryLog, topics: Topics, from: Start) -> MemoryFoll
     let mut births = 0;
     if topics.has_patterns() {
         let place = if let Place::Behind(place) = at { place } else { u64::MAX };
-        let (cells, last, ended) = shared.fitting(&topics, place);
-        births = last;
+        let (cells, youngest, ended) = shared.fitting(&topics, place);
+        births = youngest;
         lost |= ended;
         for cell in cells.iter().filter(|cell| topics.names().all(|name| *name != cell.topic)) {
             match join(log, cell, Hold::Ends, at, now, &mut lost) {
