@@ -45,6 +45,9 @@ pub use layer::{
 pub use live::{
     Connection, ConnectionId, ConnectionState, DrainReport, Expiry, InvalidLabel, Label,
 };
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use log::RedisLog;
 #[cfg(feature = "hub")]
 #[cfg_attr(docsrs, doc(cfg(feature = "hub")))]
 pub use log::{EventLog, MemoryLog};

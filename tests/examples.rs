@@ -6,8 +6,14 @@ mod support;
 
 #[path = "examples/acceptance.rs"]
 mod acceptance;
+#[cfg(feature = "redis")]
+#[path = "examples/node.rs"]
+mod node;
 #[path = "examples/proxy.rs"]
 mod proxy;
+#[cfg(feature = "redis")]
+#[path = "support/redis.rs"]
+mod redis;
 #[path = "examples/stalled.rs"]
 mod stalled;
 

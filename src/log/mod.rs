@@ -32,10 +32,14 @@
 //! # }
 //! ```
 
+#[cfg(feature = "redis")]
+mod broker;
 mod event_log;
 mod gap;
 mod logged;
 mod memory;
+#[cfg(feature = "redis")]
+mod redis;
 mod start;
 mod topic;
 mod topics;
@@ -44,6 +48,9 @@ pub use event_log::{EventLog, Follow, Step};
 pub use gap::{Gap, GapPolicy};
 pub use logged::{InvalidEvent, Logged};
 pub use memory::{MemoryFollower, MemoryLog, MemoryLogBuilder, MemoryLogError};
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use redis::{RedisFollower, RedisLog, RedisLogBuilder, RedisLogError};
 pub use start::Start;
 pub use topic::{InvalidTopic, Topic};
 pub use topics::Topics;

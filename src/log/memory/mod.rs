@@ -10,7 +10,7 @@ mod join;
 mod many;
 mod member;
 mod shared;
-mod wake_list;
+pub(super) mod wake_list;
 
 use std::fmt;
 use std::sync::Arc;

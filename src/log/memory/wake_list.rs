@@ -9,7 +9,7 @@ use slab::Slab;
 /// Taking all of them is a swap, so it takes no longer for many, and the lock around this is held
 /// no longer.
 #[derive(Debug)]
-pub(super) struct WakeList {
+pub(in crate::log) struct WakeList {
     waiting: Slab<Waker>,
     /// Empty; kept so that a wake allocates nothing.
     spare: Slab<Waker>,
@@ -19,18 +19,18 @@ pub(super) struct WakeList {
 
 /// A place in a [`WakeList`]. The default is none.
 #[derive(Debug, Default)]
-pub(super) struct Ticket {
+pub(in crate::log) struct Ticket {
     round: u64,
     key: u32,
 }
 
 impl WakeList {
-    pub(super) const fn new() -> Self {
+    pub(in crate::log) const fn new() -> Self {
         Self { waiting: Slab::new(), spare: Slab::new(), round: 1 }
     }
 
     /// Whether the holder of the ticket will be woken by this waker already.
-    pub(super) fn holds(&self, ticket: &Ticket, waker: &Waker) -> bool {
+    pub(in crate::log) fn holds(&self, ticket: &Ticket, waker: &Waker) -> bool {
         ticket.round == self.round
             && self.waiting.get(ticket.key as usize).is_some_and(|known| known.will_wake(waker))
     }
@@ -38,7 +38,7 @@ impl WakeList {
     /// Has `waker` woken by the next wake, and gives back what was there for the ticket: it is to be
     /// dropped outside of locks, since a waker's drop is somebody else's code.
     #[must_use]
-    pub(super) fn wait(&mut self, ticket: &mut Ticket, waker: Waker) -> Option<Waker> {
+    pub(in crate::log) fn wait(&mut self, ticket: &mut Ticket, waker: Waker) -> Option<Waker> {
         if ticket.round == self.round {
             if let Some(known) = self.waiting.get_mut(ticket.key as usize) {
                 return Some(std::mem::replace(known, waker));
@@ -55,14 +55,14 @@ impl WakeList {
 
     /// Takes a waker off the list, to be dropped outside of locks.
     #[must_use]
-    pub(super) fn leave(&mut self, ticket: &mut Ticket) -> Option<Waker> {
+    pub(in crate::log) fn leave(&mut self, ticket: &mut Ticket) -> Option<Waker> {
         let Ticket { round, key } = std::mem::take(ticket);
         if round == self.round { self.waiting.try_remove(key as usize) } else { None }
     }
 
     /// Takes all wakers, to be given to [`wake`] outside of locks.
     #[must_use]
-    pub(super) fn take(&mut self) -> Option<Slab<Waker>> {
+    pub(in crate::log) fn take(&mut self) -> Option<Slab<Waker>> {
         if self.waiting.is_empty() {
             return None;
         }
@@ -73,7 +73,7 @@ impl WakeList {
 
     /// Takes back what [`wake`] left of [`take`](Self::take), and gives what is not needed.
     #[must_use]
-    pub(super) fn recycle(&mut self, mut emptied: Slab<Waker>) -> Slab<Waker> {
+    pub(in crate::log) fn recycle(&mut self, mut emptied: Slab<Waker>) -> Slab<Waker> {
         // Nobody waits as yet: then one buffer is enough for all rounds.
         if self.waiting.is_empty() && self.waiting.capacity() < emptied.capacity() {
             std::mem::swap(&mut self.waiting, &mut emptied);
@@ -85,7 +85,7 @@ impl WakeList {
     }
 
     /// Gives up room that was for more than there are.
-    pub(super) fn shrink(&mut self) {
+    pub(in crate::log) fn shrink(&mut self) {
         if self.waiting.is_empty() {
             (self.waiting, self.spare) = (Slab::new(), Slab::new());
             // Keys begin anew, so old tickets must be void.
@@ -95,7 +95,7 @@ impl WakeList {
 }
 
 /// Wakes all, and gives the emptied list.
-pub(super) fn wake(mut wakers: Slab<Waker>) -> Slab<Waker> {
+pub(in crate::log) fn wake(mut wakers: Slab<Waker>) -> Slab<Waker> {
     wakers.drain().for_each(Waker::wake);
     wakers
 }
