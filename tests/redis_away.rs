@@ -183,8 +183,8 @@ async fn what_cannot_be_appended_is_refused() {
     let log = connect(RedisLog::builder().longest(64), &server.url()).await;
     let append = async |event| log.append(&topic("t"), event).await;
     assert_eq!(append(Event::new()).await, Err(RedisLogError::NoData));
-    let long = Event::new().data("x".repeat(64));
-    assert_eq!(append(long).await, Err(RedisLogError::TooLong));
+    let too_long = Event::new().data("x".repeat(64));
+    assert_eq!(append(too_long).await, Err(RedisLogError::TooLong));
     // No room, by its own account.
     server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
     let refused = append(Event::new().data("x")).await;

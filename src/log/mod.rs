@@ -1,7 +1,8 @@
 //! Logs: ordered, bounded memories of events, from which any number of clients read.
 //!
 //! An [`EventLog`] takes events, gives each an id, and lets followers read from any place: first what
-//! they missed, then what comes. [`MemoryLog`] is the one that lives in the process.
+//! they missed, then what comes. [`MemoryLog`] is the one that lives in the process;
+//! `RedisLog` (feature `redis`) is one that several nodes share.
 //!
 //! Most applications use a log by a [`Hub`](crate::Hub), which makes responses of it.
 //!

@@ -147,7 +147,7 @@ mod tests {
         let topic = Topic::new("t").unwrap();
         for odd in [Value::Nil, Value::Int(1), Value::Array(vec![Value::Nil]), bulk("x")] {
             assert!(streams(odd.clone()).is_empty(), "{odd:?}");
-            assert!(entries([odd].into_iter(), &topic).entries.is_empty());
+            assert!(entries([odd].into_iter(), &topic).events.is_empty());
         }
     }
 }
