@@ -118,9 +118,15 @@ impl Client {
             let at = names.iter().position(|it| *it == name).unwrap();
             assert_eq!(rest.lines().next(), Some(&*self.next[at].to_string()), "{name}");
             self.next[at] += 1;
+            // In one order over all topics.
+            assert!(sequence(&event.last_event_id) > sequence(&self.last), "{event:?}");
             self.last = event.last_event_id;
         }
     }
+}
+
+fn sequence(id: &str) -> u64 {
+    id.split_once('-').unwrap().1.parse().unwrap()
 }
 
 #[tokio::test]

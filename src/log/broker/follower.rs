@@ -86,8 +86,7 @@ impl BrokerFollower {
         let watermark = self.upstream.watermark();
         let known = births.iter().map(|birth| birth.head.max(watermark));
         let place = match &beginning.from {
-            // A clock that was set back is no reason to miss anything.
-            Start::Live => Some(known.min().unwrap_or_default().min(beginning.live)),
+            Start::Live => Some(beginning.live),
             Start::Earliest => None,
             Start::Unknown => {
                 self.asked = Some(Box::new(Start::Unknown));
@@ -116,7 +115,10 @@ impl BrokerFollower {
         };
         for (member, birth) in self.members.iter_mut().zip(births) {
             match (&beginning.from, place) {
-                (Start::Live, Some(place)) => member.begin_live(place, birth.resets),
+                // A clock that was set back is no reason to miss anything.
+                (Start::Live, Some(place)) => {
+                    member.begin_live(place.min(birth.head.max(watermark)), birth.resets);
+                }
                 _ => member.begin(place, birth.resets),
             }
         }
