@@ -8,6 +8,7 @@ mod redis;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
 use http_body_util::BodyExt;
 use redis::{Server, connect, follow, log, topic, topics};
@@ -52,7 +53,7 @@ async fn reconnect(names: &[&'static str]) {
                 let mut n = 0;
                 while !over.load(Ordering::Relaxed) {
                     if n > seen.load(Ordering::Relaxed) + ahead {
-                        tokio::task::yield_now().await;
+                        tokio::time::sleep(Duration::from_millis(1)).await;
                         continue;
                     }
                     // Lines of different lengths, so that cuts fall everywhere.
@@ -70,7 +71,7 @@ async fn reconnect(names: &[&'static str]) {
     let mut random = 7_u64;
     for n in 0..RECONNECTS {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        let budget = usize::try_from(random >> 33).unwrap() % 1_500;
+        let budget = usize::try_from(random >> 33).unwrap() % 800;
         let hub = &nodes[n as usize % 2];
         let start = Start::requested(&client.last);
         let mut body = hub.subscribe(followed.clone()).from(start).into_body();
