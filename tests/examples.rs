@@ -8,8 +8,14 @@ mod support;
 mod acceptance;
 #[path = "examples/notifications.rs"]
 mod notifications;
+#[cfg(feature = "redis")]
+#[path = "examples/node.rs"]
+mod node;
 #[path = "examples/proxy.rs"]
 mod proxy;
+#[cfg(feature = "redis")]
+#[path = "support/redis.rs"]
+mod redis;
 #[path = "examples/stalled.rs"]
 mod stalled;
 

@@ -1,7 +1,8 @@
 //! Logs: ordered, bounded memories of events, from which any number of clients read.
 //!
 //! An [`EventLog`] takes events, gives each an id, and lets followers read from any place: first what
-//! they missed, then what comes. [`MemoryLog`] is the one that lives in the process.
+//! they missed, then what comes. [`MemoryLog`] is the one that lives in the process;
+//! `RedisLog` (feature `redis`) is one that several nodes share.
 //!
 //! Most applications use a log by a [`Hub`](crate::Hub), which makes responses of it.
 //!
@@ -32,12 +33,16 @@
 //! # }
 //! ```
 
+#[cfg(feature = "redis")]
+mod broker;
 mod event_log;
 mod gap;
 mod logged;
 mod memory;
 #[cfg(feature = "nats")]
 mod nats;
+#[cfg(feature = "redis")]
+mod redis;
 mod start;
 mod topic;
 mod topics;
@@ -51,6 +56,9 @@ pub use memory::{MemoryFollower, MemoryLog, MemoryLogBuilder, MemoryLogError};
 pub use nats::{
     NatsConnectError, NatsFollower, NatsLog, NatsLogBuilder, NatsLogError, NatsStorage,
 };
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use redis::{RedisFollower, RedisLog, RedisLogBuilder, RedisLogError};
 pub use start::Start;
 pub use topic::{InvalidTopic, Topic};
 pub use topics::Topics;
