@@ -8,6 +8,8 @@ mod support;
 mod acceptance;
 #[path = "examples/proxy.rs"]
 mod proxy;
+#[path = "examples/resumable.rs"]
+mod resumable;
 #[path = "examples/stalled.rs"]
 mod stalled;
 

@@ -103,12 +103,15 @@ impl<L: EventLog> Task<L> {
         let mut taken = Taken::new(usize::try_from(self.kept.ahead.bytes).unwrap_or(usize::MAX));
         let mut inner = pin!(inner);
         loop {
+            // A body that is always ready, and readers that keep up, must not keep the thread.
+            tokio::task::consume_budget().await;
             poll_fn(|cx| self.poll_room(cx)).await?;
             let Some(chunk) = poll_fn(|cx| self.poll_chunk(inner.as_mut(), cx)).await? else {
                 return Ok(());
             };
             let mut rest = &chunk[..];
             while let Some(event) = taken.next(&mut rest).map_err(|_| End::Failed)? {
+                tokio::task::consume_budget().await;
                 poll_fn(|cx| self.poll_room(cx)).await?;
                 self.append(event).await?;
             }
