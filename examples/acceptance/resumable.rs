@@ -16,6 +16,8 @@ use super::streams::{events, numbered, numbers};
 
 /// The streams, with a memory of their own: that of a new server knows nothing of the old one's.
 pub(super) fn routes() -> Router {
+    // Nobody signs in here, so an id is all that it takes.
+    let key = |request: &Parts| Some(ResumeKey::new(request.uri.path(), "anybody"));
     let resume = ResumeLayer::new(key).streams(10_000);
     let closes = resume.clone().close_event(Duration::from_secs(20));
     let finite = Router::new()
@@ -23,11 +25,6 @@ pub(super) fn routes() -> Router {
         .route("/post-stream", post(finite_by_post))
         .layer(closes);
     Router::new().route("/once", get(once)).route("/log", get(log)).layer(resume).merge(finite)
-}
-
-/// Nobody signs in here, so an id is all that it takes.
-fn key(request: &Parts) -> Option<ResumeKey> {
-    Some(ResumeKey::new(request.uri.path(), "anybody"))
 }
 
 #[derive(Debug, Deserialize)]

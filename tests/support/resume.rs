@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Request, Response, request};
 use http_body::Body;
+use tower::util::BoxCloneSyncService;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_sse::resume::{ResumeKey, ResumeLayer, ResumeService};
 use tower_sse::wire::Decoder;
@@ -153,18 +154,10 @@ pub fn service(
     layer: ResumeLayer,
     handled: &Handled,
     steps: impl Fn() -> Vec<Step> + Clone + Send + Sync + 'static,
-) -> ResumeService<
-    impl Service<
-        Request<()>,
-        Response = Response<Script>,
-        Error = Infallible,
-        Future = std::future::Ready<Result<Response<Script>, Infallible>>,
-    > + Clone
-    + Send
-    + Sync
-    + 'static,
-> {
-    layer.layer(handler(handled, steps))
+) -> ResumeService<Handler> {
+    layer.layer(Handler::new(handler(handled, steps)))
 }
+
+pub type Handler = BoxCloneSyncService<Request<()>, Response<Script>, Infallible>;
 
 pub const SECOND: Duration = Duration::from_secs(1);
