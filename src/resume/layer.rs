@@ -16,7 +16,7 @@ use crate::log::{EventLog, MemoryLog};
 
 /// Layer that makes event streams resumable.
 ///
-/// See the [module docs](self) for what it does and for an example. What it keeps is shared by all
+/// See the [module docs](crate::resume) for what it does and for an example. What it keeps is shared by all
 /// services that it makes, and by its clones.
 #[must_use]
 pub struct ResumeLayer<L: EventLog = MemoryLog> {

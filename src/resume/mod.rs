@@ -12,6 +12,7 @@
 //! use std::time::Duration;
 //!
 //! use axum::Router;
+//! use axum::body::Body;
 //! use axum::extract::Request;
 //! use axum::http::request::Parts;
 //! use axum::response::sse::{Event, Sse};
@@ -36,14 +37,14 @@
 //! let app: Router = Router::new().route("/answer", post(answer)).layer(resume);
 //! let ask = || Request::post("/answer").header("x-user", "ann");
 //!
-//! let first = app.clone().oneshot(ask().body("".into())?).await?;
+//! let first = app.clone().oneshot(ask().body(Body::empty())?).await?;
 //! let frame = first.into_body().frame().await.ok_or("an event")??;
 //! let text = String::from_utf8(frame.into_data().map_err(|_| "data")?.to_vec())?;
 //! let (event, id) = text.trim_end().split_once("\nid: ").ok_or("an id")?;
 //! assert_eq!(event, "data: one");
 //!
 //! // The client is gone, and comes back.
-//! let again = app.oneshot(ask().header("last-event-id", id).body("".into())?).await?;
+//! let again = app.oneshot(ask().header("last-event-id", id).body(Body::empty())?).await?;
 //! let rest = again.into_body().collect().await?.to_bytes();
 //! assert!(rest.starts_with(b"data: two\nid: "));
 //! # Ok(())

@@ -49,8 +49,9 @@ pub(super) async fn drive<L, B>(
         End::Failed => Kind::Failed,
         End::Left | End::Lost => Kind::Left,
     };
-    guard.over(if said.is_ok() { end } else { End::Lost });
-    if said.is_err() || task.write(kind, Event::new().said("")).await.is_none() {
+    let end = if said.is_ok() { end } else { End::Lost };
+    guard.over(end);
+    if end == End::Lost || task.write(kind, Event::new().said("")).await.is_none() {
         guard.kept.silence();
     }
 }
