@@ -1,12 +1,13 @@
 //! One of several nodes that share a log: publish at any, follow at any, and go on at another.
 //!
 //! ```text
-//! PORT=3001 LOG=redis://127.0.0.1:6379 cargo run --example node --features hub,redis
-//! PORT=3002 LOG=redis://127.0.0.1:6379 cargo run --example node --features hub,redis
+//! PORT=3001 LOG=redis://127.0.0.1:6379 cargo run --example node --features redis
+//! PORT=3002 LOG=redis://127.0.0.1:6379 cargo run --example node --features redis
 //! curl -N 127.0.0.1:3001/events/news
 //! curl -d hello 127.0.0.1:3002/publish/news
 //! ```
 //!
+//! `LOG=nats://127.0.0.1:4222` with the feature `nats` does the same with NATS JetStream.
 //! `LOG=memory`, the default, is a node by itself. On SIGTERM or ctrl-c its clients are told to come
 //! back, spread over the drain window, and get from another node what they missed meanwhile.
 
@@ -30,6 +31,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let log = env::var("LOG").unwrap_or("memory".to_owned());
     match log.split_once("://") {
         None if log == "memory" => node(MemoryLog::new()).await,
+        #[cfg(feature = "nats")]
+        Some(("nats", _)) => node(tower_sse::NatsLog::connect(&log).await?).await,
         #[cfg(feature = "redis")]
         Some(("redis", _)) => node(tower_sse::RedisLog::connect(&log).await?).await,
         _ => Err("LOG is none that this was built with: see its features".into()),

@@ -19,6 +19,9 @@ pub mod observe;
 mod plan;
 mod readiness;
 mod registry;
+#[cfg(feature = "resume")]
+#[cfg_attr(docsrs, doc(cfg(feature = "resume")))]
+pub mod resume;
 #[cfg(feature = "serde")]
 mod serialize;
 mod service;
@@ -56,5 +59,8 @@ pub use log::RedisLog;
 pub use log::{EventLog, MemoryLog};
 pub use readiness::{Readiness, ReadinessBody};
 pub use registry::{Delivery, Registry, RegistryBuilder, SendError};
+#[cfg(feature = "resume")]
+#[cfg_attr(docsrs, doc(cfg(feature = "resume")))]
+pub use resume::ResumeLayer;
 pub use service::{SseFuture, SseService};
 pub use shutdown::{Shutdown, ShutdownBuilder};

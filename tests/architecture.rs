@@ -22,6 +22,7 @@ const STRATA: &[(&str, &[&str])] = &[
     ("layer", &["wire", "engine", "live", "plan", "service", "registry", "shutdown"]),
     ("log", &["wire", "live"]),
     ("hub", &["wire", "log"]),
+    ("resume", &["wire", "live", "service", "log"]),
 ];
 
 /// What any of them may name, and what holds them together.
@@ -34,11 +35,12 @@ const IO: &[&str] =
     &["tokio", "http::", "http_body", "tower", "std::net", "std::io", "::now(", "async "];
 
 /// Only the body polls bodies, that of a hub polls none, and only one service calls services; the answer to probes is a
-/// service of its own with nothing inside. Streams and connections keep their own time.
+/// service of its own with nothing inside. Streams and connections keep their own time. What resumes
+/// takes the place of a handler: it has a body, a service and a time of its own.
 const ONCE: &[(&str, &[&str])] = &[
-    ("fn poll_frame", &["body", "readiness", "hub"]),
-    ("fn call", &["service", "readiness"]),
-    ("Sleep", &["stream", "conn"]),
+    ("fn poll_frame", &["body", "readiness", "hub", "resume"]),
+    ("fn call", &["service", "readiness", "resume"]),
+    ("Sleep", &["stream", "conn", "resume"]),
     ("fn poll_write", &["conn"]),
 ];
 

@@ -16,6 +16,8 @@ mod proxy;
 #[cfg(feature = "redis")]
 #[path = "support/redis.rs"]
 mod redis;
+#[path = "examples/resumable.rs"]
+mod resumable;
 #[path = "examples/stalled.rs"]
 mod stalled;
 

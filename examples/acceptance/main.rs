@@ -11,8 +11,10 @@
 //! and a client that does not read may take.
 //!
 //! Handlers write raw bytes, some of them broken over chunks as badly as it gets. All else comes
-//! from the layers: headers, the opening comment, keepalives, ids, counts, closing and draining.
+//! from the layers: headers, the opening comment, keepalives, ids, counts, closing and draining,
+//! and what a client missed.
 
+mod resumable;
 mod server;
 mod streams;
 mod times;

@@ -14,8 +14,8 @@ use tower_sse::{
     EndReason, EventIdLayer, Farewell, InvalidSetting, KeepAliveLayer, Registry, Shutdown, SseLayer,
 };
 
-use super::streams;
 use super::times::Times;
+use super::{resumable, streams};
 
 /// The server of the moment. Handles are cheap to clone and share it.
 #[derive(Clone, Debug)]
@@ -99,7 +99,8 @@ impl Current {
             .event_ids(EventIdLayer::with(move |n| EventId::in_epoch(epoch, n)))
             .registry(registry.clone())
             .shutdown(shutdown.clone());
-        Ok(Self { epoch, shutdown, streams: streams::routes().layer(layer) })
+        let streams = streams::routes().merge(resumable::routes());
+        Ok(Self { epoch, shutdown, streams: streams.layer(layer) })
     }
 }
 

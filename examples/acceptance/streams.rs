@@ -111,12 +111,12 @@ async fn firehose() -> impl IntoResponse {
 }
 
 /// 1, 2, 3 …, the first at once.
-fn numbers(every: Duration) -> impl Stream<Item = usize> {
+pub(super) fn numbers(every: Duration) -> impl Stream<Item = usize> {
     let ticks = IntervalStream::new(interval(every)).enumerate();
     ticks.map(|(n, _)| n + 1)
 }
 
-fn numbered(n: usize) -> Bytes {
+pub(super) fn numbered(n: usize) -> Bytes {
     Bytes::from(format!("data: {{\"n\":{n}}}\n\n"))
 }
 
@@ -127,7 +127,7 @@ fn stays_open<const N: usize>(every: Duration, chunks: [&'static str; N]) -> imp
     events(chunks.chain(stream::pending()))
 }
 
-fn events(chunks: impl Stream<Item = Bytes> + Send + 'static) -> impl IntoResponse {
+pub(super) fn events(chunks: impl Stream<Item = Bytes> + Send + 'static) -> impl IntoResponse {
     let body = Body::from_stream(chunks.map(Ok::<_, Infallible>));
     ([(CONTENT_TYPE, "text/event-stream")], body)
 }

@@ -11,7 +11,7 @@ use crate::plan::NoBuffer;
 use crate::wire::Framing;
 
 /// The framing of a response's body, if it is a stream whose bytes can be looked at.
-pub(super) fn framing(method: &Method, head: &Parts) -> Option<Framing> {
+pub(crate) fn framing(method: &Method, head: &Parts) -> Option<Framing> {
     stream(method, head).filter(|_| !is_encoded(&head.headers))
 }
 

@@ -6,6 +6,11 @@ mod refusal;
 mod request;
 mod respond;
 
+#[cfg(feature = "resume")]
+pub(crate) use head::framing;
+#[cfg(feature = "resume")]
+pub(crate) use request::separate;
+
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};

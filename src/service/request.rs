@@ -77,4 +77,12 @@ impl Call {
     }
 }
 
+/// Takes out what layers further out and further in tell each other: what stands between them makes
+/// two streams of one, and each side looks after its own.
+#[cfg(feature = "resume")]
+pub(crate) fn separate(extensions: &mut http::Extensions) {
+    extensions.remove::<Asked>();
+    extensions.remove::<Done>();
+}
+
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");

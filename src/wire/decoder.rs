@@ -75,23 +75,43 @@ impl Decoder {
     ///
     /// Chunks may begin and end anywhere. What is not UTF-8 is read as U+FFFD.
     pub fn decode(&mut self, chunk: &[u8]) -> Vec<MessageEvent> {
-        let mut events = Vec::new();
         let mut rest = chunk;
+        std::iter::from_fn(|| self.next_event(&mut rest)).collect()
+    }
+
+    /// Reads on to the end of the next event, and leaves what is behind it in `rest`; nothing is left
+    /// there when there is none.
+    pub(crate) fn next_event(&mut self, rest: &mut &[u8]) -> Option<MessageEvent> {
         while let Some((&first, tail)) = rest.split_first() {
             if mem::take(&mut self.after_cr) && first == b'\n' {
-                rest = tail;
+                *rest = tail;
                 continue;
             }
             let Some(at) = memchr2(b'\r', b'\n', rest) else {
                 self.line.extend_from_slice(rest);
+                *rest = &[];
                 break;
             };
             self.line.extend_from_slice(&rest[..at]);
             self.after_cr = rest[at] == b'\r';
-            rest = &rest[at + 1..];
-            events.extend(self.end_line());
+            *rest = &rest[at + 1..];
+            if let Some(event) = self.end_line() {
+                return Some(event);
+            }
         }
-        events
+        None
+    }
+
+    /// How many bytes of an event are kept that is not whole yet.
+    #[cfg(feature = "resume")]
+    pub(crate) fn held(&self) -> usize {
+        self.line.len() + self.data.len() + self.event.len() + self.id.len()
+    }
+
+    /// The delay that the stream asked for since this was called last.
+    #[cfg(feature = "resume")]
+    pub(crate) fn take_retry(&mut self) -> Option<Duration> {
+        self.retry.take()
     }
 
     /// The id that a browser would send as `Last-Event-ID` if the stream broke now.

@@ -168,6 +168,14 @@ impl Event {
         Some(bytes)
     }
 
+    /// How many bytes the event has, as it is encoded without an id.
+    #[cfg(feature = "resume")]
+    pub(crate) fn len_without_id(&self) -> usize {
+        let mut len = 0;
+        self.write(LineEnd::Lf, None, |part| len += part.len());
+        len
+    }
+
     /// Whether clients dispatch the event.
     pub(crate) fn has_data(&self) -> bool {
         self.data.is_some()

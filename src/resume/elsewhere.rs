@@ -1,0 +1,50 @@
+//! Streams of other nodes, found in a log that all of them share.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use http::Response;
+use tokio::time::{Instant, timeout_at};
+
+use super::body::ResumeBody;
+use super::head::Head;
+use super::mark::{Kind, Mark};
+use super::shared::{Asked, Shared, is_finished, read};
+use super::token::Part;
+use crate::log::{EventLog, Follow, Start, Step};
+use crate::wire::Decoder;
+
+/// The answer to one that comes back to a stream of another node. It takes the same time for a stream
+/// that is another principal's as for one that never was: both have no topic for who asks.
+pub(super) async fn look<B, L: EventLog>(
+    shared: Arc<Shared<L>>,
+    asked: Asked,
+) -> Option<Response<ResumeBody<B, L>>> {
+    let (token, id) = asked.at?;
+    let until = Instant::now().checked_add(shared.settings.elsewhere)?;
+    let log = shared.settings.log()?;
+
+    let heads = token.topic(&asked.owner, Part::Head)?;
+    let mut follower = Box::pin(log.follow(heads.into(), Start::Earliest));
+    let first = poll_fn(|cx| follower.as_mut().poll_next(cx));
+    let head = head(&timeout_at(until, first).await.ok()??)?;
+
+    let events = token.topic(&asked.owner, Part::Events)?;
+    let mut follower = Box::pin(log.follow(events.into(), Start::After(id.clone())));
+    let first = poll_fn(|cx| follower.as_mut().poll_next(cx));
+    // If there is none in that time, it will come.
+    let first = timeout_at(until, first).await.ok().flatten();
+    if first.as_ref().is_some_and(is_finished) {
+        return Some(shared.over(&token.on(&id)));
+    }
+    Some(head.response(read(token, follower, first, None)))
+}
+
+fn head(step: &Step) -> Option<Head> {
+    let Step::Event(event) = step else {
+        return None;
+    };
+    let (_, rest) = Mark::of(event).filter(|(mark, _)| mark.kind == Kind::Head)?;
+    let events = Decoder::new().decode(&rest);
+    Head::from_text(&events.first()?.data)
+}

@@ -1,0 +1,259 @@
+//! A stream that is kept: what its task and its readers tell each other.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use slab::Slab;
+use tokio::time::Instant;
+
+use super::head::Head;
+use super::mark::Place;
+use super::token::Token;
+use crate::log::{EventLog, Topic};
+use crate::wire::EventId;
+
+/// A stream that is kept: what its task and its readers tell each other.
+#[derive(Debug)]
+pub(super) struct Kept<L> {
+    pub(super) token: Token,
+    pub(super) owner: Box<str>,
+    pub(super) head: Head,
+    pub(super) log: L,
+    pub(super) topic: Topic,
+    /// How far the task may be ahead of the slowest reader.
+    pub(super) ahead: Place,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// How far the log has come.
+    appended: Place,
+    readers: Slab<Reader>,
+    /// Where the last reader was when it left, and when that was.
+    left: (Place, Instant),
+    /// The id of the last event.
+    last: Option<EventId>,
+    end: Option<End>,
+    task: Option<Waker>,
+    /// The task waits until the readers have taken more.
+    cramped: bool,
+    /// The end is not in the log, so readers must not wait for it there.
+    silent: bool,
+}
+
+#[derive(Debug)]
+struct Reader {
+    taken: Place,
+    /// What it began behind, while it is not known how far that is.
+    behind: Option<EventId>,
+    waker: Option<Waker>,
+}
+
+/// How a stream has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// By itself.
+    Finished,
+    /// Its body failed. What there was of it can be had.
+    Failed,
+    /// Nobody came back.
+    Left,
+    /// There is nothing in the log that says so.
+    Lost,
+}
+
+/// What the task finds.
+#[derive(Debug)]
+pub(super) struct Look {
+    pub(super) room: bool,
+    /// When the last reader left, if there is none now.
+    pub(super) alone_since: Option<Instant>,
+}
+
+impl<L: EventLog> Kept<L> {
+    /// A stream of which nothing is in the log.
+    pub(super) fn new(
+        (token, owner): (Token, Box<str>),
+        head: Head,
+        (log, topic): (L, Topic),
+        ahead: Place,
+    ) -> Self {
+        let state = State {
+            appended: Place::default(),
+            readers: Slab::new(),
+            left: (Place::default(), Instant::now()),
+            last: None,
+            end: None,
+            task: None,
+            cramped: false,
+            silent: false,
+        };
+        Self { token, owner, head, log, topic, ahead, state: Mutex::new(state) }
+    }
+
+    /// Each change is whole between any two statements, so there is nothing to mend after a panic.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A reader more, behind `after`; none if it is too late for one.
+    pub(super) fn join(self: &Arc<Self>, after: Option<&EventId>) -> Option<Seat<L>> {
+        let mut state = self.lock();
+        if matches!(state.end, Some(End::Left | End::Lost)) {
+            return None;
+        }
+        let (taken, behind) = match after {
+            None => (Place::default(), None),
+            Some(after) if Some(after) == state.last.as_ref() => (state.appended, None),
+            // Not known before its next event: taken to be as far back as can be.
+            Some(after) => (Place::default(), Some(after.clone())),
+        };
+        let key = state.readers.insert(Reader { taken, behind, waker: None });
+        let task = state.task.take();
+        drop(state);
+        wake(task);
+        Some(Seat { kept: Arc::clone(self), key })
+    }
+
+    /// Whether a client that comes back with this id has seen the whole of the stream.
+    pub(super) fn is_over_at(&self, id: &EventId) -> Option<End> {
+        let state = self.lock();
+        state.end.filter(|_| state.last.as_ref() == Some(id))
+    }
+
+    /// Whether all that there ever was is still in the log, so that an id that is not there never was.
+    pub(super) fn is_whole(&self) -> bool {
+        let appended = self.lock().appended;
+        appended.events <= self.ahead.events && appended.bytes <= self.ahead.bytes
+    }
+
+    /// Takes note of an event in the log, the last one of them if it has an id that clients know.
+    pub(super) fn appended(&self, place: Place, id: EventId) {
+        let mut state = self.lock();
+        state.appended = place;
+        // A client may have come back with the id before the task knew it.
+        for (_, reader) in &mut state.readers {
+            if reader.behind.as_ref() == Some(&id) {
+                (reader.taken, reader.behind) = (place, None);
+            }
+        }
+        state.last = Some(id);
+    }
+
+    /// Takes note of the end, and says whether it is the first.
+    pub(super) fn end(&self, end: End) -> bool {
+        let mut state = self.lock();
+        let first = state.end.is_none() || state.end == Some(End::Left) && end == End::Left;
+        state.end = state.end.or(Some(end));
+        first
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.lock().end.is_some()
+    }
+
+    /// Ends the readers that would wait for the end in the log.
+    pub(super) fn silence(&self) {
+        let mut state = self.lock();
+        state.silent = true;
+        let readers = state.readers.iter_mut();
+        let wakers: Vec<_> = readers.filter_map(|(_, reader)| reader.waker.take()).collect();
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// What the task finds. It is woken when that changes.
+    pub(super) fn look(&self, waker: &Waker) -> Look {
+        let waker = waker.clone();
+        let mut state = self.lock();
+        let room = state.has_room(self.ahead);
+        state.cramped = !room;
+        let known = state.task.replace(waker);
+        let alone_since = state.readers.is_empty().then_some(state.left.1);
+        drop(state);
+        drop(known);
+        Look { room, alone_since }
+    }
+
+    /// Ends it if there is no reader still.
+    pub(super) fn leave_alone(&self) -> bool {
+        let mut state = self.lock();
+        if state.readers.is_empty() {
+            state.end = Some(End::Left);
+        }
+        state.readers.is_empty()
+    }
+}
+
+impl State {
+    fn has_room(&self, ahead: Place) -> bool {
+        let slowest = self.readers.iter().map(|(_, reader)| reader.taken);
+        let taken = slowest.min_by_key(|it| it.events).unwrap_or(self.left.0);
+        let Place { events, bytes } = self.appended;
+        events.saturating_sub(taken.events) < ahead.events
+            && bytes.saturating_sub(taken.bytes) < ahead.bytes
+    }
+}
+
+/// A reader's place at a stream.
+#[derive(Debug)]
+pub(super) struct Seat<L: EventLog> {
+    pub(super) kept: Arc<Kept<L>>,
+    key: usize,
+}
+
+impl<L: EventLog> Seat<L> {
+    /// Takes note of how far the reader has come.
+    pub(super) fn took(&self, place: Place) {
+        let mut state = self.kept.lock();
+        if let Some(reader) = state.readers.get_mut(self.key) {
+            (reader.taken, reader.behind) = (place, None);
+        }
+        let task = match state.cramped && state.has_room(self.kept.ahead) {
+            true => state.task.take(),
+            false => None,
+        };
+        drop(state);
+        wake(task);
+    }
+
+    /// Takes note that the log had no more for the reader.
+    pub(super) fn took_all(&self) {
+        let place = self.kept.lock().appended;
+        self.took(place);
+    }
+
+    /// Has the reader woken when the stream ends without a word in the log, and says whether it has.
+    pub(super) fn wait(&self, waker: &Waker) -> bool {
+        // Cloned, and dropped, outside of the lock: that is somebody else's code.
+        let waker = waker.clone();
+        let mut state = self.kept.lock();
+        let lost = state.silent;
+        let reader = state.readers.get_mut(self.key);
+        let known = reader.and_then(|reader| reader.waker.replace(waker));
+        drop(state);
+        drop(known);
+        lost
+    }
+}
+
+impl<L: EventLog> Drop for Seat<L> {
+    fn drop(&mut self) {
+        let mut state = self.kept.lock();
+        let reader = state.readers.try_remove(self.key);
+        if let Some(reader) = reader.as_ref().filter(|_| state.readers.is_empty()) {
+            state.left = (reader.taken, Instant::now());
+        }
+        let task = state.task.take();
+        drop(state);
+        drop(reader);
+        wake(task);
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}

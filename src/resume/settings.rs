@@ -1,0 +1,115 @@
+//! What a layer was told.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::log::{EventLog, MemoryLog};
+
+/// What a client is answered that comes back to a stream of which it has seen all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Finished {
+    /// 204, at which an `EventSource` stops for good. The default.
+    #[default]
+    NoContent,
+    /// 200 with an event `close` that carries this as `retry`, and the end: for clients that come
+    /// back at once and for ever after a 204, as htmx 4 does.
+    Close(Duration),
+}
+
+/// What a layer was told.
+#[derive(Clone)]
+pub(super) struct Settings<L> {
+    pub(super) linger: Duration,
+    /// How far the task may be ahead of the client.
+    pub(super) events: u64,
+    pub(super) bytes: u64,
+    /// The `retry` of the close event, if there is one.
+    pub(super) close_event: Option<Duration>,
+    pub(super) finished: Finished,
+    pub(super) remember: Duration,
+    pub(super) streams: usize,
+    /// How long streams of other nodes are looked for.
+    pub(super) elsewhere: Duration,
+    pub(super) logs: Logs<L>,
+}
+
+/// Where events are kept.
+#[derive(Clone)]
+pub(super) enum Logs<L> {
+    /// In a log for each stream, which goes with it.
+    Own(fn(u64, u64) -> Option<L>),
+    Given(L),
+}
+
+impl Settings<MemoryLog> {
+    pub(super) fn new() -> Self {
+        Self {
+            linger: Duration::from_secs(30),
+            events: 1024,
+            bytes: 256 * 1024,
+            close_event: None,
+            finished: Finished::NoContent,
+            remember: Duration::from_secs(5 * 60),
+            streams: 1024,
+            elsewhere: Duration::ZERO,
+            logs: Logs::Own(own),
+        }
+    }
+}
+
+impl<L: EventLog> Settings<L> {
+    pub(super) fn over<M>(self, log: M) -> Settings<M> {
+        let Self {
+            linger, events, bytes, close_event, finished, remember, streams, elsewhere, ..
+        } = self;
+        let logs = Logs::Given(log);
+        Settings {
+            linger,
+            events,
+            bytes,
+            close_event,
+            finished,
+            remember,
+            streams,
+            elsewhere,
+            logs,
+        }
+    }
+
+    /// The log of a new stream.
+    pub(super) fn log(&self) -> Option<L> {
+        match &self.logs {
+            Logs::Own(make) => make(self.events, self.bytes),
+            Logs::Given(log) => Some(log.clone()),
+        }
+    }
+}
+
+/// A log for one stream. It keeps as much again as the task may be ahead of the client: so what was
+/// handed to a connection that then broke is still there.
+fn own(events: u64, bytes: u64) -> Option<MemoryLog> {
+    let twice = usize::try_from(events.saturating_mul(2)).unwrap_or(usize::MAX);
+    // The last event may be as long as all others together; each has its mark and its id.
+    let beside = twice.saturating_mul(BESIDE);
+    let bytes = usize::try_from(bytes.saturating_mul(4)).unwrap_or(usize::MAX);
+    let log = MemoryLog::builder().events(twice.saturating_add(2)).age(Duration::MAX);
+    log.bytes(bytes.saturating_add(beside).saturating_add(BESIDE)).build().ok()
+}
+
+/// A mark, and the id of a log.
+const BESIDE: usize = 128;
+
+impl<L> fmt::Debug for Settings<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("linger", &self.linger)
+            .field("events", &self.events)
+            .field("bytes", &self.bytes)
+            .field("close_event", &self.close_event)
+            .field("finished", &self.finished)
+            .field("remember", &self.remember)
+            .field("streams", &self.streams)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,91 @@
+//! A POST over real sockets, whose connection breaks in the middle of an event.
+
+#![cfg(feature = "resume")]
+
+#[path = "support/resume.rs"]
+mod resume;
+mod support;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::response::IntoResponse;
+use axum::routing::post;
+use futures_util::StreamExt;
+use support::net::{LONG, listen};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{interval, timeout};
+use tokio_stream::wrappers::IntervalStream;
+use tower_sse::SseLayer;
+
+const EVENTS: usize = 300;
+
+#[tokio::test]
+async fn a_posted_stream_is_read_over_many_connections() {
+    let calls = Arc::<AtomicUsize>::default();
+    let handler = {
+        let calls = Arc::clone(&calls);
+        move |body: String| async move {
+            assert_eq!(body, "prompt");
+            calls.fetch_add(1, Ordering::SeqCst);
+            let ticks = IntervalStream::new(interval(Duration::from_millis(2))).enumerate();
+            let events = ticks.take(EVENTS).map(|(n, _)| {
+                let event = format!("data: {n}\ndata: {}\n\n", "x".repeat(50));
+                Ok::<_, Infallible>(Bytes::from(event))
+            });
+            ([("content-type", "text/event-stream")], Body::from_stream(events)).into_response()
+        }
+    };
+    let layer = resume::layer().close_event(20 * resume::SECOND);
+    let app = Router::new().route("/answer", post(handler)).layer(layer).layer(SseLayer::new());
+    let (listener, address) = listen().await;
+    let server = tokio::spawn(async move { axum::serve(listener, app).await });
+
+    let (mut last, mut seen, mut connections) = (String::new(), Vec::new(), 0);
+    while seen.last().map(String::as_str) != Some("{\"reason\":\"finished\"}") {
+        connections += 1;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!(
+            "POST /answer HTTP/1.1\r\nhost: x\r\nx-user: ann\r\nlast-event-id: {last}\r\n\
+             content-length: 6\r\n\r\nprompt"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut text = Vec::new();
+        // Cut off somewhere, and not on a boundary.
+        let enough = 1_000 + connections * 37;
+        while text.len() < enough && !text.ends_with(b"\r\n0\r\n\r\n") {
+            let mut chunk = [0; 97];
+            let len = timeout(LONG, stream.read(&mut chunk)).await.unwrap().unwrap();
+            assert_ne!(len, 0);
+            text.extend_from_slice(&chunk[..len]);
+        }
+        for (data, id) in resume::events(&unchunked(&text)) {
+            seen.push(data.split('\n').next().unwrap().to_owned());
+            last = id;
+        }
+    }
+    let expected: Vec<String> = (0..EVENTS).map(|n| n.to_string()).collect();
+    assert_eq!(seen[..EVENTS], expected);
+    assert_eq!((seen.len(), calls.load(Ordering::SeqCst)), (EVENTS + 1, 1));
+    assert!(connections > 10, "{connections}");
+    server.abort();
+}
+
+/// What came of a chunked body, the last chunk perhaps in part.
+fn unchunked(response: &[u8]) -> String {
+    let text = std::str::from_utf8(response).unwrap();
+    let (head, mut rest) = text.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    let mut body = String::new();
+    while let Some((len, chunk)) = rest.split_once("\r\n") {
+        let len = usize::from_str_radix(len, 16).unwrap();
+        body += &chunk[..len.min(chunk.len())];
+        rest = chunk.get(len + 2..).unwrap_or_default();
+    }
+    body
+}
