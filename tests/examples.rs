@@ -6,11 +6,11 @@ mod support;
 
 #[path = "examples/acceptance.rs"]
 mod acceptance;
-#[path = "examples/notifications.rs"]
-mod notifications;
 #[cfg(feature = "redis")]
 #[path = "examples/node.rs"]
 mod node;
+#[path = "examples/notifications.rs"]
+mod notifications;
 #[path = "examples/proxy.rs"]
 mod proxy;
 #[cfg(feature = "redis")]
