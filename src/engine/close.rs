@@ -4,8 +4,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::farewell::LastWords;
-use super::place::restate;
 use super::{EndReason, Engine, Farewell, Lane, Phase, Settings, Told};
 
 /// An order to end a stream.
@@ -92,12 +90,6 @@ impl<S: AsRef<Settings>> Engine<S> {
         retry: Option<Duration>,
     ) -> Option<Bytes> {
         self.over(told.end_reason());
-        match farewell.last_words(told, retry) {
-            LastWords::Event(event) => {
-                Some(restate(&event, self.place.position(), self.scanner.line_end()))
-            }
-            LastWords::Bytes(bytes) => Some(bytes),
-            LastWords::None => None,
-        }
+        farewell.last_words(told, retry, self.place.position(), self.scanner.line_end())
     }
 }

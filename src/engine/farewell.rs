@@ -1,11 +1,13 @@
 //! The last bytes of a stream that the server ends.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::Told;
-use crate::wire::Event;
+use super::place::restate;
+use super::{Position, Told};
+use crate::wire::{Event, LineEnd};
 
 /// The last bytes of a stream that the server ends.
 ///
@@ -28,7 +30,8 @@ pub struct Farewell(Kind);
 #[derive(Clone, Debug)]
 enum Kind {
     Named(&'static str),
-    Event(Box<Event>),
+    // Shared: each stream of a server has a clone.
+    Event(Arc<Event>),
     Bytes(Bytes),
     None,
 }
@@ -54,7 +57,7 @@ impl Farewell {
     /// Where it has data, a drain adds a `retry` if it has none, and the stream's place as `id`.
     #[must_use]
     pub fn event(event: Event) -> Self {
-        Self(Kind::Event(Box::new(event)))
+        Self(Kind::Event(Arc::new(event)))
     }
 
     /// These bytes as they are, for clients that expect something else than an event.
@@ -71,20 +74,22 @@ impl Farewell {
         Self(Kind::None)
     }
 
-    /// What is to be sent.
-    pub(super) fn last_words(&self, told: Told, retry: Option<Duration>) -> LastWords {
-        let event = match &self.0 {
-            Kind::Named(name) => Event::new().named(name).said(told.as_json()),
-            Kind::Event(event) => Event::clone(event),
-            Kind::Bytes(bytes) => return LastWords::Bytes(bytes.clone()),
-            Kind::None => return LastWords::None,
-        };
-        match retry {
-            // Alone in its block a `retry` breaks clients.
-            Some(retry) if event.has_data() && !event.has_retry() => {
-                LastWords::Event(event.retry(retry))
+    /// What is sent to a client at this place, if anything.
+    pub(super) fn last_words(
+        &self,
+        told: Told,
+        retry: Option<Duration>,
+        place: &Position,
+        line_end: LineEnd,
+    ) -> Option<Bytes> {
+        match &self.0 {
+            Kind::Named(name) => {
+                let event = Event::new().named(name).said(told.as_json());
+                Some(restate(&event, retry, place, line_end))
             }
-            _ => LastWords::Event(event),
+            Kind::Event(event) => Some(restate(event, retry, place, line_end)),
+            Kind::Bytes(bytes) => Some(bytes.clone()),
+            Kind::None => None,
         }
     }
 }
@@ -93,10 +98,4 @@ impl Default for Farewell {
     fn default() -> Self {
         Self::close()
     }
-}
-
-pub(super) enum LastWords {
-    Event(Event),
-    Bytes(Bytes),
-    None,
 }

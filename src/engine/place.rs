@@ -1,5 +1,7 @@
 //! Numbers a stream's events and keeps the client's place.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::{EventIds, Injection, Position, Rotation, Settings};
@@ -132,12 +134,13 @@ impl Place {
 }
 
 /// Writes an event that restates a client's place and does not move it.
-pub(crate) fn restate(event: &Event, place: &Position, line_end: LineEnd) -> Bytes {
-    let bytes = event.encode_with(line_end);
-    if event.has_data() && event.event_id().is_none() {
-        return with_id(bytes, place, line_end);
-    }
-    bytes
+pub(crate) fn restate(
+    event: &Event,
+    retry: Option<Duration>,
+    place: &Position,
+    line_end: LineEnd,
+) -> Bytes {
+    place.with_text(|place| event.encode_for(line_end, retry, place))
 }
 
 /// Adds an id as the last line of one encoded event.

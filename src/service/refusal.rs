@@ -73,6 +73,6 @@ pub(super) fn refuse<B>(mut head: Parts, call: &Call, refusal: &Refusal) -> Resp
 fn event(call: &Call, refusal: &Refusal) -> Bytes {
     let Refusal { why, data, retry, .. } = *refusal;
     // It begins as other streams do.
-    let event = Event::new().comment("").named(why).retry(retry).said(data);
-    restate(&event, &call.place(), LineEnd::Lf)
+    let event = Event::new().comment("").named(why).said(data);
+    restate(&event, Some(retry), &call.place(), LineEnd::Lf)
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use memchr::memchr2;
 
+use super::short::Short;
 use super::{EventId, EventName, InvalidEventId, InvalidEventName, LineEnd};
 
 /// One event, to be written into a stream.
@@ -121,8 +122,7 @@ impl Event {
     /// Written in whole milliseconds, rounded up, and from 1 to 2147483647 (24 days) at that: with
     /// 0 clients reconnect without a pause, and Node does so with more than its timers can hold.
     pub fn retry(mut self, delay: Duration) -> Self {
-        let millis = delay.as_nanos().div_ceil(1_000_000);
-        self.retry = Some(u32::try_from(millis).map_or(MAX_RETRY, |ms| ms.clamp(1, MAX_RETRY)));
+        self.retry = Some(millis(delay));
         self
     }
 
@@ -144,13 +144,37 @@ impl Event {
 
     /// The bytes of the event, with lines that end in `end`.
     pub(crate) fn encode_with(&self, end: LineEnd) -> Bytes {
-        let mut len = 0;
-        self.write(end, self.event_id(), |part| len += part.len());
-        // Exactly filled: `Bytes` would allocate once more for a vector with room to spare.
-        let mut bytes = Vec::with_capacity(len);
-        self.write(end, self.event_id(), |part| bytes.extend_from_slice(part.as_bytes()));
-        debug_assert_eq!(bytes.len(), len);
-        Bytes::from(bytes)
+        self.encode_for(end, None, None)
+    }
+
+    /// The same for one client: with this `retry`, and with its place as the last line. Where there
+    /// is no data, or the event has its own, they are left out.
+    pub(crate) fn encode_for(
+        &self,
+        end: LineEnd,
+        retry: Option<Duration>,
+        place: Option<&str>,
+    ) -> Bytes {
+        let added = match self.has_data() {
+            true => Added {
+                id: self.event_id().map(EventId::as_str),
+                retry: retry.map(millis),
+                place: place.filter(|_| self.id.is_none()),
+            },
+            false => Added::default(),
+        };
+        let mut short = Short::default();
+        self.write(end, added, |part| short.push(part.as_bytes()));
+        short.filled().map_or_else(
+            |len| {
+                // Exactly filled: `Bytes` would allocate once more for a vector with room to spare.
+                let mut bytes = Vec::with_capacity(len);
+                self.write(end, added, |part| bytes.extend_from_slice(part.as_bytes()));
+                debug_assert_eq!(bytes.len(), len);
+                Bytes::from(bytes)
+            },
+            Bytes::copy_from_slice,
+        )
     }
 
     /// The bytes of the event without an id and without the blank line that ends it, and room for
@@ -161,9 +185,9 @@ impl Event {
             return None;
         }
         let mut len = 0;
-        self.write(LineEnd::Lf, None, |part| len += part.len());
+        self.write(LineEnd::Lf, Added::default(), |part| len += part.len());
         let mut bytes = Vec::with_capacity(len + room);
-        self.write(LineEnd::Lf, None, |part| bytes.extend_from_slice(part.as_bytes()));
+        self.write(LineEnd::Lf, Added::default(), |part| bytes.extend_from_slice(part.as_bytes()));
         bytes.pop();
         Some(bytes)
     }
@@ -172,7 +196,7 @@ impl Event {
     #[cfg(feature = "resume")]
     pub(crate) fn len_without_id(&self) -> usize {
         let mut len = 0;
-        self.write(LineEnd::Lf, None, |part| len += part.len());
+        self.write(LineEnd::Lf, Added::default(), |part| len += part.len());
         len
     }
 
@@ -186,12 +210,8 @@ impl Event {
         self.id.as_ref().filter(|_| self.has_data())
     }
 
-    pub(crate) fn has_retry(&self) -> bool {
-        self.retry.is_some()
-    }
-
     /// Gives `out` the parts of the encoded event, in order.
-    fn write(&self, end: LineEnd, id: Option<&EventId>, mut out: impl FnMut(&str)) {
+    fn write(&self, end: LineEnd, added: Added<'_>, mut out: impl FnMut(&str)) {
         let end = end.as_str();
         let mut line = |name: &str, value: &str| {
             out(name);
@@ -205,18 +225,37 @@ impl Event {
         if let Some(name) = self.name.as_ref().filter(|_| self.has_data()) {
             line("event: ", name.as_str());
         }
-        if let Some(id) = id {
-            line("id: ", id.as_str());
+        if let Some(id) = added.id {
+            line("id: ", id);
         }
-        if let Some(millis) = self.retry {
+        if let Some(millis) = self.retry.or(added.retry) {
             line("retry: ", itoa::Buffer::new().format(millis));
         }
         if let Some(data) = &self.data {
             // The space always: without it, one that the text begins with would be lost.
             lines(data).for_each(|text| line("data: ", text));
+            if let Some(place) = added.place {
+                line("id: ", place);
+            }
             line("", "");
         }
     }
+}
+
+/// What is written that is not the event's own, or not always.
+#[derive(Clone, Copy, Debug, Default)]
+struct Added<'a> {
+    /// In front, where an event has its own.
+    id: Option<&'a str>,
+    retry: Option<u32>,
+    /// Behind the data, where a stream's ids are.
+    place: Option<&'a str>,
+}
+
+/// Whole milliseconds, rounded up, and such as all clients can hold.
+fn millis(delay: Duration) -> u32 {
+    let millis = delay.as_nanos().div_ceil(1_000_000);
+    u32::try_from(millis).map_or(MAX_RETRY, |millis| millis.clamp(1, MAX_RETRY))
 }
 
 /// The lines of `text`, at least one, without the CRLF, CR or LF between them.
@@ -258,13 +297,29 @@ mod tests {
         let event = Event::new().id("1").unwrap();
         assert_eq!((event.has_data(), event.event_id()), (false, None));
         let event = event.data("").retry(Duration::ZERO);
-        assert!(event.has_data() && event.event_id().is_some() && event.has_retry());
+        assert!(event.has_data() && event.event_id().is_some() && event.retry == Some(1));
+    }
+
+    #[test]
+    fn one_client_gets_what_the_event_leaves_open() {
+        let (retry, place) = (Some(Duration::from_millis(5)), Some("7"));
+        #[rustfmt::skip]
+        let table = [
+            (Event::new().data("x"),                          "retry: 5\ndata: x\nid: 7\n\n"),
+            (Event::new().data("x").id("1").unwrap(),         "id: 1\nretry: 5\ndata: x\n\n"),
+            (Event::new().data("x").retry(Duration::ZERO),    "retry: 1\ndata: x\nid: 7\n\n"),
+            // Alone in its block a `retry` breaks clients, and an id does.
+            (Event::new().comment("c").id("1").unwrap(),      ": c\n"),
+        ];
+        for (event, expected) in table {
+            assert_eq!(event.encode_for(LineEnd::Lf, retry, place), expected);
+        }
     }
 
     proptest! {
         #[test]
         fn decodes_to_what_was_given(
-            data in "([a:\0 ]|\r\n|\r|\n|data: |[^a]){0,9}",
+            data in "([a:\0 ]|\r\n|\r|\n|data: |[^a]){0,9}|[a\n]{200,300}",
             comment in "([a: ]|\r\n|\r|\n|data: |[^a]){0,5}",
             name in "([a: ]|[^\0\r\n]){0,3}",
             id in "([a: ]|[^\0\r\n]){0,3}",

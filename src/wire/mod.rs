@@ -11,6 +11,7 @@ mod framing;
 mod id_line;
 mod line_end;
 mod scanner;
+mod short;
 
 pub use decoder::{Decoder, MessageEvent};
 pub use event::Event;
