@@ -20,7 +20,7 @@ use support::{Boxed, Pace, Source, Stack, boxed};
 use tower_sse::wire::Event;
 
 const STREAMS: usize = 100_000;
-const TURNS: usize = 7;
+const TURNS: usize = 15;
 
 fn main() {
     let mut best = [[Duration::MAX; 2]; 4];

@@ -36,9 +36,33 @@ pub(crate) struct Mail {
     pub(crate) first: Option<Arc<Injection>>,
     pub(crate) more: VecDeque<Arc<Injection>>,
     pub(crate) close: Option<Box<Farewell>>,
+    /// Since when there is something that the stream has not seen.
+    since: Option<Instant>,
+}
+
+impl Mail {
+    fn came(&mut self, now: Instant) {
+        self.since.get_or_insert(now);
+    }
+
+    /// Takes what can be written: all, or in the middle of a long event nothing but the order to
+    /// close.
+    pub(crate) fn take(&mut self, writable: bool) -> Self {
+        // Seen is enough: what waits for the end of a long event does not wait for the client.
+        self.since = None;
+        match writable {
+            true => std::mem::take(self),
+            false => Self { close: self.close.take(), ..Self::default() },
+        }
+    }
 }
 
 impl Entry {
+    /// What is to be known for [`Book::show`], which is called behind the lock.
+    pub(crate) fn look(&self) -> (Arc<Profile>, Option<Instant>) {
+        (Arc::clone(&self.profile), self.mail.since)
+    }
+
     /// Puts an event into the mailbox at `now`, if there is room.
     pub(crate) fn put(&mut self, event: &Arc<Injection>, room: usize, now: Instant) -> bool {
         let Mail { first, more, .. } = &mut self.mail;
@@ -47,14 +71,14 @@ impl Entry {
             Some(_) if more.len() + 1 >= room => return false,
             Some(_) => more.push_back(Arc::clone(event)),
         }
-        self.profile.mail_came(now);
+        self.mail.came(now);
         true
     }
 
     /// Asks the stream to close; of two farewells the first is said.
     pub(crate) fn close(&mut self, farewell: Farewell) {
         self.mail.close.get_or_insert_with(|| Box::new(farewell));
-        self.profile.mail_came(now());
+        self.mail.came(now());
         self.profile.closing();
     }
 }
@@ -96,22 +120,24 @@ impl Book {
         )?;
         let profile = profile?;
         if let Some(hook) = &self.hooks.on_open {
-            guard(|| hook(&self.show(&profile)));
+            guard(|| hook(&self.show(&profile, None)));
         }
         Some((seat, profile))
     }
 
-    /// What is shown of a stream.
-    pub(crate) fn show(&self, profile: &Profile) -> Connection {
-        profile.to_connection(self.stalled_after)
+    /// What is shown of a stream that has had mail since then.
+    pub(crate) fn show(&self, profile: &Profile, mail: Option<Instant>) -> Connection {
+        profile.to_connection(mail, self.stalled_after)
     }
 
     /// Takes a stream off that has ended.
-    pub(crate) fn leave(&self, seat: Seat<Entry>, profile: &Profile, reason: EndReason) {
+    pub(crate) fn leave(&self, mut seat: Seat<Entry>, profile: &Profile, reason: EndReason) {
+        let Some(hook) = &self.hooks.on_close else {
+            return;
+        };
+        let mail = seat.look(|entry| entry.mail.since).flatten();
         drop(seat);
-        if let Some(hook) = &self.hooks.on_close {
-            guard(|| hook(&self.show(profile), reason));
-        }
+        guard(|| hook(&self.show(profile, mail), reason));
     }
 }
 

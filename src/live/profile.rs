@@ -28,8 +28,6 @@ pub(crate) struct Profile {
     last_polled: Moment,
     /// The last poll gave a frame. A server asks for more at once, unless it has no room.
     given: AtomicBool,
-    /// Since when something waits in the mailbox. Written under its lock.
-    mail: Moment,
     /// Its signal may wait unread, too.
     drain: OnceLock<Arc<Drain>>,
     closing: AtomicBool,
@@ -56,7 +54,6 @@ impl Profile {
             last_sent: Moment::default(),
             last_polled: Moment::default(),
             given: AtomicBool::new(false),
-            mail: Moment::default(),
             drain: OnceLock::new(),
             closing: AtomicBool::new(false),
             place: Mutex::default(),
@@ -92,18 +89,6 @@ impl Profile {
         self.given.store(false, Relaxed);
     }
 
-    /// Notes that something came for the stream; of all that waits the first counts.
-    pub(crate) fn mail_came(&self, now: Instant) {
-        if self.mail.get(self.started).is_none() {
-            self.mail.set(self.started, now);
-        }
-    }
-
-    /// Notes that the stream has seen what came for it.
-    pub(crate) fn mail_read(&self) {
-        self.mail.clear();
-    }
-
     /// Has the stream be ended by `drain`.
     pub(crate) fn ended_by(&self, drain: &Arc<Drain>) {
         // Of two the nearer one is set first, and is the one that counts.
@@ -119,19 +104,20 @@ impl Profile {
         Some(now.saturating_duration_since(polled))
     }
 
-    /// How long there has been something to give, or to be told, with no poll since.
-    fn unheeded_for(&self, now: Instant) -> Option<Duration> {
+    /// How long there has been something to give, or to be told, with no poll since; `mail` is since
+    /// when there is some.
+    fn unheeded_for(&self, mail: Option<Instant>, now: Instant) -> Option<Duration> {
         let told = self.closing.load(Relaxed);
         let signal = self.drain.get().filter(|_| !told).and_then(|drain| drain.started());
-        let waiting = [self.mail.get(self.started), signal].into_iter().flatten().min();
+        let waiting = [mail, signal].into_iter().flatten().min();
         let waiting = waiting.max(self.last_polled.get(self.started).filter(|_| waiting.is_some()));
         let waited = waiting.map(|since| now.saturating_duration_since(since));
         self.unread_for(now).max(waited)
     }
 
-    fn state(&self, stalled_after: Duration) -> ConnectionState {
+    fn state(&self, mail: Option<Instant>, stalled_after: Duration) -> ConnectionState {
         let limit = Some(stalled_after).filter(|limit| !limit.is_zero());
-        let stalled = || self.unheeded_for(now()) >= limit;
+        let stalled = || self.unheeded_for(mail, now()) >= limit;
         match self.closing.load(Relaxed) {
             _ if limit.is_some() && stalled() => ConnectionState::Stalled,
             true => ConnectionState::Closing,
@@ -144,7 +130,11 @@ impl Profile {
     }
 
     /// What a registry shows of it; a stream that heeds nothing for so long is stalled.
-    pub(crate) fn to_connection(&self, stalled_after: Duration) -> Connection {
+    pub(crate) fn to_connection(
+        &self,
+        mail: Option<Instant>,
+        stalled_after: Duration,
+    ) -> Connection {
         let place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
         let last_event_id = place.with_text(|text| text.and_then(|text| EventId::new(text).ok()));
         drop(place);
@@ -160,7 +150,7 @@ impl Profile {
             events: self.events.as_ref().map(|events| events.load(Relaxed)),
             last_sent: self.last_sent.get(self.started),
             last_polled: self.last_polled.get(self.started),
-            state: self.state(stalled_after),
+            state: self.state(mail, stalled_after),
         }
     }
 }
@@ -175,10 +165,6 @@ impl Moment {
         // One more, so that zero can stand for none.
         self.0
             .store(u64::try_from(nanos).map_or(u64::MAX, |nanos| nanos.saturating_add(1)), Relaxed);
-    }
-
-    fn clear(&self) {
-        self.0.store(0, Relaxed);
     }
 
     fn get(&self, started: Instant) -> Option<Instant> {
@@ -211,8 +197,7 @@ mod tests {
         profile.polled_at(at(2), true);
         assert_eq!(unread_at_9(), Some(7));
         assert_eq!(profile.unread_for(at(1)), Some(Duration::ZERO), "clocks of two threads");
-        // Mail and orders are no evidence of what the client reads.
-        profile.mail_came(at(1));
+        // Orders are no evidence of what the client reads.
         profile.closing();
         assert_eq!(unread_at_9(), Some(7));
         profile.waits();

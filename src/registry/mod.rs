@@ -68,20 +68,20 @@ impl Registry {
     /// All streams that are open, in no particular order.
     #[must_use]
     pub fn snapshot(&self) -> Vec<Connection> {
-        let mut profiles = Vec::with_capacity(self.len());
+        let mut seen = Vec::with_capacity(self.len());
         self.book.roster.visit(|_, entry| {
-            profiles.push(Arc::clone(&entry.profile));
+            seen.push(entry.look());
             Visit::Pass
         });
         // Read after the locks: streams do not wait for it.
-        profiles.iter().map(|profile| self.book.show(profile)).collect()
+        seen.iter().map(|(profile, mail)| self.book.show(profile, *mail)).collect()
     }
 
     /// One stream, if it is still open.
     #[must_use]
     pub fn get(&self, id: ConnectionId) -> Option<Connection> {
-        let profile = |entry: &mut Entry| (Arc::clone(&entry.profile), Visit::Pass);
-        self.book.roster.visit_one(id.0, profile).map(|profile| self.book.show(&profile))
+        let seen = self.book.roster.visit_one(id.0, |entry| (entry.look(), Visit::Pass));
+        seen.map(|(profile, mail)| self.book.show(&profile, mail))
     }
 
     /// Writes an event into one stream, behind what it has sent so far.

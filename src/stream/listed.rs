@@ -38,14 +38,7 @@ impl Listed {
     pub(super) fn read_mail(&mut self, engine: &mut Engine<Settled>) -> Option<Bytes> {
         let writable = engine.accepts_events();
         self.waiting = !writable;
-        let Mail { first, more, close } = self.seat.look(|entry| {
-            // Seen is enough: what waits for the end of a long event does not wait for the client.
-            entry.profile.mail_read();
-            match writable {
-                true => std::mem::take(&mut entry.mail),
-                false => Mail { close: entry.mail.close.take(), ..Mail::default() },
-            }
-        })?;
+        let Mail { first, more, close, .. } = self.seat.look(|entry| entry.mail.take(writable))?;
         let mut frame = first.and_then(|event| engine.inject(&event));
         for event in &more {
             let more = engine.inject(event);

@@ -275,11 +275,11 @@ impl Stream {
         let this = self.project();
         // Signals take the waker out, so it is to be registered again.
         *this.waker = None;
-        let listed = this.places.listed_mut();
+        let listed = this.places.listed_mut().filter(|listed| listed.is_signalled(this.engine));
         let mut first = listed.and_then(|listed| listed.read_mail(this.engine));
         let farewell = give_way(this.places, this.engine);
         put_behind(&mut first, farewell, this.engine);
-        if let Some(seat) = this.seat.as_mut() {
+        if let Some(seat) = this.seat.as_mut().filter(|seat| seat.is_signalled()) {
             seat.look(|_| {});
             let n = seat.index();
             let closing = this.engine.settings().closing();
