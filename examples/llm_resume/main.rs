@@ -64,12 +64,16 @@ fn key(request: &Parts) -> Option<ResumeKey> {
 }
 
 /// Stands for a model: a word at a time, and no idea of who reads it.
+///
+/// It is called again for an answer that is not known any more. So its first event has a page drop
+/// what it has of an earlier one.
 async fn answer() -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let begin = stream::iter([Ok(Event::default().event("begin").data("{}"))]);
     let words = stream::iter(ANSWER.split(' ').enumerate()).then(async |(n, word)| {
         sleep(Duration::from_millis(250)).await;
         Ok(Event::default().data(if n == 0 { word.to_owned() } else { format!(" {word}") }))
     });
-    Sse::new(words.boxed())
+    Sse::new(begin.chain(words).boxed())
 }
 
 const ANSWER: &str = "An answer is a stream of words, and a stream is longer than a connection. A tab \
