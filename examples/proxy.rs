@@ -41,7 +41,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         _ => EventIdLayer::off(),
     };
 
-    let shutdown = Shutdown::new();
+    // Short, because nobody at ctrl-c likes to wait.
+    let shutdown = Shutdown::builder().window(Duration::from_millis(500)).build()?;
     let layer = SseLayer::new()
         .keep_alive(KeepAliveLayer::every(Duration::from_millis(keep_alive)))
         .event_ids(event_ids)
@@ -51,7 +52,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    axum::serve(listener, app).with_graceful_shutdown(shutdown.on_signals()).await?;
+    axum::serve(shutdown.listen(listener), app)
+        .with_graceful_shutdown(shutdown.on_signals())
+        .await?;
     Ok(())
 }
 
