@@ -45,7 +45,8 @@ async fn node(log: impl EventLog) -> Result<(), Box<dyn Error>> {
     let shutdown = Shutdown::builder().window(WINDOW).build()?;
     let app = app(Hub::new(log), &shutdown);
 
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
+    let listener = listener.map_err(|error| format!("port {port}: {error}"))?;
     println!("listening on http://{}", listener.local_addr()?);
     let until = shutdown.on_signals();
     serve(shutdown.listen(listener), app).with_graceful_shutdown(until).await?;

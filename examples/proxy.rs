@@ -50,7 +50,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .shutdown(ShutdownLayer::new(shutdown.clone()).farewell_on_error(Farewell::reconnect()));
     let app = app(authority.clone(), layer);
 
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
+    let listener = listener.map_err(|error| format!("port {port}: {error}"))?;
     println!("listening on http://{}", listener.local_addr()?);
     axum::serve(shutdown.listen(listener), app)
         .with_graceful_shutdown(shutdown.on_signals())

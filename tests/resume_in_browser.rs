@@ -12,7 +12,7 @@ mod tap;
 use std::time::Duration;
 
 use browser::{click, in_browser, save_screenshot, shows, told, write};
-use support::process::Example;
+use support::process::{Example, curl};
 use tap::{Asked, Cut, Tap, forward_to};
 use tokio::time::sleep;
 
@@ -60,7 +60,7 @@ async fn a_log_that_breaks_off_anywhere_comes_once_and_in_order() {
         page.goto(&tap.url("/stats")).await.expect("it opens");
         told(page, SOURCES).await;
         // Behind the first event, which says how soon to come back. Then at any byte of some later one.
-        tap.cut(Cut { after: 150, more: 17 });
+        tap.cut(Cut { below: "/log", after: 150, more: 17 });
         told(page, "open('/log?n=100')").await;
         let last = "return seen('/log?n=100').split('\\n').at(-1)";
         shows(page, "the last one comes", last, |last| last.contains("\"n\":100,")).await;
@@ -151,6 +151,28 @@ async fn an_answer_that_goes_with_its_server_is_not_taken_for_whole() {
         assert_eq!(server.exit().await.0.code(), Some(0));
         shows(page, "it is told", STATE, |state| state.contains("before the end")).await;
         save_screenshot(page, "answer-cut.png").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_page_misses_nothing_between_its_place_and_its_first_event() {
+    let server = Example::start("notifications", &[]).await;
+    let tap = Tap::over(forward_to(&server.url(""))).await;
+    in_browser(async |page| {
+        // The page loads, and its stream breaks off before there is an event, with its id.
+        tap.cut(Cut { below: "/events", after: 1, more: 0 });
+        page.goto(&tap.url("/?user=ada")).await.expect("the page opens");
+        shows(page, "it is away", STATE, |state| state == "reconnecting").await;
+        for (text, to) in [("one", ""), ("two", "/ada"), ("three", "/bob"), ("four", "")] {
+            curl(&["-d", text, &server.url(&format!("/notify{to}"))]).await;
+        }
+        assert_eq!(told(page, LIST).await, "");
+        tap.mend();
+        shows(page, "all of ada's come", LIST, |list| list == "four\ntwo\none").await;
+        shows(page, "it is back", STATE, |state| state == "live").await;
+        let asked = tap.asked("/events");
+        assert!(asked.len() > 1 && asked.iter().all(|asked| asked.last_event_id.is_none()));
     })
     .await;
 }

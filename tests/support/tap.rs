@@ -44,6 +44,8 @@ pub struct Asked {
 /// Where answers break off: after so many bytes, and each time some more.
 #[derive(Clone, Copy, Debug)]
 pub struct Cut {
+    /// The paths of which answers do.
+    pub below: &'static str,
     pub after: usize,
     pub more: usize,
 }
@@ -68,9 +70,14 @@ impl Tap {
         asked.iter().filter(|asked| asked.path.starts_with(path)).cloned().collect()
     }
 
-    /// From now on, all answers break off.
+    /// From now on, answers break off.
     pub fn cut(&self, cut: Cut) {
         *self.noted.cut.lock().expect("nobody panics with it") = Some(cut);
+    }
+
+    /// From now on, they do not any more.
+    pub fn mend(&self) {
+        *self.noted.cut.lock().expect("nobody panics with it") = None;
     }
 }
 
@@ -98,16 +105,17 @@ async fn note(State(noted): State<Arc<Noted>>, request: Request, next: Next) -> 
     let path = request.uri().to_string();
     let last_event_id = last_event_id(request.headers());
     let response = next.run(request).await;
+    let mut cut = noted.cut.lock().expect("nobody panics with it");
+    let cut = cut.as_mut().filter(|cut| path.starts_with(cut.below)).map(|cut| {
+        let left = cut.after;
+        cut.after += cut.more;
+        left
+    });
     let status = response.status().as_u16();
     noted.asked.lock().expect("nobody panics with it").push(Asked { path, last_event_id, status });
-    let mut cut = noted.cut.lock().expect("nobody panics with it");
-    match cut.as_mut() {
+    match cut {
         None => response,
-        Some(Cut { after, more }) => {
-            let left = *after;
-            *after += *more;
-            response.map(|body| breaks_off(body, left))
-        }
+        Some(left) => response.map(|body| breaks_off(body, left)),
     }
 }
 
