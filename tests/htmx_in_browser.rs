@@ -2,7 +2,7 @@
 //!
 //! `tests/run` installs it, as `tests/support/npm-clients.txt` pins it.
 
-#![cfg(unix)]
+#![cfg(all(unix, feature = "resume"))]
 
 #[path = "support/browser.rs"]
 mod browser;
@@ -138,7 +138,7 @@ fn page(scripts: &[&str], elements: &str) -> Router {
         let source = std::fs::read_to_string(&file)
             .unwrap_or_else(|error| panic!("{}: {error}: tests/run installs it", file.display()));
         let path = format!("/{script}");
-        head.push_str(&format!("<script src=\"{path}\"></script>"));
+        head += &["<script src=\"", &path, "\"></script>"].concat();
         let answer = ([(CONTENT_TYPE, "text/javascript")], source);
         router = router.route(&path, get(async move || answer));
     }
