@@ -33,12 +33,17 @@ use tower_sse::{Connection, EventIdLayer, Registry, RegistryLayer, Shutdown, Sse
 async fn main() -> Result<(), Box<dyn Error>> {
     let port: u16 = env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
     tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_writer(io::stderr).init();
-    let (registry, shutdown) = (Registry::new(), Shutdown::new());
+    let registry = Registry::new();
+    // Short, because nobody at ctrl-c likes to wait.
+    let shutdown = Shutdown::builder().window(Duration::from_millis(500)).build()?;
     let app = app(registry, &shutdown, prometheus()?);
 
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
+    let listener = listener.map_err(|error| format!("port {port}: {error}"))?;
     println!("listening on http://{}", listener.local_addr()?);
-    axum::serve(listener, app).with_graceful_shutdown(shutdown.on_signals()).await?;
+    axum::serve(shutdown.listen(listener), app)
+        .with_graceful_shutdown(shutdown.on_signals())
+        .await?;
     Ok(())
 }
 

@@ -41,7 +41,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         _ => EventIdLayer::off(),
     };
 
-    let shutdown = Shutdown::new();
+    // Short, because nobody at ctrl-c likes to wait.
+    let shutdown = Shutdown::builder().window(Duration::from_millis(500)).build()?;
     let layer = SseLayer::new()
         .keep_alive(KeepAliveLayer::every(Duration::from_millis(keep_alive)))
         .event_ids(event_ids)
@@ -49,9 +50,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .shutdown(ShutdownLayer::new(shutdown.clone()).farewell_on_error(Farewell::reconnect()));
     let app = app(authority.clone(), layer);
 
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
+    let listener = listener.map_err(|error| format!("port {port}: {error}"))?;
     println!("listening on http://{}", listener.local_addr()?);
-    axum::serve(listener, app).with_graceful_shutdown(shutdown.on_signals()).await?;
+    axum::serve(shutdown.listen(listener), app)
+        .with_graceful_shutdown(shutdown.on_signals())
+        .await?;
     Ok(())
 }
 

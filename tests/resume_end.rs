@@ -8,6 +8,8 @@ mod support;
 
 use std::time::Duration;
 
+use http::HeaderValue;
+use http::request::Parts;
 use resume::{Handled, SECOND, layer, request, request_of, seen, service};
 use support::bodies::Step::{self, Data, Wait};
 use tower_sse::resume::Finished;
@@ -27,7 +29,8 @@ async fn the_last_id_gets_204_and_the_handler_is_not_called() {
     for _ in 0..3 {
         let over = seen(&service, request(Some(&first.last_id())), SECOND).await;
         assert_eq!((over.status, over.text.as_str(), over.ended), (204, "", true));
-        assert!(over.headers.is_empty());
+        // Or a cache would give it to who asks for a new stream.
+        assert_eq!(over.headers, ["cache-control: \"no-store\""]);
     }
     assert_eq!(handled.calls(), 1);
     // Without an id it is another stream.
@@ -81,6 +84,52 @@ async fn clients_that_loop_on_204_are_told_by_a_close_event() {
     assert!(over.headers.contains(&"content-type: \"text/event-stream\"".to_owned()));
     assert_eq!(seen(&service, request(Some(&over.last_id())), SECOND).await, over);
     assert_eq!(handled.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn htmx_is_told_by_a_close_event_unless_the_layer_says_else() {
+    let asks = |id: &str, header: &'static str| {
+        let mut request = request(Some(id));
+        request.headers_mut().insert(header, HeaderValue::from_static("true"));
+        request
+    };
+    let by_reader = |request: &Parts| match request.headers.contains_key("x-reader") {
+        true => Finished::Close(RETRY),
+        false => Finished::NoContent,
+    };
+    #[rustfmt::skip]
+    let table = [
+        // the layer                               htmx        a reader of fetch   others
+        (layer(),                                  "86400000", "",                 ""),
+        (layer().finished(Finished::NoContent),    "",         "",                 ""),
+        (layer().finished(Finished::Close(RETRY)), "20000",    "20000",            "20000"),
+        (layer().finished_by(by_reader),           "",         "20000",            ""),
+    ];
+    for (layer, htmx, reader, others) in table {
+        let service = service(layer, &Handled::default(), three);
+        let id = seen(&service, request(None), 10 * SECOND).await.last_id();
+        let headers = ["hx-request", "x-reader", "x-other"];
+        for (header, retry) in headers.into_iter().zip([htmx, reader, others]) {
+            let over = seen(&service, asks(&id, header), SECOND).await;
+            assert_eq!(over.status, if retry.is_empty() { 204 } else { 200 }, "{header}");
+            let told = format!("event: close\nid: {id}\nretry: {retry}\n");
+            assert!(retry.is_empty() || over.text.starts_with(&told), "{header}: {}", over.text);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_for_ever_never_gets_the_stream_anew() {
+    let handled = Handled::default();
+    let service = service(layer().remember(300 * SECOND), &handled, three);
+    let id = seen(&service, request(None), 10 * SECOND).await.last_id();
+    for _ in 0..100 {
+        tokio::time::sleep(240 * SECOND).await;
+        assert_eq!(seen(&service, request(Some(&id)), SECOND).await.status, 204);
+    }
+    assert_eq!((handled.calls(), service.streams()), (1, 1));
+    tokio::time::sleep(600 * SECOND).await;
+    assert_eq!(service.streams(), 0, "of what nobody asks for any more");
 }
 
 #[tokio::test(start_paused = true)]

@@ -39,7 +39,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let server = Server::start(times)?;
     let app = app(&server);
 
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
+    let listener = listener.map_err(|error| format!("port {port}: {error}"))?;
     println!("listening on http://{}", listener.local_addr()?);
     // A shutdown of no streams, to listen to signals and to end connections: those of streams come
     // and go, and connections stay.

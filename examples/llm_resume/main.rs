@@ -35,7 +35,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let shutdown = Shutdown::builder().window(Duration::ZERO).build()?;
     let app = app(&shutdown);
 
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
+    let listener = listener.map_err(|error| format!("port {port}: {error}"))?;
     println!("listening on http://{}", listener.local_addr()?);
     axum::serve(shutdown.listen(listener), app)
         .with_graceful_shutdown(shutdown.on_signals())
@@ -64,12 +65,16 @@ fn key(request: &Parts) -> Option<ResumeKey> {
 }
 
 /// Stands for a model: a word at a time, and no idea of who reads it.
+///
+/// It is called again for an answer that is not known any more. So its first event has a page drop
+/// what it has of an earlier one.
 async fn answer() -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let begin = stream::iter([Ok(Event::default().event("begin").data("{}"))]);
     let words = stream::iter(ANSWER.split(' ').enumerate()).then(async |(n, word)| {
         sleep(Duration::from_millis(250)).await;
         Ok(Event::default().data(if n == 0 { word.to_owned() } else { format!(" {word}") }))
     });
-    Sse::new(words.boxed())
+    Sse::new(begin.chain(words).boxed())
 }
 
 const ANSWER: &str = "An answer is a stream of words, and a stream is longer than a connection. A tab \

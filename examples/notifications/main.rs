@@ -39,7 +39,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let shutdown = Shutdown::builder().window(WINDOW).build()?;
     let app = app(Hub::default(), shutdown.clone());
 
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
+    let listener = listener.map_err(|error| format!("port {port}: {error}"))?;
     println!("listening on http://{}", listener.local_addr()?);
     axum::serve(shutdown.listen(listener), app)
         .with_graceful_shutdown(shutdown.on_signals())

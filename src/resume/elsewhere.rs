@@ -20,7 +20,7 @@ pub(super) async fn look<B, L: EventLog>(
     shared: Arc<Shared<L>>,
     asked: Asked,
 ) -> Option<Response<ResumeBody<B, L>>> {
-    let (token, id) = asked.at?;
+    let (token, id) = asked.at.clone()?;
     let until = Instant::now().checked_add(shared.settings.elsewhere)?;
     let log = shared.settings.log()?;
 
@@ -35,7 +35,7 @@ pub(super) async fn look<B, L: EventLog>(
     // If there is none in that time, it will come.
     let first = timeout_at(until, first).await.ok().flatten();
     if first.as_ref().is_some_and(is_finished) {
-        return Some(shared.over(&token.on(&id)));
+        return Some(asked.over(&token.on(&id)));
     }
     Some(head.response(read(token, follower, first, None)))
 }

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
 
 use slab::Slab;
 use tokio::time::Instant;
@@ -35,6 +36,8 @@ struct State {
     /// The id of the last event.
     last: Option<EventId>,
     end: Option<End>,
+    /// When a client that has seen all came back last.
+    told: Option<Instant>,
     task: Option<Waker>,
     /// The task waits until the readers have taken more.
     cramped: bool,
@@ -85,6 +88,7 @@ impl<L: EventLog> Kept<L> {
             left: (Place::default(), Instant::now()),
             last: None,
             end: None,
+            told: None,
             task: None,
             cramped: false,
             silent: false,
@@ -118,8 +122,17 @@ impl<L: EventLog> Kept<L> {
 
     /// Whether a client that comes back with this id has seen the whole of the stream.
     pub(super) fn is_over_at(&self, id: &EventId) -> Option<End> {
-        let state = self.lock();
-        state.end.filter(|_| state.last.as_ref() == Some(id))
+        let mut state = self.lock();
+        let end = state.end.filter(|_| state.last.as_ref() == Some(id));
+        if end.is_some() {
+            state.told = Some(Instant::now());
+        }
+        end
+    }
+
+    /// Whether somebody was told of the end within this time.
+    pub(super) fn was_told_within(&self, time: Duration) -> bool {
+        self.lock().told.is_some_and(|at| at.elapsed() < time)
     }
 
     /// Whether all that there ever was is still in the log, so that an id that is not there never was.

@@ -92,16 +92,48 @@ impl<L: EventLog> ResumeLayer<L> {
     }
 
     /// Sets what a client is answered that comes back to a stream of which it has seen all; by default
-    /// [`Finished::NoContent`].
-    pub fn finished(mut self, answer: Finished) -> Self {
-        self.settings.finished = answer;
+    /// what [`Finished::for_request`] says: 204, but an event for htmx.
+    ///
+    /// The answer is for all clients. For one that depends on the client see
+    /// [`finished_by`](Self::finished_by).
+    pub fn finished(self, answer: Finished) -> Self {
+        self.finished_by(move |_| answer)
+    }
+
+    /// Sets the same by the request.
+    ///
+    /// It is called for requests that come with an id of this layer's form, before it is known whether
+    /// there is such a stream.
+    ///
+    /// # Examples
+    ///
+    /// Readers of this application that are built on `fetch`, and do not stop at 204, say so:
+    ///
+    /// ```
+    /// # use axum::http::request::Parts;
+    /// # use std::time::Duration;
+    /// # use tower_sse::resume::{Finished, ResumeKey, ResumeLayer};
+    /// # let key = |request: &Parts| Some(ResumeKey::new(request.uri.path(), "ann"));
+    /// let layer = ResumeLayer::new(key).finished_by(|request| {
+    ///     match request.uri.query().is_some_and(|query| query.contains("reader=fetch")) {
+    ///         true => Finished::Close(Duration::from_secs(3600)),
+    ///         false => Finished::for_request(request),
+    ///     }
+    /// });
+    /// ```
+    pub fn finished_by<F>(mut self, answer: F) -> Self
+    where
+        F: Fn(&request::Parts) -> Finished + Send + Sync + 'static,
+    {
+        self.settings.finished = Arc::new(answer);
         self
     }
 
     /// Sets how long the end of a stream, and what is kept of it, is remembered; by default 5 minutes,
     /// in which a phone has left its tunnel.
     ///
-    /// What is older is forgotten by the next request.
+    /// What is older is forgotten by the next request. An end that a client has asked for
+    /// is remembered for at least as long again, so who asks every minute for ever does not get the stream anew.
     pub fn remember(mut self, time: Duration) -> Self {
         self.settings.remember = time;
         self

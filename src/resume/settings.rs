@@ -1,21 +1,65 @@
 //! What a layer was told.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
+
+use http::request;
 
 use crate::log::{EventLog, MemoryLog};
 
 /// What a client is answered that comes back to a stream of which it has seen all.
+///
+/// # Examples
+///
+/// By default htmx is told by an event, and everybody else by 204:
+///
+/// ```
+/// use std::time::Duration;
+/// use http::Request;
+/// use tower_sse::resume::Finished;
+///
+/// let (htmx, ()) = Request::get("/answer").header("hx-request", "true").body(())?.into_parts();
+/// let (other, ()) = Request::get("/answer").body(())?.into_parts();
+/// assert_eq!(Finished::for_request(&htmx), Finished::Close(Duration::from_secs(24 * 60 * 60)));
+/// assert_eq!(Finished::for_request(&other), Finished::NoContent);
+/// # Ok::<(), http::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Finished {
-    /// 204, at which an `EventSource` stops for good. The default.
+    /// 204, at which an `EventSource` stops for good.
     #[default]
     NoContent,
     /// 200 with an event `close` that carries this as `retry`, and the end: for clients that come
     /// back at once and for ever after a 204, as htmx 4 does.
     Close(Duration),
 }
+
+impl Finished {
+    /// The default of [`ResumeLayer`](super::ResumeLayer): [`Close`](Self::Close) with a day as `retry`
+    /// for requests with `HX-Request: true`, and [`NoContent`](Self::NoContent) for all others.
+    ///
+    /// htmx 4 sends that header. It takes a 204 for a stream that broke, and the `retry` for at most a
+    /// minute, unless its `reconnectMaxDelay` is set.
+    ///
+    /// htmx 2 does not send it with its streams, which are those of an `EventSource`: a request does not
+    /// tell the two apart. After a 204 it makes a new `EventSource`, without an id, and so begins a new
+    /// stream. Have it close, by `sse-close="close"`, or mark its requests and see
+    /// [`finished_by`](super::ResumeLayer::finished_by).
+    pub fn for_request(request: &request::Parts) -> Self {
+        match request.headers.get("hx-request") {
+            Some(value) if value.as_bytes() == b"true" => Self::Close(DAY),
+            _ => Self::NoContent,
+        }
+    }
+}
+
+/// Longer than a page is open, and well within what clients can wait: 24 days in JavaScript.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What is answered, by the request.
+pub(super) type Answer = dyn Fn(&request::Parts) -> Finished + Send + Sync;
 
 /// What a layer was told.
 #[derive(Clone)]
@@ -26,7 +70,7 @@ pub(super) struct Settings<L> {
     pub(super) bytes: u64,
     /// The `retry` of the close event, if there is one.
     pub(super) close_event: Option<Duration>,
-    pub(super) finished: Finished,
+    pub(super) finished: Arc<Answer>,
     pub(super) remember: Duration,
     pub(super) streams: usize,
     /// How long streams of other nodes are looked for.
@@ -49,7 +93,7 @@ impl Settings<MemoryLog> {
             events: 1024,
             bytes: 256 * 1024,
             close_event: None,
-            finished: Finished::NoContent,
+            finished: Arc::new(Finished::for_request),
             remember: Duration::from_secs(5 * 60),
             streams: 1024,
             elsewhere: Duration::ZERO,
@@ -107,7 +151,6 @@ impl<L> fmt::Debug for Settings<L> {
             .field("events", &self.events)
             .field("bytes", &self.bytes)
             .field("close_event", &self.close_event)
-            .field("finished", &self.finished)
             .field("remember", &self.remember)
             .field("streams", &self.streams)
             .finish_non_exhaustive()

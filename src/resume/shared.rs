@@ -41,6 +41,32 @@ pub(super) struct Asked {
     method: Method,
     /// Where its client is, if that is somewhere.
     pub(super) at: Option<(Token, EventId)>,
+    /// What it is answered if that is the end.
+    finished: Finished,
+}
+
+impl Asked {
+    /// The answer to one that has seen all.
+    pub(super) fn over<B, L: EventLog>(&self, id: &EventId) -> Response<ResumeBody<B, L>> {
+        let retry = match self.finished {
+            Finished::NoContent => {
+                let mut response = Response::new(ResumeBody::said(Bytes::new()));
+                *response.status_mut() = StatusCode::NO_CONTENT;
+                // Caches may keep a 204, and would give it to those who ask for a new stream.
+                response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+                return response;
+            }
+            Finished::Close(retry) => retry,
+        };
+        let event = Event::new().named("close").said("{\"reason\":\"finished\"}").retry(retry);
+        // An id that was read in a request is one that can be written.
+        let event = event.clone().id(id.as_str()).unwrap_or(event);
+        let mut response = Response::new(ResumeBody::said(event.encode()));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        response
+    }
 }
 
 impl<L: EventLog> Shared<L> {
@@ -54,7 +80,11 @@ impl<L: EventLog> Shared<L> {
             Start::After(id) => Token::split(&id),
             _ => None,
         };
-        Some(Asked { owner, method: parts.method.clone(), at })
+        let finished = match at {
+            Some(_) => (self.settings.finished)(parts),
+            None => Finished::default(),
+        };
+        Some(Asked { owner, method: parts.method.clone(), at, finished })
     }
 
     /// The answer to one that comes back to a stream of this process.
@@ -62,7 +92,7 @@ impl<L: EventLog> Shared<L> {
         let (token, id) = asked.at.as_ref()?;
         let kept = self.streams.find(*token, &asked.owner, self.settings.remember)?;
         match kept.is_over_at(id) {
-            Some(End::Finished) => return Some(self.over(&token.on(id))),
+            Some(End::Finished) => return Some(asked.over(&token.on(id))),
             Some(_) => return None,
             None => {}
         }
@@ -77,29 +107,9 @@ impl<L: EventLog> Shared<L> {
             Poll::Pending => None,
         };
         if first.as_ref().is_some_and(is_finished) {
-            return Some(self.over(&token.on(id)));
+            return Some(asked.over(&token.on(id)));
         }
         Some(kept.head.response(read(*token, follower, first, Some(seat))))
-    }
-
-    /// The answer to one that has seen all.
-    pub(super) fn over<B>(&self, id: &EventId) -> Response<ResumeBody<B, L>> {
-        let retry = match self.settings.finished {
-            Finished::NoContent => {
-                let mut response = Response::new(ResumeBody::said(Bytes::new()));
-                *response.status_mut() = StatusCode::NO_CONTENT;
-                return response;
-            }
-            Finished::Close(retry) => retry,
-        };
-        let event = Event::new().named("close").said("{\"reason\":\"finished\"}").retry(retry);
-        // An id that was read in a request is one that can be written.
-        let event = event.clone().id(id.as_str()).unwrap_or(event);
-        let mut response = Response::new(ResumeBody::said(event.encode()));
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        response
     }
 
     /// Keeps the stream of a response, if it is one.

@@ -70,7 +70,7 @@ impl<L: EventLog> Streams<L> {
         drop(kept);
     }
 
-    /// Forgets what ended before so long.
+    /// Forgets what ended before so long, unless somebody has asked for it since.
     pub(super) fn forget_old(&self, remember: Duration) {
         let now = Instant::now();
         let mut forgotten = Vec::new();
@@ -80,7 +80,12 @@ impl<L: EventLog> Streams<L> {
                 break;
             }
             lists.ended.pop_front();
-            forgotten.extend(lists.kept.remove(&token));
+            match lists.kept.get(&token) {
+                Some(kept) if kept.was_told_within(remember) => {
+                    lists.ended.push_back((now, token));
+                }
+                _ => forgotten.extend(lists.kept.remove(&token)),
+            }
         }
         drop(lists);
         drop(forgotten);
