@@ -72,13 +72,9 @@ fn in_turns(
     let mut turns = <[Turns; PACES.len()]>::default();
     for turn in 0..TURNS {
         // Who is first finds another machine than who is second.
-        let (hub, other) = match turn % 2 {
-            0 => (measure(Source::hub())?, measure(Source::broadcast())?),
-            _ => {
-                let other = measure(Source::broadcast())?;
-                (measure(Source::hub())?, other)
-            }
-        };
+        let first = (turn % 2 == 1).then(|| measure(Source::broadcast())).transpose()?;
+        let hub = measure(Source::hub())?;
+        let other = first.map_or_else(|| measure(Source::broadcast()), Ok)?;
         for (turns, pair) in turns.iter_mut().zip(hub.into_iter().zip(other)) {
             turns.push(pair);
         }
