@@ -10,10 +10,16 @@ use http_body::{Body, Frame};
 use pin_project_lite::pin_project;
 
 use super::subscription::Filter;
-use crate::log::{EventLog, Follow, Gap, GapPolicy, Start, Step, Topics};
+use crate::log::{EventLog, Follow, Gap, GapPolicy, Run, Start, Step, Topics};
 
 pin_project! {
-    /// The body of a response that follows a log: whole events, each a frame and not copied.
+    /// The body of a response that follows a log: whole events, which followers share.
+    ///
+    /// An event is a frame, and is not copied. But if four or more events of the one topic that is
+    /// followed are ready together in a [`MemoryLog`](crate::log::MemoryLog), those that go into 16
+    /// KiB leave in one frame, which is made once for all who are at the same place: a burst then
+    /// costs a client one write. With several topics, a filter or another log each event stays a
+    /// frame.
     ///
     /// It ends when the log does, which most never do, or at a gap under [`GapPolicy::End`].
     pub struct HubBody<L: EventLog> {
@@ -76,19 +82,23 @@ impl<L: EventLog> Body for HubBody<L> {
             let Some(follower) = this.follower.as_mut().as_pin_mut() else {
                 return Poll::Ready(None);
             };
-            let bytes = match ready!(follower.poll_next(cx)) {
+            let filter = this.rare.as_ref().and_then(|rare| rare.filter.as_ref());
+            let run = match filter {
+                None => ready!(follower.poll_run(cx)),
+                Some(filter) => match ready!(follower.poll_next(cx)) {
+                    Some(Step::Event(event)) if !filter(&event) => continue,
+                    Some(Step::Event(event)) => Some(Run::Events(event.into_bytes())),
+                    Some(Step::Gap(gap)) => Some(Run::Gap(gap)),
+                    None => None,
+                },
+            };
+            let bytes = match run {
                 None => {
                     this.follower.set(None);
                     return Poll::Ready(None);
                 }
-                Some(Step::Gap(gap)) => self.as_mut().tell(&gap),
-                Some(Step::Event(event)) => {
-                    let filter = this.rare.as_ref().and_then(|rare| rare.filter.as_ref());
-                    if filter.is_some_and(|filter| !filter(&event)) {
-                        continue;
-                    }
-                    event.into_bytes()
-                }
+                Some(Run::Gap(gap)) => self.as_mut().tell(&gap),
+                Some(Run::Events(bytes)) => bytes,
             };
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }

@@ -5,6 +5,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
+
 use super::{Gap, Logged, Start, Topic, Topics};
 use crate::wire::{Event, EventId};
 
@@ -78,6 +80,19 @@ pub trait Follow: Send + 'static {
     /// on at the gap's [`place`](Gap::place). While a broker is away the follower waits, and goes on
     /// where it was.
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Step>>;
+
+    /// The same for those who only send on what they get: of events that are ready, as many as the
+    /// log gives at once.
+    ///
+    /// By default that is one.
+    fn poll_run(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Run>> {
+        self.poll_next(cx).map(|step| {
+            step.map(|step| match step {
+                Step::Event(event) => Run::Events(event.into_bytes()),
+                Step::Gap(gap) => Run::Gap(gap),
+            })
+        })
+    }
 }
 
 /// What a follower comes to.
@@ -86,6 +101,16 @@ pub trait Follow: Send + 'static {
 pub enum Step {
     /// An event.
     Event(Logged),
+    /// Events that cannot be had. What follows is behind the gap.
+    Gap(Gap),
+}
+
+/// What a follower comes to that only sends it on.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Run {
+    /// Whole events as they are sent, one at least.
+    Events(Bytes),
     /// Events that cannot be had. What follows is behind the gap.
     Gap(Gap),
 }

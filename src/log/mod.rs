@@ -47,7 +47,7 @@ mod start;
 mod topic;
 mod topics;
 
-pub use event_log::{EventLog, Follow, Step};
+pub use event_log::{EventLog, Follow, Run, Step};
 pub use gap::{Gap, GapPolicy};
 pub use logged::{InvalidEvent, Logged};
 pub use memory::{MemoryFollower, MemoryLog, MemoryLogBuilder, MemoryLogError};

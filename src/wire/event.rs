@@ -192,6 +192,19 @@ impl Event {
         Some(bytes)
     }
 
+    /// The same into a vector that is used again. Says no, and writes nothing, if there is no data.
+    #[cfg(feature = "hub")]
+    #[must_use]
+    pub(crate) fn encode_unended_into(&self, room: usize, bytes: &mut Vec<u8>) -> bool {
+        if let Some(data) = &self.data {
+            // Most events are one line: then this is enough, and else it grows.
+            bytes.reserve("data: \n\n".len() + data.len() + room);
+            self.write(LineEnd::Lf, None, |part| bytes.extend_from_slice(part.as_bytes()));
+            bytes.pop();
+        }
+        self.has_data()
+    }
+
     /// How many bytes the event has, as it is encoded without an id.
     #[cfg(feature = "resume")]
     pub(crate) fn len_without_id(&self) -> usize {

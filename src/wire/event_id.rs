@@ -52,6 +52,12 @@ impl EventId {
         Self([epochs.format(epoch), "-", numbers.format(n)].concat().into())
     }
 
+    /// The id of these parts, which have no NUL, CR or LF.
+    #[cfg(feature = "hub")]
+    pub(crate) fn of_parts(parts: &[&str]) -> Self {
+        Self(parts.concat().into())
+    }
+
     /// The id as it is written.
     #[must_use]
     pub fn as_str(&self) -> &str {

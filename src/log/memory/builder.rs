@@ -37,6 +37,10 @@ impl MemoryLogBuilder {
 
     /// Sets how many bytes of encoded events a topic keeps; by default 1 MiB, which leaves 1 KiB for
     /// each of the events. An event that is longer than that is refused.
+    ///
+    /// On the heap an event takes up to a fifth more than its bytes. A topic whose followers were
+    /// given several events in one piece keeps that, too, until its first event is trimmed: at most
+    /// 16 KiB, and never more than the events themselves.
     pub fn bytes(mut self, bytes: usize) -> Self {
         self.bytes = bytes;
         self

@@ -9,10 +9,12 @@ use bytes::Bytes;
 
 use super::directory::Ended;
 use super::epoch::Epoch;
+use super::piece::Piece;
+use super::scratch::Scratch;
 use super::wake_list::{WakeList, wake};
 use super::{MemoryLogBuilder, MemoryLogError};
 use crate::log::{Logged, Topic};
-use crate::wire::end_with_id;
+use crate::wire::EventId;
 
 /// One topic, from its birth to its end.
 #[derive(Debug)]
@@ -35,6 +37,8 @@ pub(super) struct State {
     /// What may have been lost before the birth, of which nobody knows more.
     unknown: u64,
     bytes: usize,
+    /// What was last made for several followers at one place.
+    piece: Option<Piece>,
     /// Whether there was an event since the birth.
     published: bool,
     /// Those that follow it by name, for whom it stays.
@@ -88,6 +92,7 @@ impl Cell {
             lost: before.lost,
             unknown,
             bytes: 0,
+            piece: None,
             published: false,
             followers: 0,
             touched: now,
@@ -103,13 +108,13 @@ impl Cell {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Appends what was encoded up to its id, and wakes who waits. `event` has room for the id.
+    /// Appends what was encoded up to its id, and wakes who waits.
     pub(super) fn append(
         &self,
-        event: &mut Vec<u8>,
+        event: &mut Scratch,
         now: Instant,
         common: &Common,
-    ) -> Result<u64, Refused> {
+    ) -> Result<EventId, Refused> {
         let mut state = self.lock();
         if state.ended {
             return Err(Refused::Ended);
@@ -124,11 +129,10 @@ impl Cell {
         let sequence = common.next_sequence();
         let mut digits = itoa::Buffer::new();
         let id = [common.epoch.text(), digits.format(sequence)];
-        end_with_id(event, &id);
         let slot = Slot {
             sequence,
             at: now,
-            bytes: Bytes::from(std::mem::take(event)),
+            bytes: event.finish(&id),
             // At most 41, see `LONGEST_ID`.
             id_len: u8::try_from(id[0].len() + id[1].len()).unwrap_or(u8::MAX),
         };
@@ -144,7 +148,7 @@ impl Cell {
             let rest = self.lock().wakers.recycle(emptied);
             drop(rest);
         }
-        Ok(sequence)
+        Ok(EventId::of_parts(&id))
     }
 }
 
@@ -161,6 +165,10 @@ impl State {
             self.lost = slot.sequence;
             self.first += 1;
             self.window.pop_front();
+            // It is never longer there than its events.
+            if self.piece.as_ref().is_some_and(|piece| piece.first < self.first) {
+                self.piece = None;
+            }
         }
         // A topic where nothing happens costs nothing for what happened once.
         self.window.shrink_to(SMALL);
@@ -222,6 +230,30 @@ impl State {
     pub(super) fn event(&self, number: u64) -> Option<(u64, Bytes, usize)> {
         let slot = self.slot(number)?;
         Some((slot.sequence, slot.bytes.clone(), usize::from(slot.id_len)))
+    }
+
+    /// The event with this number, and those behind it that can be given with it.
+    pub(super) fn piece(&mut self, number: u64) -> Option<Piece> {
+        let slot = self.slot(number)?;
+        let next = number + 1;
+        if self.slot(next).is_none() {
+            let (last, bytes) = (slot.sequence, slot.bytes.clone());
+            return Some(Piece { first: number, next, last, bytes });
+        }
+        if let Some(piece) = self.piece.as_ref().filter(|piece| piece.first == number) {
+            return Some(piece.clone());
+        }
+        let at = usize::try_from(number - self.first).ok()?;
+        let events = self.window.range(at..).map(|slot| (slot.sequence, &slot.bytes));
+        let Some(piece) = Piece::join(number, events) else {
+            let (last, bytes) = (slot.sequence, slot.bytes.clone());
+            return Some(Piece { first: number, next, last, bytes });
+        };
+        // The others that were woken are at the same place, or have been there.
+        if self.followers > 1 {
+            self.piece = Some(piece.clone());
+        }
+        Some(piece)
     }
 
     fn slot(&self, number: u64) -> Option<&Slot> {

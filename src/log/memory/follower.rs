@@ -5,11 +5,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use bytes::Bytes;
+
 use super::cell::logged;
 use super::many::Many;
 use super::member::{Member, skip_lost};
 use super::{MemoryLog, Shared};
-use crate::log::{Follow, Start, Step};
+use crate::log::{Follow, Gap, Logged, Run, Start, Step};
 
 /// Follows topics of a [`MemoryLog`].
 ///
@@ -52,6 +54,16 @@ impl MemoryFollower {
         Self { shared: Arc::clone(&log.shared), told, asked, kind }
     }
 
+    /// Goes on behind what it cannot have, and says what that is.
+    fn skip_lost(&mut self, cx: &mut Context<'_>) -> Gap {
+        let requested = self.asked.take().map_or_else(|| self.place(), |asked| *asked);
+        let members = match &mut self.kind {
+            Kind::One(member) => std::slice::from_mut(member),
+            Kind::Many(many) => many.members(&self.shared, cx),
+        };
+        skip_lost(members, &requested, self.told, &self.shared.common)
+    }
+
     /// Where it is, as far as its client knows.
     fn place(&self) -> Start {
         match self.told {
@@ -69,28 +81,39 @@ impl Follow for MemoryFollower {
             Kind::One(member) => poll_one(member, cx),
             Kind::Many(many) => many.poll(&this.shared, cx),
         };
-        let (sequence, event) = match next {
-            Next::Event(event) => event,
-            Next::Nothing => return Poll::Pending,
-            Next::Lost => {
-                let requested = this.asked.take().map_or_else(|| this.place(), |asked| *asked);
-                let members = match &mut this.kind {
-                    Kind::One(member) => std::slice::from_mut(member),
-                    Kind::Many(many) => many.members(&this.shared, cx),
-                };
-                let gap = skip_lost(members, &requested, this.told, &this.shared.common);
-                return Poll::Ready(Some(Step::Gap(gap)));
+        Poll::Ready(Some(match next {
+            Next::Event((sequence, event)) => {
+                this.told = sequence;
+                Step::Event(event)
             }
+            Next::Lost => Step::Gap(this.skip_lost(cx)),
+            Next::Nothing => return Poll::Pending,
+        }))
+    }
+
+    fn poll_run(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Run>> {
+        let this = &mut *self;
+        let next = match &mut this.kind {
+            _ if this.asked.is_some() => Next::Lost,
+            Kind::One(member) => poll_piece(member, cx),
+            Kind::Many(many) => match many.poll(&this.shared, cx) {
+                Next::Event((sequence, event)) => Next::Event((sequence, event.into_bytes())),
+                Next::Lost => Next::Lost,
+                Next::Nothing => Next::Nothing,
+            },
         };
-        this.told = sequence;
-        Poll::Ready(Some(Step::Event(event)))
+        Poll::Ready(Some(match next {
+            Next::Event((last, bytes)) => {
+                this.told = last;
+                Run::Events(bytes)
+            }
+            Next::Lost => Run::Gap(this.skip_lost(cx)),
+            Next::Nothing => return Poll::Pending,
+        }))
     }
 }
 
-type Found = Next<(u64, crate::log::Logged)>;
-
-fn poll_one(member: &mut Member, cx: &mut Context<'_>) -> Found {
-    let cell = Arc::clone(&member.cell);
+fn poll_one(member: &mut Member, cx: &mut Context<'_>) -> Next<(u64, Logged)> {
     let found = look(member, cx.waker(), |state, member| {
         if member.next < state.first() {
             return Next::Lost;
@@ -100,7 +123,24 @@ fn poll_one(member: &mut Member, cx: &mut Context<'_>) -> Found {
     match found {
         Next::Event(event) => {
             member.next += 1;
-            Next::Event((event.0, logged(&cell, event)))
+            Next::Event((event.0, logged(&member.cell, event)))
+        }
+        Next::Lost => Next::Lost,
+        Next::Nothing => Next::Nothing,
+    }
+}
+
+fn poll_piece(member: &mut Member, cx: &mut Context<'_>) -> Next<(u64, Bytes)> {
+    let found = look(member, cx.waker(), |state, member| {
+        if member.next < state.first() {
+            return Next::Lost;
+        }
+        state.piece(member.next).map_or(Next::Nothing, Next::Event)
+    });
+    match found {
+        Next::Event(piece) => {
+            member.next = piece.next;
+            Next::Event((piece.last, piece.bytes))
         }
         Next::Lost => Next::Lost,
         Next::Nothing => Next::Nothing,

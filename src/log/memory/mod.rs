@@ -9,6 +9,9 @@ mod follower;
 mod join;
 mod many;
 mod member;
+mod packed;
+mod piece;
+mod scratch;
 mod shared;
 pub(super) mod wake_list;
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::cell::{Cell, Common, Refused};
 use super::directory::Directory;
 use super::epoch::{Epoch, LONGEST_ID};
+use super::scratch::Scratch;
 use super::wake_list::{Ticket, WakeList, wake};
 use super::{MemoryLogBuilder, MemoryLogError};
 use crate::live::now;
@@ -60,7 +61,7 @@ impl Shared {
 
     pub(super) fn append(&self, topic: &Topic, event: &Event) -> Result<EventId, MemoryLogError> {
         let room = "id: \n\n".len() + LONGEST_ID;
-        let mut event = event.encode_unended(room).ok_or(MemoryLogError::NoData)?;
+        let mut event = Scratch::write(event, room).ok_or(MemoryLogError::NoData)?;
         if event.len() + room > self.common.limits.bytes {
             return Err(MemoryLogError::TooLong);
         }
@@ -69,7 +70,7 @@ impl Shared {
         loop {
             let cell = self.cell_to_publish(topic, now)?;
             match cell.append(&mut event, now, &self.common) {
-                Ok(sequence) => return Ok(self.common.epoch.id(sequence)),
+                Ok(id) => return Ok(id),
                 Err(Refused::Ended) => {}
                 Err(Refused::Because(why)) => return Err(why),
             }
