@@ -199,7 +199,9 @@ impl Event {
         if let Some(data) = &self.data {
             // Most events are one line: then this is enough, and else it grows.
             bytes.reserve("data: \n\n".len() + data.len() + room);
-            self.write(LineEnd::Lf, None, |part| bytes.extend_from_slice(part.as_bytes()));
+            self.write(LineEnd::Lf, Added::default(), |part| {
+                bytes.extend_from_slice(part.as_bytes())
+            });
             bytes.pop();
         }
         self.has_data()
