@@ -31,13 +31,28 @@ pub(super) async fn look<B, L: EventLog>(
 
     let events = token.topic(&asked.owner, Part::Events)?;
     let mut follower = Box::pin(log.follow(events.into(), Start::After(id.clone())));
-    let first = poll_fn(|cx| follower.as_mut().poll_next(cx));
+    let first = async {
+        loop {
+            let step = poll_fn(|cx| follower.as_mut().poll_next(cx)).await;
+            if !step.as_ref().is_some_and(is_nothing) {
+                break step;
+            }
+        }
+    };
     // If there is none in that time, it will come.
     let first = timeout_at(until, first).await.ok().flatten();
     if first.as_ref().is_some_and(is_finished) {
         return Some(shared.over(&token.on(&id)));
     }
     Some(head.response(read(token, follower, first, None)))
+}
+
+/// Whether no client is sent this, nor told anything by it.
+fn is_nothing(step: &Step) -> bool {
+    let Step::Event(event) = step else {
+        return false;
+    };
+    Mark::of(event).is_none_or(|(mark, _)| mark.kind == Kind::Look)
 }
 
 fn head(step: &Step) -> Option<Head> {
