@@ -108,7 +108,7 @@ async fn clients_stay_connected_while_the_server_is_away() {
     let mut body = client.get("/events?last_event_id=earliest").await.into_body();
     let mut text = String::new();
     read_until(&mut body, &mut text, |text| text.contains("before")).await.unwrap();
-    nats.kill().await;
+    nats.kill();
     let comments = |text: &str| text.lines().filter(|line| line.starts_with(':')).count();
     let so_far = comments(&text);
     read_until(&mut body, &mut text, |text| comments(text) > so_far + 10).await.unwrap();
