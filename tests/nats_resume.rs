@@ -10,7 +10,9 @@ mod resume;
 mod resume_nodes;
 mod support;
 
-use nats::Nats;
+use std::time::Duration;
+
+use nats::{Nats, Way};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_goes_on_at_the_other_node() {
@@ -38,4 +40,14 @@ async fn a_killed_broker_loses_and_repeats_nothing() {
     let mut server = Nats::start().await;
     let logs = [server.log().await, server.log().await];
     resume_nodes::a_killed_broker_loses_and_repeats_nothing(logs, &mut server).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_whose_answer_was_lost_is_there_once() {
+    let server = Nats::start().await;
+    let mut way = Way::to(&server).await;
+    let quick = Duration::from_millis(300);
+    let first = nats::settings().append_timeout(quick).connect(way.url()).await.unwrap();
+    let logs = [first, server.log().await];
+    resume_nodes::an_event_whose_answer_was_lost_is_there_once(logs, &mut way).await;
 }

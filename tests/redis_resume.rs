@@ -10,7 +10,10 @@ mod resume;
 mod resume_nodes;
 mod support;
 
-use redis::Server;
+use std::time::Duration;
+
+use redis::{Server, Way};
+use tower_sse::RedisLog;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_goes_on_at_the_other_node() {
@@ -38,4 +41,14 @@ async fn a_killed_broker_loses_and_repeats_nothing() {
     let mut server = Server::durable().await;
     let logs = [redis::log(&server.url()).await, redis::log(&server.url()).await];
     resume_nodes::a_killed_broker_loses_and_repeats_nothing(logs, &mut server).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_whose_answer_was_lost_is_there_once() {
+    let server = Server::start().await;
+    let mut way = Way::to(&server).await;
+    let quick = Duration::from_millis(300);
+    let first = RedisLog::builder().append_timeout(quick).connect(&way.url()).await.unwrap();
+    let logs = [first, redis::log(&server.url()).await];
+    resume_nodes::an_event_whose_answer_was_lost_is_there_once(logs, &mut way).await;
 }

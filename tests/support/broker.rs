@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tower_sse::log::{EventLog, Follow, Gap, Start, Step, Topic, Topics};
@@ -108,7 +108,13 @@ pub struct Way {
     kind: Kind,
     own: SocketAddr,
     to: SocketAddr,
-    open: Option<JoinHandle<()>>,
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    task: JoinHandle<()>,
+    answers: watch::Sender<bool>,
 }
 
 impl Way {
@@ -116,7 +122,7 @@ impl Way {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let own = listener.local_addr().unwrap();
         let to = (Ipv4Addr::LOCALHOST, broker.port).into();
-        Self { kind: broker.kind, own, to, open: Some(tokio::spawn(carry(listener, to))) }
+        Self { kind: broker.kind, own, to, open: Some(Open::with(listener, to)) }
     }
 
     pub fn url(&self) -> String {
@@ -124,34 +130,64 @@ impl Way {
     }
 
     pub async fn close(&mut self) {
-        let task = self.open.take().expect("it is open");
-        task.abort();
-        let _ = task.await;
+        let open = self.open.take().expect("it is open");
+        open.task.abort();
+        let _ = open.task.await;
         let refused = TcpStream::connect(self.own).await;
         assert_eq!(refused.unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
     }
 
     pub async fn open(&mut self) {
         let listener = TcpListener::bind(self.own).await.unwrap();
-        self.open = Some(tokio::spawn(carry(listener, self.to)));
+        self.open = Some(Open::with(listener, self.to));
+    }
+
+    /// From now on the broker gets what it is sent, and its answers are lost, until this is closed.
+    pub fn lose_answers(&self) {
+        self.open.as_ref().expect("it is open").answers.send_replace(false);
     }
 }
 
 impl Drop for Way {
     fn drop(&mut self) {
-        if let Some(task) = &self.open {
-            task.abort();
+        if let Some(open) = &self.open {
+            open.task.abort();
         }
     }
 }
 
-async fn carry(listener: TcpListener, to: SocketAddr) {
+impl Open {
+    fn with(listener: TcpListener, to: SocketAddr) -> Self {
+        let (answers, are_sent) = watch::channel(true);
+        Self { task: tokio::spawn(carry(listener, to, are_sent)), answers }
+    }
+}
+
+async fn carry(listener: TcpListener, to: SocketAddr, answers: watch::Receiver<bool>) {
     // Ends all of them when it is dropped.
     let mut connections = JoinSet::new();
-    while let Ok((mut near, _)) = listener.accept().await {
+    while let Ok((near, _)) = listener.accept().await {
+        let answers = answers.clone();
         connections.spawn(async move {
-            if let Ok(mut far) = TcpStream::connect(to).await {
-                let _ = copy_bidirectional(&mut near, &mut far).await;
+            let far = TcpStream::connect(to).await?;
+            let ((mut asked, mut answer), (mut broker, mut asks)) =
+                (near.into_split(), far.into_split());
+            let back = async {
+                let mut chunk = vec![0; 1 << 16];
+                loop {
+                    let len = broker.read(&mut chunk).await?;
+                    if len == 0 {
+                        return std::io::Result::Ok(0);
+                    }
+                    if *answers.borrow() {
+                        answer.write_all(&chunk[..len]).await?;
+                    }
+                }
+            };
+            // One that has ended ends the other, as both sides see.
+            tokio::select! {
+                ended = copy(&mut asked, &mut asks) => ended,
+                ended = back => ended,
             }
         });
     }

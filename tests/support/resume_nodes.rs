@@ -18,7 +18,7 @@ use tower_sse::log::EventLog;
 use tower_sse::{KeepAliveLayer, Shutdown, SseLayer};
 
 use crate::resume::{events, layer, post as ask};
-use crate::support::broker::Broker;
+use crate::support::broker::{Broker, Way};
 use crate::support::net::{LONG, listen};
 
 /// A server that answers `/answer` with so many events, and a `close` event.
@@ -63,8 +63,9 @@ impl Node {
 #[derive(Default)]
 struct Client {
     last: String,
-    /// The first line of each event.
+    /// The first line of each event, and its id.
     seen: Vec<String>,
+    ids: Vec<String>,
 }
 
 impl Client {
@@ -74,6 +75,7 @@ impl Client {
         for (data, id) in events(&got.text) {
             if data != SHUTDOWN {
                 self.seen.push(data.split('\n').next().unwrap().to_owned());
+                self.ids.push(id.clone());
             }
             self.last = id;
         }
@@ -133,7 +135,7 @@ pub async fn a_client_of_a_drained_node_goes_on_at_the_other<L: EventLog>(logs: 
     assert_eq!(client.seen, numbers(100));
     assert_eq!(client.read(&b, "ann", usize::MAX).await, 204);
     // Who has not seen the end is sent it, though it is over.
-    let mut late = Client { last, seen: numbers(at_a)[..at_a].into() };
+    let mut late = Client { last, seen: numbers(at_a)[..at_a].into(), ..Client::default() };
     assert_eq!(late.read(&b, "ann", usize::MAX).await, 200);
     assert_eq!(late.seen, client.seen);
     assert_eq!((a.calls(), b.calls()), (1, 0));
@@ -148,7 +150,7 @@ pub async fn an_id_of_another_principal_counts_as_none<L: EventLog>(logs: [L; 2]
     let stolen = ann.last.clone();
     ann.read(&b, "ann", usize::MAX).await;
     for (calls, id) in [(1, stolen), (2, ann.last.clone())] {
-        let mut thief = Client { last: id, seen: Vec::new() };
+        let mut thief = Client { last: id, ..Client::default() };
         assert_eq!(thief.read(&b, "thief", usize::MAX).await, 200);
         assert_eq!(thief.seen, numbers(5), "a stream of its own");
         assert_ne!(thief.last[..23], ann.last[..23]);
@@ -184,6 +186,39 @@ pub async fn a_killed_broker_loses_and_repeats_nothing<L: EventLog>(
     for node in [&a, &b] {
         assert_eq!(client.read(node, "ann", usize::MAX).await, 204);
     }
+    assert_eq!((a.calls(), b.calls()), (1, 0));
+}
+
+/// The broker has what the first node sends it, and its answers are lost.
+pub async fn an_event_whose_answer_was_lost_is_there_once<L: EventLog>(
+    logs: [L; 2],
+    way: &mut Way,
+) {
+    const EVENTS: usize = 320;
+    let [a, b] = logs.map(|log| Node::start(log, EVENTS, Duration::from_millis(10), LONG));
+    let (a, b) = (a.await, b.await);
+    let mut client = Client::default();
+    assert_eq!(client.read(&a, "ann", 700).await, 200);
+    let losses = async {
+        for _ in 0..3 {
+            sleep(Duration::from_millis(100)).await;
+            way.lose_answers();
+            sleep(Duration::from_millis(100)).await;
+            way.close().await;
+            sleep(Duration::from_millis(500)).await;
+            way.open().await;
+            sleep(Duration::from_millis(500)).await;
+        }
+    };
+    tokio::join!(client.read(&b, "ann", usize::MAX), losses);
+    assert_eq!(client.seen, numbers(EVENTS));
+    // An event that is there twice is sent to who comes back behind the first of them.
+    for (at, id) in client.ids.iter().enumerate().take(EVENTS) {
+        let mut back = Client { last: id.clone(), ..Client::default() };
+        assert_eq!(back.read(&b, "ann", usize::MAX).await, 200, "behind {at}");
+        assert_eq!(back.seen, numbers(EVENTS)[at + 1..], "behind {at}");
+    }
+    assert_eq!(client.read(&b, "ann", usize::MAX).await, 204);
     assert_eq!((a.calls(), b.calls()), (1, 0));
 }
 
