@@ -20,8 +20,8 @@ use tower_sse::log::EventLog;
 use tower_sse::wire::{Decoder, MessageEvent};
 use tower_sse::{Hub, KeepAliveLayer, Shutdown, SseLayer};
 
-use crate::support::broker::{Broker, Way, append, data, publish, topic};
-use crate::support::net::{Client, LONG, Version, listen};
+use crate::support::broker::{Broker, LONG, Way, append, data, publish, topic};
+use crate::support::net::{Client, Version, listen};
 
 struct Node {
     address: SocketAddr,
@@ -67,16 +67,18 @@ struct Stream {
 impl Stream {
     /// Until `enough` says so of what came with the last chunk and some before it, or to the end.
     async fn until(&mut self, mut enough: impl FnMut(&str) -> bool) {
-        loop {
-            let frame = timeout(LONG, self.body.frame()).await.expect("more comes");
-            let Some(frame) = frame else { return };
-            let from = self.text.len().saturating_sub("data: 1234567\n".len());
-            let chunk = frame.unwrap().into_data().unwrap();
-            self.text.push_str(std::str::from_utf8(&chunk).unwrap());
-            if enough(&self.text[from..]) {
-                return;
+        let read = async {
+            while let Some(frame) = self.body.frame().await {
+                let from = self.text.len().saturating_sub("data: 1234567\n".len());
+                let chunk = frame.unwrap().into_data().unwrap();
+                self.text.push_str(std::str::from_utf8(&chunk).unwrap());
+                if enough(&self.text[from..]) {
+                    break;
+                }
             }
-        }
+        };
+        // It is kept alive for ever.
+        timeout(LONG, read).await.expect("it comes");
     }
 
     async fn until_data(&mut self, data: &str) {
