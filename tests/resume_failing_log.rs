@@ -101,7 +101,7 @@ async fn an_event_that_was_taken_though_the_log_said_no_is_there_once() {
 
 #[tokio::test(start_paused = true)]
 async fn nor_does_another_node_see_it_twice() {
-    for does in all_ways(0).filter(|does| does[0] == Append) {
+    for does in all_ways(0) {
         let (log, handled) = (failing(&does), [Handled::default(), Handled::default()]);
         let node = |n: usize| {
             let layer = layer().log(log.clone()).other_nodes(SECOND);
