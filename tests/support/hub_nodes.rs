@@ -238,6 +238,7 @@ pub async fn a_partition_of_ten_seconds_delays_and_loses_nothing<L: EventLog>(
     elsewhere.until_data("400").await;
 
     way.open().await;
+    let opened = Instant::now();
     publishing.await.unwrap();
     append(&logs[1], "t", "end").await;
     let expected: Vec<String> = (0..=500).map(|n| n.to_string()).chain(["end".into()]).collect();
@@ -245,7 +246,7 @@ pub async fn a_partition_of_ten_seconds_delays_and_loses_nothing<L: EventLog>(
         stream.until_data("end").await;
         assert_eq!(stream.said(), expected[from..]);
     }
-    println!("all came {:?} after the port was open", closed.elapsed() - TEN_SECONDS);
+    println!("all came {:?} after the port was open", opened.elapsed());
 }
 
 const KEEP_ALIVE: Duration = Duration::from_millis(50);
