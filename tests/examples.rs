@@ -6,7 +6,9 @@ mod support;
 
 #[path = "examples/acceptance.rs"]
 mod acceptance;
-#[cfg(feature = "redis")]
+#[cfg(feature = "nats")]
+#[path = "support/nats.rs"]
+mod nats;
 #[path = "examples/node.rs"]
 mod node;
 #[path = "examples/notifications.rs"]

@@ -5,12 +5,13 @@
 
 #[path = "support/nats.rs"]
 mod nats;
+mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use nats::{Nats, Way, append, data, is_quiet, next, settings, take, topic, topics};
+use nats::{Nats, Way, all, append, data, is_quiet, said, settings, topic, topics};
 use tokio::time::sleep;
 use tower_sse::log::{EventLog, NatsFollower, NatsLogError, Start};
 
@@ -43,7 +44,7 @@ async fn a_server_that_is_killed_under_load_loses_and_repeats_nothing() {
     let reading = followers.map(|follower| tokio::spawn(read_to_end(follower)));
     for _ in 0..3 {
         sleep(Duration::from_millis(300)).await;
-        nats.kill().await;
+        nats.kill();
         sleep(Duration::from_millis(300)).await;
         nats.restart().await;
     }
@@ -63,7 +64,7 @@ async fn a_server_that_is_killed_under_load_loses_and_repeats_nothing() {
 async fn read_to_end(mut follower: NatsFollower) -> Vec<usize> {
     let mut read = Vec::new();
     loop {
-        match &*next(&mut follower).await {
+        match &*said(&mut follower).await {
             "end" => return read,
             n => read.push(n.parse().unwrap()),
         }
@@ -73,7 +74,7 @@ async fn read_to_end(mut follower: NatsFollower) -> Vec<usize> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_is_cut_off_goes_on_where_it_was() {
     let nats = Nats::start().await;
-    let mut way = Way::to(nats.address()).await;
+    let mut way = Way::to(&nats).await;
     let patient = settings().away_timeout(Duration::from_secs(10));
     let patient = patient.append_timeout(Duration::from_secs(10)).connect(way.url()).await.unwrap();
     let hasty = settings().away_timeout(Duration::ZERO).connect(way.url()).await.unwrap();
@@ -82,9 +83,9 @@ async fn a_node_that_is_cut_off_goes_on_where_it_was() {
     let other = nats.log().await;
     let mut before = patient.follow(topics(&["t"]), Start::Live);
     let first = append(&other, "t", "0").await;
-    assert_eq!(next(&mut before).await, "0");
+    assert_eq!(said(&mut before).await, "0");
 
-    way.cut().await;
+    way.close().await;
     let cut = Instant::now();
     while hasty.is_connected() || timed.is_connected() || patient.is_connected() {
         sleep(Duration::from_millis(5)).await;
@@ -114,19 +115,19 @@ async fn a_node_that_is_cut_off_goes_on_where_it_was() {
         async move { append(&log, "t", "late").await }
     });
     sleep(Duration::from_secs(3).saturating_sub(cut.elapsed())).await;
-    way.mend().await;
+    way.open().await;
     let late = waiting.await.unwrap();
     let expected: Vec<_> = (1..=50).map(|n| n.to_string()).chain(["late".to_owned()]).collect();
     for follower in [&mut before, &mut back] {
-        assert_eq!(take(follower, 51).await, expected);
+        assert_eq!(all(follower, 51).await, expected);
     }
-    assert_eq!(take(&mut earliest, 52).await[1..], expected);
+    assert_eq!(all(&mut earliest, 52).await[1..], expected);
     // It began where its node was, and so may get what others did while that was cut off.
-    while next(&mut live).await != "late" {}
+    while said(&mut live).await != "late" {}
     let ends = append(&other, "t", "end").await;
     assert!(ends.as_str() > late.as_str() || ends.as_str().len() > late.as_str().len());
     for follower in [&mut before, &mut back, &mut earliest, &mut live] {
-        assert_eq!(next(follower).await, "end");
+        assert_eq!(said(follower).await, "end");
         assert!(is_quiet(follower).await);
     }
 }
@@ -135,19 +136,19 @@ async fn a_node_that_is_cut_off_goes_on_where_it_was() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_that_is_sent_again_is_there_once() {
     let nats = Nats::start().await;
-    let mut way = Way::to(nats.address()).await;
+    let mut way = Way::to(&nats).await;
     let log = settings().connect(way.url()).await.unwrap();
     let over = Arc::new(tokio::sync::Notify::new());
     let publishing = nats::publish(log.clone(), "t", Arc::clone(&over));
     for _ in 0..20 {
         sleep(Duration::from_millis(37)).await;
-        way.cut().await;
-        way.mend().await;
+        way.close().await;
+        way.open().await;
     }
     over.notify_one();
     let count = publishing.await.unwrap();
     let mut follower = nats.log().await.follow(topics(&["t"]), Start::Earliest);
     let expected: Vec<_> = (0..count).map(|n| n.to_string()).collect();
-    assert_eq!(take(&mut follower, count).await, expected);
+    assert_eq!(all(&mut follower, count).await, expected);
     assert!(is_quiet(&mut follower).await);
 }

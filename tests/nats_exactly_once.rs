@@ -5,6 +5,7 @@
 
 #[path = "support/nats.rs"]
 mod nats;
+mod support;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,11 +102,11 @@ async fn a_node_has_one_consumer_however_many_follow() {
     let mut behind: Vec<_> =
         (0..40).map(|_| b.follow(topics(&["t.*"]), nats::after(&first))).collect();
     for follower in &mut behind {
-        assert_eq!(nats::take(follower, 20).await, vec!["x"; 20]);
+        assert_eq!(nats::all(follower, 20).await, vec!["x"; 20]);
     }
     append(&a, "t.7", "now").await;
     for follower in &mut followers[14..=15] {
-        assert_eq!(nats::next(follower).await, "now");
+        assert_eq!(nats::said(follower).await, "now");
     }
     let stream = nats.stream().await;
     let count = async || stream.get_info().await.unwrap().state.consumer_count;

@@ -4,10 +4,11 @@
 
 #[path = "support/nats.rs"]
 mod nats;
+mod support;
 
 use std::time::Duration;
 
-use nats::{Nats, after, append, data, gap, is_quiet, next, settings, take, topic, topics};
+use nats::{Nats, after, all, append, data, gap, is_quiet, said, settings, topic, topics};
 use tower_sse::log::{EventLog, NatsLog, NatsLogError, NatsStorage, Start};
 use tower_sse::wire::{Event, EventId};
 
@@ -35,7 +36,7 @@ async fn what_was_missed_comes_first_and_in_one_order_over_topics() {
     }
     assert!(ids.iter().all(|id| id.as_str().len() <= 64));
     let mut late = log.follow(topics(&["a"]), Start::Live);
-    assert_eq!(take(&mut live, 3).await, ["0", "2", "4"]);
+    assert_eq!(all(&mut live, 3).await, ["0", "2", "4"]);
     // One that begins with an empty window, and one with a window of one event.
     let small = nats.log_with(settings().window_events(1)).await;
     for log in [&log, &nats.log().await, &small] {
@@ -49,13 +50,13 @@ async fn what_was_missed_comes_first_and_in_one_order_over_topics() {
             (&["a"], after(&ids[4]), &[]),
         ] {
             let mut follower = log.follow(topics(names), from.clone());
-            assert_eq!(take(&mut follower, expected.len()).await, expected, "{names:?} {from:?}");
+            assert_eq!(all(&mut follower, expected.len()).await, expected, "{names:?} {from:?}");
             assert!(is_quiet(&mut follower).await, "{names:?} {from:?}");
         }
     }
     // What was appended before a live follower came is not for it.
     append(&log, "a", "5").await;
-    assert_eq!(next(&mut late).await, "5");
+    assert_eq!(said(&mut late).await, "5");
 }
 
 #[tokio::test]
@@ -85,27 +86,27 @@ async fn every_cause_is_told_and_then_comes_what_there_is() {
             assert_eq!(gap.requested.map(Start::After), requested.then(|| start.clone()));
             assert_eq!(gap.earliest.as_ref(), Some(&ids[2]), "{names:?} {start:?}");
             assert_eq!(gap.latest.as_ref(), Some(&ids[4]));
-            assert_eq!(take(&mut follower, 3).await, ["c", "d", "e"]);
+            assert_eq!(all(&mut follower, 3).await, ["c", "d", "e"]);
             assert!(is_quiet(&mut follower).await);
             // To come back with the place behind the gap is no gap.
             let mut again = log.follow(topics(names), Start::After(gap.place));
-            assert_eq!(take(&mut again, 3).await, ["c", "d", "e"]);
+            assert_eq!(all(&mut again, 3).await, ["c", "d", "e"]);
         }
     }
     // All that is missing is there, also behind an event that is trimmed itself.
     for (at, rest) in [(1, &["c", "d", "e"][..]), (2, &["d", "e"]), (4, &[])] {
         let mut follower = log.follow(topics(&["t"]), after(&ids[at]));
-        assert_eq!(take(&mut follower, rest.len()).await, rest);
+        assert_eq!(all(&mut follower, rest.len()).await, rest);
         assert!(is_quiet(&mut follower).await);
     }
-    assert_eq!(take(&mut slow, 4).await, ["gap", "c", "d", "e"]);
+    assert_eq!(all(&mut slow, 4).await, ["gap", "c", "d", "e"]);
     // Nothing to replay at all, and then something.
     let mut empty = log.follow(topics(&["new"]), Start::Unknown);
     let told = gap(&mut empty).await;
     assert_eq!((told.earliest, told.latest), (None, None));
     append(&log, "new", "x").await;
-    assert_eq!(next(&mut empty).await, "x");
-    assert_eq!(next(&mut log.follow(topics(&["new"]), Start::After(told.place))).await, "x");
+    assert_eq!(said(&mut empty).await, "x");
+    assert_eq!(said(&mut log.follow(topics(&["new"]), Start::After(told.place))).await, "x");
 }
 
 #[tokio::test]
@@ -129,7 +130,7 @@ async fn nothing_is_revealed_of_topics_that_are_not_followed() {
         }
     }
     let mut follower = log.follow(topics(&["own"]), Start::After(secret[0].clone()));
-    assert_eq!(take(&mut follower, 3).await, ["1", "4", "7"]);
+    assert_eq!(all(&mut follower, 3).await, ["1", "4", "7"]);
     let mut follower = log.follow(topics(&["own"]), Start::After(latest));
     assert!(is_quiet(&mut follower).await);
 }
@@ -141,7 +142,7 @@ async fn a_stream_that_is_made_anew_is_a_gap_and_goes_on() {
     let mut one = log.follow(topics(&["t"]), Start::Live);
     let mut many = log.follow(topics(&["t", "u.*"]), Start::Live);
     let old = append(&log, "t", "old").await;
-    assert_eq!((next(&mut one).await, next(&mut many).await), ("old".into(), "old".into()));
+    assert_eq!((said(&mut one).await, said(&mut many).await), ("old".into(), "old".into()));
 
     let client = async_nats::connect(nats.url()).await.unwrap();
     async_nats::jetstream::new(client).delete_stream("sse").await.unwrap();
@@ -153,10 +154,10 @@ async fn a_stream_that_is_made_anew_is_a_gap_and_goes_on() {
     let new = append(&log, "t", "new").await;
     assert_ne!(new, old, "the sequences are the same, the epochs are not");
     for follower in [&mut one, &mut many] {
-        assert_eq!(next(follower).await, "new");
+        assert_eq!(said(follower).await, "new");
         assert!(is_quiet(follower).await);
     }
-    assert_eq!(take(&mut log.follow(topics(&["t"]), after(&old)), 2).await, ["gap", "new"]);
+    assert_eq!(all(&mut log.follow(topics(&["t"]), after(&old)), 2).await, ["gap", "new"]);
 }
 
 /// Its disk was lost with the server.
@@ -166,14 +167,14 @@ async fn a_server_that_forgot_is_a_gap_too() {
     let log = nats.log().await;
     let mut follower = log.follow(topics(&["t"]), Start::Live);
     let ids = [append(&log, "t", "0").await, append(&log, "t", "1").await];
-    assert_eq!(take(&mut follower, 2).await, ["0", "1"]);
-    nats.kill().await;
+    assert_eq!(all(&mut follower, 2).await, ["0", "1"]);
+    nats.kill();
     nats.forget();
     nats.restart().await;
     assert_eq!(gap(&mut follower).await.requested.as_ref(), Some(&ids[1]));
     append(&log, "t", "new").await;
-    assert_eq!(next(&mut follower).await, "new");
-    assert_eq!(take(&mut log.follow(topics(&["t"]), after(&ids[0])), 2).await, ["gap", "new"]);
+    assert_eq!(said(&mut follower).await, "new");
+    assert_eq!(all(&mut log.follow(topics(&["t"]), after(&ids[0])), 2).await, ["gap", "new"]);
 }
 
 #[tokio::test]
@@ -187,11 +188,11 @@ async fn what_others_write_breaks_nothing() {
     }
     client.publish("sse.t", "data: theirs\n\n".into()).await.unwrap();
     client.flush().await.unwrap();
-    assert_eq!(next(&mut follower).await, "theirs");
+    assert_eq!(said(&mut follower).await, "theirs");
     append(&log, "t", "ours").await;
-    assert_eq!(next(&mut follower).await, "ours");
+    assert_eq!(said(&mut follower).await, "ours");
     let mut early = log.follow(topics(&["t"]), Start::Earliest);
-    assert_eq!(take(&mut early, 2).await, ["theirs", "ours"]);
+    assert_eq!(all(&mut early, 2).await, ["theirs", "ours"]);
 
     let refused = log.append(&topic("t"), Event::new()).await;
     assert_eq!(refused, Err(NatsLogError::NoData));

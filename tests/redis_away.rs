@@ -5,12 +5,13 @@
 
 #[path = "support/redis.rs"]
 mod redis;
+mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use redis::{LONG, Server, Way, all, append, connect, data, follow, log, next, nothing, topic};
+use redis::{LONG, Server, Way, all, append, connect, data_of, follow, log, nothing, step, topic};
 use tokio::time::{sleep, timeout};
 use tower_sse::RedisLog;
 use tower_sse::log::{EventLog, RedisLogError, Start, Step};
@@ -52,10 +53,10 @@ async fn redis_is_killed_under_load_and_nothing_is_lost_or_repeated() {
         tokio::spawn(async move {
             let mut read = Vec::new();
             loop {
-                let Step::Event(event) = next(&mut follower).await else {
+                let Step::Event(event) = step(&mut follower).await else {
                     panic!("a gap behind {:?}", read.last());
                 };
-                match data(event.bytes()).parse::<u32>() {
+                match data_of(event.bytes()).parse::<u32>() {
                     Ok(n) => read.push(n),
                     Err(_) => return read,
                 }
@@ -89,7 +90,7 @@ async fn redis_is_killed_under_load_and_nothing_is_lost_or_repeated() {
 #[tokio::test]
 async fn a_partition_of_a_node_delays_its_followers_and_no_more() {
     let server = Server::start().await;
-    let mut way = Way::to(server.port).await;
+    let mut way = Way::to(&server).await;
     let (cut_off, other) = (log(&way.url()).await, log(&server.url()).await);
     let place = append(&other, "t", "0").await;
     let mut live = follow(&cut_off, &["t"], Start::Live);
@@ -105,12 +106,12 @@ async fn a_partition_of_a_node_delays_its_followers_and_no_more() {
     let mut fresh = follow(&cut_off, &["u"], Start::After(place));
     assert_eq!(redis::said(&mut late).await, "1", "it is in the window");
     nothing(&mut late).await;
-    sleep(SOME_SECONDS).await;
+    sleep(A_SECOND).await;
     nothing(&mut live).await;
     nothing(&mut fresh).await;
     way.open().await;
     // Redis keeps 1,024 to 1,124 of a topic: this one is told what it lost, and only that.
-    let Step::Gap(gap) = next(&mut live).await else { panic!("some of it was trimmed") };
+    let Step::Gap(gap) = step(&mut live).await else { panic!("some of it was trimmed") };
     let first = redis::said(&mut live).await;
     let at: usize = first.parse::<usize>().unwrap() - 2;
     assert!(gap.requested.is_some() && (870..=980).contains(&at), "{at}");
@@ -125,7 +126,7 @@ async fn a_partition_of_a_node_delays_its_followers_and_no_more() {
 #[tokio::test]
 async fn a_partition_loses_nothing_that_redis_kept() {
     let server = Server::start().await;
-    let mut way = Way::to(server.port).await;
+    let mut way = Way::to(&server).await;
     let (cut_off, other) = (log(&way.url()).await, log(&server.url()).await);
     let mut live = follow(&cut_off, &["t", "u"], Start::Live);
     append(&other, "t", "0").await;
@@ -152,7 +153,7 @@ async fn a_partition_loses_nothing_that_redis_kept() {
 #[tokio::test]
 async fn publishers_are_told_at_once_or_after_their_timeout() {
     let server = Server::start().await;
-    let mut way = Way::to(server.port).await;
+    let mut way = Way::to(&server).await;
     let timeout = Duration::from_millis(300);
     let settings = RedisLog::builder().append_timeout(timeout);
     let log = settings.connect(&way.url()).await.unwrap();
@@ -219,5 +220,5 @@ async fn a_log_that_cannot_be_is_refused_when_it_is_made() {
     }
 }
 
-/// As long as a partition is; 10 seconds pass as well.
-const SOME_SECONDS: Duration = Duration::from_secs(3);
+/// `redis_nodes` has one of ten.
+const A_SECOND: Duration = Duration::from_secs(1);

@@ -5,6 +5,7 @@
 
 #[path = "support/redis.rs"]
 mod redis;
+mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -138,7 +139,7 @@ async fn an_event_has_one_id_on_all_nodes() {
     for (log, name, text) in [(&one, "t", "1"), (&two, "u", "2"), (&two, "t", "3")] {
         let id = redis::append(log, name, text).await;
         for follower in &mut followers[usize::from(name == "u")..] {
-            let tower_sse::log::Step::Event(event) = redis::next(follower).await else {
+            let tower_sse::log::Step::Event(event) = redis::step(follower).await else {
                 panic!("there is no gap");
             };
             assert_eq!(event.id(), id.as_str());

@@ -4,20 +4,14 @@
 
 #[path = "support/redis.rs"]
 mod redis;
+mod support;
 
 use std::time::Duration;
 
-use redis::{Server, all, append, append_all, connect, follow, log, next, nothing, said, topics};
+use redis::{Server, all, append, append_all, connect, follow, gap, log, nothing, said, topics};
 use tower_sse::RedisLog;
-use tower_sse::log::{EventLog, Follow, Gap, Start, Step};
+use tower_sse::log::{EventLog, Follow, Start};
 use tower_sse::wire::EventId;
-
-async fn gap<F: Follow + Unpin>(follower: &mut F) -> Gap {
-    match next(follower).await {
-        Step::Gap(gap) => gap,
-        other => panic!("no gap but {other:?}"),
-    }
-}
 
 fn sequence(id: &EventId) -> u64 {
     id.as_str().split_once('-').unwrap().1.parse().unwrap()

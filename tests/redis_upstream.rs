@@ -4,6 +4,7 @@
 
 #[path = "support/redis.rs"]
 mod redis;
+mod support;
 
 use std::time::Duration;
 

@@ -16,10 +16,8 @@ use axum::body::{Body, Bytes};
 use axum::response::IntoResponse;
 use axum::routing::post;
 use futures_util::StreamExt;
-use support::net::{LONG, listen};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::time::{interval, timeout};
+use support::net::listen;
+use tokio::time::interval;
 use tokio_stream::wrappers::IntervalStream;
 use tower_sse::SseLayer;
 
@@ -49,22 +47,11 @@ async fn a_posted_stream_is_read_over_many_connections() {
     let (mut last, mut seen, mut connections) = (String::new(), Vec::new(), 0);
     while seen.last().map(String::as_str) != Some("{\"reason\":\"finished\"}") {
         connections += 1;
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        let request = format!(
-            "POST /answer HTTP/1.1\r\nhost: x\r\nx-user: ann\r\nlast-event-id: {last}\r\n\
-             content-length: 6\r\n\r\nprompt"
-        );
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut text = Vec::new();
         // Cut off somewhere, and not on a boundary.
         let enough = 1_000 + connections * 37;
-        while text.len() < enough && !text.ends_with(b"\r\n0\r\n\r\n") {
-            let mut chunk = [0; 97];
-            let len = timeout(LONG, stream.read(&mut chunk)).await.unwrap().unwrap();
-            assert_ne!(len, 0);
-            text.extend_from_slice(&chunk[..len]);
-        }
-        for (data, id) in resume::events(&unchunked(&text)) {
+        let got = resume::post(address, "/answer", "ann", &last, enough).await;
+        assert_eq!(got.status, 200);
+        for (data, id) in resume::events(&got.text) {
             seen.push(data.split('\n').next().unwrap().to_owned());
             last = id;
         }
@@ -74,18 +61,4 @@ async fn a_posted_stream_is_read_over_many_connections() {
     assert_eq!((seen.len(), calls.load(Ordering::SeqCst)), (EVENTS + 1, 1));
     assert!(connections > 10, "{connections}");
     server.abort();
-}
-
-/// What came of a chunked body, the last chunk perhaps in part.
-fn unchunked(response: &[u8]) -> String {
-    let text = std::str::from_utf8(response).unwrap();
-    let (head, mut rest) = text.split_once("\r\n\r\n").unwrap();
-    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-    let mut body = String::new();
-    while let Some((len, chunk)) = rest.split_once("\r\n") {
-        let len = usize::from_str_radix(len, 16).unwrap();
-        body += &chunk[..len.min(chunk.len())];
-        rest = chunk.get(len + 2..).unwrap_or_default();
-    }
-    body
 }

@@ -41,6 +41,7 @@ mod logged;
 mod memory;
 #[cfg(feature = "nats")]
 mod nats;
+mod number;
 #[cfg(feature = "redis")]
 mod redis;
 mod start;

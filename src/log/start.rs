@@ -95,6 +95,7 @@ mod tests {
             (None,              "/?xlast_event_id=7",        Start::Live),
             (None,              "/?last_event_id=a%2Fb+%c3%A9%", after("a/b \u{e9}%")),
             (None,              "/?last_event_id=%00",       Start::Unknown),
+            (None,              "/?last_event_id=7%0A-1",    Start::Unknown),
             (None,              "/?last_event_id=%ff",       Start::Unknown),
             (Some(b"earliest"), "/",                         Start::Earliest),
             (Some(b"\xff"),     "/",                         Start::Unknown),

@@ -1,6 +1,7 @@
 //! Streams of other nodes, found in a log that all of them share.
 
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use http::Response;
@@ -26,18 +27,30 @@ pub(super) async fn look<B, L: EventLog>(
 
     let heads = token.topic(&asked.owner, Part::Head)?;
     let mut follower = Box::pin(log.follow(heads.into(), Start::Earliest));
-    let first = poll_fn(|cx| follower.as_mut().poll_next(cx));
-    let head = head(&timeout_at(until, first).await.ok()??)?;
+    let head = head(&timeout_at(until, next(follower.as_mut())).await.ok()??)?;
 
     let events = token.topic(&asked.owner, Part::Events)?;
     let mut follower = Box::pin(log.follow(events.into(), Start::After(id.clone())));
-    let first = poll_fn(|cx| follower.as_mut().poll_next(cx));
     // If there is none in that time, it will come.
-    let first = timeout_at(until, first).await.ok().flatten();
+    let first = timeout_at(until, next(follower.as_mut())).await.ok().flatten();
     if first.as_ref().is_some_and(is_finished) {
         return Some(asked.over(&token.on(&id)));
     }
     Some(head.response(read(token, follower, first, None)))
+}
+
+/// The next step that tells anything.
+async fn next<F: Follow>(mut follower: Pin<&mut F>) -> Option<Step> {
+    loop {
+        let step = poll_fn(|cx| follower.as_mut().poll_next(cx)).await?;
+        let is_nothing = match &step {
+            Step::Event(event) => Mark::of(event).is_none_or(|(mark, _)| mark.kind == Kind::Look),
+            Step::Gap(_) => false,
+        };
+        if !is_nothing {
+            return Some(step);
+        }
+    }
 }
 
 fn head(step: &Step) -> Option<Head> {

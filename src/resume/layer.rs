@@ -165,7 +165,8 @@ impl<L: EventLog> ResumeLayer<L> {
     ///
     /// It is for a log that several nodes share. A client that comes back with the id of a stream that
     /// is not known here is answered out of the log, if the stream is there within this time. If it is
-    /// not, the service inside is called. 1 second is a good value.
+    /// not, the service inside is called, also while the broker is away: who does not want that waits
+    /// for longer than it takes to restart. Else 1 second is a good value.
     ///
     /// The stream is still driven by its own node, and ends there when nobody has read it *there* for
     /// the [`linger`](Self::linger): so the client gets what had come by then, and an event `close` with

@@ -35,15 +35,18 @@ pub(super) enum Kind {
     Failed,
     /// The end of one to which nobody came back.
     Left,
+    /// Where the task saw what had come of what it wrote. It is nothing to anybody else.
+    Look,
     /// The head of the response, in a topic of its own.
     Head,
 }
 
-const KINDS: [(Kind, &str); 5] = [
+const KINDS: [(Kind, &str); 6] = [
     (Kind::Event, "event"),
     (Kind::Finished, "finished"),
     (Kind::Failed, "failed"),
     (Kind::Left, "left"),
+    (Kind::Look, "look"),
     (Kind::Head, "head"),
 ];
 

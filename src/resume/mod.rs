@@ -78,7 +78,10 @@
 //! help. The body is dropped as soon as it has ended.
 //!
 //! If a log does not take an event, it is asked again for the time of the linger; then readers are sent
-//! `close` with `{"reason":"error"}`.
+//! `close` with `{"reason":"error"}`. An event that the log took though it said no, as when a broker's
+//! answer was lost, is found there and not appended again. One that was still on its way to the broker
+//! when it was looked for, and came there afterwards, is there twice: who reads on gets it once, and a
+//! client that came back just between the two gets it again.
 //!
 //! # With the other layers
 //!
@@ -104,6 +107,7 @@ mod streams;
 mod taken;
 mod task;
 mod token;
+mod writer;
 
 pub use body::ResumeBody;
 pub use key::ResumeKey;

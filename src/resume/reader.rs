@@ -63,7 +63,7 @@ impl<L: EventLog> Reader<L> {
                             }
                             return Poll::Ready(Some(frame(&event, &rest, &self.token)));
                         }
-                        Kind::Head => {}
+                        Kind::Look | Kind::Head => {}
                         Kind::Finished | Kind::Failed => return self.end(None),
                         Kind::Left => return self.end(Some(lost())),
                     }

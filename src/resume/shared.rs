@@ -4,6 +4,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
@@ -21,6 +22,7 @@ use super::settings::{Finished, Settings};
 use super::streams::Streams;
 use super::task::drive;
 use super::token::{Part, Token};
+use super::writer::Writer;
 use crate::log::{EventLog, Follow, Start, Step};
 use crate::service::{framing, separate};
 use crate::wire::{Event, EventId};
@@ -132,13 +134,10 @@ impl<L: EventLog> Shared<L> {
         let follower = Box::pin(kept.log.follow((&kept.topic).into(), Start::Earliest));
         let token = kept.token;
         let streams = Arc::downgrade(&self.streams);
-        let tell_others = !elsewhere.is_zero();
-        runtime.spawn(async move {
-            if tell_others {
-                tell(&kept).await;
-            }
-            drive(kept, streams, body, linger, close_event).await;
-        });
+        if !elsewhere.is_zero() {
+            runtime.spawn(tell(Arc::clone(&kept), linger));
+        }
+        runtime.spawn(drive(kept, streams, body, linger, close_event));
         separate(&mut parts.extensions);
         parts.headers.remove(http::header::CONTENT_LENGTH);
         Response::from_parts(parts, read(token, follower, None, Some(seat)))
@@ -176,13 +175,12 @@ pub(super) fn is_finished(step: &Step) -> bool {
 }
 
 /// Writes the head of the response for other nodes.
-async fn tell<L: EventLog>(kept: &Kept<L>) {
-    let Some(topic) = kept.token.topic(&kept.owner, Part::Head) else {
-        return;
-    };
-    if let Some(text) = kept.head.to_text() {
-        let event = Mark { kind: Kind::Head, place: Place::default() }.on(Event::new().data(text));
+async fn tell<L: EventLog>(kept: Arc<Kept<L>>, patience: Duration) {
+    let (topic, text) = (kept.token.topic(&kept.owner, Part::Head), kept.head.to_text());
+    if let (Some(topic), Some(text)) = (topic, text) {
+        let mark = Mark { kind: Kind::Head, place: Place::default() };
+        let mut writer = Writer::new(kept.log.clone(), topic, patience);
         // Without it other nodes do not know the stream, and call their handler.
-        let _ = kept.log.append(&topic, event).await;
+        let _ = writer.write(mark, Event::new().data(text)).await;
     }
 }

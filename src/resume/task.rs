@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Body;
-use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tokio::time::{Sleep, sleep_until};
 
 use super::kept::{End, Kept, Look};
 use super::mark::{Kind, Mark, Place};
 use super::streams::Streams;
 use super::taken::Taken;
+use super::writer::Writer;
 use crate::log::EventLog;
 use crate::wire::{Event, EventId};
 
@@ -30,7 +31,8 @@ pub(super) async fn drive<L, B>(
     B: Body<Data = Bytes>,
 {
     let guard = Guard { kept: Arc::clone(&kept), streams };
-    let mut task = Task { kept, linger, place: Place::default(), sleep: None };
+    let writer = Writer::new(kept.log.clone(), kept.topic.clone(), linger);
+    let mut task = Task { kept, writer, linger, place: Place::default(), sleep: None };
     let end = match task.feed(inner).await {
         Err(end) => end,
         Ok(()) => End::Finished,
@@ -92,6 +94,7 @@ impl<L: EventLog> Drop for Guard<L> {
 
 struct Task<L> {
     kept: Arc<Kept<L>>,
+    writer: Writer<L>,
     linger: Duration,
     place: Place,
     /// Until the stream is given up, while it has no reader.
@@ -177,19 +180,7 @@ impl<L: EventLog> Task<L> {
         Ok(())
     }
 
-    /// Writes into the log, for a time also again: readers skip what comes twice.
-    async fn write(&self, kind: Kind, event: Event) -> Option<EventId> {
-        let event = Mark { kind, place: self.place }.on(event);
-        let until = Instant::now().checked_add(self.linger);
-        loop {
-            match self.kept.log.append(&self.kept.topic, event.clone()).await {
-                Ok(id) => return Some(id),
-                Err(_) if until.is_none_or(|until| Instant::now() < until) => sleep(AGAIN).await,
-                Err(_) => return None,
-            }
-        }
+    async fn write(&mut self, kind: Kind, event: Event) -> Option<EventId> {
+        self.writer.write(Mark { kind, place: self.place }, event).await
     }
 }
-
-/// A broker that is away is asked again after so long.
-const AGAIN: Duration = Duration::from_millis(500);

@@ -181,15 +181,8 @@ impl Event {
     /// so many more. None if there is no data.
     #[cfg(feature = "hub")]
     pub(crate) fn encode_unended(&self, room: usize) -> Option<Vec<u8>> {
-        if !self.has_data() {
-            return None;
-        }
-        let mut len = 0;
-        self.write(LineEnd::Lf, Added::default(), |part| len += part.len());
-        let mut bytes = Vec::with_capacity(len + room);
-        self.write(LineEnd::Lf, Added::default(), |part| bytes.extend_from_slice(part.as_bytes()));
-        bytes.pop();
-        Some(bytes)
+        let mut bytes = Vec::new();
+        self.encode_unended_into(room, &mut bytes).then_some(bytes)
     }
 
     /// The same into a vector that is used again. Says no, and writes nothing, if there is no data.

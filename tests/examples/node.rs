@@ -1,21 +1,33 @@
-//! Two nodes on one Redis, each a process of its own.
+//! Two nodes on one broker, each a process of its own.
 
-use crate::redis::Server;
 use crate::support::process::{Example, Transcript, curl, text};
 
 async fn publish(node: &Example, data: &str) -> String {
     text(&curl(&["-d", data, &node.url("/publish/news")]).await)
 }
 
+#[cfg(any(feature = "nats", feature = "redis"))]
 fn last_id(text: &str) -> &str {
     text.lines().rev().find_map(|line| line.strip_prefix("id: ")).expect("an id")
 }
 
+#[cfg(feature = "redis")]
 #[tokio::test]
-async fn a_client_of_a_drained_node_goes_on_at_the_other() {
-    let server = Server::start().await;
-    let url = server.url();
-    let env = [("LOG", &*url)];
+async fn a_client_of_a_drained_node_goes_on_at_the_other_by_redis() {
+    let server = crate::redis::Server::start().await;
+    drained_from_one_to_the_other(&server.url()).await;
+}
+
+#[cfg(feature = "nats")]
+#[tokio::test]
+async fn a_client_of_a_drained_node_goes_on_at_the_other_by_nats() {
+    let server = crate::nats::Nats::start().await;
+    drained_from_one_to_the_other(&server.url()).await;
+}
+
+#[cfg(any(feature = "nats", feature = "redis"))]
+async fn drained_from_one_to_the_other(log: &str) {
+    let env = [("LOG", log)];
     let (mut a, b) = tokio::join!(Example::start("node", &env), Example::start("node", &env));
     let mut client = Transcript::of(&[&a.url("/events/news")]);
     let mut other = Transcript::of(&[&b.url("/events/news")]);

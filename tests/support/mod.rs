@@ -7,6 +7,7 @@
 )]
 
 pub mod bodies;
+pub mod broker;
 pub mod cases;
 pub mod net;
 pub mod oracle;

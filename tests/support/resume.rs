@@ -4,6 +4,7 @@
 
 use std::convert::Infallible;
 use std::fmt::Debug;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,12 +13,16 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Request, Response, request};
 use http_body::Body;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tower::util::BoxCloneSyncService;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_sse::resume::{ResumeKey, ResumeLayer, ResumeService};
 use tower_sse::wire::Decoder;
 
 use crate::support::bodies::{Read, Script, Step, read};
+use crate::support::net::LONG;
 
 /// What the handler did.
 #[derive(Clone, Debug, Default)]
@@ -148,6 +153,53 @@ impl Seen {
 pub fn events(text: &str) -> Vec<(String, String)> {
     let events = Decoder::new().decode(text.as_bytes()).into_iter();
     events.map(|event| (event.data, event.last_event_id)).collect()
+}
+
+/// What came over a socket of a POST with the body `prompt`, until that is so many bytes or the answer is
+/// whole. Then the connection is cut.
+pub async fn post(to: SocketAddr, path: &str, user: &str, last: &str, enough: usize) -> Got {
+    let mut stream = TcpStream::connect(to).await.unwrap();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nhost: x\r\nx-user: {user}\r\nlast-event-id: {last}\r\n\
+         content-length: 6\r\n\r\nprompt"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut bytes = Vec::new();
+    let over =
+        |bytes: &[u8]| bytes.ends_with(b"\r\n0\r\n\r\n") || bytes.starts_with(b"HTTP/1.1 204");
+    while bytes.len() < enough && !over(&bytes) {
+        let mut chunk = [0; 97];
+        let len = timeout(LONG, stream.read(&mut chunk)).await.expect("more comes").unwrap();
+        assert_ne!(len, 0, "{}", String::from_utf8_lossy(&bytes));
+        bytes.extend_from_slice(&chunk[..len]);
+    }
+    let status = std::str::from_utf8(&bytes[9..12]).unwrap().parse().unwrap();
+    Got { status, text: unchunked(&bytes), ended: over(&bytes) }
+}
+
+/// What was read over a socket.
+#[derive(Debug)]
+pub struct Got {
+    pub status: u16,
+    pub text: String,
+    pub ended: bool,
+}
+
+/// What came of a chunked body, the last chunk and the last character perhaps in part.
+fn unchunked(response: &[u8]) -> String {
+    let mut body = Vec::new();
+    let (_, mut rest) = split(response, b"\r\n\r\n").unwrap();
+    while let Some((len, chunk)) = split(rest, b"\r\n") {
+        let len = usize::from_str_radix(std::str::from_utf8(len).unwrap(), 16).unwrap();
+        body.extend_from_slice(&chunk[..len.min(chunk.len())]);
+        rest = chunk.get(len + 2..).unwrap_or_default();
+    }
+    String::from_utf8_lossy(&body).into_owned()
+}
+
+fn split<'a>(bytes: &'a [u8], at: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+    let found = bytes.windows(at.len()).position(|window| window == at)?;
+    Some((&bytes[..found], &bytes[found + at.len()..]))
 }
 
 pub fn service(

@@ -1,6 +1,7 @@
 //! An event as a broker keeps it.
 
 use crate::log::Logged;
+use crate::log::number::number;
 use crate::wire::EventId;
 
 /// An event as a broker keeps it.
@@ -17,10 +18,7 @@ pub(in crate::log) struct Entry {
 /// The epoch and the sequence of an id, which is written in one way only.
 pub(in crate::log) fn parse_id(id: &EventId) -> Option<(u64, u64)> {
     let (epoch, sequence) = id.as_str().split_once('-')?;
-    let id = (epoch.parse().ok()?, sequence.parse().ok()?);
-    // Neither a sign nor zeros in front.
-    let canonical = |text: &str, number: u64| itoa::Buffer::new().format(number) == text;
-    (canonical(epoch, id.0) && canonical(sequence, id.1)).then_some(id)
+    Some((number(epoch)?, number(sequence)?))
 }
 
 #[cfg(test)]

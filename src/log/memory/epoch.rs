@@ -1,8 +1,6 @@
 //! The ids of a log, told from those of other logs.
 
-use std::hash::{BuildHasher, RandomState};
-use std::time::SystemTime;
-
+use crate::log::number::{number, random};
 use crate::wire::EventId;
 
 /// What a log's ids begin with: a random number, so that ids of other logs and of earlier processes
@@ -16,8 +14,7 @@ pub(super) struct Epoch {
 
 impl Epoch {
     pub(super) fn new() -> Self {
-        // The keys are random; the clock is for platforms where they are less so.
-        Self::of(RandomState::new().hash_one(SystemTime::now()))
+        Self::of(random())
     }
 
     fn of(number: u64) -> Self {
@@ -34,10 +31,7 @@ impl Epoch {
 
     /// The sequence of an id of this log, which is written in one way only.
     pub(super) fn sequence(&self, id: &EventId) -> Option<u64> {
-        let digits = id.as_str().strip_prefix(&*self.text)?;
-        let canonical = digits.bytes().all(|byte| byte.is_ascii_digit())
-            && (digits == "0" || !digits.starts_with('0'));
-        if canonical { digits.parse().ok() } else { None }
+        number(id.as_str().strip_prefix(&*self.text)?)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The ids of a log in NATS, the same on every node.
 
+use crate::log::number::number;
 use crate::wire::EventId;
 
 /// The id of the event with this sequence in the stream.
@@ -27,12 +28,6 @@ pub(super) fn place(epoch: u64, id: &EventId) -> Option<u64> {
         Some(rest) => number(rest)?.checked_sub(1),
         None => number(rest),
     }
-}
-
-fn number(digits: &str) -> Option<u64> {
-    let canonical = digits.bytes().all(|byte| byte.is_ascii_digit())
-        && (digits == "0" || !digits.starts_with('0'));
-    if canonical { digits.parse().ok() } else { None }
 }
 
 const BEFORE: char = 'b';

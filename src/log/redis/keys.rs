@@ -1,9 +1,9 @@
 //! Where a log is in Redis.
 
-use std::hash::{BuildHasher, RandomState};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crate::log::Topic;
+use crate::log::number::random;
 
 /// Where a log is in Redis, and how much of it. All keys have one hash tag, so that a cluster keeps
 /// them together.
@@ -49,9 +49,4 @@ impl Keys {
     pub(super) fn new_epoch(&self) -> u64 {
         random()
     }
-}
-
-fn random() -> u64 {
-    // The keys are random; the clock is for platforms where they are less so.
-    RandomState::new().hash_one(SystemTime::now())
 }
