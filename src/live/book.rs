@@ -34,10 +34,16 @@ pub(crate) struct Entry {
 #[derive(Debug, Default)]
 pub(crate) struct Mail {
     pub(crate) first: Option<Arc<Injection>>,
-    pub(crate) more: VecDeque<Arc<Injection>>,
-    pub(crate) close: Option<Box<Farewell>>,
+    pub(crate) rest: Option<Box<Rest>>,
     /// Since when there is something that the stream has not seen.
     since: Option<Instant>,
+}
+
+/// What few streams have in their mailbox: a slot without it is one cache line.
+#[derive(Debug, Default)]
+pub(crate) struct Rest {
+    pub(crate) more: VecDeque<Arc<Injection>>,
+    pub(crate) close: Option<Farewell>,
 }
 
 impl Mail {
@@ -50,10 +56,12 @@ impl Mail {
     pub(crate) fn take(&mut self, writable: bool) -> Self {
         // Seen is enough: what waits for the end of a long event does not wait for the client.
         self.since = None;
-        match writable {
-            true => std::mem::take(self),
-            false => Self { close: self.close.take(), ..Self::default() },
+        if writable {
+            return std::mem::take(self);
         }
+        let close = self.rest.as_mut().and_then(|rest| rest.close.take());
+        let rest = close.map(|close| Rest { close: Some(close), ..Rest::default() });
+        Self { rest: rest.map(Box::new), ..Self::default() }
     }
 }
 
@@ -65,11 +73,14 @@ impl Entry {
 
     /// Puts an event into the mailbox at `now`, if there is room.
     pub(crate) fn put(&mut self, event: &Arc<Injection>, room: usize, now: Instant) -> bool {
-        let Mail { first, more, .. } = &mut self.mail;
-        match first {
-            None => *first = Some(Arc::clone(event)),
-            Some(_) if more.len() + 1 >= room => return false,
-            Some(_) => more.push_back(Arc::clone(event)),
+        let Mail { first, rest, .. } = &mut self.mail;
+        let waiting = rest.as_ref().map_or(0, |rest| rest.more.len());
+        if first.is_none() {
+            *first = Some(Arc::clone(event));
+        } else if waiting + 1 < room {
+            rest.get_or_insert_default().more.push_back(Arc::clone(event));
+        } else {
+            return false;
         }
         self.mail.came(now);
         true
@@ -77,7 +88,7 @@ impl Entry {
 
     /// Asks the stream to close; of two farewells the first is said.
     pub(crate) fn close(&mut self, farewell: Farewell) {
-        self.mail.close.get_or_insert_with(|| Box::new(farewell));
+        self.mail.rest.get_or_insert_default().close.get_or_insert(farewell);
         self.mail.came(now());
         self.profile.closing();
     }

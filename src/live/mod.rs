@@ -13,7 +13,7 @@ mod report;
 mod roster;
 mod slots;
 
-pub(crate) use book::{Book, Entry, Hooks, Mail};
+pub(crate) use book::{Book, Entry, Hooks, Mail, Rest};
 pub use connection::{Connection, ConnectionId, ConnectionState};
 pub(crate) use drain::{Drain, DrainSettings, Standing};
 pub use expiry::Expiry;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::engine::{Close, Engine, Told};
-use crate::live::{Entry, Mail, Profile, Seat, now};
+use crate::live::{Entry, Mail, Profile, Rest, Seat, now};
 use crate::plan::Settled;
 
 /// A stream's place in a registry.
@@ -38,8 +38,11 @@ impl Listed {
     pub(super) fn read_mail(&mut self, engine: &mut Engine<Settled>) -> Option<Bytes> {
         let writable = engine.accepts_events();
         self.waiting = !writable;
-        let Mail { first, more, close, .. } = self.seat.look(|entry| entry.mail.take(writable))?;
+        let Mail { first, rest, .. } = self.seat.look(|entry| entry.mail.take(writable))?;
         let mut frame = first.and_then(|event| engine.inject(&event));
+        let Some(Rest { more, close }) = rest.map(|rest| *rest) else {
+            return frame;
+        };
         for event in &more {
             let more = engine.inject(event);
             put_behind(&mut frame, more, engine);
@@ -48,7 +51,7 @@ impl Listed {
             let at = now();
             let (told, cut_at) = (Told::Kicked, Some(at + KICK_GRACE));
             self.profile.closing();
-            let close = Close { told, farewell: *farewell, retry: None, at, cut_at };
+            let close = Close { told, farewell, retry: None, at, cut_at };
             let farewell = engine.close(close, at);
             put_behind(&mut frame, farewell, engine);
         }

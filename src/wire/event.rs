@@ -193,7 +193,7 @@ impl Event {
             // Most events are one line: then this is enough, and else it grows.
             bytes.reserve("data: \n\n".len() + data.len() + room);
             self.write(LineEnd::Lf, Added::default(), |part| {
-                bytes.extend_from_slice(part.as_bytes())
+                bytes.extend_from_slice(part.as_bytes());
             });
             bytes.pop();
         }
