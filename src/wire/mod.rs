@@ -4,6 +4,7 @@
 //! stream the way a browser does.
 
 mod decoder;
+mod encode;
 mod event;
 mod event_id;
 mod event_name;
