@@ -7,7 +7,6 @@ use http::response::Parts;
 
 use super::refusal::{Refusal, refuse};
 use super::request::{Answer, Asked, Done};
-use super::respond::tell;
 use crate::body::SseBody;
 use crate::plan::Plan;
 
@@ -25,12 +24,12 @@ pub(super) fn respond<B>(
     let body = match left.limit().map(|limit| limit.take_to_stay(&asked.key).ok_or(limit)) {
         Some(Ok(slot)) => SseBody::counted(body, slot),
         Some(Err(limit)) => {
-            tell(&mut head, outer, Done { plan: Arc::new(Plan::off()), stream: None });
+            Done { plan: Arc::new(Plan::off()), stream: None }.tell(&mut head, outer);
             return refuse(head, &asked.call, &Refusal::full(limit));
         }
         None => SseBody::plain(body),
     };
     let plan = Plan { limit: left.plan.within(&plan).limit, ..Plan::clone(&plan) };
-    tell(&mut head, outer, Done { plan: Arc::new(plan), stream });
+    Done { plan: Arc::new(plan), stream }.tell(&mut head, outer);
     Response::from_parts(head, body)
 }

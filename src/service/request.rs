@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::header::{HeaderName, HeaderValue};
+use http::response::Parts;
 use http::{Method, Request, Uri};
 
 use super::head;
@@ -35,6 +36,16 @@ pub(super) struct Done {
     pub(super) plan: Arc<Plan>,
     /// Takes what layers further out ask for that were not heard on the way in.
     pub(super) stream: Option<Arc<Joining>>,
+}
+
+impl Done {
+    /// Says it to layers further out.
+    pub(super) fn tell(self, head: &mut Parts, outer: Option<&Answer>) {
+        if let Some(outer) = outer {
+            outer.set(self.clone());
+        }
+        head.extensions.insert(self);
+    }
 }
 
 /// What was done, by a way that no middleware between two layers can cut: the response has it too,

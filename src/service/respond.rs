@@ -42,7 +42,7 @@ pub(super) fn respond<B>(
         None => settled.plan.clone(),
     };
     let tell = |head: &mut Parts, plan: Plan, stream: Option<Arc<Joining>>| {
-        tell(head, outer, Done { plan: Arc::new(plan), stream });
+        Done { plan: Arc::new(plan), stream }.tell(head, outer);
     };
 
     if let Some(no_buffer) = settled.no_buffer() {
@@ -107,14 +107,6 @@ pub(super) fn respond<B>(
     let engine = Engine::new(framing, settled, n, place);
     let stream = Stream::new(engine, seats, joining, watch);
     Response::from_parts(head, SseBody::driven(body, stream))
-}
-
-/// Says to layers further out what was done.
-pub(super) fn tell(head: &mut Parts, outer: Option<&Answer>, done: Done) {
-    if let Some(outer) = outer {
-        outer.set(done.clone());
-    }
-    head.extensions.insert(done);
 }
 
 /// Puts the stream on the lists, unless the server drains or has no room.

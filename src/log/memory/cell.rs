@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::directory::Ended;
+use super::ended::Ended;
 use super::epoch::Epoch;
 use super::piece::Piece;
 use super::scratch::Scratch;

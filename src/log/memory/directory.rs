@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::cell::{Cell, Common};
+use super::ended::Ended;
 use crate::log::{Topic, Topics};
 
 /// All topics by name, and what is remembered of those that have ended.
@@ -24,21 +25,6 @@ pub(super) struct Directory {
     youngest_ended: u64,
     /// How many topics there may be until the next sweep.
     sweep_at: usize,
-}
-
-/// What was lost with a topic that ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Ended {
-    /// The sequence of its last event.
-    pub(super) lost: u64,
-    /// The birth of its last life in which there were events.
-    pub(super) born: u64,
-}
-
-impl Ended {
-    fn max(self, other: Self) -> Self {
-        Self { lost: self.lost.max(other.lost), born: self.born.max(other.born) }
-    }
 }
 
 impl Directory {

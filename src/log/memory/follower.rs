@@ -3,11 +3,12 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
 use super::cell::logged;
+use super::look::{Next, look};
 use super::many::Many;
 use super::member::{Member, skip_lost};
 use super::{MemoryLog, Shared};
@@ -29,14 +30,6 @@ enum Kind {
     One(Member),
     /// Boxed, since it is rarer, and larger.
     Many(Box<Many>),
-}
-
-/// What there is for a follower.
-pub(super) enum Next<T> {
-    Event(T),
-    /// Events that it has not seen are gone.
-    Lost,
-    Nothing,
 }
 
 impl MemoryFollower {
@@ -144,32 +137,6 @@ fn poll_piece(member: &mut Member, cx: &mut Context<'_>) -> Next<(u64, Bytes)> {
         }
         Next::Lost => Next::Lost,
         Next::Nothing => Next::Nothing,
-    }
-}
-
-/// Looks at a member's topic, and has it woken by the next event if there is nothing.
-pub(super) fn look<T>(
-    member: &mut Member,
-    waker: &Waker,
-    look: impl Fn(&mut super::cell::State, &Member) -> Next<T>,
-) -> Next<T> {
-    // Cloned, and dropped, outside of the lock: that is somebody else's code.
-    let mut own = None;
-    loop {
-        let mut state = member.cell.lock();
-        match look(&mut state, member) {
-            Next::Nothing if state.wakers.holds(&member.ticket, waker) => return Next::Nothing,
-            Next::Nothing => {}
-            found => return found,
-        }
-        if let Some(waker) = own.take() {
-            let known = state.wakers.wait(&mut member.ticket, waker);
-            drop(state);
-            drop(known);
-            return Next::Nothing;
-        }
-        drop(state);
-        own = Some(waker.clone());
     }
 }
 

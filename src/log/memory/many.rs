@@ -5,7 +5,7 @@ use std::task::Context;
 
 use super::Shared;
 use super::cell::logged;
-use super::follower::{Next, look};
+use super::look::{Next, look};
 use super::member::{Hold, Member};
 use super::wake_list::Ticket;
 use crate::log::{Logged, Topics};

@@ -3,10 +3,12 @@
 mod builder;
 mod cell;
 mod directory;
+mod ended;
 mod epoch;
 mod error;
 mod follower;
 mod join;
+mod look;
 mod many;
 mod member;
 mod packed;
