@@ -60,6 +60,14 @@ impl Event {
         self.encode_unended_into(room, &mut bytes).then_some(bytes)
     }
 
+    /// The bytes of the event without an id, as brokers keep it. None if there is no data.
+    #[cfg(any(feature = "nats", feature = "redis"))]
+    pub(crate) fn encode_without_id(&self) -> Option<Vec<u8>> {
+        let mut bytes = self.encode_unended("\n".len())?;
+        bytes.push(b'\n');
+        Some(bytes)
+    }
+
     /// The same into a vector that is used again. Says no, and writes nothing, if there is no data.
     #[cfg(feature = "hub")]
     #[must_use]

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use super::member::Member;
-use super::{Cell, Entry, Upstream, Wait, parse_id};
+use super::{Cell, Entry, Upstream, Wait};
+use crate::log::number::parsed;
 use crate::log::{Follow, Gap, Start, Step, Topics};
 use crate::wire::EventId;
 
@@ -94,7 +95,8 @@ impl BrokerFollower {
             }
             Start::After(id) => {
                 let epoch = births.first().map(|birth| birth.epoch);
-                let place = parse_id(id).filter(|it| epoch.is_none_or(|epoch| epoch == it.0));
+                let place =
+                    parsed(id.as_str()).filter(|it| epoch.is_none_or(|epoch| epoch == it.0));
                 let head = known.max().unwrap_or_default();
                 let place = match place {
                     // What another node was told of may not have been read here as yet.

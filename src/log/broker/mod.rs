@@ -14,6 +14,6 @@ mod member;
 mod upstream;
 
 pub(super) use cell::{Cell, Loaded};
-pub(super) use entry::{Entry, parse_id};
+pub(super) use entry::Entry;
 pub(super) use follower::BrokerFollower;
 pub(super) use upstream::{Limits, Source, Upstream, Wait};

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use super::cell::logged;
+use super::cell::{State, logged};
 use super::look::{Next, look};
 use super::many::Many;
 use super::member::{Member, skip_lost};
@@ -47,6 +47,29 @@ impl MemoryFollower {
         Self { shared: Arc::clone(&log.shared), told, asked, kind }
     }
 
+    /// What is next, as `one` finds it in one topic; of several it is one event, of which `of` makes
+    /// the same.
+    fn poll<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        one: impl FnOnce(&mut Member, &mut Context<'_>) -> Next<(u64, T)>,
+        of: impl FnOnce(Logged) -> T,
+    ) -> Poll<Result<T, Gap>> {
+        let next = match &mut self.kind {
+            _ if self.asked.is_some() => Next::Lost,
+            Kind::One(member) => one(member, cx),
+            Kind::Many(many) => many.poll(&self.shared, cx).map(|(last, event)| (last, of(event))),
+        };
+        Poll::Ready(match next {
+            Next::Event((last, event)) => {
+                self.told = last;
+                Ok(event)
+            }
+            Next::Lost => Err(self.skip_lost(cx)),
+            Next::Nothing => return Poll::Pending,
+        })
+    }
+
     /// Goes on behind what it cannot have, and says what that is.
     fn skip_lost(&mut self, cx: &mut Context<'_>) -> Gap {
         let requested = self.asked.take().map_or_else(|| self.place(), |asked| *asked);
@@ -67,77 +90,41 @@ impl MemoryFollower {
 }
 
 impl Follow for MemoryFollower {
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Step>> {
-        let this = &mut *self;
-        let next = match &mut this.kind {
-            _ if this.asked.is_some() => Next::Lost,
-            Kind::One(member) => poll_one(member, cx),
-            Kind::Many(many) => many.poll(&this.shared, cx),
-        };
-        Poll::Ready(Some(match next {
-            Next::Event((sequence, event)) => {
-                this.told = sequence;
-                Step::Event(event)
-            }
-            Next::Lost => Step::Gap(this.skip_lost(cx)),
-            Next::Nothing => return Poll::Pending,
-        }))
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Step>> {
+        let next = self.get_mut().poll(cx, poll_one, |event| event);
+        next.map(|next| Some(next.map_or_else(Step::Gap, Step::Event)))
     }
 
-    fn poll_run(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Run>> {
-        let this = &mut *self;
-        let next = match &mut this.kind {
-            _ if this.asked.is_some() => Next::Lost,
-            Kind::One(member) => poll_piece(member, cx),
-            Kind::Many(many) => match many.poll(&this.shared, cx) {
-                Next::Event((sequence, event)) => Next::Event((sequence, event.into_bytes())),
-                Next::Lost => Next::Lost,
-                Next::Nothing => Next::Nothing,
-            },
-        };
-        Poll::Ready(Some(match next {
-            Next::Event((last, bytes)) => {
-                this.told = last;
-                Run::Events(bytes)
-            }
-            Next::Lost => Run::Gap(this.skip_lost(cx)),
-            Next::Nothing => return Poll::Pending,
-        }))
+    fn poll_run(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Run>> {
+        let next = self.get_mut().poll(cx, poll_piece, Logged::into_bytes);
+        next.map(|next| Some(next.map_or_else(Run::Gap, Run::Events)))
     }
 }
 
 fn poll_one(member: &mut Member, cx: &mut Context<'_>) -> Next<(u64, Logged)> {
-    let found = look(member, cx.waker(), |state, member| {
-        if member.next < state.first() {
-            return Next::Lost;
-        }
-        state.event(member.next).map_or(Next::Nothing, Next::Event)
-    });
-    match found {
-        Next::Event(event) => {
-            member.next += 1;
-            Next::Event((event.0, logged(&member.cell, event)))
-        }
-        Next::Lost => Next::Lost,
-        Next::Nothing => Next::Nothing,
-    }
+    find(member, cx, |state, next| state.event(next)).map(|event| {
+        member.next += 1;
+        (event.0, logged(&member.cell, event))
+    })
 }
 
 fn poll_piece(member: &mut Member, cx: &mut Context<'_>) -> Next<(u64, Bytes)> {
-    let found = look(member, cx.waker(), |state, member| {
-        if member.next < state.first() {
-            return Next::Lost;
-        }
-        state.piece(member.next).map_or(Next::Nothing, Next::Event)
-    });
-    match found {
-        Next::Event(piece) => {
-            member.next = piece.next;
-            Next::Event((piece.last, piece.bytes))
-        }
-        Next::Lost => Next::Lost,
-        Next::Nothing => Next::Nothing,
-    }
+    find(member, cx, State::piece).map(|piece| {
+        member.next = piece.next;
+        (piece.last, piece.bytes)
+    })
+}
+
+/// What there is at a member's place.
+fn find<T>(
+    member: &mut Member,
+    cx: &mut Context<'_>,
+    at: impl Fn(&mut State, u64) -> Option<T>,
+) -> Next<T> {
+    look(member, cx.waker(), |state, member| match member.next < state.first() {
+        true => Next::Lost,
+        false => at(state, member.next).map_or(Next::Nothing, Next::Event),
+    })
 }
 
 impl Drop for MemoryFollower {

@@ -13,6 +13,16 @@ pub(super) enum Next<T> {
     Nothing,
 }
 
+impl<T> Next<T> {
+    pub(super) fn map<R>(self, of: impl FnOnce(T) -> R) -> Next<R> {
+        match self {
+            Self::Event(event) => Next::Event(of(event)),
+            Self::Lost => Next::Lost,
+            Self::Nothing => Next::Nothing,
+        }
+    }
+}
+
 /// Looks at a member's topic, and has it woken by the next event if there is nothing.
 pub(super) fn look<T>(
     member: &mut Member,

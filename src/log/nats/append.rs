@@ -20,8 +20,7 @@ pub(super) async fn append(
     topic: &Topic,
     event: &Event,
 ) -> Result<EventId, NatsLogError> {
-    let mut payload = event.encode_unended("\n".len()).ok_or(NatsLogError::NoData)?;
-    payload.push(b'\n');
+    let payload = event.encode_without_id().ok_or(NatsLogError::NoData)?;
     if payload.len() + HEADERS > shared.link.client.server_info().max_payload {
         return Err(NatsLogError::TooLong);
     }

@@ -180,8 +180,7 @@ impl EventLog for RedisLog {
     type Follower = RedisFollower;
 
     async fn append(&self, topic: &Topic, event: Event) -> Result<EventId, RedisLogError> {
-        let mut event = event.encode_unended("\n".len()).ok_or(RedisLogError::NoData)?;
-        event.push(b'\n');
+        let event = event.encode_without_id().ok_or(RedisLogError::NoData)?;
         if event.len() > self.shared.longest {
             return Err(RedisLogError::TooLong);
         }
