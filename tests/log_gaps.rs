@@ -180,6 +180,20 @@ fn a_gap_is_told_once() {
     assert_eq!(all(&mut follow(&log, &["new"], Start::After(told.place))), ["x"]);
 }
 
+#[test]
+fn a_gap_behind_a_gap_does_not_send_the_client_back() {
+    let log = MemoryLog::builder().events(1).build().unwrap();
+    let mut follower = follow(&log, &["a", "b"], Start::Live);
+    let lose = || drop(["x", "y"].map(|text| append(&log, "a", text)));
+    lose();
+    let first = gap(&mut follower).place;
+    // The earliest is one of `b`, which lost nothing and was born before all of this.
+    append(&log, "b", "z");
+    lose();
+    assert_eq!(gap(&mut follower).place, first);
+    assert_eq!(all(&mut follower), ["z", "y"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_topic_that_ended_and_began_anew_hides_no_loss() {
     let log = MemoryLog::builder().age(SECOND).idle(2 * SECOND).build().unwrap();

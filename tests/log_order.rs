@@ -11,7 +11,7 @@ use std::time::Duration;
 use http_body_util::BodyExt;
 use hub::{all, append, data, follow, next, topic, topics};
 use tower_sse::Hub;
-use tower_sse::log::{EventLog, MemoryLog, Start, Step};
+use tower_sse::log::{EventLog, MemoryFollower, MemoryLog, Start, Step};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_hundred_subscribers_of_ten_publishers_see_one_order() {
@@ -146,20 +146,70 @@ fn ids_only_rise_while_topics_are_written_at_the_same_time() {
             scope.spawn(move || (0..5_000).for_each(|n| drop(append(log, name, &n.to_string()))));
         }
         for follower in &mut followers {
-            scope.spawn(move || {
-                let (mut last, mut count) = (0, 0);
-                while count < 4 * 5_000 {
-                    let Some(Step::Event(event)) = next(follower) else {
-                        thread::yield_now();
-                        continue;
-                    };
-                    let sequence = event.id().split_once('-').unwrap().1.parse::<u64>().unwrap();
-                    assert!(sequence > last, "{sequence} behind {last}");
-                    (last, count) = (sequence, count + 1);
-                }
-            });
+            scope.spawn(move || assert_rising(follower, 4 * 5_000));
         }
     });
+}
+
+/// The same with topics that are born while others are written, each with its first event.
+#[test]
+fn ids_only_rise_while_topics_are_born() {
+    for _ in 0..400 {
+        let log = MemoryLog::new();
+        let mut follower = log.follow(topics(&["old", "new.*"]), Start::Live);
+        thread::scope(|scope| {
+            scope.spawn(|| (0..200).for_each(|n| drop(append(&log, "old", &n.to_string()))));
+            scope.spawn(|| (0..200).for_each(|n| drop(append(&log, &format!("new.{n}"), "x"))));
+            assert_rising(&mut follower, 400);
+        });
+    }
+}
+
+/// The same where events are lost all the time: what follows a gap is behind the gap's own place.
+#[test]
+fn ids_only_rise_over_gaps_while_topics_are_born() {
+    for _ in 0..400 {
+        let log = MemoryLog::builder().events(1).build().unwrap();
+        let mut follower = log.follow(topics(&["old", "new.*"]), Start::Live);
+        thread::scope(|scope| {
+            let writers = [
+                scope.spawn(|| (0..200).for_each(|n| drop(append(&log, "old", &n.to_string())))),
+                scope.spawn(|| (0..200).for_each(|n| drop(append(&log, &format!("new.{n}"), "x")))),
+            ];
+            let mut last = 0;
+            loop {
+                let over = writers.iter().all(thread::ScopedJoinHandle::is_finished);
+                let (place, step) = match next(&mut follower) {
+                    Some(Step::Event(event)) => (sequence(event.id()), "event"),
+                    Some(Step::Gap(gap)) => (sequence(gap.place.as_str()), "gap"),
+                    _ if over => break,
+                    _ => continue,
+                };
+                assert!(
+                    place > last || step == "gap" && place == last,
+                    "{step} {place} behind {last}"
+                );
+                last = place;
+            }
+        });
+    }
+}
+
+fn sequence(id: &str) -> u64 {
+    id.split_once('-').unwrap().1.parse().unwrap()
+}
+
+fn assert_rising(follower: &mut MemoryFollower, events: usize) {
+    let (mut last, mut count) = (0, 0);
+    while count < events {
+        let Some(Step::Event(event)) = next(follower) else {
+            thread::yield_now();
+            continue;
+        };
+        let sequence = sequence(event.id());
+        assert!(sequence > last, "{sequence} behind {last}");
+        (last, count) = (sequence, count + 1);
+    }
 }
 
 const LONG: Duration = Duration::from_secs(60);

@@ -19,7 +19,7 @@ use crate::log::{Follow, Gap, Logged, Run, Start, Step};
 /// It is a place in each topic, and a waker while it waits.
 pub struct MemoryFollower {
     shared: Arc<Shared>,
-    /// The sequence of the last event that was given, or that it began behind. Zero for none.
+    /// The sequence of the last event or gap that was given, or that it began behind. Zero for none.
     told: u64,
     /// What it was to begin behind, if that cannot be had: to be told first.
     asked: Option<Box<Start>>,
@@ -73,11 +73,18 @@ impl MemoryFollower {
     /// Goes on behind what it cannot have, and says what that is.
     fn skip_lost(&mut self, cx: &mut Context<'_>) -> Gap {
         let requested = self.asked.take().map_or_else(|| self.place(), |asked| *asked);
+        // Before topics are found and looked at: then all events up to here are seen, and what is
+        // behind it comes later. And it is no event's, so it reveals none.
+        let here = self.shared.common.next_sequence();
         let members = match &mut self.kind {
             Kind::One(member) => std::slice::from_mut(member),
             Kind::Many(many) => many.members(&self.shared, cx),
         };
-        skip_lost(members, &requested, self.told, &self.shared.common)
+        let (gap, place) =
+            skip_lost(members, &requested, self.told, here, &self.shared.common.epoch);
+        // The next gap is not to send the client back.
+        self.told = place;
+        gap
     }
 
     /// Where it is, as far as its client knows.

@@ -12,8 +12,8 @@ use crate::log::{Logged, Topics};
 
 /// Follows several topics, or all that fit patterns.
 ///
-/// The head of the log is read first, then each topic is looked at, and only events up to that head
-/// are taken, smallest first: of those none can be missing.
+/// The head of the log is read first, then what was born is found and each topic is looked at, and
+/// only events up to that head are taken, smallest first: of those none can be missing.
 pub(super) struct Many {
     topics: Topics,
     members: Vec<Member>,
@@ -53,10 +53,11 @@ impl Many {
             if let Some(at) = self.smallest() {
                 return self.take(at);
             }
+            // Before the births are looked at: a topic that is born behind this has no event up to it.
+            self.head = shared.common.head.load(Ordering::SeqCst);
             if self.topics.has_patterns() && !self.find_born(shared, cx) {
                 return Next::Lost;
             }
-            self.head = shared.common.head.load(Ordering::SeqCst);
             match self.look_at_all(cx) {
                 Next::Event(()) => {}
                 Next::Lost => return Next::Lost,

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::cell::{Cell, Common, State};
+use super::cell::{Cell, State};
+use super::epoch::Epoch;
 use super::wake_list::Ticket;
 use crate::log::{Gap, Start};
 
@@ -57,18 +58,17 @@ impl Drop for Member {
     }
 }
 
-/// Has the members go on behind what they cannot have, and says what that is.
+/// Has the members go on behind what they cannot have, and says what that is and its place.
 ///
-/// `told` is a place at or behind which the client is, or zero.
+/// `told` is a place at or behind which the client is, or zero. Up to `here` all topics are among
+/// the members.
 pub(super) fn skip_lost(
     members: &mut [Member],
     requested: &Start,
     told: u64,
-    common: &Common,
-) -> Gap {
-    // Before the topics are looked at: then all events up to here are seen, and what is behind it
-    // comes later. And it is no event's, so it reveals none.
-    let here = common.next_sequence();
+    here: u64,
+    epoch: &Epoch,
+) -> (Gap, u64) {
     let (mut earliest, mut latest, mut own) = (u64::MAX, None, Vec::new());
     for member in members {
         let state = member.cell.lock();
@@ -78,13 +78,14 @@ pub(super) fn skip_lost(
         latest = latest.max(state.last_up_to(here));
         own.extend([member.cell.born, state.lost()]);
     }
-    let id = |sequence| common.epoch.id(sequence);
+    let id = |sequence| epoch.id(sequence);
     let Some(latest) = latest.filter(|_| earliest < u64::MAX) else {
-        return Gap::new(id(here)).requested(requested);
+        return (Gap::new(id(here)).requested(requested), here);
     };
     // The followed topics' own again, and the last of them: so that as little as can be is missing
     // for a client that resumes there.
     let before = own.into_iter().filter(|own| *own < earliest).max().unwrap_or_default();
-    let gap = Gap::new(id(before.max(told))).between(id(earliest), id(latest));
-    gap.requested(requested)
+    let place = before.max(told);
+    let gap = Gap::new(id(place)).between(id(earliest), id(latest));
+    (gap.requested(requested), place)
 }
