@@ -1,5 +1,6 @@
 //! How a stream is ended from the server's side.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -7,10 +8,10 @@ use bytes::Bytes;
 use super::{EndReason, Engine, Farewell, Lane, Phase, Settings, Told};
 
 /// An order to end a stream.
-#[derive(Clone, Debug)]
-pub(crate) struct Close {
+#[derive(Debug)]
+pub(crate) struct Close<'a> {
     pub(crate) told: Told,
-    pub(crate) farewell: Farewell,
+    pub(crate) farewell: Cow<'a, Farewell>,
     /// How long the client is to wait before it comes back.
     pub(crate) retry: Option<Duration>,
     /// When to end it; in the middle of a long event, at its end.
@@ -19,7 +20,13 @@ pub(crate) struct Close {
     pub(crate) cut_at: Option<Instant>,
 }
 
-impl Close {
+impl Close<'_> {
+    /// The order as it is kept until its time.
+    fn into_owned(self) -> Close<'static> {
+        let farewell = Cow::Owned(self.farewell.into_owned());
+        Close { farewell, ..self }
+    }
+
     /// When there is something to do next.
     pub(super) fn next(&self, flowing: bool) -> Option<Instant> {
         if flowing { self.cut_at } else { Some(self.at) }
@@ -27,17 +34,33 @@ impl Close {
 }
 
 impl<S: AsRef<Settings>> Engine<S> {
-    /// Takes the order to end the stream; of two orders the earlier counts, and so does the earlier
-    /// moment to cut it.
-    pub(crate) fn close(&mut self, mut close: Close, now: Instant) -> Option<Bytes> {
+    /// Takes the order to end the stream that `order` makes of the settings, with the time; of two
+    /// orders the earlier counts, and so does the earlier moment to cut it.
+    #[inline]
+    pub(crate) fn close(
+        &mut self,
+        order: impl FnOnce(&S) -> Option<(Close<'_>, Instant)>,
+    ) -> Option<Bytes> {
+        let (close, now) = order(&self.settings.0)?;
         match self.phase {
-            Phase::Over(_) => return None,
+            Phase::Over(_) => None,
             // Nothing has to be kept for it.
             Phase::Fresh | Phase::Live if close.at <= now => {
-                return self.say_farewell(&close.farewell, close.told, close.retry);
+                let Close { told, farewell, retry, .. } = close;
+                let last_words = self.last_words(&farewell, told, retry);
+                self.over(told.end_reason());
+                last_words
             }
-            _ => {}
+            _ => {
+                let close = close.into_owned();
+                self.keep_order(close);
+                self.check_close(now)
+            }
         }
+    }
+
+    /// Keeps an order until its time.
+    fn keep_order(&mut self, mut close: Close<'static>) {
         let rare = self.rare();
         if let Some(earlier) = rare.close.take() {
             let cut_at = [earlier.cut_at, close.cut_at].into_iter().flatten().min();
@@ -49,7 +72,6 @@ impl<S: AsRef<Settings>> Engine<S> {
         rare.close = Some(Box::new(close));
         self.armed = false;
         self.lane = Lane::Scan;
-        self.check_close(now)
     }
 
     /// The stream was asked to close, now or at some time.
@@ -89,7 +111,17 @@ impl<S: AsRef<Settings>> Engine<S> {
         told: Told,
         retry: Option<Duration>,
     ) -> Option<Bytes> {
+        let last_words = self.last_words(farewell, told, retry);
         self.over(told.end_reason());
+        last_words
+    }
+
+    fn last_words(
+        &self,
+        farewell: &Farewell,
+        told: Told,
+        retry: Option<Duration>,
+    ) -> Option<Bytes> {
         farewell.last_words(told, retry, self.place.position(), self.scanner.line_end())
     }
 }

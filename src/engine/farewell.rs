@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::place::restate;
 use super::{Position, Told};
-use crate::wire::{Event, LineEnd};
+use crate::wire::{ByLineEnd, Event, LineEnd, Stencil};
 
 /// The last bytes of a stream that the server ends.
 ///
@@ -31,9 +31,16 @@ pub struct Farewell(Kind);
 enum Kind {
     Named(&'static str),
     // Shared: each stream of a server has a clone.
-    Event(Arc<Event>),
+    Event(Arc<Said>),
     Bytes(Bytes),
     None,
+}
+
+/// An event that is said to many.
+#[derive(Debug)]
+struct Said {
+    event: Event,
+    stencils: ByLineEnd<Stencil>,
 }
 
 impl Farewell {
@@ -57,7 +64,7 @@ impl Farewell {
     /// Where it has data, a drain adds a `retry` if it has none, and the stream's place as `id`.
     #[must_use]
     pub fn event(event: Event) -> Self {
-        Self(Kind::Event(Arc::new(event)))
+        Self(Kind::Event(Arc::new(Said { event, stencils: ByLineEnd::default() })))
     }
 
     /// These bytes as they are, for clients that expect something else than an event.
@@ -74,6 +81,14 @@ impl Farewell {
         Self(Kind::None)
     }
 
+    /// The same for streams that are all told this: what they have in common is written once.
+    pub(crate) fn telling(self, told: Told) -> Self {
+        match self.0 {
+            Kind::Named(name) => Self::event(told.event(name)),
+            kind => Self(kind),
+        }
+    }
+
     /// What is sent to a client at this place, if anything.
     pub(super) fn last_words(
         &self,
@@ -83,11 +98,11 @@ impl Farewell {
         line_end: LineEnd,
     ) -> Option<Bytes> {
         match &self.0 {
-            Kind::Named(name) => {
-                let event = Event::new().named(name).said(told.as_json());
-                Some(restate(&event, retry, place, line_end))
+            Kind::Named(name) => Some(restate(&told.event(name), retry, place, line_end)),
+            Kind::Event(said) => {
+                let stencil = said.stencils.get(line_end, || Stencil::of(&said.event, line_end));
+                Some(place.with_text(|place| stencil.fill(retry, place)))
             }
-            Kind::Event(event) => Some(restate(event, retry, place, line_end)),
             Kind::Bytes(bytes) => Some(bytes.clone()),
             Kind::None => None,
         }

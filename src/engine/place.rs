@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{EventIds, Injection, Position, Rotation, Settings};
-use crate::wire::{Event, LineEnd, with_id_line};
+use crate::wire::{Event, LineEnd, Stencil, with_id_line};
 
 /// The client's place in its stream, and the number of the next event.
 #[derive(Debug)]
@@ -140,7 +140,7 @@ pub(crate) fn restate(
     place: &Position,
     line_end: LineEnd,
 ) -> Bytes {
-    place.with_text(|place| event.encode_for(line_end, retry, place))
+    place.with_text(|place| Stencil::of(event, line_end).fill(retry, place))
 }
 
 /// Adds an id as the last line of one encoded event.

@@ -15,7 +15,7 @@ pub(super) struct Rare {
     pub(super) held: Held,
     /// How many bytes came of what may become a byte order mark.
     pub(super) mark: usize,
-    pub(super) close: Option<Box<Close>>,
+    pub(super) close: Option<Box<Close<'static>>>,
     /// It is time to close, once the long event that flows is over.
     pub(super) close_due: bool,
     /// When the stream is to end for its age.

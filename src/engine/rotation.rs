@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
@@ -154,9 +155,13 @@ impl<S: AsRef<Settings>> Engine<S> {
             // It is time for that one too.
             return self.check_close(now);
         }
-        let Rotation { retry, farewell, .. } = self.settings.rotation.clone()?;
-        let retry = Spread::in_retry(self.n.into()).between(*retry.start(), *retry.end());
-        self.close(Close { told, farewell, retry: Some(retry), at, cut_at: None }, now)
+        let n = self.n.into();
+        self.close(|settings| {
+            let Rotation { retry, farewell, .. } = settings.as_ref().rotation.as_ref()?;
+            let farewell = Cow::Borrowed(farewell);
+            let retry = Some(Spread::in_retry(n).between(*retry.start(), *retry.end()));
+            Some((Close { told, farewell, retry, at, cut_at: None }, now))
+        })
     }
 }
 

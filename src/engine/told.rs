@@ -1,6 +1,7 @@
 //! What a client is told of why the server ends its stream.
 
 use super::EndReason;
+use crate::wire::Event;
 
 /// Why the server ends a stream, as its client is told; finer than the stream's [`EndReason`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,9 +27,9 @@ impl Told {
         }
     }
 
-    /// The data of a close event.
-    pub(super) const fn as_json(self) -> &'static str {
-        match self {
+    /// The event of this name that says so.
+    pub(super) fn event(self, name: &'static str) -> Event {
+        Event::new().named(name).said(match self {
             Self::Shutdown => r#"{"reason":"shutdown"}"#,
             Self::Kicked => r#"{"reason":"kicked"}"#,
             Self::Replaced => r#"{"reason":"replaced"}"#,
@@ -36,6 +37,6 @@ impl Told {
             Self::Expired => r#"{"reason":"expired"}"#,
             Self::Idle => r#"{"reason":"idle"}"#,
             Self::Error => r#"{"reason":"error"}"#,
-        }
+        })
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tower_layer::Layer;
 
 use super::part::Part;
-use crate::engine::Farewell;
+use crate::engine::{Farewell, Told};
 use crate::plan::{Closing, Plan, Setting};
 use crate::service::SseService;
 use crate::shutdown::Shutdown;
@@ -49,6 +49,7 @@ impl ShutdownLayer {
 
     /// Says `farewell` instead of the shutdown's own.
     pub fn farewell(self, farewell: Farewell) -> Self {
+        let farewell = farewell.telling(Told::Shutdown);
         Self(self.0.change(|settings| settings.farewell = Some(farewell)))
     }
 

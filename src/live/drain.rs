@@ -1,5 +1,6 @@
 //! What a shutdown and its streams share.
 
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -22,7 +23,7 @@ pub(crate) struct Drain {
     connections: Roster<()>,
     /// When no stream waits any longer for its own end, counted from the end of the notice.
     last_call: Duration,
-    started: OnceLock<Instant>,
+    begun: OnceLock<Begun>,
     /// No stream enters any more, and all that did are on the list.
     sealed: AtomicBool,
     emptied: OnceLock<Instant>,
@@ -50,6 +51,16 @@ pub(crate) struct DrainSettings {
     pub(crate) stall_limit: Option<Duration>,
 }
 
+/// The moments of a drain that has begun.
+#[derive(Clone, Copy, Debug)]
+struct Begun {
+    at: Instant,
+    /// The end of the notice.
+    closing_at: Instant,
+    last_call: Instant,
+    hard_deadline: Instant,
+}
+
 /// What a stream is to a drain. Written under the locks of the roster, so that each stream is
 /// counted once or not at all, also one that leaves at the moment of the trigger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,13 +73,16 @@ pub(crate) enum Standing {
 }
 
 impl Drain {
-    pub(crate) fn new(settings: DrainSettings) -> Self {
+    pub(crate) fn new(mut settings: DrainSettings) -> Self {
+        let last_call = settings.deadline.mul_f32(LAST_CALL);
+        settings.window = settings.window.min(last_call);
+        settings.farewell = settings.farewell.telling(Told::Shutdown);
         Self {
-            last_call: settings.deadline.mul_f32(LAST_CALL),
+            last_call,
             settings,
             roster: Arc::new(Roster::new()),
             connections: Roster::new(),
-            started: OnceLock::new(),
+            begun: OnceLock::new(),
             sealed: AtomicBool::new(false),
             emptied: OnceLock::new(),
             report: OnceLock::new(),
@@ -83,25 +97,28 @@ impl Drain {
     /// When the drain began, if it has.
     #[inline]
     pub(crate) fn started(&self) -> Option<Instant> {
-        self.started.get().copied()
+        self.begun.get().map(|begun| begun.at)
     }
 
     /// When the notice is over, if the drain has begun.
     pub(crate) fn closing_at(&self) -> Option<Instant> {
-        self.started().map(|started| started + self.settings.notice)
+        self.begun.get().map(|begun| begun.closing_at)
     }
 
     /// When connections are given up, if the drain has begun.
     #[inline]
     pub(crate) fn hard_deadline(&self) -> Option<Instant> {
         // One load until then: connections ask whenever they are read or written.
-        let started = self.started()?;
-        Some(started + self.settings.notice + self.settings.deadline)
+        self.begun.get().map(|begun| begun.hard_deadline)
     }
 
     /// Begins to drain; only the first call does.
     pub(crate) fn begin(&self) {
-        if self.started.set(now()).is_ok() {
+        let at = now();
+        let closing_at = at + self.settings.notice;
+        let (last_call, hard_deadline) =
+            (closing_at + self.last_call, closing_at + self.settings.deadline);
+        if self.begun.set(Begun { at, closing_at, last_call, hard_deadline }).is_ok() {
             self.progress.send_replace(());
             self.roster.visit(|_, standing| {
                 self.admit(standing);
@@ -238,25 +255,29 @@ impl Drain {
         }
     }
 
-    /// The order for the `n`-th stream, of a drain that closes streams from `closing_at` on.
-    pub(crate) fn close(
-        &self,
+    /// The order for the `n`-th stream, if the drain has begun, and what time it is at least.
+    #[inline]
+    pub(crate) fn close<'a>(
+        &'a self,
         n: u64,
-        closing_at: Instant,
         finish_within: Option<Duration>,
-        farewell: Option<&Farewell>,
-    ) -> Close {
+        farewell: Option<&'a Farewell>,
+    ) -> Option<(Close<'a>, Instant)> {
+        let begun = self.begun.get()?;
         let wait = match finish_within {
             Some(limit) => limit.min(self.last_call),
-            None => Spread::in_window(n).of(self.settings.window.min(self.last_call)),
+            None => Spread::in_window(n).of(self.settings.window),
         };
-        Close {
+        let close = Close {
             told: Told::Shutdown,
-            farewell: farewell.unwrap_or(&self.settings.farewell).clone(),
+            farewell: Cow::Borrowed(farewell.unwrap_or(&self.settings.farewell)),
             retry: Some(self.retry(n)),
-            at: closing_at + wait,
-            cut_at: Some(closing_at + self.last_call),
-        }
+            at: begun.closing_at + wait,
+            cut_at: Some(begun.last_call),
+        };
+        // What is due at once needs no look at the clock.
+        let now = if close.at <= begun.at { begun.at } else { now() };
+        Some((close, now))
     }
 
     /// How long a client is to wait that comes while the server drains.

@@ -1,5 +1,6 @@
 //! How many streams may be open, and what is said to who comes beyond.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -99,10 +100,10 @@ impl Limit {
     }
 
     /// The order for a stream that is replaced.
-    pub(crate) fn replace(&self, now: Instant, grace: Duration) -> Close {
+    pub(crate) fn replace(&self, now: Instant, grace: Duration) -> Close<'_> {
         Close {
             told: Told::Replaced,
-            farewell: self.farewell.clone(),
+            farewell: Cow::Borrowed(&self.farewell),
             retry: Some(self.retry(self.count.replaced.fetch_add(1, Relaxed))),
             at: now,
             cut_at: Some(now + grace),

@@ -78,9 +78,10 @@ impl Profile {
     }
 
     pub(crate) fn polled_at(&self, now: Instant, sent: bool) {
-        self.last_polled.set(self.started, now);
+        let moment = Moment::between(self.started, now);
+        self.last_polled.0.store(moment, Relaxed);
         if sent {
-            self.last_sent.set(self.started, now);
+            self.last_sent.0.store(moment, Relaxed);
         }
     }
 
@@ -160,11 +161,10 @@ impl Profile {
 struct Moment(AtomicU64);
 
 impl Moment {
-    fn set(&self, started: Instant, now: Instant) {
+    fn between(started: Instant, now: Instant) -> u64 {
         let nanos = now.saturating_duration_since(started).as_nanos();
         // One more, so that zero can stand for none.
-        self.0
-            .store(u64::try_from(nanos).map_or(u64::MAX, |nanos| nanos.saturating_add(1)), Relaxed);
+        u64::try_from(nanos).map_or(u64::MAX, |nanos| nanos.saturating_add(1))
     }
 
     fn get(&self, started: Instant) -> Option<Instant> {

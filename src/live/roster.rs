@@ -196,6 +196,11 @@ impl<T> Seat<T> {
         self
     }
 
+    /// Takes the signal as seen, where nothing is in the slot to look at.
+    pub(crate) fn see(&mut self) {
+        self.seen = self.shard.epoch.load(Ordering::Acquire);
+    }
+
     /// Looks at this stream's slot, and takes the signal as seen.
     pub(crate) fn look<R>(&mut self, look: impl FnOnce(&mut T) -> R) -> Option<R> {
         let mut slots = self.shard.lock();

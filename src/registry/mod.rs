@@ -9,7 +9,7 @@ use std::time::Instant;
 pub use builder::RegistryBuilder;
 pub use delivery::{Delivery, SendError};
 
-use crate::engine::{Farewell, Injection};
+use crate::engine::{Farewell, Injection, Told};
 use crate::live::{Book, Connection, ConnectionId, Entry, Visit, now};
 use crate::observe;
 use crate::wire::Event;
@@ -138,7 +138,7 @@ impl Registry {
     ///
     /// `choose` may take its time and use the registry: no stream waits for it.
     pub fn close_where(&self, choose: impl Fn(&Connection) -> bool, farewell: Farewell) -> usize {
-        let chosen = self.chosen(choose);
+        let (chosen, farewell) = (self.chosen(choose), farewell.telling(Told::Kicked));
         chosen.into_iter().filter(|id| self.close(*id, farewell.clone())).count()
     }
 

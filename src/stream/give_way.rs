@@ -13,10 +13,9 @@ pub(super) fn give_way(places: &mut Places, engine: &mut Engine<Settled>) -> Opt
     if !places.slot_mut()?.take_replaced() {
         return None;
     }
-    let at = now();
-    let close = engine.settings().limit()?.replace(at, KICK_GRACE);
     if let Some(listed) = places.listed() {
         listed.profile.closing();
     }
-    engine.close(close, at)
+    let at = now();
+    engine.close(|settings| Some((settings.limit()?.replace(at, KICK_GRACE), at)))
 }

@@ -1,5 +1,6 @@
 //! A stream's place in a registry: its mail, and what is noted of it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -49,10 +50,11 @@ impl Listed {
         }
         if let Some(farewell) = close {
             let at = now();
-            let (told, cut_at) = (Told::Kicked, Some(at + KICK_GRACE));
+            let (told, farewell) = (Told::Kicked, Cow::Owned(farewell));
+            let cut_at = Some(at + KICK_GRACE);
             self.profile.closing();
             let close = Close { told, farewell, retry: None, at, cut_at };
-            let farewell = engine.close(close, at);
+            let farewell = engine.close(|_| Some((close, at)));
             put_behind(&mut frame, farewell, engine);
         }
         frame

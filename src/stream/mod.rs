@@ -24,7 +24,7 @@ use timer::Timer;
 use crate::engine::{EndReason, Engine};
 use crate::live::{Expiry, Seat, Standing, now};
 use crate::observe::Watch;
-use crate::plan::{Plan, Settled};
+use crate::plan::{Closing, Plan, Settled};
 
 pin_project! {
     /// An engine and what connects it to the world, all but the body that it works on.
@@ -280,19 +280,16 @@ impl Stream {
         let farewell = give_way(this.places, this.engine);
         put_behind(&mut first, farewell, this.engine);
         if let Some(seat) = this.seat.as_mut().filter(|seat| seat.is_signalled()) {
-            seat.look(|_| {});
-            let n = seat.index();
-            let closing = this.engine.settings().closing();
-            let begun = closing.and_then(|closing| Some((closing, closing.drain.closing_at()?)));
-            if let Some((closing, closing_at)) = begun {
+            seat.see();
+            let farewell = this.engine.close(|settings| {
+                let Closing { drain, finish_within, farewell, .. } = settings.closing()?;
+                let close = drain.close(seat.index(), *finish_within, farewell.as_ref())?;
                 if let Some(listed) = this.places.listed() {
                     listed.profile.closing();
                 }
-                let farewell = closing.farewell.as_ref();
-                let order = closing.drain.close(n, closing_at, closing.finish_within, farewell);
-                let farewell = this.engine.close(order, now());
-                put_behind(&mut first, farewell, this.engine);
-            }
+                Some(close)
+            });
+            put_behind(&mut first, farewell, this.engine);
         }
         first
     }

@@ -1,13 +1,10 @@
 //! How events are written.
 
 use std::iter;
-use std::time::Duration;
 
 use bytes::Bytes;
 use memchr::memchr2;
 
-use super::event::millis;
-use super::short::Short;
 use super::{Event, EventId, LineEnd};
 
 impl Event {
@@ -19,37 +16,13 @@ impl Event {
 
     /// The bytes of the event, with lines that end in `end`.
     pub(crate) fn encode_with(&self, end: LineEnd) -> Bytes {
-        self.encode_for(end, None, None)
-    }
-
-    /// The same for one client: with this `retry`, and with its place as the last line. Where there
-    /// is no data, or the event has its own, they are left out.
-    pub(crate) fn encode_for(
-        &self,
-        end: LineEnd,
-        retry: Option<Duration>,
-        place: Option<&str>,
-    ) -> Bytes {
-        let added = match self.has_data() {
-            true => Added {
-                id: self.event_id().map(EventId::as_str),
-                retry: retry.map(millis),
-                place: place.filter(|_| self.id.is_none()),
-            },
-            false => Added::default(),
-        };
-        let mut short = Short::default();
-        self.write(end, added, |part| short.push(part.as_bytes()));
-        short.filled().map_or_else(
-            |len| {
-                // Exactly filled: `Bytes` would allocate once more for a vector with room to spare.
-                let mut bytes = Vec::with_capacity(len);
-                self.write(end, added, |part| bytes.extend_from_slice(part.as_bytes()));
-                debug_assert_eq!(bytes.len(), len);
-                Bytes::from(bytes)
-            },
-            Bytes::copy_from_slice,
-        )
+        let mut len = 0;
+        self.write(end, |part| len += part.len());
+        // Exactly filled: `Bytes` would allocate once more for a vector with room to spare.
+        let mut bytes = Vec::with_capacity(len);
+        self.write(end, |part| bytes.extend_from_slice(part.as_bytes()));
+        debug_assert_eq!(bytes.len(), len);
+        Bytes::from(bytes)
     }
 
     /// The bytes of the event without an id and without the blank line that ends it, and room for
@@ -75,10 +48,9 @@ impl Event {
         if let Some(data) = &self.data {
             // Most events are one line: then this is enough, and else it grows.
             bytes.reserve("data: \n\n".len() + data.len() + room);
-            self.write(LineEnd::Lf, Added::default(), |part| {
-                bytes.extend_from_slice(part.as_bytes());
-            });
-            bytes.pop();
+            let mut out = |part: &str| bytes.extend_from_slice(part.as_bytes());
+            self.write_head(LineEnd::Lf, None, &mut out);
+            self.write_data(LineEnd::Lf, &mut out);
         }
         self.has_data()
     }
@@ -87,12 +59,21 @@ impl Event {
     #[cfg(feature = "resume")]
     pub(crate) fn len_without_id(&self) -> usize {
         let mut len = 0;
-        self.write(LineEnd::Lf, Added::default(), |part| len += part.len());
+        let mut out = |part: &str| len += part.len();
+        self.write_head(LineEnd::Lf, None, &mut out);
+        self.write_data(LineEnd::Lf, &mut out);
+        self.write_blank(LineEnd::Lf, &mut out);
         len
     }
 
-    /// Gives `out` the parts of the encoded event, in order.
-    fn write(&self, end: LineEnd, added: Added<'_>, mut out: impl FnMut(&str)) {
+    fn write(&self, end: LineEnd, mut out: impl FnMut(&str)) {
+        self.write_head(end, self.event_id(), &mut out);
+        self.write_data(end, &mut out);
+        self.write_blank(end, &mut out);
+    }
+
+    /// Gives `out` the parts of what is in front of the data, in order.
+    pub(super) fn write_head(&self, end: LineEnd, id: Option<&EventId>, mut out: impl FnMut(&str)) {
         let end = end.as_str();
         let mut line = |name: &str, value: &str| {
             out(name);
@@ -106,31 +87,30 @@ impl Event {
         if let Some(name) = self.name.as_ref().filter(|_| self.has_data()) {
             line("event: ", name.as_str());
         }
-        if let Some(id) = added.id {
-            line("id: ", id);
+        if let Some(id) = id {
+            line("id: ", id.as_str());
         }
-        if let Some(millis) = self.retry.or(added.retry) {
+        if let Some(millis) = self.retry {
             line("retry: ", itoa::Buffer::new().format(millis));
         }
-        if let Some(data) = &self.data {
+    }
+
+    /// The same of the data.
+    pub(super) fn write_data(&self, end: LineEnd, mut out: impl FnMut(&str)) {
+        for text in self.data.iter().flat_map(|data| lines(data)) {
             // The space always: without it, one that the text begins with would be lost.
-            lines(data).for_each(|text| line("data: ", text));
-            if let Some(place) = added.place {
-                line("id: ", place);
-            }
-            line("", "");
+            out("data: ");
+            out(text);
+            out(end.as_str());
         }
     }
-}
 
-/// What is written that is not the event's own, or not always.
-#[derive(Clone, Copy, Debug, Default)]
-struct Added<'a> {
-    /// In front, where an event has its own.
-    id: Option<&'a str>,
-    retry: Option<u32>,
-    /// Behind the data, where a stream's ids are.
-    place: Option<&'a str>,
+    /// The same of what ends the event, where there is data.
+    pub(super) fn write_blank(&self, end: LineEnd, mut out: impl FnMut(&str)) {
+        if self.has_data() {
+            out(end.as_str());
+        }
+    }
 }
 
 /// The lines of `text`, at least one, without the CRLF, CR or LF between them.
@@ -149,6 +129,8 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -170,22 +152,6 @@ mod tests {
         assert_eq!((event.has_data(), event.event_id()), (false, None));
         let event = event.data("").retry(Duration::ZERO);
         assert!(event.has_data() && event.event_id().is_some() && event.retry == Some(1));
-    }
-
-    #[test]
-    fn one_client_gets_what_the_event_leaves_open() {
-        let (retry, place) = (Some(Duration::from_millis(5)), Some("7"));
-        #[rustfmt::skip]
-        let table = [
-            (Event::new().data("x"),                          "retry: 5\ndata: x\nid: 7\n\n"),
-            (Event::new().data("x").id("1").unwrap(),         "id: 1\nretry: 5\ndata: x\n\n"),
-            (Event::new().data("x").retry(Duration::ZERO),    "retry: 1\ndata: x\nid: 7\n\n"),
-            // Alone in its block a `retry` breaks clients, and an id does.
-            (Event::new().comment("c").id("1").unwrap(),      ": c\n"),
-        ];
-        for (event, expected) in table {
-            assert_eq!(event.encode_for(LineEnd::Lf, retry, place), expected);
-        }
     }
 
     proptest! {

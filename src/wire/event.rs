@@ -144,7 +144,8 @@ impl Event {
 
 /// Whole milliseconds, rounded up, and such as all clients can hold.
 pub(super) fn millis(delay: Duration) -> u32 {
-    let millis = delay.as_nanos().div_ceil(1_000_000);
+    let of_the_last_second = delay.subsec_nanos().div_ceil(1_000_000);
+    let millis = delay.as_secs().saturating_mul(1_000).saturating_add(of_the_last_second.into());
     u32::try_from(millis).map_or(MAX_RETRY, |millis| millis.clamp(1, MAX_RETRY))
 }
 

@@ -1,5 +1,7 @@
 //! The three ways in which a line may end.
 
+use std::sync::OnceLock;
+
 /// How the lines of a stream end.
 ///
 /// [The format] allows all three, mixed. Lines that are added to a stream end the way its own
@@ -24,5 +26,21 @@ impl LineEnd {
             Self::CrLf => "\r\n",
             Self::Cr => "\r",
         }
+    }
+}
+
+/// What is made once for each line end, when it is first asked for.
+#[derive(Debug)]
+pub(crate) struct ByLineEnd<T>([OnceLock<T>; LineEnd::ALL.len()]);
+
+impl<T> ByLineEnd<T> {
+    pub(crate) fn get(&self, end: LineEnd, make: impl FnOnce() -> T) -> &T {
+        self.0[end as usize].get_or_init(make)
+    }
+}
+
+impl<T> Default for ByLineEnd<T> {
+    fn default() -> Self {
+        Self([OnceLock::new(), OnceLock::new(), OnceLock::new()])
     }
 }

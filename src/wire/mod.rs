@@ -3,6 +3,7 @@
 //! Nothing here does I/O or reads a clock. [`Event`] writes an event, [`Decoder`] reads a whole
 //! stream the way a browser does.
 
+mod block;
 mod decoder;
 mod encode;
 mod event;
@@ -12,7 +13,7 @@ mod framing;
 mod id_line;
 mod line_end;
 mod scanner;
-mod short;
+mod stencil;
 
 pub use decoder::{Decoder, MessageEvent};
 pub use event::Event;
@@ -22,5 +23,6 @@ pub(crate) use framing::Framing;
 #[cfg(feature = "hub")]
 pub(crate) use id_line::end_with_id;
 pub(crate) use id_line::with_id_line;
-pub(crate) use line_end::LineEnd;
+pub(crate) use line_end::{ByLineEnd, LineEnd};
 pub(crate) use scanner::{BlockId, Boundary, EndedBlock, Scanner};
+pub(crate) use stencil::Stencil;

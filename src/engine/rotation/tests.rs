@@ -99,15 +99,15 @@ fn the_earliest_of_age_expiry_and_drain_counts() {
         let mut run = run(&aged(Some(10), None), None, &[]);
         let at = run.now + INTERVAL / 2 * at;
         let retry = Some(Duration::from_secs(1));
-        let order = Close { told: Told::Shutdown, farewell: Farewell::close(), retry, at, cut_at: None };
-        assert!(run.engine.close(order, run.now).is_none());
+        let order = Close { told: Told::Shutdown, farewell: Cow::Owned(Farewell::close()), retry, at, cut_at: None };
+        assert!(run.close_by(order).is_none());
         run.pass(INTERVAL * 5);
         assert_eq!(run.shown(), close(told, 41));
     }
     // Both are long due when the time is asked for.
     let mut run = run(&aged(Some(10), None), None, &[]);
-    let order = Close { told: Told::Shutdown, farewell: Farewell::none(), retry: None, at: run.now + INTERVAL * 2, cut_at: None };
-    run.engine.close(order, run.now);
+    let order = Close { told: Told::Shutdown, farewell: Cow::Owned(Farewell::none()), retry: None, at: run.now + INTERVAL * 2, cut_at: None };
+    run.close_by(order);
     assert_eq!(run.engine.timeout(run.now + INTERVAL * 9), None);
     assert_eq!(run.engine.ended(), Some(EndReason::Closed));
     assert_eq!(run.engine.timeout(run.now + INTERVAL * 10), None);

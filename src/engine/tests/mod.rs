@@ -2,6 +2,7 @@
 
 mod property;
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use super::*;
@@ -67,9 +68,15 @@ impl Run {
     pub(super) fn close(&mut self, farewell: Farewell) {
         let (at, told) = (self.now, Told::Shutdown);
         let retry = Some(Duration::from_millis(700));
-        let close = Close { told, farewell, retry, at, cut_at: Some(at + INTERVAL) };
-        let frame = self.engine.close(close, at);
+        let (farewell, cut_at) = (Cow::Owned(farewell), Some(at + INTERVAL));
+        let close = Close { told, farewell, retry, at, cut_at };
+        let frame = self.close_by(close);
         self.take(frame);
+    }
+
+    pub(super) fn close_by(&mut self, order: Close<'static>) -> Option<Bytes> {
+        let now = self.now;
+        self.engine.close(|_| Some((order, now)))
     }
 
     pub(super) fn steps(&mut self, steps: &[Step]) {
