@@ -31,6 +31,8 @@ pub enum Pace {
     Live,
     /// Never anything.
     Idle,
+    /// Nothing after the first frame.
+    Once,
 }
 
 /// An endless body of the same frames.
@@ -84,6 +86,7 @@ impl Body for Source {
                 !this.rest
             }
             Pace::Idle => true,
+            Pace::Once => std::mem::replace(&mut this.rest, true),
         };
         if rests {
             return Poll::Pending;

@@ -122,6 +122,6 @@ impl<S: AsRef<Settings>> Engine<S> {
         told: Told,
         retry: Option<Duration>,
     ) -> Option<Bytes> {
-        farewell.last_words(told, retry, self.place.position(), self.scanner.line_end())
+        farewell.last_words(told, retry, self.place(), self.scanner.line_end())
     }
 }

@@ -41,8 +41,8 @@ pub(crate) use told::Told;
 
 use crate::wire::{Framing, LineEnd, Scanner};
 use keep_alive::{Sent, Silence};
-use place::Place;
 pub(crate) use place::restate;
+use place::{Known, Watch};
 use rare::Rare;
 use spread::Spread;
 
@@ -62,7 +62,8 @@ pub(crate) struct Engine<S> {
     sent: Sent,
     /// The timer is set for the next timeout, or for an earlier moment.
     armed: bool,
-    place: Place,
+    watch: Watch,
+    known: Option<Box<Known>>,
     silence: Option<Silence>,
     keepalives: u32,
     /// What few streams need at a time, so that the others do not pay for it in memory.
@@ -111,7 +112,8 @@ impl<S: AsRef<Settings>> Engine<S> {
             Framing::Sse => Scanner::default(),
         };
         Self {
-            place: Place::new(place, &settings),
+            watch: Watch::of(&settings),
+            known: Known::brought(place),
             settings,
             n,
             scanner,
@@ -133,7 +135,7 @@ impl<S: AsRef<Settings>> Engine<S> {
     /// Takes other settings, before anything was sent.
     pub(crate) fn settle(&mut self, settings: Arc<S>) {
         self.settings = Shared(settings);
-        self.place = Place::new(self.place.position().clone(), &self.settings);
+        self.watch = Watch::of(&self.settings);
     }
 
     /// Takes a chunk of the stream.
@@ -219,11 +221,11 @@ impl<S: AsRef<Settings>> Engine<S> {
         if !self.accepts_events() {
             return None;
         }
-        let ids = self.settings.ids.as_ref();
-        let before = self.place.events();
-        let frame = self.place.write(event, self.scanner.line_end(), ids);
+        let before = self.events();
+        let frame = self.encode(event);
+        let injected = self.events() - before;
         if let Some(ends) = self.rare.as_mut().and_then(|rare| rare.ends.as_mut()) {
-            ends.injected += self.place.events() - before;
+            ends.injected += injected;
         }
         self.sent = Sent::Something;
         Some(frame)
@@ -255,21 +257,6 @@ impl<S: AsRef<Settings>> Engine<S> {
             (Phase::Over(reason), _) => Some(reason),
             _ => None,
         }
-    }
-
-    /// The client's place behind what was sent.
-    pub(crate) fn place(&self) -> &Position {
-        self.place.position()
-    }
-
-    /// Whether the place is another than when this was asked last.
-    pub(crate) fn take_moved(&mut self) -> bool {
-        self.place.take_moved()
-    }
-
-    /// Events that were sent, as far as they were counted.
-    pub(crate) fn events(&self) -> u64 {
-        self.place.events()
     }
 
     /// Whether all events are counted.

@@ -116,7 +116,7 @@ impl<S: AsRef<Settings>> Engine<S> {
             return None;
         }
         self.rare().ends = Some(Ends { planned, idle, injected: 0 });
-        self.place.expect_farewell();
+        self.expect_farewell();
         self.rotate(now)
     }
 
@@ -136,8 +136,9 @@ impl<S: AsRef<Settings>> Engine<S> {
     /// Ends the stream if its time has come, or if it was idle while its body had nothing to say.
     pub(super) fn retire(&mut self, now: Instant) -> Option<Bytes> {
         let flowing = self.phase == Phase::Flowing;
+        let events = self.events();
         let ends = self.rare.as_mut()?.ends.as_mut()?;
-        let own = self.place.events() - ends.injected;
+        let own = events - ends.injected;
         let idle = ends.idle.as_mut().is_some_and(|idle| idle.is_over(now, own, flowing));
         match ends.planned {
             Some((at, told)) if at <= now => self.end_for_age(at, told, now),

@@ -103,7 +103,7 @@ impl<S: AsRef<Settings>> Engine<S> {
             return false;
         };
         let line_end = self.scanner.line_end();
-        let id = self.place.number(ids);
+        let id = self.known.get_or_insert_default().number(ids);
         let rest = id.with_text(|id| stamp(event, blank, id.unwrap_or_default(), line_end));
         self.sent = Sent::Something;
         if let Some(rest) = rest {
@@ -117,7 +117,7 @@ impl<S: AsRef<Settings>> Engine<S> {
         match block.id {
             BlockId::None if block.data => {
                 let line_end = self.scanner.line_end().as_str();
-                if let Some(id) = self.place.pass_unnumbered(self.settings.ids.as_ref()) {
+                if let Some(id) = self.pass_unnumbered() {
                     id.with_text(|id| {
                         assembly.stamp(block.blank, end, id.unwrap_or_default(), line_end);
                     });
@@ -126,11 +126,11 @@ impl<S: AsRef<Settings>> Engine<S> {
             BlockId::None => {}
             BlockId::At(line) => {
                 let id = id_value(&assembly.chunk()[line..]);
-                self.place.pass_numbered(block.data, Some(id));
+                self.pass_numbered(block.data, Some(id));
             }
             BlockId::Earlier => {
                 let event = assembly.event(block.blank);
-                self.place.pass_numbered(block.data, last_id(&event));
+                self.pass_numbered(block.data, last_id(&event));
             }
         }
     }
@@ -190,8 +190,8 @@ impl<S: AsRef<Settings>> Engine<S> {
         match *self.settings {
             _ if !whole => Lane::Scan,
             Settings { ids: Some(_), .. } => Lane::Stamp,
-            _ if self.place.is_watched() => Lane::Scan,
-            Settings { noted: Noted::FirstEvent, .. } if self.place.events() == 0 => Lane::Scan,
+            _ if self.is_watched() => Lane::Scan,
+            Settings { noted: Noted::FirstEvent, .. } if self.events() == 0 => Lane::Scan,
             Settings { noted: Noted::Frames | Noted::FirstEvent, .. } => Lane::Noted,
             _ if self.is_timed() => Lane::Timed,
             _ => Lane::Whole,

@@ -190,10 +190,7 @@ impl Scanner {
         }
         self.line.extend(rest);
         let line = std::mem::take(&mut self.line);
-        match field(line.bytes()) {
-            Field::Id if line.nul => Field::Other,
-            field => field,
-        }
+        field(line.bytes())
     }
 }
 
@@ -223,8 +220,6 @@ struct LineStart {
     first: [u8; LINE_START],
     /// Counted no further than there is room.
     len: u8,
-    /// There is a NUL somewhere in the line, which spoils an id.
-    nul: bool,
 }
 
 impl LineStart {
@@ -241,8 +236,11 @@ impl LineStart {
             self.first[usize::from(self.len)] = byte;
             self.len += 1;
         }
-        self.nul |= self.first.starts_with(b"id")
-            && (memchr(0, more).is_some() || self.bytes().contains(&0));
+        if self.first.starts_with(b"id") && (memchr(0, more).is_some() || self.bytes().contains(&0))
+        {
+            // Clients ignore an id with a NUL: the line is as good as one of an unknown field.
+            self.first[0] = 0;
+        }
     }
 }
 
