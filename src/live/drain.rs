@@ -159,7 +159,6 @@ impl Drain {
     /// Takes a stream off that has ended.
     pub(crate) fn leave(&self, mut seat: Seat<Standing>, reason: EndReason) {
         let standing = seat.look(|standing| std::mem::replace(standing, Standing::Gone));
-        let started = self.started().is_some();
         if standing == Some(Standing::Member) {
             // Dropped, and not ended by itself, at the deadline or later: it is left over.
             let dropped = matches!(reason, EndReason::ClientGone | EndReason::Stalled);
@@ -168,7 +167,8 @@ impl Drain {
             }
         }
         drop(seat);
-        if started {
+        // Asked behind that: it may have begun meanwhile, and have seen this stream on the list.
+        if self.started().is_some() {
             self.pending.follow(|| self.roster.len());
             self.settle_if_closing(now());
         }
