@@ -186,8 +186,13 @@ impl Drain {
         }
         if !self.sealed.load(Ordering::SeqCst) {
             // Before this walk a stream may be about to enter that was let in before. The walk
-            // takes the locks under which they enter, so behind it all of them are counted.
-            self.roster.visit(|_, _| Visit::Pass);
+            // takes the locks under which they enter, so behind it all of them are counted. As
+            // members, too: the walk of the trigger may not have come to all of them yet, and a
+            // report may be due.
+            self.roster.visit(|_, standing| {
+                self.admit(standing);
+                Visit::Pass
+            });
             // In one order with the count: of a walk that ends and a stream that leaves at the
             // same time, one has to see the other, or nobody would say that all have left.
             self.sealed.store(true, Ordering::SeqCst);
