@@ -9,9 +9,11 @@ use std::thread;
 use std::time::Duration;
 
 use support::rig::{Client, Fate, Handler, open};
+use tokio::runtime::Handle;
+use tokio::time::advance;
 use tower::Layer;
 use tower_sse::wire::Event;
-use tower_sse::{Farewell, Registry, RegistryLayer};
+use tower_sse::{ConnectionState, Farewell, Registry, RegistryLayer};
 
 #[test]
 fn ten_thousand_streams_from_eight_threads_leave_an_empty_list() {
@@ -116,6 +118,40 @@ async fn a_kick_that_races_with_the_end_does_no_harm() {
         kick.await.unwrap();
         assert!(registry.is_empty());
     }
+}
+
+/// What is given to a stream behind a silence has not waited for its client since the silence began.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_read_at_once_is_never_shown_as_stalled() {
+    let registry = Registry::new();
+    let (feed, mut client) = open(&mut RegistryLayer::new(registry.clone()).layer(Handler));
+    let over = Arc::new(AtomicBool::new(false));
+    let look = {
+        let (over, runtime) = (Arc::clone(&over), Handle::current());
+        thread::spawn(move || {
+            // With its clock.
+            let _entered = runtime.enter();
+            let mut looks = 0;
+            while !over.load(Ordering::Relaxed) {
+                for stream in registry.snapshot() {
+                    if stream.state == ConnectionState::Stalled {
+                        return Err(looks);
+                    }
+                }
+                looks += 1;
+            }
+            Ok(looks)
+        })
+    };
+    for _ in 0..20_000 {
+        assert_eq!(client.now().await.1, Fate::Open);
+        advance(Duration::from_secs(100)).await;
+        feed.data("data: a\n\n");
+        client.next().await.unwrap().unwrap();
+    }
+    over.store(true, Ordering::Relaxed);
+    let looks = look.join().unwrap();
+    assert!(looks.is_ok_and(|looks| looks > 0), "{looks:?}");
 }
 
 /// A waker that is the last to know of a stream, as those of hand-made executors are.
