@@ -8,6 +8,7 @@ use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
+use bytes::Bytes;
 use support::rig::{Client, Fate, Handler, open};
 use tokio::runtime::Handle;
 use tokio::time::advance;
@@ -183,4 +184,37 @@ fn a_waker_may_own_another_stream() {
         done.send(registry.len()).unwrap();
     });
     assert_eq!(is_done.recv_timeout(Duration::from_secs(10)), Ok(1));
+}
+
+/// Bytes whose owner looks at the list when they are dropped.
+struct Looker(Registry);
+
+impl AsRef<[u8]> for Looker {
+    fn as_ref(&self) -> &[u8] {
+        b": bye\n"
+    }
+}
+
+impl Drop for Looker {
+    fn drop(&mut self) {
+        let _ = self.0.snapshot();
+    }
+}
+
+#[test]
+fn a_second_farewell_may_look_at_the_list_when_it_is_dropped() {
+    let (done, is_done) = mpsc::channel();
+    // On a thread of its own, since it might never return.
+    thread::spawn(move || {
+        let registry = Registry::new();
+        let (_feed, client) = open(&mut RegistryLayer::new(registry.clone()).layer(Handler));
+        let id = registry.snapshot()[0].id;
+        let closed = [(); 2].map(|()| {
+            let farewell = Bytes::from_owner(Looker(registry.clone()));
+            registry.close(id, Farewell::bytes(farewell))
+        });
+        drop(client);
+        done.send((closed, registry.len())).unwrap();
+    });
+    assert_eq!(is_done.recv_timeout(Duration::from_secs(10)), Ok(([true; 2], 0)));
 }
