@@ -89,14 +89,12 @@ impl Entry {
     /// Asks the stream to close; of two farewells the first is said, and the second is given back,
     /// to be dropped behind the lock: it may be bytes with an owner, whose drop is somebody else's.
     pub(crate) fn close(&mut self, farewell: Farewell) -> Option<Farewell> {
-        let said = &mut self.mail.rest.get_or_insert_default().close;
-        let unsaid = match said {
-            Some(_) => Some(farewell),
-            None => {
-                *said = Some(farewell);
-                None
-            }
+        let close = &mut self.mail.rest.get_or_insert_default().close;
+        let (said, unsaid) = match close.take() {
+            Some(first) => (first, Some(farewell)),
+            None => (farewell, None),
         };
+        *close = Some(said);
         self.mail.came(now());
         self.profile.closing();
         unsaid
