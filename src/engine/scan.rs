@@ -55,11 +55,9 @@ impl<S: AsRef<Settings>> Engine<S> {
         let missing = self.missing_lf(assembly.chunk(), whole);
         let (frames, tail) = assembly.finish(whole, missing);
         if close_due {
-            let first = self.send(frames);
-            if let Some(farewell) = self.conclude() {
-                self.defer(farewell);
-            }
-            return first.or_else(|| self.next());
+            // The timeout is due, and is to be called before more data: it says the farewell. So
+            // mail that waited for this boundary can be written before it.
+            return self.send(frames);
         }
         let frames = self.keep(frames, tail);
         self.lane = self.next_lane();

@@ -86,11 +86,18 @@ impl Entry {
         true
     }
 
-    /// Asks the stream to close; of two farewells the first is said.
-    pub(crate) fn close(&mut self, farewell: Farewell) {
-        self.mail.rest.get_or_insert_default().close.get_or_insert(farewell);
+    /// Asks the stream to close; of two farewells the first is said, and the second is given back,
+    /// to be dropped behind the lock: it may be bytes with an owner, whose drop is somebody else's.
+    pub(crate) fn close(&mut self, farewell: Farewell) -> Option<Farewell> {
+        let close = &mut self.mail.rest.get_or_insert_default().close;
+        let (said, unsaid) = match close.take() {
+            Some(first) => (first, Some(farewell)),
+            None => (farewell, None),
+        };
+        *close = Some(said);
         self.mail.came(now());
         self.profile.closing();
+        unsaid
     }
 }
 

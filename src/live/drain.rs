@@ -176,7 +176,6 @@ impl Drain {
     /// Takes a stream off that has ended.
     pub(crate) fn leave(&self, mut seat: Seat<Standing>, reason: EndReason) {
         let standing = seat.look(|standing| std::mem::replace(standing, Standing::Gone));
-        let started = self.started().is_some();
         if standing == Some(Standing::Member) {
             // Dropped, and not ended by itself, at the deadline or later: it is left over.
             let dropped = matches!(reason, EndReason::ClientGone | EndReason::Stalled);
@@ -185,7 +184,8 @@ impl Drain {
             }
         }
         drop(seat);
-        if started {
+        // Asked behind that: it may have begun meanwhile, and have seen this stream on the list.
+        if self.started().is_some() {
             self.pending.follow(|| self.roster.len());
             self.settle_if_closing(now());
         }
@@ -203,8 +203,13 @@ impl Drain {
         }
         if !self.sealed.load(Ordering::SeqCst) {
             // Before this walk a stream may be about to enter that was let in before. The walk
-            // takes the locks under which they enter, so behind it all of them are counted.
-            self.roster.visit(|_, _| Visit::Pass);
+            // takes the locks under which they enter, so behind it all of them are counted. As
+            // members, too: the walk of the trigger may not have come to all of them yet, and a
+            // report may be due.
+            self.roster.visit(|_, standing| {
+                self.admit(standing);
+                Visit::Pass
+            });
             // In one order with the count: of a walk that ends and a stream that leaves at the
             // same time, one has to see the other, or nobody would say that all have left.
             self.sealed.store(true, Ordering::SeqCst);

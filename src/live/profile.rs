@@ -1,6 +1,7 @@
 //! What is known of one stream, written by the stream and read by anybody.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -63,7 +64,8 @@ impl Profile {
     pub(crate) fn sent(&self, bytes: usize) {
         let before = self.bytes.load(Relaxed);
         self.bytes.store(before + bytes as u64, Relaxed);
-        self.given.store(true, Relaxed);
+        // With it the time of a poll that was noted before is to be seen.
+        self.given.store(true, Release);
     }
 
     pub(crate) fn count(&self, keepalives: u32, events: u64) {
@@ -101,7 +103,8 @@ impl Profile {
     ///
     /// In a burst the last poll may have been a few frames later.
     pub(crate) fn unread_for(&self, now: Instant) -> Option<Duration> {
-        let polled = self.last_polled.get(self.started).filter(|_| self.given.load(Relaxed))?;
+        // In this order: of another frame's poll the time would be too long ago.
+        let polled = self.given.load(Acquire).then(|| self.last_polled.get(self.started))??;
         Some(now.saturating_duration_since(polled))
     }
 

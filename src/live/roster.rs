@@ -223,10 +223,13 @@ impl<T> Seat<T> {
 
 impl<T> Drop for Seat<T> {
     fn drop(&mut self) {
-        let slot = self.shard.lock().try_remove(self.key as usize);
+        let mut slots = self.shard.lock();
+        let slot = slots.try_remove(self.key as usize);
+        // Under the lock, so that whoever comes by behind it finds it neither on the list nor counted.
+        self.shard.len.fetch_sub(1, Ordering::SeqCst);
+        drop(slots);
         // After the lock: a value's or a waker's drop is somebody else's code.
         drop(slot);
-        self.shard.len.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

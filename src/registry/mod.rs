@@ -127,10 +127,7 @@ impl Registry {
 
     /// Ends one stream with a farewell. Says whether it was open.
     pub fn close(&self, id: ConnectionId, farewell: Farewell) -> bool {
-        let close = |entry: &mut Entry| {
-            entry.close(farewell);
-            ((), Visit::Wake)
-        };
+        let close = |entry: &mut Entry| (entry.close(farewell), Visit::Wake);
         self.book.roster.visit_one(id.0, close).is_some()
     }
 

@@ -61,7 +61,6 @@ impl Listed {
     }
 
     pub(super) fn sent(&mut self, bytes: usize, engine: &mut Engine<Settled>) {
-        self.profile.sent(bytes);
         self.profile.count(engine.keepalives(), engine.events());
         if engine.take_moved() {
             self.profile.moved(engine.place());
@@ -71,6 +70,8 @@ impl Listed {
             0 => self.read_clock(),
             left => self.frames = left - 1,
         }
+        // Behind the clock: else it would be as if what was given had waited since the poll before.
+        self.profile.sent(bytes);
     }
 
     pub(super) fn polled(&mut self) {

@@ -115,22 +115,22 @@ impl Stream {
             return Some(frame);
         }
         // Before more data is taken, so that a busy stream ends too.
+        let mut first = None;
         if self.is_signalled() {
-            if let Some(frame) = self.as_mut().obey() {
-                return Some(frame);
-            }
+            first = self.as_mut().obey();
         }
+        // Also behind mail: a client that reads more slowly than others write has some each time.
         if self.engine.is_timed() && self.is_hurried() {
-            if let Some(farewell) = self.as_mut().rotate() {
-                return Some(farewell);
-            }
+            let farewell = self.as_mut().rotate();
+            put_behind(&mut first, farewell, self.as_mut().project().engine);
         }
         let this = self.project();
         if this.engine.is_closing() {
             // Behind a long event its turn may come before what the timer is set for.
-            return this.engine.timeout(now()).or_else(|| this.engine.next());
+            let frame = this.engine.timeout(now());
+            put_behind(&mut first, frame, this.engine);
         }
-        this.engine.next()
+        first.or_else(|| this.engine.next())
     }
 
     /// Takes up what layers further out ask for, before anything was sent.

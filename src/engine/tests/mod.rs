@@ -48,6 +48,8 @@ impl Run {
     pub(super) fn data(&mut self, chunk: &[u8]) {
         let frame = self.engine.data(Bytes::copy_from_slice(chunk));
         self.take(frame);
+        // A farewell that waited for the end of a long event is due now.
+        self.pass(Duration::ZERO);
     }
 
     pub(super) fn inject(&mut self, event: &Event) {
