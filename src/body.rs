@@ -216,8 +216,12 @@ where
                     }
                 }
                 Poll::Ready(None) => {
+                    let was_there = inner.is_some();
                     inner.set(None);
-                    stream.as_mut().end();
+                    // Mail that came before its end goes before it, once more.
+                    if !(was_there && stream.is_signalled()) {
+                        stream.as_mut().end();
+                    }
                 }
                 Poll::Pending => {
                     if let Some(bytes) = ready!(stream.as_mut().poll_wait(cx)) {

@@ -1,5 +1,5 @@
 //! Mail and the end of a stream: what was sent before goes before the farewell, and no mail puts
-//! the end off.
+//! the end off, its own or one that is asked for.
 
 mod support;
 
@@ -71,6 +71,44 @@ async fn no_mail_puts_off_the_end_for_age() {
     request.extensions_mut().insert(Expiry::after(20 * SECOND));
     let (_feed, client) = open_with(&mut listed(&registry).layer(Handler), request);
     assert_ends_within(20 * SECOND + 2 * MAILBOX, &registry, client).await;
+}
+
+/// The handler's own events and its end come through, however much mail there is.
+#[tokio::test(start_paused = true)]
+async fn mail_leaves_the_stream_its_turn() {
+    let registry = Registry::new();
+    let (feed, mut client) = open(&mut listed(&registry).layer(Handler));
+    client.now().await;
+    (0..3).for_each(|n| feed.data(format!("data: own {n}\n\n")));
+    drop(feed);
+    let mut seen = Vec::new();
+    for _ in 0..2_000 {
+        while registry.broadcast(event("x")).sent > 0 {}
+        let Some(frame) = client.next().await else {
+            assert_eq!(seen, ["data: own 0\n\n", "data: own 1\n\n", "data: own 2\n\n"]);
+            return;
+        };
+        let frame = String::from_utf8(frame.unwrap().into()).unwrap();
+        seen.extend(Some(frame).filter(|frame| frame.contains("own")));
+    }
+    panic!("it is still open, and has said {seen:?}");
+}
+
+/// The body has its turn now and then, and what was sent before its last word goes before it.
+#[tokio::test(start_paused = true)]
+async fn mail_that_was_sent_before_the_stream_ended_is_written() {
+    for before in 0..20 {
+        let registry = Registry::new();
+        let (feed, mut client) = open(&mut listed(&registry).layer(Handler));
+        client.now().await;
+        for _ in 0..before {
+            assert_eq!(registry.broadcast(event("x")).sent, 1);
+            client.next().await.unwrap().unwrap();
+        }
+        assert_eq!(registry.broadcast(event("last")).sent, 1);
+        drop(feed);
+        assert_eq!(client.now().await, ("data: last\n\n".into(), Fate::Ended), "{before}");
+    }
 }
 
 /// A stream in the middle of an event too long to hold, for which an event waits.

@@ -17,6 +17,8 @@ pub(super) struct Listed {
     pub(super) profile: Arc<Profile>,
     /// Mail came that could not be written in the middle of a long event.
     waiting: bool,
+    /// How often mail was taken since the body had nothing last.
+    taken: u8,
     /// How many frames are sent before the clock is read again.
     frames: u8,
     /// When it was read last.
@@ -27,7 +29,7 @@ pub(super) struct Listed {
 
 impl Listed {
     pub(super) fn of((seat, profile): (Seat<Entry>, Arc<Profile>)) -> Self {
-        Self { seat, profile, waiting: false, frames: 0, read: None, sent: false }
+        Self { seat, profile, waiting: false, taken: 0, frames: 0, read: None, sent: false }
     }
 
     #[inline]
@@ -39,6 +41,7 @@ impl Listed {
     pub(super) fn read_mail(&mut self, engine: &mut Engine<Settled>) -> Option<Bytes> {
         let writable = engine.accepts_events();
         self.waiting = !writable;
+        self.taken += u8::from(writable && self.taken < IN_A_ROW);
         let Mail { first, rest, .. } = self.seat.look(|entry| entry.mail.take(writable))?;
         let mut frame = first.and_then(|event| engine.inject(&event));
         let Some(Rest { more, close }) = rest.map(|rest| *rest) else {
@@ -60,6 +63,16 @@ impl Listed {
         frame
     }
 
+    /// Whether the body is to be asked now, though there may be mail. Else a client that reads more
+    /// slowly than others write would have mail each time, and never hear of anything else.
+    pub(super) fn lets_body_speak(&mut self) -> bool {
+        let is_its_turn = self.taken >= IN_A_ROW;
+        if is_its_turn {
+            self.taken = 0;
+        }
+        is_its_turn
+    }
+
     pub(super) fn sent(&mut self, bytes: usize, engine: &mut Engine<Settled>) {
         self.profile.count(engine.keepalives(), engine.events());
         if engine.take_moved() {
@@ -75,6 +88,7 @@ impl Listed {
     }
 
     pub(super) fn polled(&mut self) {
+        self.taken = 0;
         self.profile.waits();
         self.profile.polled_at(now(), std::mem::take(&mut self.sent));
         // The next frame may come much later, and how long it is not followed by a poll shows only
@@ -104,6 +118,10 @@ pub(super) fn put_behind(
         (Some(_), None) => {}
     }
 }
+
+/// So often mail is taken before the body is asked. More often than what is sent now and then, which
+/// goes before whatever the body says then, be it its end.
+const IN_A_ROW: u8 = 4;
 
 /// In a burst the clock is read for every so many frames; reading it costs more than all else that
 /// a registry does for a frame.

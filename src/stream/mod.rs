@@ -117,9 +117,13 @@ impl Stream {
         // Before more data is taken, so that a busy stream ends too.
         let mut first = None;
         if self.is_signalled() {
-            first = self.as_mut().obey();
+            // If the body has nothing, the signal is seen again: behind mail no waker is known.
+            let listed = self.as_mut().project().places.listed_mut();
+            if !listed.is_some_and(Listed::lets_body_speak) {
+                first = self.as_mut().obey();
+            }
         }
-        // Also behind mail: a client that reads more slowly than others write has some each time.
+        // Also behind mail.
         if self.engine.is_timed() && self.is_hurried() {
             let farewell = self.as_mut().rotate();
             put_behind(&mut first, farewell, self.as_mut().project().engine);
@@ -265,7 +269,7 @@ impl Stream {
     }
 
     #[inline]
-    fn is_signalled(&self) -> bool {
+    pub(crate) fn is_signalled(&self) -> bool {
         self.seat.as_ref().is_some_and(Seat::is_signalled) || self.places.is_signalled(&self.engine)
     }
 
