@@ -35,6 +35,8 @@ struct State {
     left: (Place, Instant),
     /// The id of the last event.
     last: Option<EventId>,
+    /// Where a reader was told last that there was nothing in the log, and how far that had come.
+    gone: Option<(EventId, Place)>,
     end: Option<End>,
     /// When a client that has seen all came back last.
     told: Option<Instant>,
@@ -87,6 +89,7 @@ impl<L: EventLog> Kept<L> {
             readers: Slab::new(),
             left: (Place::default(), Instant::now()),
             last: None,
+            gone: None,
             end: None,
             told: None,
             task: None,
@@ -107,12 +110,14 @@ impl<L: EventLog> Kept<L> {
         if matches!(state.end, Some(End::Left | End::Lost)) {
             return None;
         }
-        let (taken, behind) = match after {
-            None => (Place::default(), None),
-            Some(after) if Some(after) == state.last.as_ref() => (state.appended, None),
-            // Not known before its next event: taken to be as far back as can be.
-            Some(after) => (Place::default(), Some(after.clone())),
+        let known = match after {
+            None => Some(Place::default()),
+            Some(after) if Some(after) == state.last.as_ref() => Some(state.appended),
+            Some(after) => state.gone.as_ref().filter(|gone| gone.0 == *after).map(|gone| gone.1),
         };
+        // Not known before its next event: taken to be as far back as can be.
+        let behind = after.filter(|_| known.is_none()).cloned();
+        let taken = known.unwrap_or_default();
         let key = state.readers.insert(Reader { taken, behind, waker: None });
         let task = state.task.take();
         drop(state);
@@ -164,6 +169,13 @@ impl<L: EventLog> Kept<L> {
 
     pub(super) fn has_ended(&self) -> bool {
         self.lock().end.is_some()
+    }
+
+    /// The id of the last event of a stream that said how it ended, or tried to.
+    pub(super) fn last_of_all(&self) -> Option<EventId> {
+        let state = self.lock();
+        let said = matches!(state.end, Some(End::Finished | End::Failed));
+        state.last.clone().filter(|_| said)
     }
 
     /// Ends the readers that would wait for the end in the log.
@@ -231,10 +243,14 @@ impl<L: EventLog> Seat<L> {
         wake(task);
     }
 
-    /// Takes note that the log had no more for the reader.
-    pub(super) fn took_all(&self) {
-        let place = self.kept.lock().appended;
-        self.took(place);
+    /// Takes note that the log had nothing for the reader, who is told to come back to `place`.
+    pub(super) fn took_all(&self, place: &EventId) {
+        let appended = {
+            let mut state = self.kept.lock();
+            state.gone = Some((place.clone(), state.appended));
+            state.appended
+        };
+        self.took(appended);
     }
 
     /// Has the reader woken when the stream ends without a word in the log, and says whether it has.
