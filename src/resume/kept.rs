@@ -201,13 +201,14 @@ impl<L: EventLog> Kept<L> {
         Look { room, alone_since }
     }
 
-    /// Ends it if there is no reader still.
-    pub(super) fn leave_alone(&self) -> bool {
+    /// Ends it if there is no reader, and was none since then: one may have come and gone meanwhile.
+    pub(super) fn leave_alone(&self, since: Instant) -> bool {
         let mut state = self.lock();
-        if state.readers.is_empty() {
+        let alone = state.readers.is_empty() && state.left.1 == since;
+        if alone {
             state.end = Some(End::Left);
         }
-        state.readers.is_empty()
+        alone
     }
 }
 
@@ -284,5 +285,33 @@ impl<L: EventLog> Drop for Seat<L> {
 fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {
         waker.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+    use crate::log::MemoryLog;
+    use crate::resume::token::Part;
+
+    /// The task looks, and gives the stream up a moment later: on another thread a client may come back
+    /// in between, and lose its connection at once.
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_and_goes_while_a_stream_is_given_up_has_its_linger() {
+        let token = Token::random().unwrap();
+        let topic = token.topic("ann", Part::Events).unwrap();
+        let head = Head::of(&http::Response::new(()).into_parts().0);
+        let ahead = Place { events: 1, bytes: 1 };
+        let kept = Kept::new((token, "ann".into()), head, (MemoryLog::new(), topic), ahead);
+        let kept = Arc::new(kept);
+        drop(kept.join(None));
+        let look = || kept.look(Waker::noop()).alone_since.unwrap();
+        let since = look();
+        tokio::time::advance(Duration::from_secs(30)).await;
+        drop(kept.join(None));
+        assert!(!kept.leave_alone(since) && kept.join(None).is_some());
+        assert!(kept.leave_alone(look()) && kept.join(None).is_none());
     }
 }

@@ -167,7 +167,7 @@ impl<L: EventLog> Task<L> {
             sleep @ None => *sleep = Some(Box::pin(sleep_until(until))),
         }
         let over = self.sleep.as_mut().is_some_and(|sleep| sleep.as_mut().poll(cx).is_ready());
-        if over && self.kept.leave_alone() { Poll::Ready(End::Left) } else { Poll::Pending }
+        if over && self.kept.leave_alone(since) { Poll::Ready(End::Left) } else { Poll::Pending }
     }
 
     /// Appends an event for the client.
