@@ -119,9 +119,10 @@ impl BrokerFollower {
             match (&beginning.from, place) {
                 // A clock that was set back is no reason to miss anything.
                 (Start::Live, Some(place)) => {
-                    member.begin_live(place.min(birth.head.max(watermark)), birth.resets);
+                    let place = place.min(birth.head.max(watermark));
+                    member.begin_live(place, birth.resets, birth.epoch);
                 }
-                _ => member.begin(place, birth.resets),
+                _ => member.begin(place, birth.resets, birth.epoch),
             }
         }
         self.stage = Stage::Goes;
@@ -143,7 +144,7 @@ impl BrokerFollower {
         }
         self.told = Some((epoch, here));
         for member in &mut self.members {
-            member.go_on(here);
+            member.go_on(here, epoch);
         }
         Poll::Ready(Some(Gap::new(EventId::in_epoch(epoch, here))))
     }
