@@ -119,6 +119,31 @@ async fn a_redis_that_lost_all_is_another_log() {
     assert_eq!(nothing(&mut follow(&log, &["t"], Start::After(after))).await, ());
 }
 
+/// As after a failover to a machine whose clock is behind: sequences are ahead of it for a time.
+#[tokio::test]
+async fn a_clock_that_is_behind_hides_nothing_from_live_followers() {
+    let server = Server::start().await;
+    let (log, other) = (log(&server.url()).await, log(&server.url()).await);
+    let ahead = sequence(&append(&log, "t", "before").await) + 3_600_000_000;
+    server.cli(&["SET", "{tower-sse}:head", &ahead.to_string()]);
+    let hour = append(&other, "t", "before").await;
+    assert_eq!(sequence(&hour), ahead + 1);
+    // Whoever is heard of it.
+    log.latest(&topics(&["t"])).await.unwrap();
+    let mut of_one = follow(&log, &["t"], Start::Live);
+    let mut of_two = follow(&log, &["t", "u"], Start::Live);
+    append(&other, "t", "x").await;
+    // Both nodes know by now that it is there.
+    let mut known = follow(&log, &["t"], Start::After(hour));
+    assert_eq!(said(&mut known).await, "x");
+    let mut again = follow(&log, &["t"], Start::Live);
+    append(&other, "t", "y").await;
+    assert_eq!(said(&mut known).await, "y");
+    assert_eq!(all(&mut of_one, 2).await, ["x", "y"]);
+    assert_eq!(all(&mut of_two, 2).await, ["x", "y"]);
+    assert_eq!(said(&mut again).await, "y");
+}
+
 #[tokio::test]
 async fn of_patterns_it_is_said_that_there_are_none() {
     let server = Server::start().await;

@@ -48,6 +48,11 @@ impl Member {
         }
     }
 
+    /// Whether its topic was loaded when it was joined.
+    pub(super) fn was_loaded(&self) -> bool {
+        self.joined.is_some()
+    }
+
     pub(super) fn place(&self) -> u64 {
         self.place
     }

@@ -164,3 +164,17 @@ fn a_new_epoch_without_events_is_one_gap() {
     log.read_anew(2, 1300, &[1500]);
     assert_eq!(all(&mut follower), ["2-1500"]);
 }
+
+#[test]
+fn a_clock_that_was_set_back_hides_nothing_that_came_before_the_first_poll() {
+    let log = Log::with(Loaded { epoch: 1, head: 100, floor: 90, entries: Vec::new() });
+    log.upstream.set_watermark(110);
+    log.source.live.store(1_000_000, Ordering::SeqCst);
+    let mut follower = log.follow(Start::Live);
+    log.read(1, 90, &[111, 112]);
+    assert_eq!(all(&mut follower), ["1-111", "1-112"]);
+    // And nothing that came before it was asked for is for it.
+    let mut follower = log.follow(Start::Live);
+    log.read(1, 112, &[113]);
+    assert_eq!(all(&mut follower), ["1-113"]);
+}
