@@ -9,6 +9,7 @@ mod support;
 use std::time::Duration;
 
 use redis::{Server, all, append, append_all, connect, follow, gap, log, nothing, said, topics};
+use tokio::io::AsyncWriteExt;
 use tower_sse::RedisLog;
 use tower_sse::log::{EventLog, Follow, Start};
 use tower_sse::wire::EventId;
@@ -117,6 +118,38 @@ async fn a_redis_that_lost_all_is_another_log() {
     assert_eq!(all(&mut follower, 2).await, ["gap", "3"]);
     assert_eq!(all(&mut follow(&log, &["t"], Start::After(before)), 2).await, ["gap", "3"]);
     assert_eq!(nothing(&mut follow(&log, &["t"], Start::After(after))).await, ());
+}
+
+/// More than the reader is given at once; and what is left expires before it asks for it.
+#[tokio::test]
+async fn what_expired_between_two_reads_is_a_gap() {
+    let server = Server::start().await;
+    let log = connect(RedisLog::builder().idle(Duration::from_secs(10)), &server.url()).await;
+    let mut follower = follow(&log, &["t"], Start::Earliest);
+    nothing(&mut follower).await;
+    // Of twenty seconds ago.
+    let many = "local t = redis.call('TIME') local now = t[1] * 1000000 + t[2] - 20000000 \
+        for n = 1, 600 do redis.call('XADD', KEYS[1], string.format('%.0f-0', now + n), \
+        'e', 'data: ' .. n .. '\\n\\n', 'g', redis.call('GET', KEYS[2]), \
+        'b', n == 1 and '0' or string.format('%.0f', now + n - 1), 'k', '1') end";
+    let next = "local t = redis.call('TIME') local now = t[1] * 1000000 + t[2] \
+        redis.call('DEL', KEYS[1]) redis.call('XADD', KEYS[1], string.format('%.0f-0', now), \
+        'e', 'data: next\\n\\n', 'g', redis.call('GET', KEYS[2]), \
+        'b', string.format('%.0f', now - 10000000), 'k', '0')";
+    // In one write, so that nobody else has a turn between the two.
+    let mut both = String::new();
+    for script in [many, next] {
+        let words = ["EVAL", script, "2", "{tower-sse}:topic:t", "{tower-sse}:epoch"];
+        both += &format!("*{}\r\n", words.len());
+        for word in words {
+            both += &format!("${}\r\n{word}\r\n", word.len());
+        }
+    }
+    let mut connection = tokio::net::TcpStream::connect(("127.0.0.1", server.port)).await.unwrap();
+    connection.write_all(both.as_bytes()).await.unwrap();
+    let expected: Vec<_> = (1..=512).map(|n| n.to_string()).collect();
+    assert_eq!(all(&mut follower, 512).await, expected);
+    assert_eq!(all(&mut follower, 2).await, ["gap", "next"]);
 }
 
 /// As after a failover to a machine whose clock is behind: sequences are ahead of it for a time.
