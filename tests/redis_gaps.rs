@@ -137,16 +137,13 @@ async fn what_expired_between_two_reads_is_a_gap() {
         'e', 'data: next\\n\\n', 'g', redis.call('GET', KEYS[2]), \
         'b', string.format('%.0f', now - 10000000), 'k', '0')";
     // In one write, so that nobody else has a turn between the two.
-    let mut both = String::new();
-    for script in [many, next] {
+    let both = [many, next].map(|script| {
         let words = ["EVAL", script, "2", "{tower-sse}:topic:t", "{tower-sse}:epoch"];
-        both += &format!("*{}\r\n", words.len());
-        for word in words {
-            both += &format!("${}\r\n{word}\r\n", word.len());
-        }
-    }
+        let words = words.map(|word| format!("${}\r\n{word}\r\n", word.len()));
+        format!("*{}\r\n{}", words.len(), words.concat())
+    });
     let mut connection = tokio::net::TcpStream::connect(("127.0.0.1", server.port)).await.unwrap();
-    connection.write_all(both.as_bytes()).await.unwrap();
+    connection.write_all(both.concat().as_bytes()).await.unwrap();
     let expected: Vec<_> = (1..=512).map(|n| n.to_string()).collect();
     assert_eq!(all(&mut follower, 512).await, expected);
     assert_eq!(all(&mut follower, 2).await, ["gap", "next"]);

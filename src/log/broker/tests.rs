@@ -15,17 +15,19 @@ use crate::wire::{Event, EventId};
 /// Answers a question with what was sent for it, in the order of the questions.
 #[derive(Clone, Default)]
 struct Scripted {
-    pages: Arc<Mutex<VecDeque<oneshot::Receiver<Vec<Entry>>>>>,
-    reserved: Arc<Mutex<VecDeque<oneshot::Receiver<(u64, u64)>>>>,
+    pages: Arc<Answers<Vec<Entry>>>,
+    reserved: Arc<Answers<(u64, u64)>>,
     live: Arc<AtomicU64>,
 }
 
-fn ask<T: Send + 'static>(answers: &Mutex<VecDeque<oneshot::Receiver<T>>>) -> Wait<T> {
+type Answers<T> = Mutex<VecDeque<oneshot::Receiver<T>>>;
+
+fn ask<T: Send + 'static>(answers: &Answers<T>) -> Wait<T> {
     let answer = answers.lock().unwrap().pop_front().expect("it is not asked more than this");
     Box::pin(async { answer.await.unwrap() })
 }
 
-fn answer<T>(answers: &Mutex<VecDeque<oneshot::Receiver<T>>>) -> oneshot::Sender<T> {
+fn answer<T>(answers: &Answers<T>) -> oneshot::Sender<T> {
     let (send, answer) = oneshot::channel();
     answers.lock().unwrap().push_back(answer);
     send
