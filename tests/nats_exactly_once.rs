@@ -91,7 +91,9 @@ async fn a_node_has_one_consumer_however_many_follow() {
     let (a, b) = (nats.log().await, nats.log_with(settings().window_events(1)).await);
     let first = append(&a, "t.0", "first").await;
     for n in 0..20 {
-        append(&a, &format!("t.{n}"), "x").await;
+        // The last one by the other node, which so knows of all before it follows.
+        let log = if n < 19 { &a } else { &b };
+        append(log, &format!("t.{n}"), "x").await;
     }
     let mut followers = Vec::new();
     for n in 0..1_000 {

@@ -135,6 +135,31 @@ async fn nothing_is_revealed_of_topics_that_are_not_followed() {
     assert!(is_quiet(&mut follower).await);
 }
 
+/// The last sequence of such a stream is one of no event.
+#[tokio::test]
+async fn a_stream_of_which_all_is_gone_is_a_gap_at_once() {
+    let nats = Nats::start().await;
+    let log = nats.log_with(settings().window_events(1)).await;
+    let first = append(&log, "t", "a").await;
+    for text in ["b", "c"] {
+        append(&log, "t", text).await;
+    }
+    nats.stream().await.purge().await.unwrap();
+    let mut followers = Vec::new();
+    for names in [&["t"][..], &["t", "u"], &["t", "u.*"], &[">"]] {
+        for start in [after(&first), Start::Unknown] {
+            let mut follower = log.follow(topics(names), start.clone());
+            let told = gap(&mut follower).await;
+            assert_eq!((told.earliest, told.latest), (None, None), "{names:?} {start:?}");
+            followers.extend([follower, log.follow(topics(names), Start::After(told.place))]);
+        }
+    }
+    append(&log, "t", "d").await;
+    for follower in &mut followers {
+        assert_eq!(said(follower).await, "d");
+    }
+}
+
 #[tokio::test]
 async fn a_stream_that_is_made_anew_is_a_gap_and_goes_on() {
     let nats = Nats::start().await;

@@ -9,6 +9,7 @@ mod support;
 use std::time::Duration;
 
 use redis::{Server, all, append, append_all, connect, follow, gap, log, nothing, said, topics};
+use tokio::io::AsyncWriteExt;
 use tower_sse::RedisLog;
 use tower_sse::log::{EventLog, Follow, Start};
 use tower_sse::wire::EventId;
@@ -117,6 +118,60 @@ async fn a_redis_that_lost_all_is_another_log() {
     assert_eq!(all(&mut follower, 2).await, ["gap", "3"]);
     assert_eq!(all(&mut follow(&log, &["t"], Start::After(before)), 2).await, ["gap", "3"]);
     assert_eq!(nothing(&mut follow(&log, &["t"], Start::After(after))).await, ());
+}
+
+/// More than the reader is given at once; and what is left expires before it asks for it.
+#[tokio::test]
+async fn what_expired_between_two_reads_is_a_gap() {
+    let server = Server::start().await;
+    let log = connect(RedisLog::builder().idle(Duration::from_secs(10)), &server.url()).await;
+    let mut follower = follow(&log, &["t"], Start::Earliest);
+    nothing(&mut follower).await;
+    // Of twenty seconds ago.
+    let many = "local t = redis.call('TIME') local now = t[1] * 1000000 + t[2] - 20000000 \
+        for n = 1, 600 do redis.call('XADD', KEYS[1], string.format('%.0f-0', now + n), \
+        'e', 'data: ' .. n .. '\\n\\n', 'g', redis.call('GET', KEYS[2]), \
+        'b', n == 1 and '0' or string.format('%.0f', now + n - 1), 'k', '1') end";
+    let next = "local t = redis.call('TIME') local now = t[1] * 1000000 + t[2] \
+        redis.call('DEL', KEYS[1]) redis.call('XADD', KEYS[1], string.format('%.0f-0', now), \
+        'e', 'data: next\\n\\n', 'g', redis.call('GET', KEYS[2]), \
+        'b', string.format('%.0f', now - 10000000), 'k', '0')";
+    // In one write, so that nobody else has a turn between the two.
+    let both = [many, next].map(|script| {
+        let words = ["EVAL", script, "2", "{tower-sse}:topic:t", "{tower-sse}:epoch"];
+        let words = words.map(|word| format!("${}\r\n{word}\r\n", word.len()));
+        format!("*{}\r\n{}", words.len(), words.concat())
+    });
+    let mut connection = tokio::net::TcpStream::connect(("127.0.0.1", server.port)).await.unwrap();
+    connection.write_all(both.concat().as_bytes()).await.unwrap();
+    let expected: Vec<_> = (1..=512).map(|n| n.to_string()).collect();
+    assert_eq!(all(&mut follower, 512).await, expected);
+    assert_eq!(all(&mut follower, 2).await, ["gap", "next"]);
+}
+
+/// As after a failover to a machine whose clock is behind: sequences are ahead of it for a time.
+#[tokio::test]
+async fn a_clock_that_is_behind_hides_nothing_from_live_followers() {
+    let server = Server::start().await;
+    let (log, other) = (log(&server.url()).await, log(&server.url()).await);
+    let ahead = sequence(&append(&log, "t", "before").await) + 3_600_000_000;
+    server.cli(&["SET", "{tower-sse}:head", &ahead.to_string()]);
+    let hour = append(&other, "t", "before").await;
+    assert_eq!(sequence(&hour), ahead + 1);
+    // Whoever is heard of it.
+    log.latest(&topics(&["t"])).await.unwrap();
+    let mut of_one = follow(&log, &["t"], Start::Live);
+    let mut of_two = follow(&log, &["t", "u"], Start::Live);
+    append(&other, "t", "x").await;
+    // Both nodes know by now that it is there.
+    let mut known = follow(&log, &["t"], Start::After(hour));
+    assert_eq!(said(&mut known).await, "x");
+    let mut again = follow(&log, &["t"], Start::Live);
+    append(&other, "t", "y").await;
+    assert_eq!(said(&mut known).await, "y");
+    assert_eq!(all(&mut of_one, 2).await, ["x", "y"]);
+    assert_eq!(all(&mut of_two, 2).await, ["x", "y"]);
+    assert_eq!(said(&mut again).await, "y");
 }
 
 #[tokio::test]

@@ -31,9 +31,10 @@ enum Does {
     /// And says that it did not.
     AppendAndFail,
     Fail,
+    Panic,
 }
 
-use Does::{Append, AppendAndFail, Fail};
+use Does::{Append, AppendAndFail, Fail, Panic};
 
 impl EventLog for Failing {
     type Error = io::Error;
@@ -42,6 +43,7 @@ impl EventLog for Failing {
     async fn append(&self, topic: &Topic, event: Event) -> io::Result<EventId> {
         let call = self.calls.fetch_add(1, Ordering::SeqCst);
         let does = self.does[call.min(self.does.len() - 1)];
+        assert_ne!(does, Panic, "as scripted");
         let done = (does != Fail).then(|| self.log.append_now(topic, event));
         match done {
             Some(Ok(id)) if does == Append => Ok(id),
@@ -140,5 +142,23 @@ async fn a_log_that_stays_away_ends_the_stream_and_its_readers_are_told() {
         assert_eq!(all.data(), got);
         assert!(all.ended && handled.dropped());
         assert_eq!(service.streams(), 0);
+    }
+}
+
+/// Wherever that is: in an event, in the close event, or when nothing but the end is to be written.
+#[tokio::test(start_paused = true)]
+async fn a_log_that_panics_leaves_no_reader_behind() {
+    for well in 0..5 {
+        let handled = Handled::default();
+        let mut does = vec![Append; well];
+        does.push(Panic);
+        let layer = layer().close_event(SECOND).log(failing(&does));
+        let service = layer.layer(handler(&handled, three));
+        let all = seen(&service, request(None), 60 * SECOND).await;
+        let events = ["1", "2", "3", "{\"reason\":\"finished\"}"];
+        assert_eq!(all.data()[..well], events[..well]);
+        assert_eq!(all.data()[well..], ["{\"reason\":\"error\"}"], "{well}");
+        assert!(all.ended && handled.dropped());
+        assert_eq!(service.streams(), usize::from(well == 4), "its end is known");
     }
 }

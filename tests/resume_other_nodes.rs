@@ -70,6 +70,24 @@ async fn who_reads_elsewhere_is_told_when_it_fails_or_is_given_up() {
     }
 }
 
+/// Else a browser would be answered with an empty stream for ever.
+#[tokio::test(start_paused = true)]
+async fn who_has_all_of_a_stream_that_failed_or_was_given_up_gets_a_new_one_there() {
+    let steps = || vec![Data("data: 1\n\n"), Wait(9 * SECOND), Fail("as scripted")];
+    for linger in [99 * SECOND, 5 * SECOND] {
+        let (one, other, handled) = nodes!(steps, .linger(linger));
+        let id = seen(&one, request(None), SECOND).await.id(0);
+        let last = match linger < 9 * SECOND {
+            true => id,
+            false => seen(&one, request(Some(&id)), 20 * SECOND).await.last_id(),
+        };
+        tokio::time::sleep(20 * SECOND).await;
+        let anew = seen(&other, request(Some(&last)), SECOND).await;
+        assert_eq!((anew.data(), anew.status), (vec!["1".to_owned()], 200));
+        assert_eq!((handled[0].calls(), handled[1].calls()), (1, 1));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_in_a_topic_and_not_of_this_crate_reaches_no_client() {
     let (log, handled) = (MemoryLog::new(), Handled::default());

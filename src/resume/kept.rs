@@ -35,6 +35,8 @@ struct State {
     left: (Place, Instant),
     /// The id of the last event.
     last: Option<EventId>,
+    /// Where a reader was told last that there was nothing in the log, and how far that had come.
+    gone: Option<(EventId, Place)>,
     end: Option<End>,
     /// When a client that has seen all came back last.
     told: Option<Instant>,
@@ -87,6 +89,7 @@ impl<L: EventLog> Kept<L> {
             readers: Slab::new(),
             left: (Place::default(), Instant::now()),
             last: None,
+            gone: None,
             end: None,
             told: None,
             task: None,
@@ -107,12 +110,14 @@ impl<L: EventLog> Kept<L> {
         if matches!(state.end, Some(End::Left | End::Lost)) {
             return None;
         }
-        let (taken, behind) = match after {
-            None => (Place::default(), None),
-            Some(after) if Some(after) == state.last.as_ref() => (state.appended, None),
-            // Not known before its next event: taken to be as far back as can be.
-            Some(after) => (Place::default(), Some(after.clone())),
+        let known = match after {
+            None => Some(Place::default()),
+            Some(after) if Some(after) == state.last.as_ref() => Some(state.appended),
+            Some(after) => state.gone.as_ref().filter(|gone| gone.0 == *after).map(|gone| gone.1),
         };
+        // Not known before its next event: taken to be as far back as can be.
+        let behind = after.filter(|_| known.is_none()).cloned();
+        let taken = known.unwrap_or_default();
         let key = state.readers.insert(Reader { taken, behind, waker: None });
         let task = state.task.take();
         drop(state);
@@ -166,6 +171,13 @@ impl<L: EventLog> Kept<L> {
         self.lock().end.is_some()
     }
 
+    /// The id of the last event of a stream that said how it ended, or tried to.
+    pub(super) fn last_of_all(&self) -> Option<EventId> {
+        let state = self.lock();
+        let said = matches!(state.end, Some(End::Finished | End::Failed));
+        state.last.clone().filter(|_| said)
+    }
+
     /// Ends the readers that would wait for the end in the log.
     pub(super) fn silence(&self) {
         let mut state = self.lock();
@@ -189,13 +201,14 @@ impl<L: EventLog> Kept<L> {
         Look { room, alone_since }
     }
 
-    /// Ends it if there is no reader still.
-    pub(super) fn leave_alone(&self) -> bool {
+    /// Ends it if there is no reader, and was none since then: one may have come and gone meanwhile.
+    pub(super) fn leave_alone(&self, since: Instant) -> bool {
         let mut state = self.lock();
-        if state.readers.is_empty() {
+        let alone = state.readers.is_empty() && state.left.1 == since;
+        if alone {
             state.end = Some(End::Left);
         }
-        state.readers.is_empty()
+        alone
     }
 }
 
@@ -231,10 +244,14 @@ impl<L: EventLog> Seat<L> {
         wake(task);
     }
 
-    /// Takes note that the log had no more for the reader.
-    pub(super) fn took_all(&self) {
-        let place = self.kept.lock().appended;
-        self.took(place);
+    /// Takes note that the log had nothing for the reader, who is told to come back to `place`.
+    pub(super) fn took_all(&self, place: &EventId) {
+        let appended = {
+            let mut state = self.kept.lock();
+            state.gone = Some((place.clone(), state.appended));
+            state.appended
+        };
+        self.took(appended);
     }
 
     /// Has the reader woken when the stream ends without a word in the log, and says whether it has.
@@ -268,5 +285,33 @@ impl<L: EventLog> Drop for Seat<L> {
 fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {
         waker.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+    use crate::log::MemoryLog;
+    use crate::resume::token::Part;
+
+    /// The task looks, and gives the stream up a moment later: on another thread a client may come back
+    /// in between, and lose its connection at once.
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_and_goes_while_a_stream_is_given_up_has_its_linger() {
+        let token = Token::random().unwrap();
+        let topic = token.topic("ann", Part::Events).unwrap();
+        let head = Head::of(&http::Response::new(()).into_parts().0);
+        let ahead = Place { events: 1, bytes: 1 };
+        let kept = Kept::new((token, "ann".into()), head, (MemoryLog::new(), topic), ahead);
+        let kept = Arc::new(kept);
+        drop(kept.join(None));
+        let look = || kept.look(Waker::noop()).alone_since.unwrap();
+        let since = look();
+        tokio::time::advance(Duration::from_secs(30)).await;
+        drop(kept.join(None));
+        assert!(!kept.leave_alone(since) && kept.join(None).is_some());
+        assert!(kept.leave_alone(look()) && kept.join(None).is_none());
     }
 }

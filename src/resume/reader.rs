@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::kept::Seat;
 use super::mark::{Kind, Mark, frame};
 use super::token::Token;
-use crate::log::{EventLog, Follow, Gap, GapPolicy, Step};
+use crate::log::{EventLog, Follow, Gap, GapPolicy, Start, Step};
 use crate::wire::Event;
 
 /// What a client reads: a stream out of the log.
@@ -22,6 +22,8 @@ pub(super) struct Reader<L: EventLog> {
     token: Token,
     /// The number of the last event.
     told: u64,
+    /// The gap behind which the log had nothing of a stream that has ended, while it is asked again.
+    gone: Option<Gap>,
 }
 
 impl<L: EventLog> Reader<L> {
@@ -31,7 +33,7 @@ impl<L: EventLog> Reader<L> {
         first: Option<Step>,
         seat: Option<Seat<L>>,
     ) -> Self {
-        Self { follower: Some(follower), first, seat, token, told: 0 }
+        Self { follower: Some(follower), first, seat, token, told: 0, gone: None }
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -69,10 +71,9 @@ impl<L: EventLog> Reader<L> {
                     }
                 }
                 Poll::Ready(Some(Step::Gap(gap))) => {
-                    if let Some(seat) = self.seat.as_ref().filter(|_| gap.earliest.is_none()) {
-                        seat.took_all();
+                    if let Some(told) = self.gap(gap) {
+                        return told;
                     }
-                    return Poll::Ready(Some(tell(gap, &self.token)));
                 }
                 Poll::Ready(None) => return self.end(None),
                 Poll::Pending => {
@@ -84,6 +85,32 @@ impl<L: EventLog> Reader<L> {
         // There may be more: others have their turn first.
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Tells of a gap. None if the log is asked again first.
+    ///
+    /// Where the log has nothing it may have had the end of the stream. Nobody writes that again, so
+    /// it is not waited for. But the end may have come between the gap and the look whether it has:
+    /// if then there is still nothing in the log, it is gone.
+    fn gap(&mut self, mut gap: Gap) -> Option<Poll<Option<Bytes>>> {
+        let first = self.gone.take();
+        if let Some(seat) = self.seat.as_ref().filter(|_| gap.earliest.is_none()) {
+            seat.took_all(&gap.place);
+            let last = seat.kept.last_of_all();
+            if let (None, Some(_)) = (&first, &last) {
+                let follower = seat.kept.log.follow((&seat.kept.topic).into(), Start::Unknown);
+                (self.follower, self.gone) = (Some(Box::pin(follower)), Some(gap));
+                return None;
+            }
+            if let (Some(first), Some(last)) = (&first, last) {
+                (gap.requested, gap.place) = (first.requested.clone(), last);
+                return Some(self.end(Some(tell(gap, &self.token))));
+            }
+        }
+        if let Some(first) = first {
+            gap.requested = first.requested;
+        }
+        Some(Poll::Ready(Some(tell(gap, &self.token))))
     }
 
     fn end(&mut self, last: Option<Bytes>) -> Poll<Option<Bytes>> {

@@ -108,8 +108,10 @@ impl<L: EventLog> Shared<L> {
             Poll::Ready(first) => first,
             Poll::Pending => None,
         };
-        if first.as_ref().is_some_and(is_finished) {
-            return Some(asked.over(&token.on(id)));
+        match first.as_ref().and_then(end) {
+            Some(Kind::Finished) => return Some(asked.over(&token.on(id))),
+            Some(_) => return None,
+            None => {}
         }
         Some(kept.head.response(read(*token, follower, first, Some(seat))))
     }
@@ -166,12 +168,13 @@ pub(super) fn read<B, L: EventLog>(
     ResumeBody::read(Reader::new(token, follower, first, seat))
 }
 
-/// Whether this is the mark at the end of a stream that came to it by itself.
-pub(super) fn is_finished(step: &Step) -> bool {
+/// How the stream has ended, if this is the mark at its end.
+pub(super) fn end(step: &Step) -> Option<Kind> {
     let Step::Event(event) = step else {
-        return false;
+        return None;
     };
-    Mark::of(event).is_some_and(|(mark, _)| mark.kind == Kind::Finished)
+    let kind = Mark::of(event)?.0.kind;
+    matches!(kind, Kind::Finished | Kind::Failed | Kind::Left).then_some(kind)
 }
 
 /// Writes the head of the response for other nodes.

@@ -30,7 +30,7 @@ pub(super) async fn drive<L, B>(
     L: EventLog,
     B: Body<Data = Bytes>,
 {
-    let guard = Guard { kept: Arc::clone(&kept), streams };
+    let mut guard = Guard { kept: Arc::clone(&kept), streams, said: false };
     let writer = Writer::new(kept.log.clone(), kept.topic.clone(), linger);
     let mut task = Task { kept, writer, linger, place: Place::default(), sleep: None };
     let end = match task.feed(inner).await {
@@ -53,19 +53,20 @@ pub(super) async fn drive<L, B>(
     };
     let end = if said.is_ok() { end } else { End::Lost };
     guard.over(end);
-    if end == End::Lost || task.write(kind, Event::new().said("")).await.is_none() {
-        guard.kept.silence();
-    }
+    guard.said = end != End::Lost && task.write(kind, Event::new().said("")).await.is_some();
 }
 
 fn close(data: &'static str) -> Event {
     Event::new().named("close").said(data)
 }
 
-/// A stream whose task is dropped or panics has ended, too.
+/// A stream whose task is dropped or panics has ended, too. That may be when its end is known and not
+/// in the log.
 struct Guard<L: EventLog> {
     kept: Arc<Kept<L>>,
     streams: Weak<Streams<L>>,
+    /// Whether the log says how it ended.
+    said: bool,
 }
 
 impl<L: EventLog> Guard<L> {
@@ -87,6 +88,8 @@ impl<L: EventLog> Drop for Guard<L> {
     fn drop(&mut self) {
         if !self.kept.has_ended() {
             self.over(End::Lost);
+        }
+        if !self.said {
             self.kept.silence();
         }
     }
@@ -167,7 +170,7 @@ impl<L: EventLog> Task<L> {
             sleep @ None => *sleep = Some(Box::pin(sleep_until(until))),
         }
         let over = self.sleep.as_mut().is_some_and(|sleep| sleep.as_mut().poll(cx).is_ready());
-        if over && self.kept.leave_alone() { Poll::Ready(End::Left) } else { Poll::Pending }
+        if over && self.kept.leave_alone(since) { Poll::Ready(End::Left) } else { Poll::Pending }
     }
 
     /// Appends an event for the client.

@@ -57,8 +57,8 @@ pub(super) enum Found {
     Nothing,
     /// What is behind it is not all in the window: the broker may have what is up to this.
     Below(u64),
-    /// The place is of another epoch, or none as yet, and this is the topic's.
-    Reset(u32),
+    /// The place is of another epoch, or none as yet, and these are the topic's resets and its epoch.
+    Reset(u32, u64),
 }
 
 /// What a follower has to know to begin.
@@ -153,8 +153,8 @@ impl Cell {
         state.loaded.then_some(Birth { epoch, head, resets })
     }
 
-    pub(super) fn find(&self, place: u64, resets: u32) -> Found {
-        self.lock().find(place, resets)
+    pub(super) fn find(&self, place: u64, resets: u32, epoch: u64) -> Found {
+        self.lock().find(place, resets, epoch)
     }
 
     /// Has `waker` woken by what comes next, and then looks: so nothing comes in between.
@@ -223,9 +223,13 @@ impl State {
         self.window.back().map_or(self.floor, |entry| entry.sequence)
     }
 
-    fn find(&self, place: u64, resets: u32) -> Found {
+    fn find(&self, place: u64, resets: u32, epoch: u64) -> Found {
         if resets != self.resets {
-            return Found::Reset(self.resets);
+            return Found::Reset(self.resets, self.epoch);
+        }
+        // The broker told the follower of the next epoch, and the reader has not noticed as yet.
+        if epoch != self.epoch {
+            return Found::Nothing;
         }
         let floor = self.window.front().map_or(self.floor, |entry| entry.before);
         if place < floor {

@@ -37,6 +37,8 @@ struct Beginning {
     from: Start,
     /// The place of [`Start::Live`] when it was asked for.
     live: u64,
+    /// And what was read by then.
+    read: u64,
     /// To know whether an id is newer than the head, and not only than what was read.
     head: Option<Wait<(u64, u64)>>,
 }
@@ -54,7 +56,7 @@ impl BrokerFollower {
         from: Start,
         load: impl Fn(Arc<Cell>),
     ) -> Self {
-        let live = upstream.source.live();
+        let (live, read) = (upstream.source.live(), upstream.watermark());
         let ends = topics.has_patterns();
         let mut members = Vec::new();
         for topic in topics.names().filter(|_| !ends) {
@@ -65,7 +67,7 @@ impl BrokerFollower {
             }
         }
         let asked = ends.then(|| Box::new(from.clone()));
-        let stage = Stage::Begins(Box::new(Beginning { from, live, head: None }));
+        let stage = Stage::Begins(Box::new(Beginning { from, live, read, head: None }));
         Self { upstream, members, told: None, asked, stage, ends }
     }
 
@@ -119,9 +121,12 @@ impl BrokerFollower {
             match (&beginning.from, place) {
                 // A clock that was set back is no reason to miss anything.
                 (Start::Live, Some(place)) => {
-                    member.begin_live(place.min(birth.head.max(watermark)), birth.resets);
+                    // Not what was read since, which came after it was asked for.
+                    let read = if member.was_loaded() { beginning.read } else { watermark };
+                    let place = place.min(birth.head.max(read));
+                    member.begin_live(place, birth.resets, birth.epoch);
                 }
-                _ => member.begin(place, birth.resets),
+                _ => member.begin(place, birth.resets, birth.epoch),
             }
         }
         self.stage = Stage::Goes;
@@ -143,7 +148,7 @@ impl BrokerFollower {
         }
         self.told = Some((epoch, here));
         for member in &mut self.members {
-            member.go_on(here);
+            member.go_on(here, epoch);
         }
         Poll::Ready(Some(Gap::new(EventId::in_epoch(epoch, here))))
     }

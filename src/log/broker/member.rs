@@ -14,6 +14,8 @@ pub(super) struct Member {
     /// The follower has all up to here.
     place: u64,
     resets: u32,
+    /// The epoch of the place. A page of the broker's may be of a later one than the topic's window.
+    epoch: u64,
     /// What was read of the topic when it was joined, if it was loaded.
     joined: Option<(u64, u32)>,
     /// It is to begin with the first event that there is, so what is before that is not missed.
@@ -36,6 +38,7 @@ impl Member {
             joined,
             place: 0,
             resets: 0,
+            epoch: 0,
             from_first: true,
             lost: false,
             next: None,
@@ -45,26 +48,31 @@ impl Member {
         }
     }
 
+    /// Whether its topic was loaded when it was joined.
+    pub(super) fn was_loaded(&self) -> bool {
+        self.joined.is_some()
+    }
+
     pub(super) fn place(&self) -> u64 {
         self.place
     }
 
     /// Begins behind a place, or with the first event that there is.
-    pub(super) fn begin(&mut self, place: Option<u64>, resets: u32) {
-        self.resets = resets;
+    pub(super) fn begin(&mut self, place: Option<u64>, resets: u32, epoch: u64) {
+        (self.resets, self.epoch) = (resets, epoch);
         self.from_first = place.is_none();
         self.place = place.unwrap_or_default();
     }
 
     /// Begins with what comes, and not with what was read before.
-    pub(super) fn begin_live(&mut self, place: u64, resets: u32) {
+    pub(super) fn begin_live(&mut self, place: u64, resets: u32, epoch: u64) {
         let read = self.joined.filter(|joined| joined.1 == resets).map(|joined| joined.0);
-        self.begin(Some(place.max(read.unwrap_or_default())), resets);
+        self.begin(Some(place.max(read.unwrap_or_default())), resets, epoch);
     }
 
     /// Goes on behind a place where there is nothing.
-    pub(super) fn go_on(&mut self, place: u64) {
-        self.begin(Some(place), self.resets);
+    pub(super) fn go_on(&mut self, place: u64, epoch: u64) {
+        self.begin(Some(place), self.resets, epoch);
     }
 
     /// Takes what the broker had, if there is nothing else.
@@ -113,15 +121,16 @@ impl Member {
                 self.page = page.into();
                 continue;
             }
-            match self.cell.find(self.place, self.resets) {
+            match self.cell.find(self.place, self.resets, self.epoch) {
                 Found::Entry(entry) => self.come_to(entry),
                 Found::Below(floor) => {
                     self.fetch = Some((floor, source.page(&self.cell.topic, self.place)));
                 }
-                Found::Reset(resets) => {
-                    self.page.clear();
+                // A page told of it before.
+                Found::Reset(resets, epoch) if epoch == self.epoch => self.resets = resets,
+                Found::Reset(resets, epoch) => {
                     self.lost = true;
-                    self.begin(None, resets);
+                    self.begin(None, resets, epoch);
                 }
                 Found::Nothing if waits => break,
                 Found::Nothing => {
@@ -134,6 +143,11 @@ impl Member {
     }
 
     fn come_to(&mut self, entry: Entry) {
+        // The broker lost all, and the reader may not have noticed as yet.
+        if entry.epoch != self.epoch {
+            self.lost = true;
+            self.begin(None, self.resets, entry.epoch);
+        }
         if entry.sequence <= self.place {
             return;
         }

@@ -11,6 +11,8 @@ mod cell;
 mod entry;
 mod follower;
 mod member;
+#[cfg(test)]
+mod tests;
 mod upstream;
 
 pub(super) use cell::{Cell, Loaded};

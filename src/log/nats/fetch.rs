@@ -126,9 +126,11 @@ async fn batch(
 ) -> Result<Batch, Trouble> {
     let mut batch = Batch { events: VecDeque::new(), last: first - 1, whole: true };
     let filter = shared.link.filter(topics);
+    // Of events that there are: the last sequence of the stream may be one of what is gone, for which
+    // there would be a wait until it is the turn of the next one.
     let end = match &*filter {
         "" if shared.link.subjects(topics).next().is_none() => return Ok(batch),
-        "" => Some(stream.cached_info().state.last_sequence),
+        "" => last_of(stream, &shared.link.subject(">")).await?,
         filter => last_of(stream, filter).await?,
     };
     let Some(end) = end.filter(|end| *end >= first) else {

@@ -6,25 +6,35 @@ use std::time::Instant;
 /// The clock of Redis: a moment of it, and when that was heard of.
 ///
 /// Sequences are not before this clock. So what it showed for sure at a time is a place before all
-/// events that are appended later, on whichever node.
+/// events that are appended later, on whichever node. Where the clock was set back, sequences are ahead
+/// of it, and go on from where they were, by one at a time.
 #[derive(Debug)]
-pub(super) struct Clock(Mutex<(u64, Instant)>);
+pub(super) struct Clock(Mutex<Heard>);
+
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    /// In microseconds.
+    now: u64,
+    sequence: u64,
+    at: Instant,
+}
 
 impl Clock {
     pub(super) fn new() -> Self {
-        Self(Mutex::new((0, Instant::now())))
+        Self(Mutex::new(Heard { now: 0, sequence: 0, at: Instant::now() }))
     }
 
-    /// Takes note of what an answer said, in microseconds.
-    pub(super) fn heard(&self, micros: u64) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (micros, Instant::now());
+    /// Takes note of what an answer said: the clock, in microseconds, and the last sequence.
+    pub(super) fn heard(&self, now: u64, sequence: u64) {
+        let heard = Heard { now, sequence, at: Instant::now() };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = heard;
     }
 
-    /// What it shows now at least, if it is not set back.
+    /// A place before all that is appended from now on, if the clock is not set back meanwhile.
     pub(super) fn at_least(&self) -> u64 {
-        let (heard, at) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let passed = u64::try_from(at.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let heard = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let passed = u64::try_from(heard.at.elapsed().as_micros()).unwrap_or(u64::MAX);
         // Two clocks differ by some seconds a day; this allows for more than a minute.
-        heard + (passed - passed / 1000)
+        heard.sequence.max(heard.now + (passed - passed / 1000))
     }
 }

@@ -43,8 +43,7 @@ impl Link {
 
     fn heard(&self, moment: RedisResult<Moment>) -> RedisResult<Moment> {
         if let Ok(moment) = &moment {
-            // What comes later is behind both.
-            self.common.clock.heard(moment.now.max(moment.sequence));
+            self.common.clock.heard(moment.now, moment.sequence);
         }
         moment
     }
@@ -53,7 +52,7 @@ impl Link {
         let Common { scripts, keys, window, clock } = &*self.common;
         let connection = &mut self.connection.clone();
         let (loaded, now) = scripts.load(connection, keys, topic, *window).await?;
-        clock.heard(now.max(loaded.head));
+        clock.heard(now, loaded.head);
         Ok(loaded)
     }
 

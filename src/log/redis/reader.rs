@@ -26,6 +26,8 @@ pub(super) struct Reader {
     epoch: Option<u64>,
     /// When Redis was last heard of.
     heard: Instant,
+    /// Whether there was more by then than it gave.
+    cut_short: bool,
     wake: String,
 }
 
@@ -54,6 +56,7 @@ impl Reader {
             changes: None,
             epoch: None,
             heard: Instant::now(),
+            cut_short: false,
             wake: START.to_owned(),
         }
     }
@@ -191,7 +194,8 @@ impl Reader {
 
     /// Puts what was read into the windows, and wakes who waits for it.
     fn take(&mut self, reply: Value, head: Option<u64>, mut read: Read) -> Read {
-        let away = self.heard.elapsed();
+        // Nothing that was not read can have expired in so short a time.
+        let had_all = !self.cut_short && self.heard.elapsed() < self.link.common.keys.idle / 2;
         self.heard = Instant::now();
         // How far the log is for sure, and how far what was cut short goes.
         let (mut newest, mut cut) = (head.unwrap_or_default(), u64::MAX);
@@ -202,8 +206,7 @@ impl Reader {
                 continue;
             };
             let mut found = reply::entries(values.into_iter(), &reading.topic);
-            // Nothing that was not read can have expired in so short a time.
-            if away < self.link.common.keys.idle / 2 {
+            if had_all {
                 let known = reading.cell.last();
                 for entry in &mut found.events {
                     if found.first.contains(&entry.sequence) {
@@ -230,6 +233,7 @@ impl Reader {
         for cell in touched {
             cell.wake();
         }
+        self.cut_short = matches!(read, Read::More);
         read
     }
 }
