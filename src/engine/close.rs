@@ -1,10 +1,11 @@
 //! How a stream is ended from the server's side.
 
 use std::borrow::Cow;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::spread::Retry;
 use super::{EndReason, Engine, Farewell, Lane, Phase, Settings, Told};
 
 /// An order to end a stream.
@@ -13,7 +14,7 @@ pub(crate) struct Close<'a> {
     pub(crate) told: Told,
     pub(crate) farewell: Cow<'a, Farewell>,
     /// How long the client is to wait before it comes back.
-    pub(crate) retry: Option<Duration>,
+    pub(crate) retry: Option<Retry>,
     /// When to end it; in the middle of a long event, at its end.
     pub(crate) at: Instant,
     /// When to end it even in the middle of a long event, without a farewell.
@@ -109,19 +110,14 @@ impl<S: AsRef<Settings>> Engine<S> {
         &mut self,
         farewell: &Farewell,
         told: Told,
-        retry: Option<Duration>,
+        retry: Option<Retry>,
     ) -> Option<Bytes> {
         let last_words = self.last_words(farewell, told, retry);
         self.over(told.end_reason());
         last_words
     }
 
-    fn last_words(
-        &self,
-        farewell: &Farewell,
-        told: Told,
-        retry: Option<Duration>,
-    ) -> Option<Bytes> {
+    fn last_words(&self, farewell: &Farewell, told: Told, retry: Option<Retry>) -> Option<Bytes> {
         farewell.last_words(told, retry, self.place(), self.scanner.line_end())
     }
 }

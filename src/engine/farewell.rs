@@ -1,11 +1,12 @@
 //! The last bytes of a stream that the server ends.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::place::restate;
+use super::spread::Retry;
 use super::{Position, Told};
 use crate::wire::{ByLineEnd, Event, LineEnd, Stencil};
 
@@ -36,11 +37,36 @@ enum Kind {
     None,
 }
 
-/// An event that is said to many.
+/// An event that is said to many, written once for those to whom it is the same.
 #[derive(Debug)]
 struct Said {
     event: Event,
-    stencils: ByLineEnd<Stencil>,
+    forms: ByLineEnd<Form>,
+}
+
+#[derive(Debug)]
+struct Form {
+    stencil: Stencil,
+    /// For clients that have no place, by the step of their [`Retry`], with how long that was.
+    steps: Box<[OnceLock<(Duration, Bytes)>]>,
+}
+
+impl Said {
+    fn words(&self, retry: Option<Retry>, place: Option<&str>, line_end: LineEnd) -> Bytes {
+        let form = self.forms.get(line_end, || Form {
+            stencil: Stencil::of(&self.event, line_end),
+            steps: (0..Retry::STEPS).map(|_| OnceLock::new()).collect(),
+        });
+        if let (Some(retry), None) = (retry, place) {
+            let write = || (retry.delay(), form.stencil.fill(Some(retry.delay()), None));
+            let (delay, words) = form.steps[retry.step()].get_or_init(write);
+            // It may have been written for another range.
+            if *delay == retry.delay() {
+                return words.clone();
+            }
+        }
+        form.stencil.fill(retry.map(Retry::delay), place)
+    }
 }
 
 impl Farewell {
@@ -64,7 +90,7 @@ impl Farewell {
     /// Where it has data, a drain adds a `retry` if it has none, and the stream's place as `id`.
     #[must_use]
     pub fn event(event: Event) -> Self {
-        Self(Kind::Event(Arc::new(Said { event, stencils: ByLineEnd::default() })))
+        Self(Kind::Event(Arc::new(Said { event, forms: ByLineEnd::default() })))
     }
 
     /// These bytes as they are, for clients that expect something else than an event.
@@ -93,16 +119,16 @@ impl Farewell {
     pub(super) fn last_words(
         &self,
         told: Told,
-        retry: Option<Duration>,
+        retry: Option<Retry>,
         place: &Position,
         line_end: LineEnd,
     ) -> Option<Bytes> {
         match &self.0 {
-            Kind::Named(name) => Some(restate(&told.event(name), retry, place, line_end)),
-            Kind::Event(said) => {
-                let stencil = said.stencils.get(line_end, || Stencil::of(&said.event, line_end));
-                Some(place.with_text(|place| stencil.fill(retry, place)))
+            Kind::Named(name) => {
+                let retry = retry.map(Retry::delay);
+                Some(restate(&told.event(name), retry, place, line_end))
             }
+            Kind::Event(said) => Some(place.with_text(|place| said.words(retry, place, line_end))),
             Kind::Bytes(bytes) => Some(bytes.clone()),
             Kind::None => None,
         }

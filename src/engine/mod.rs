@@ -44,7 +44,7 @@ use keep_alive::{Sent, Silence};
 pub(crate) use place::restate;
 use place::{Known, Watch};
 use rare::Rare;
-use spread::Spread;
+use spread::Retry;
 
 /// The machine that carries out the layers' settings on one stream.
 ///
@@ -196,7 +196,7 @@ impl<S: AsRef<Settings>> Engine<S> {
                 false
             }
             (Some(OnError { farewell, retry }), _) => {
-                let retry = Spread::in_retry(self.n.into()).between(*retry.start(), *retry.end());
+                let retry = Retry::nth(self.n.into(), &retry);
                 if let Some(frame) = self.say_farewell(&farewell, Told::Error, Some(retry)) {
                     self.defer(frame);
                 }

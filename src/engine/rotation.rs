@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::spread::Spread;
+use super::spread::{Retry, Spread};
 use super::{Close, Engine, Farewell, LONGEST, Phase, SHORTEST, Settings, Told};
 
 /// When streams are ended for their age, and how.
@@ -160,7 +160,7 @@ impl<S: AsRef<Settings>> Engine<S> {
         self.close(|settings| {
             let Rotation { retry, farewell, .. } = settings.as_ref().rotation.as_ref()?;
             let farewell = Cow::Borrowed(farewell);
-            let retry = Some(Spread::in_retry(n).between(*retry.start(), *retry.end()));
+            let retry = Some(Retry::nth(n, retry));
             Some((Close { told, farewell, retry, at, cut_at: None }, now))
         })
     }

@@ -1,5 +1,6 @@
 //! Even spreading, so that many streams do not do the same thing at the same moment.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// A place between zero and one, given to the n-th of many that are to be spread out.
@@ -16,22 +17,48 @@ impl Spread {
         Self(n.wrapping_mul(GOLDEN))
     }
 
-    /// When the n-th client comes back; apart from when its stream ended.
-    pub(crate) fn in_retry(n: u64) -> Self {
-        Self(n.wrapping_mul(PLASTIC))
-    }
-
     /// The place in `span`, always before its end.
+    #[inline]
     pub(crate) fn of(self, span: Duration) -> Duration {
+        if span.is_zero() {
+            return span;
+        }
         let nanos = span.as_nanos().min(u128::from(u64::MAX));
         Duration::from_nanos(((nanos * u128::from(self.0)) >> 64) as u64)
     }
+}
 
-    /// The place between two durations.
-    pub(crate) fn between(self, least: Duration, most: Duration) -> Duration {
-        least + self.of(most.saturating_sub(least))
+/// How long a client is to wait before it comes back: one of many steps of a range, and so what is
+/// said to thousands is written once a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Retry {
+    step: u16,
+    delay: Duration,
+}
+
+impl Retry {
+    /// Fine enough that clients of one step are not many.
+    pub(crate) const STEPS: u16 = 1 << STEP_BITS;
+
+    /// The n-th of many that are spread over `range`.
+    #[inline]
+    pub(crate) fn nth(n: u64, range: &RangeInclusive<Duration>) -> Self {
+        let step = n.wrapping_mul(PLASTIC) >> (u64::BITS - STEP_BITS);
+        let span = range.end().saturating_sub(*range.start());
+        let delay = *range.start() + Spread(step << (u64::BITS - STEP_BITS)).of(span);
+        Self { step: step as u16, delay }
+    }
+
+    pub(crate) fn step(self) -> usize {
+        self.step.into()
+    }
+
+    pub(crate) fn delay(self) -> Duration {
+        self.delay
     }
 }
+
+const STEP_BITS: u32 = 10;
 
 /// The golden ratio, which spreads most evenly, and the inverse square of the plastic number; both
 /// as fractions of 2^64.
@@ -45,14 +72,18 @@ mod tests {
     #[test]
     fn any_number_of_places_is_spread_evenly() {
         for n in [10, 100, 1_000, 10_000] {
-            for place in [Spread::in_window, Spread::in_retry] {
+            let tens = Duration::ZERO..=Duration::from_secs(10);
+            let ends = |i| Spread::in_window(i).of(*tens.end());
+            let returns = |i| Retry::nth(i, &tens).delay();
+            for place in [&ends as &dyn Fn(u64) -> Duration, &returns] {
                 let mut tenths = [0_u64; 10];
                 for i in 0..n {
-                    let at = place(i).of(Duration::from_secs(10));
+                    let at = place(i);
                     tenths[usize::try_from(at.as_secs()).unwrap()] += 1;
                 }
                 let (least, most) = (tenths.iter().min().unwrap(), tenths.iter().max().unwrap());
-                assert!(most - least <= 4, "{n} places: {tenths:?}");
+                // A tenth of the steps is 102 or 103 of them.
+                assert!(most - least <= 4 + n / 500, "{n} places: {tenths:?}");
             }
         }
     }

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::profile::now;
 use super::{DrainReport, Roster, Seat, Visit};
-use crate::engine::spread::Spread;
+use crate::engine::spread::{Retry, Spread};
 use crate::engine::{Close, EndReason, Farewell, Told};
 use crate::observe::Pending;
 
@@ -175,7 +175,13 @@ impl Drain {
 
     /// Takes a stream off that has ended.
     pub(crate) fn leave(&self, mut seat: Seat<Standing>, reason: EndReason) {
-        let standing = seat.look(|standing| std::mem::replace(standing, Standing::Gone));
+        let standing = seat.look(|standing| {
+            if self.started().is_some() {
+                // It may have heard of the trigger before the walk of it came by.
+                self.admit(standing);
+            }
+            std::mem::replace(standing, Standing::Gone)
+        });
         if standing == Some(Standing::Member) {
             // Dropped, and not ended by itself, at the deadline or later: it is left over.
             let dropped = matches!(reason, EndReason::ClientGone | EndReason::Stalled);
@@ -276,7 +282,7 @@ impl Drain {
         let close = Close {
             told: Told::Shutdown,
             farewell: Cow::Borrowed(farewell.unwrap_or(&self.settings.farewell)),
-            retry: Some(self.retry(n)),
+            retry: Some(Retry::nth(n, &self.settings.retry)),
             at: begun.closing_at + wait,
             cut_at: Some(begun.last_call),
         };
@@ -287,11 +293,7 @@ impl Drain {
 
     /// How long a client is to wait that comes while the server drains.
     pub(crate) fn retry_refused(&self) -> Duration {
-        self.retry(self.refused.fetch_add(1, Ordering::Relaxed))
-    }
-
-    fn retry(&self, n: u64) -> Duration {
-        Spread::in_retry(n).between(*self.settings.retry.start(), *self.settings.retry.end())
+        Retry::nth(self.refused.fetch_add(1, Ordering::Relaxed), &self.settings.retry).delay()
     }
 }
 

@@ -11,7 +11,7 @@ use http::StatusCode;
 use http::request::Parts;
 
 use super::{AtCap, LimitKey, Slot, Slots};
-use crate::engine::spread::Spread;
+use crate::engine::spread::Retry;
 use crate::engine::{Close, Farewell, Told};
 
 /// How many streams may be open, and what is said to who comes beyond.
@@ -96,7 +96,7 @@ impl Limit {
 
     /// How long a client is to wait that is refused.
     pub(crate) fn retry_refused(&self) -> Duration {
-        self.retry(self.count.refused.fetch_add(1, Relaxed))
+        Retry::nth(self.count.refused.fetch_add(1, Relaxed), &self.retry).delay()
     }
 
     /// The order for a stream that is replaced.
@@ -104,13 +104,9 @@ impl Limit {
         Close {
             told: Told::Replaced,
             farewell: Cow::Borrowed(&self.farewell),
-            retry: Some(self.retry(self.count.replaced.fetch_add(1, Relaxed))),
+            retry: Some(Retry::nth(self.count.replaced.fetch_add(1, Relaxed), &self.retry)),
             at: now,
             cut_at: Some(now + grace),
         }
-    }
-
-    fn retry(&self, n: u64) -> Duration {
-        Spread::in_retry(n).between(*self.retry.start(), *self.retry.end())
     }
 }

@@ -136,25 +136,39 @@ impl<T> Roster<T> {
         Some(result)
     }
 
-    /// Looks at all streams, a shard at a time.
+    /// Looks at all streams, in about the order in which they came: a run of each shard, then the next
+    /// of each.
+    ///
+    /// A stream of a later run may look, and find nothing yet, before it is visited.
     pub(crate) fn visit(&self, mut visit: impl FnMut(SeatId, &mut T) -> Visit) {
-        let mut wakers = Vec::new();
-        for (index, shard) in self.shards.iter().enumerate() {
-            let mut slots = shard.lock();
-            let mut signalled = false;
-            for (key, slot) in slots.iter_mut() {
-                let key = u32::try_from(key).unwrap_or_default();
-                if visit(seat_id(index, key, slot.number), &mut slot.value) == Visit::Wake {
-                    signalled = true;
-                    wakers.extend(slot.waker.take());
+        let mut wakers = Vec::with_capacity(RUN as usize);
+        let mut run = 0..RUN as u32;
+        loop {
+            let mut is_behind_all = true;
+            for (index, shard) in self.shards.iter().enumerate() {
+                let mut slots = shard.lock();
+                is_behind_all &= slots.capacity() <= run.end as usize;
+                let mut signalled = false;
+                for key in run.clone() {
+                    let Some(slot) = slots.get_mut(key as usize) else {
+                        continue;
+                    };
+                    if visit(seat_id(index, key, slot.number), &mut slot.value) == Visit::Wake {
+                        signalled = true;
+                        wakers.extend(slot.waker.take());
+                    }
                 }
+                if signalled {
+                    shard.epoch.fetch_add(1, Ordering::Release);
+                }
+                drop(slots);
+                // Outside of the lock, which each of them takes first thing on another thread.
+                wakers.drain(..).for_each(Waker::wake);
             }
-            if signalled {
-                shard.epoch.fetch_add(1, Ordering::Release);
+            if is_behind_all {
+                return;
             }
-            drop(slots);
-            // Outside of the lock, which each of them takes first thing on another thread.
-            wakers.drain(..).for_each(Waker::wake);
+            run = run.end..run.end + RUN as u32;
         }
     }
 }
@@ -266,5 +280,34 @@ mod tests {
         let mut numbers: Vec<_> = seats.iter().map(Seat::index).collect();
         numbers.sort_unstable();
         assert!(numbers.into_iter().eq(1..=5_000));
+    }
+
+    #[test]
+    fn a_walk_comes_once_to_each_in_the_order_in_which_they_came() {
+        for most in [0, 1, 31, 32, 33, 2_048, 2_049, 5_000] {
+            let roster = Roster::new();
+            let seats: Vec<_> = (0..most).map(|n| roster.join(|| true, |_| n)).collect();
+            // Some leave, and as many come in their places.
+            let (leave, stay): (Vec<_>, Vec<_>) =
+                seats.into_iter().flatten().enumerate().partition(|(n, _)| n % 3 == 0);
+            let walked = |roster: &Roster<i32>| {
+                let mut walked = Vec::new();
+                roster.visit(|_, n| {
+                    walked.push(*n);
+                    Visit::Pass
+                });
+                walked
+            };
+            assert!(walked(&roster).into_iter().eq(0..most));
+            let left = i32::try_from(leave.len()).unwrap();
+            drop(leave);
+            assert!(walked(&roster).into_iter().eq((0..most).filter(|n| n % 3 != 0)));
+            let come: Vec<_> = (most..most + left).map(|n| roster.join(|| true, |_| n)).collect();
+            let mut all = walked(&roster);
+            all.sort_unstable();
+            assert!(all.into_iter().eq((0..most + left).filter(|n| *n >= most || n % 3 != 0)));
+            drop((stay, come));
+            assert!(walked(&roster).is_empty());
+        }
     }
 }

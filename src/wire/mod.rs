@@ -3,7 +3,6 @@
 //! Nothing here does I/O or reads a clock. [`Event`] writes an event, [`Decoder`] reads a whole
 //! stream the way a browser does.
 
-mod block;
 mod decoder;
 mod encode;
 mod event;

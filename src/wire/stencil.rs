@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::block::beside;
 use super::event::millis;
 use super::{Event, LineEnd};
 
@@ -38,18 +37,20 @@ impl Stencil {
             line.map_or(0, |(_, value)| name.len() + value.len() + self.end.len())
         };
         let len = self.text.len() + line(RETRY, retry) + line(ID, place);
-        beside(len, |out| {
-            let mut from = 0;
-            for (name, line) in [(RETRY, retry), (ID, place)] {
-                if let Some((at, value)) = line {
-                    for part in [&self.text[from..at], name, value, self.end] {
-                        out.extend_from_slice(part.as_bytes());
-                    }
-                    from = at;
+        // Exactly filled: `Bytes` would allocate once more for a vector with room to spare.
+        let mut bytes = Vec::with_capacity(len);
+        let mut from = 0;
+        for (name, line) in [(RETRY, retry), (ID, place)] {
+            if let Some((at, value)) = line {
+                for part in [&self.text[from..at], name, value, self.end] {
+                    bytes.extend_from_slice(part.as_bytes());
                 }
+                from = at;
             }
-            out.extend_from_slice(self.text[from..].as_bytes());
-        })
+        }
+        bytes.extend_from_slice(self.text[from..].as_bytes());
+        debug_assert_eq!(bytes.len(), len);
+        Bytes::from(bytes)
     }
 }
 

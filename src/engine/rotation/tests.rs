@@ -98,7 +98,8 @@ fn the_earliest_of_age_expiry_and_drain_counts() {
     for (at, told) in [(9, "rotated"), (7, "shutdown"), (8, "shutdown")] {
         let mut run = run(&aged(Some(10), None), None, &[]);
         let at = run.now + INTERVAL / 2 * at;
-        let retry = Some(Duration::from_secs(1));
+        let second = Duration::from_secs(1);
+        let retry = Some(Retry::nth(0, &(second..=second)));
         let order = Close { told: Told::Shutdown, farewell: Cow::Owned(Farewell::close()), retry, at, cut_at: None };
         assert!(run.close_by(order).is_none());
         run.pass(INTERVAL * 5);

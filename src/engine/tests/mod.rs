@@ -69,7 +69,8 @@ impl Run {
 
     pub(super) fn close(&mut self, farewell: Farewell) {
         let (at, told) = (self.now, Told::Shutdown);
-        let retry = Some(Duration::from_millis(700));
+        let delay = Duration::from_millis(700);
+        let retry = Some(Retry::nth(0, &(delay..=delay)));
         let (farewell, cut_at) = (Cow::Owned(farewell), Some(at + INTERVAL));
         let close = Close { told, farewell, retry, at, cut_at };
         let frame = self.close_by(close);
