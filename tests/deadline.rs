@@ -64,10 +64,13 @@ async fn with_all(kind: Kind, version: Version) {
     println!("{what}: the server took {took:?}, {report:?}");
     assert!(took < DEADLINE + SLACK, "{what}: {took:?}");
     assert!(took >= DEADLINE, "{what}: {took:?}");
-    assert_eq!((report.closed, report.forced, report.streams()), (6, 3, 9), "{what}: {report:?}");
+    // A connection that is woken may find room for one frame more, and that is the farewell then.
+    let stuck = report.forced;
+    assert!((1..=3).contains(&stuck), "{what}: {report:?}");
+    assert_eq!((report.closed, report.streams()), (9 - stuck, 9), "{what}: {report:?}");
     let mut ended = app.ends(9).await;
     ended.sort_unstable();
-    assert_eq!(ended, [["closed"; 3], ["closed"; 3], ["stalled"; 3]].concat(), "{what}");
+    assert_eq!(ended, [vec!["closed"; 9 - stuck], vec!["stalled"; stuck]].concat(), "{what}");
 }
 
 /// A client that says this, and then nothing.
