@@ -88,7 +88,8 @@ impl<T> Roster<T> {
         value: impl FnOnce(SeatId) -> T,
     ) -> Option<Seat<T>> {
         let joined = self.joined.fetch_add(1, Ordering::Relaxed);
-        let index = usize::try_from((joined - 1) / RUN % SHARDS as u64).unwrap_or_default();
+        let index =
+            usize::try_from((joined - 1) / u64::from(RUN) % SHARDS as u64).unwrap_or_default();
         let shard = &self.shards[index];
         // It goes round after four billion streams; by then the slot has other users.
         let number = u32::try_from(joined & u64::from(u32::MAX)).unwrap_or_default();
@@ -141,8 +142,8 @@ impl<T> Roster<T> {
     ///
     /// A stream of a later run may look, and find nothing yet, before it is visited.
     pub(crate) fn visit(&self, mut visit: impl FnMut(SeatId, &mut T) -> Visit) {
-        let mut wakers = Vec::with_capacity(RUN as usize);
-        let mut run = 0..RUN as u32;
+        let mut wakers = Vec::new();
+        let mut run = 0..RUN;
         loop {
             let mut is_behind_all = true;
             for (index, shard) in self.shards.iter().enumerate() {
@@ -168,7 +169,7 @@ impl<T> Roster<T> {
             if is_behind_all {
                 return;
             }
-            run = run.end..run.end + RUN as u32;
+            run = run.end..run.end + RUN;
         }
     }
 }
@@ -194,8 +195,8 @@ pub(crate) struct Seat<T> {
 impl<T> Seat<T> {
     /// A number among those of the streams that are open, from 1 on: they are dense.
     pub(crate) fn index(&self) -> u64 {
-        let (runs, of_its_run) = (u64::from(self.key) / RUN, u64::from(self.key) % RUN);
-        (runs * SHARDS as u64 + self.shard.index as u64) * RUN + of_its_run + 1
+        let (runs, of_its_run) = (u64::from(self.key / RUN), u64::from(self.key % RUN));
+        (runs * SHARDS as u64 + self.shard.index as u64) * u64::from(RUN) + of_its_run + 1
     }
 
     /// Whether there may be something for this stream: one load.
@@ -259,7 +260,7 @@ const fn parts(id: SeatId) -> (usize, usize, u32) {
 
 /// Streams that come together are often together in memory, and a signal to all is quickest in that
 /// order: so this many are put into one shard, and not more, or short lists would be in one.
-const RUN: u64 = 32;
+const RUN: u32 = 32;
 
 /// A full shard grows by this part of it: doubled, as vectors are, it would on average be a third
 /// empty, and that is memory of every stream.
