@@ -17,13 +17,12 @@ use support::slow::Pace;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
-use tower_sse::Shutdown;
+use tower_sse::{DrainReport, Shutdown};
 
 const DEADLINE: Duration = Duration::from_secs(1);
 
-/// What the server may be late: the last connections have to be dropped, and a machine that has much
-/// else to do may be late itself. A server that is held up is for ever.
-const SLACK: Duration = Duration::from_secs(3);
+/// What the server may be late: the last connections have to be dropped.
+const SLACK: Duration = Duration::from_millis(250);
 
 fn shutdown() -> Shutdown {
     let shutdown = Shutdown::builder().window(Duration::from_millis(200)).deadline(DEADLINE);
@@ -38,6 +37,19 @@ async fn the_server_is_over_by_the_deadline_whatever_clients_do() {
     for one in join_all(all.into_iter().flatten()).await {
         one.unwrap();
     }
+}
+
+/// Drains, and asserts that the server is over by the deadline. On a machine that has much else to do
+/// that is when a plain timer tells it.
+async fn drain_in_time(app: &mut App, what: &str) -> (DrainReport, Duration) {
+    let timer = async {
+        let began = Instant::now();
+        sleep(DEADLINE).await;
+        began.elapsed()
+    };
+    let ((report, took), due) = tokio::join!(app.drain(), timer);
+    assert!(took < due + SLACK, "{what}: {took:?}, and the timer {due:?}");
+    (report, took)
 }
 
 async fn with_all(kind: Kind, version: Version) {
@@ -57,12 +69,11 @@ async fn with_all(kind: Kind, version: Version) {
     let _quiet = (say(&app, b"").await, say(&app, b"GET /ticks HT").await);
     let _half = (say(&app, b"PRI * HTTP/2.0\r\n\r\nS").await, say(&app, b"\x16\x03\x01").await);
     app.stuck(3).await;
-    let ((report, took), told) = tokio::join!(app.drain(), readers);
+    let ((report, took), told) = tokio::join!(drain_in_time(&mut app, &what), readers);
     for text in told {
         assert_is_told(&text.unwrap());
     }
     println!("{what}: the server took {took:?}, {report:?}");
-    assert!(took < DEADLINE + SLACK, "{what}: {took:?}");
     assert!(took >= DEADLINE, "{what}: {took:?}");
     // A connection that is woken may find room for one frame more, and that is the farewell then.
     let stuck = report.forced;
@@ -95,8 +106,7 @@ async fn a_handler_that_hangs_does_not_hold_up_the_server() {
             }),
         );
         sleep(Duration::from_millis(100)).await;
-        let (report, took) = app.drain().await;
-        assert!(took < DEADLINE + SLACK, "{kind:?}: {took:?}");
+        let (report, _) = drain_in_time(&mut app, &format!("{kind:?}")).await;
         assert_eq!(report.streams(), 0);
     }
 }
@@ -119,7 +129,8 @@ async fn one_stalled_stream_does_not_hold_up_others_of_its_connection() {
             read_until(&mut body, &mut text, |_| false).await.expect("a clean end");
             (text, began.elapsed())
         }));
-        let ((report, took), told) = tokio::join!(app.drain(), told);
+        let what = format!("{kind:?}");
+        let ((report, took), told) = tokio::join!(drain_in_time(&mut app, &what), told);
         let last = told.iter().map(|(_, at)| *at).max().unwrap();
         println!("{kind:?}: the last was told after {last:?}, the server took {took:?}");
         for (text, _) in &told {
@@ -127,7 +138,6 @@ async fn one_stalled_stream_does_not_hold_up_others_of_its_connection() {
         }
         // Each at its place in the window, and none held up until the deadline.
         assert!(last < DEADLINE, "{kind:?}: {last:?}");
-        assert!(took < DEADLINE + SLACK, "{kind:?}: {took:?}");
         assert_eq!((report.closed, report.forced, report.streams()), (10, 1, 11), "{report:?}");
         drop(stalled);
     }
