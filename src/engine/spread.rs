@@ -26,6 +26,10 @@ impl Spread {
         let nanos = span.as_nanos().min(u128::from(u64::MAX));
         Duration::from_nanos(((nanos * u128::from(self.0)) >> 64) as u64)
     }
+
+    fn within(self, range: &RangeInclusive<Duration>) -> Duration {
+        *range.start() + self.of(range.end().saturating_sub(*range.start()))
+    }
 }
 
 /// How long a client is to wait before it comes back: one of many steps of a range, and so what is
@@ -44,9 +48,14 @@ impl Retry {
     #[inline]
     pub(crate) fn nth(n: u64, range: &RangeInclusive<Duration>) -> Self {
         let step = n.wrapping_mul(PLASTIC) >> (u64::BITS - STEP_BITS);
-        let span = range.end().saturating_sub(*range.start());
-        let delay = *range.start() + Spread(step << (u64::BITS - STEP_BITS)).of(span);
-        Self { step: step as u16, delay }
+        let place = Spread(step << (u64::BITS - STEP_BITS));
+        Self { step: step as u16, delay: place.within(range) }
+    }
+
+    /// How long the n-th is to wait who is told in words of its own: no step of the range, but any
+    /// time of it.
+    pub(crate) fn alone(n: u64, range: &RangeInclusive<Duration>) -> Duration {
+        Spread(n.wrapping_mul(PLASTIC)).within(range)
     }
 
     pub(crate) fn step(self) -> usize {

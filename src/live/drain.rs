@@ -293,7 +293,7 @@ impl Drain {
 
     /// How long a client is to wait that comes while the server drains.
     pub(crate) fn retry_refused(&self) -> Duration {
-        Retry::nth(self.refused.fetch_add(1, Ordering::Relaxed), &self.settings.retry).delay()
+        Retry::alone(self.refused.fetch_add(1, Ordering::Relaxed), &self.settings.retry)
     }
 }
 

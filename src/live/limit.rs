@@ -96,7 +96,7 @@ impl Limit {
 
     /// How long a client is to wait that is refused.
     pub(crate) fn retry_refused(&self) -> Duration {
-        Retry::nth(self.count.refused.fetch_add(1, Relaxed), &self.retry).delay()
+        Retry::alone(self.count.refused.fetch_add(1, Relaxed), &self.retry)
     }
 
     /// The order for a stream that is replaced.
