@@ -14,8 +14,22 @@ use hub::{append, chunk, data, next, topic};
 use tower_sse::Hub;
 use tower_sse::log::{EventLog, MemoryLog, Start, Step};
 
+/// Without optimisation; the bench has the promise. On a machine that does other things some are long
+/// for other reasons, so one of several times counts: with one that is waited for none would do.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_of_a_thousand_delays_nobody() {
+    let mut p99 = Duration::MAX;
+    for _ in 0..5 {
+        p99 = p99.min(publish_beside_one_that_stalls().await);
+        if p99 < Duration::from_millis(50) {
+            return;
+        }
+    }
+    panic!("{p99:?}");
+}
+
+/// Tells how long 99 of 100 events take at most.
+async fn publish_beside_one_that_stalls() -> Duration {
     const EVENTS: usize = 300;
     let hub = Hub::new(MemoryLog::builder().events(64).build().unwrap());
     let mut stalled = hub.subscribe(topic("t")).into_body();
@@ -47,14 +61,11 @@ async fn one_of_a_thousand_delays_nobody() {
         reader.await.unwrap();
     }
     took.sort_unstable();
-    let median = took[EVENTS / 2];
-    // One that waited for a follower would be as long each time. Without optimisation, on a machine that
-    // does other things, some are long for other reasons; the bench has the promise.
-    assert!(median < Duration::from_millis(50), "{median:?}");
     assert_eq!(hub.log().window(&topic("t")).0, 64);
     // It is told what it missed when it goes on.
     let std::task::Poll::Ready(Some(gap)) = chunk(&mut stalled) else { panic!("nothing") };
     assert!(gap.starts_with(b"event: gap\n"));
+    took[EVENTS * 99 / 100]
 }
 
 #[test]

@@ -8,7 +8,7 @@ mod support;
 
 use resume::{Handled, SECOND, handler, layer, request, request_of, seen};
 use support::bodies::Step::{self, Data, Fail, Hang, Wait};
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 use tower::Layer;
 use tower_sse::MemoryLog;
 
@@ -59,11 +59,17 @@ async fn ids_of_others_take_as_long_there_as_ids_of_nobody() {
     assert_eq!(began.elapsed().as_millis(), 0);
 }
 
+fn failing() -> Vec<Step> {
+    vec![Data("data: 1\n\n"), Wait(9 * SECOND), Fail("as scripted")]
+}
+
+/// With the second the stream is given up before it fails.
+const LINGERS: [Duration; 2] = [Duration::from_secs(99), Duration::from_secs(5)];
+
 #[tokio::test(start_paused = true)]
 async fn who_reads_elsewhere_is_told_when_it_fails_or_is_given_up() {
-    let steps = || vec![Data("data: 1\n\n"), Wait(9 * SECOND), Fail("as scripted")];
-    for linger in [99 * SECOND, 5 * SECOND] {
-        let (one, other, _) = nodes!(steps, .linger(linger));
+    for linger in LINGERS {
+        let (one, other, _) = nodes!(failing, .linger(linger));
         let id = seen(&one, request(None), SECOND).await.id(0);
         let rest = seen(&other, request(Some(&id)), 20 * SECOND).await;
         assert_eq!((rest.data(), rest.ended), (vec!["{\"reason\":\"error\"}".to_owned()], true));
@@ -73,9 +79,8 @@ async fn who_reads_elsewhere_is_told_when_it_fails_or_is_given_up() {
 /// Else a browser would be answered with an empty stream for ever.
 #[tokio::test(start_paused = true)]
 async fn who_has_all_of_a_stream_that_failed_or_was_given_up_gets_a_new_one_there() {
-    let steps = || vec![Data("data: 1\n\n"), Wait(9 * SECOND), Fail("as scripted")];
-    for linger in [99 * SECOND, 5 * SECOND] {
-        let (one, other, handled) = nodes!(steps, .linger(linger));
+    for linger in LINGERS {
+        let (one, other, handled) = nodes!(failing, .linger(linger));
         let id = seen(&one, request(None), SECOND).await.id(0);
         let last = match linger < 9 * SECOND {
             true => id,

@@ -47,22 +47,31 @@ struct Said {
 #[derive(Debug)]
 struct Form {
     stencil: Stencil,
-    /// For clients that have no place, by the step of their [`Retry`], with how long that was.
-    steps: Box<[OnceLock<(Duration, Bytes)>]>,
+    /// For clients that have no place, by the step of their [`Retry`]. Made when it is first asked
+    /// for: who is told alone has no `retry`.
+    steps: OnceLock<Box<[OnceLock<Words>]>>,
+}
+
+#[derive(Debug)]
+struct Words {
+    delay: Duration,
+    bytes: Bytes,
 }
 
 impl Said {
     fn words(&self, retry: Option<Retry>, place: Option<&str>, line_end: LineEnd) -> Bytes {
         let form = self.forms.get(line_end, || Form {
             stencil: Stencil::of(&self.event, line_end),
-            steps: (0..Retry::STEPS).map(|_| OnceLock::new()).collect(),
+            steps: OnceLock::new(),
         });
         if let (Some(retry), None) = (retry, place) {
-            let write = || (retry.delay(), form.stencil.fill(Some(retry.delay()), None));
-            let (delay, words) = form.steps[retry.step()].get_or_init(write);
+            let steps = || (0..Retry::STEPS).map(|_| OnceLock::new()).collect();
+            let delay = retry.delay();
+            let write = || Words { delay, bytes: form.stencil.fill(Some(delay), None) };
+            let words = form.steps.get_or_init(steps)[retry.step()].get_or_init(write);
             // It may have been written for another range.
-            if *delay == retry.delay() {
-                return words.clone();
+            if words.delay == delay {
+                return words.bytes.clone();
             }
         }
         form.stencil.fill(retry.map(Retry::delay), place)

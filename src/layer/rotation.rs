@@ -89,7 +89,7 @@ impl RotationLayer {
         Self(self.0.change(|settings| settings.idle = limit))
     }
 
-    /// Sets how long clients are told to wait before they come back, each its own time from this
+    /// Sets how long clients are told to wait before they come back, spread over 1,024 steps of this
     /// range; by default from 100 milliseconds to one second.
     ///
     /// The server is there, so there is nothing to wait for; but clients whose streams end together

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use super::body::ResumeBody;
 use super::head::Head;
 use super::mark::{Kind, Mark};
-use super::shared::{Asked, Shared, end, read};
+use super::shared::{Asked, Shared, go_on};
 use super::token::Part;
 use crate::log::{EventLog, Follow, Start, Step};
 use crate::wire::Decoder;
@@ -33,13 +33,7 @@ pub(super) async fn look<B, L: EventLog>(
     let mut follower = Box::pin(log.follow(events.into(), Start::After(id.clone())));
     // If there is none in that time, it will come.
     let first = timeout_at(until, next(follower.as_mut())).await.ok().flatten();
-    match first.as_ref().and_then(end) {
-        Some(Kind::Finished) => return Some(asked.over(&token.on(&id))),
-        // Who has all of one that failed or was given up begins anew.
-        Some(_) => return None,
-        None => {}
-    }
-    Some(head.response(read(token, follower, first, None)))
+    go_on(&asked, &head, follower, first, None)
 }
 
 /// The next step that tells anything.

@@ -74,8 +74,8 @@
 //! | has had no reader for the [`linger`](ResumeLayer::linger) | | gets a new stream |
 //!
 //! A client with an earlier id gets the rest first, as long as the stream is
-//! [remembered](ResumeLayer::remember); if its log has forgotten all of that, a gap and the end. A failure is not remembered as an end, since to try again may
-//! help. The body is dropped as soon as it has ended.
+//! [remembered](ResumeLayer::remember); if its log has forgotten all of that, a gap and the end. A
+//! failure is not remembered as an end, since to try again may help. The body is dropped as soon as it has ended.
 //!
 //! If a log does not take an event, it is asked again for the time of the linger; then readers are sent
 //! `close` with `{"reason":"error"}`. An event that the log took though it said no, as when a broker's

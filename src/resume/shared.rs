@@ -108,12 +108,7 @@ impl<L: EventLog> Shared<L> {
             Poll::Ready(first) => first,
             Poll::Pending => None,
         };
-        match first.as_ref().and_then(end) {
-            Some(Kind::Finished) => return Some(asked.over(&token.on(id))),
-            Some(_) => return None,
-            None => {}
-        }
-        Some(kept.head.response(read(*token, follower, first, Some(seat))))
+        go_on(asked, &kept.head, follower, first, Some(seat))
     }
 
     /// Keeps the stream of a response, if it is one.
@@ -159,7 +154,24 @@ impl<L: EventLog> Shared<L> {
     }
 }
 
-pub(super) fn read<B, L: EventLog>(
+/// The answer to one that comes back, with the first step behind its id if there is one by now.
+pub(super) fn go_on<B, L: EventLog>(
+    asked: &Asked,
+    head: &Head,
+    follower: Pin<Box<L::Follower>>,
+    first: Option<Step>,
+    seat: Option<Seat<L>>,
+) -> Option<Response<ResumeBody<B, L>>> {
+    let (token, id) = asked.at.as_ref()?;
+    match first.as_ref().and_then(end) {
+        Some(Kind::Finished) => Some(asked.over(&token.on(id))),
+        // Who has all of one that failed or was given up begins anew.
+        Some(_) => None,
+        None => Some(head.response(read(*token, follower, first, seat))),
+    }
+}
+
+fn read<B, L: EventLog>(
     token: Token,
     follower: Pin<Box<L::Follower>>,
     first: Option<Step>,
@@ -169,7 +181,7 @@ pub(super) fn read<B, L: EventLog>(
 }
 
 /// How the stream has ended, if this is the mark at its end.
-pub(super) fn end(step: &Step) -> Option<Kind> {
+fn end(step: &Step) -> Option<Kind> {
     let Step::Event(event) = step else {
         return None;
     };

@@ -82,7 +82,7 @@ impl ShutdownBuilder {
         self
     }
 
-    /// Sets how long clients are told to wait before they come back, each its own time from this
+    /// Sets how long clients are told to wait before they come back, spread over 1,024 steps of this
     /// range; by default from half a second to the window, or to one second if that is longer.
     pub fn retry(mut self, retry: RangeInclusive<Duration>) -> Self {
         self.retry = Some(retry);
