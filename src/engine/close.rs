@@ -47,9 +47,13 @@ impl<S: AsRef<Settings>> Engine<S> {
             Phase::Over(_) => None,
             // Nothing has to be kept for it.
             Phase::Fresh | Phase::Live if close.at <= now => {
-                let Close { told, farewell, retry, .. } = close;
-                let last_words = self.last_words(&farewell, told, retry);
-                self.over(told.end_reason());
+                // Taken by reference: a copy would have to wait until all is written that the copied
+                // was made after, which may be far from here in memory.
+                // By reference: the processor would wait with a copy of what was just written until
+                // all writes before it are done, some of them far from here in memory.
+                let last_words = self.last_words(&close.farewell, close.told, close.retry.as_ref());
+                let reason = close.told.end_reason();
+                self.over(reason);
                 last_words
             }
             _ => {
@@ -102,7 +106,7 @@ impl<S: AsRef<Settings>> Engine<S> {
     /// Ends the stream on the boundary where it is.
     pub(super) fn conclude(&mut self) -> Option<Bytes> {
         let close = self.rare.as_mut()?.close.take()?;
-        self.say_farewell(&close.farewell, close.told, close.retry)
+        self.say_farewell(&close.farewell, close.told, close.retry.as_ref())
     }
 
     /// Ends the stream with a farewell; the unfinished tail of an event is dropped.
@@ -110,14 +114,14 @@ impl<S: AsRef<Settings>> Engine<S> {
         &mut self,
         farewell: &Farewell,
         told: Told,
-        retry: Option<Retry>,
+        retry: Option<&Retry>,
     ) -> Option<Bytes> {
         let last_words = self.last_words(farewell, told, retry);
         self.over(told.end_reason());
         last_words
     }
 
-    fn last_words(&self, farewell: &Farewell, told: Told, retry: Option<Retry>) -> Option<Bytes> {
+    fn last_words(&self, farewell: &Farewell, told: Told, retry: Option<&Retry>) -> Option<Bytes> {
         farewell.last_words(told, retry, self.place(), self.scanner.line_end())
     }
 }

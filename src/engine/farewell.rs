@@ -1,12 +1,12 @@
 //! The last bytes of a stream that the server ends.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::place::restate;
 use super::spread::Retry;
+use super::steps::Texts;
 use super::{Position, Told};
 use crate::wire::{ByLineEnd, Event, LineEnd, Stencil};
 
@@ -47,34 +47,24 @@ struct Said {
 #[derive(Debug)]
 struct Form {
     stencil: Stencil,
-    /// For clients that have no place, by the step of their [`Retry`]. Made when it is first asked
-    /// for: who is told alone has no `retry`.
-    steps: OnceLock<Box<[OnceLock<Words>]>>,
-}
-
-#[derive(Debug)]
-struct Words {
-    delay: Duration,
-    bytes: Bytes,
+    /// For clients that have no place. Made when it is first asked for: who is told alone has no
+    /// `retry`.
+    texts: OnceLock<Box<Texts>>,
 }
 
 impl Said {
-    fn words(&self, retry: Option<Retry>, place: Option<&str>, line_end: LineEnd) -> Bytes {
+    fn words(&self, retry: Option<&Retry>, place: Option<&str>, line_end: LineEnd) -> Bytes {
         let form = self.forms.get(line_end, || Form {
             stencil: Stencil::of(&self.event, line_end),
-            steps: OnceLock::new(),
+            texts: OnceLock::new(),
         });
-        if let (Some(retry), None) = (retry, place) {
-            let steps = || (0..Retry::STEPS).map(|_| OnceLock::new()).collect();
-            let delay = retry.delay();
-            let write = || Words { delay, bytes: form.stencil.fill(Some(delay), None) };
-            let words = form.steps.get_or_init(steps)[retry.step()].get_or_init(write);
-            // It may have been written for another range.
-            if words.delay == delay {
-                return words.bytes.clone();
-            }
-        }
-        form.stencil.fill(retry.map(Retry::delay), place)
+        let shared = retry.filter(|_| place.is_none() && Texts::keeps(&form.stencil));
+        shared
+            .and_then(|retry| {
+                let texts = form.texts.get_or_init(|| Box::new(Texts::of(retry.steps())));
+                texts.get(retry, &form.stencil)
+            })
+            .unwrap_or_else(|| form.stencil.fill(retry.map(Retry::delay), place))
     }
 }
 
@@ -128,7 +118,7 @@ impl Farewell {
     pub(super) fn last_words(
         &self,
         told: Told,
-        retry: Option<Retry>,
+        retry: Option<&Retry>,
         place: &Position,
         line_end: LineEnd,
     ) -> Option<Bytes> {

@@ -20,6 +20,7 @@ mod rotation;
 mod scan;
 mod settings;
 pub(crate) mod spread;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod told;
@@ -197,7 +198,7 @@ impl<S: AsRef<Settings>> Engine<S> {
             }
             (Some(OnError { farewell, retry }), _) => {
                 let retry = Retry::nth(self.n.into(), &retry);
-                if let Some(frame) = self.say_farewell(&farewell, Told::Error, Some(retry)) {
+                if let Some(frame) = self.say_farewell(&farewell, Told::Error, Some(&retry)) {
                     self.defer(frame);
                 }
                 true

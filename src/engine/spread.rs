@@ -26,44 +26,69 @@ impl Spread {
         let nanos = span.as_nanos().min(u128::from(u64::MAX));
         Duration::from_nanos(((nanos * u128::from(self.0)) >> 64) as u64)
     }
-
-    fn within(self, range: &RangeInclusive<Duration>) -> Duration {
-        *range.start() + self.of(range.end().saturating_sub(*range.start()))
-    }
 }
 
-/// How long a client is to wait before it comes back: one of many steps of a range, and so what is
+/// How long a client is to wait before it comes back: one of the steps of a range, and so what is
 /// said to thousands is written once a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Retry {
+    steps: Steps,
     step: u16,
-    delay: Duration,
 }
 
 impl Retry {
-    /// Fine enough that clients of one step are not many.
-    pub(crate) const STEPS: u16 = 1 << STEP_BITS;
-
     /// The n-th of many that are spread over `range`.
     #[inline]
     pub(crate) fn nth(n: u64, range: &RangeInclusive<Duration>) -> Self {
         let step = n.wrapping_mul(PLASTIC) >> (u64::BITS - STEP_BITS);
-        let place = Spread(step << (u64::BITS - STEP_BITS));
-        Self { step: step as u16, delay: place.within(range) }
+        Self { steps: Steps::of(range), step: step as u16 }
     }
 
     /// How long the n-th is to wait who is told in words of its own: no step of the range, but any
     /// time of it.
     pub(crate) fn alone(n: u64, range: &RangeInclusive<Duration>) -> Duration {
-        Spread(n.wrapping_mul(PLASTIC)).within(range)
+        Steps::of(range).at(Spread(n.wrapping_mul(PLASTIC)))
     }
 
-    pub(crate) fn step(self) -> usize {
+    pub(crate) fn delay(&self) -> Duration {
+        self.steps.delay(self.step())
+    }
+
+    #[inline]
+    pub(crate) fn steps(&self) -> Steps {
+        self.steps
+    }
+
+    /// Which of the steps it is.
+    #[inline]
+    pub(crate) fn step(&self) -> usize {
         self.step.into()
     }
+}
 
-    pub(crate) fn delay(self) -> Duration {
-        self.delay
+/// A range of time in even steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Steps {
+    from: Duration,
+    span: Duration,
+}
+
+impl Steps {
+    /// Fine enough that clients of one step are not many.
+    pub(crate) const COUNT: usize = 1 << STEP_BITS;
+
+    #[inline]
+    fn of(range: &RangeInclusive<Duration>) -> Self {
+        Self { from: *range.start(), span: range.end().saturating_sub(*range.start()) }
+    }
+
+    /// How long the given step is.
+    pub(crate) fn delay(self, step: usize) -> Duration {
+        self.at(Spread((step as u64) << (u64::BITS - STEP_BITS)))
+    }
+
+    fn at(self, place: Spread) -> Duration {
+        self.from + place.of(self.span)
     }
 }
 

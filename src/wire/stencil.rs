@@ -30,6 +30,18 @@ impl Stencil {
 
     /// The event for one client; what there is no room for is left out.
     pub(crate) fn fill(&self, retry: Option<Duration>, place: Option<&str>) -> Bytes {
+        let mut bytes = Vec::new();
+        self.fill_into(&mut bytes, retry, place);
+        Bytes::from(bytes)
+    }
+
+    /// Writes the same behind what is in `bytes`.
+    pub(crate) fn fill_into(
+        &self,
+        bytes: &mut Vec<u8>,
+        retry: Option<Duration>,
+        place: Option<&str>,
+    ) {
         let mut digits = itoa::Buffer::new();
         let retry = retry.zip(self.retry_at).map(|(retry, at)| (at, digits.format(millis(retry))));
         let place = place.zip(self.place_at).map(|(place, at)| (at, place));
@@ -38,7 +50,7 @@ impl Stencil {
         };
         let len = self.text.len() + line(RETRY, retry) + line(ID, place);
         // Exactly filled: `Bytes` would allocate once more for a vector with room to spare.
-        let mut bytes = Vec::with_capacity(len);
+        bytes.reserve_exact(len);
         let mut from = 0;
         for (name, line) in [(RETRY, retry), (ID, place)] {
             if let Some((at, value)) = line {
@@ -49,8 +61,11 @@ impl Stencil {
             }
         }
         bytes.extend_from_slice(self.text[from..].as_bytes());
-        debug_assert_eq!(bytes.len(), len);
-        Bytes::from(bytes)
+    }
+
+    /// How long the event is without what is a client's own.
+    pub(crate) fn len(&self) -> usize {
+        self.text.len()
     }
 }
 
