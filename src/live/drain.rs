@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use super::members::{Members, Standing};
 use super::profile::now;
 use super::{DrainReport, Roster, Seat, Visit};
 use crate::engine::spread::{Retry, Spread};
@@ -28,10 +29,7 @@ pub(crate) struct Drain {
     sealed: AtomicBool,
     emptied: OnceLock<Instant>,
     report: OnceLock<DrainReport>,
-    /// Streams that it is about: those that were open when it began or opened during its notice.
-    members: AtomicUsize,
-    /// Members that ended, by reason, but for those that were open up to the deadline.
-    ended: [AtomicUsize; EndReason::ALL.len()],
+    members: Members,
     refused: AtomicU64,
     /// Tells how many streams are still waited for.
     pending: Pending,
@@ -61,17 +59,6 @@ struct Begun {
     hard_deadline: Instant,
 }
 
-/// What a stream is to a drain. Written under the locks of the roster, so that each stream is
-/// counted once or not at all, also one that leaves at the moment of the trigger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
-    /// It entered, and no drain has come by.
-    Open,
-    Member,
-    /// It is about to leave.
-    Gone,
-}
-
 impl Drain {
     pub(crate) fn new(mut settings: DrainSettings) -> Self {
         let last_call = settings.deadline.mul_f32(LAST_CALL);
@@ -86,8 +73,7 @@ impl Drain {
             sealed: AtomicBool::new(false),
             emptied: OnceLock::new(),
             report: OnceLock::new(),
-            members: AtomicUsize::new(0),
-            ended: Default::default(),
+            members: Members::default(),
             refused: AtomicU64::new(0),
             pending: Pending::default(),
             progress: watch::Sender::new(()),
@@ -121,7 +107,7 @@ impl Drain {
         if self.begun.set(Begun { at, closing_at, last_call, hard_deadline }).is_ok() {
             self.progress.send_replace(());
             self.roster.visit(|_, standing| {
-                self.admit(standing);
+                self.members.admit(standing);
                 Visit::Wake
             });
             self.connections.visit(|_, ()| Visit::Wake);
@@ -155,7 +141,7 @@ impl Drain {
     /// Enters a stream during the notice.
     #[cold]
     fn enter_late(&self, mut seat: Seat<Standing>) -> Seat<Standing> {
-        seat.look(|standing| self.admit(standing));
+        seat.look(|standing| self.members.admit(standing));
         self.pending.follow(|| self.roster.len());
         seat.unseen()
     }
@@ -165,20 +151,12 @@ impl Drain {
         self.connections.join(|| true, |_| ())
     }
 
-    /// Makes a stream one of those that the drain is about.
-    fn admit(&self, standing: &mut Standing) {
-        if *standing == Standing::Open {
-            *standing = Standing::Member;
-            self.members.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
     /// Takes a stream off that has ended.
     pub(crate) fn leave(&self, mut seat: Seat<Standing>, reason: EndReason) {
         let standing = seat.look(|standing| {
             if self.started().is_some() {
                 // It may have heard of the trigger before the walk of it came by.
-                self.admit(standing);
+                self.members.admit(standing);
             }
             std::mem::replace(standing, Standing::Gone)
         });
@@ -186,7 +164,7 @@ impl Drain {
             // Dropped, and not ended by itself, at the deadline or later: it is left over.
             let dropped = matches!(reason, EndReason::ClientGone | EndReason::Stalled);
             if !(dropped && self.is_past_deadline(now())) {
-                self.ended[reason.index()].fetch_add(1, Ordering::Relaxed);
+                self.members.leave(reason);
             }
         }
         drop(seat);
@@ -213,7 +191,7 @@ impl Drain {
             // members, too: the walk of the trigger may not have come to all of them yet, and a
             // report may be due.
             self.roster.visit(|_, standing| {
-                self.admit(standing);
+                self.members.admit(standing);
                 Visit::Pass
             });
             // In one order with the count: of a walk that ends and a stream that leaves at the
@@ -235,17 +213,7 @@ impl Drain {
     pub(crate) fn report(&self) -> DrainReport {
         let started = self.started().unwrap_or_else(now);
         let over = self.emptied.get().copied().unwrap_or_else(now);
-        *self.report.get_or_init(|| DrainReport::of(self, over - started))
-    }
-
-    /// Streams that the drain is about.
-    pub(super) fn members(&self) -> usize {
-        self.members.load(Ordering::Relaxed)
-    }
-
-    /// Members that ended.
-    pub(super) fn ended(&self, reason: EndReason) -> usize {
-        self.ended[reason.index()].load(Ordering::Relaxed)
+        *self.report.get_or_init(|| DrainReport::of(&self.members, over - started))
     }
 
     /// Waits until the drain has begun.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Drain;
+use super::members::Members;
 use crate::engine::EndReason;
 
 /// What happened to the streams that were open when a drain began, or opened during its notice.
@@ -48,10 +48,10 @@ impl DrainReport {
         self.closed + self.finished + self.cut + self.stalled + self.forced
     }
 
-    pub(super) fn of(drain: &Drain, elapsed: Duration) -> Self {
+    pub(super) fn of(members: &Members, elapsed: Duration) -> Self {
         // Each count is looked at once. Streams that leave meanwhile are in the one or in the
         // other, and those that are in none were open at the deadline.
-        let ended = EndReason::ALL.map(|reason| drain.ended(reason));
+        let ended = EndReason::ALL.map(|reason| members.ended(reason));
         let [closed, cut, stalled] = [EndReason::Closed, EndReason::Cut, EndReason::Stalled]
             .map(|reason| ended[reason.index()]);
         let all: usize = ended.iter().sum();
@@ -60,7 +60,7 @@ impl DrainReport {
             finished: all - closed - cut - stalled,
             cut,
             stalled,
-            forced: drain.members().saturating_sub(all),
+            forced: members.all().saturating_sub(all),
             elapsed,
         }
     }

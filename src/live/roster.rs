@@ -1,10 +1,16 @@
 //! A list of what is open, cheap to enter, to leave and to signal.
 
+mod seat;
+mod seat_id;
+
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
+pub(crate) use seat::Seat;
+use seat_id::SHARD_BITS;
+pub(crate) use seat_id::SeatId;
 use slab::Slab;
 
 /// Open streams, in shards that are locked one at a time and only for moments.
@@ -43,23 +49,6 @@ struct Slot<T> {
 pub(crate) enum Visit {
     Wake,
     Pass,
-}
-
-/// Where a stream is on a roster; never given twice.
-///
-/// It is made of shard, slot, and a number that tells the slot's users apart; below two million
-/// streams it fits into the 53 bits that a JavaScript number holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct SeatId(u64);
-
-impl SeatId {
-    pub(crate) const fn from_u64(id: u64) -> Self {
-        Self(id)
-    }
-
-    pub(crate) const fn as_u64(self) -> u64 {
-        self.0
-    }
 }
 
 impl<T> Roster<T> {
@@ -104,7 +93,7 @@ impl<T> Roster<T> {
         }
         let entry = slots.vacant_entry();
         let key = u32::try_from(entry.key()).ok()?;
-        let id = seat_id(index, key, number);
+        let id = SeatId::of(index, key, number);
         entry.insert(Slot { number, waker: None, value: value(id) });
         self.len.fetch_add(1, Ordering::SeqCst);
         let seen = shard.epoch.load(Ordering::Relaxed);
@@ -118,7 +107,7 @@ impl<T> Roster<T> {
         id: SeatId,
         visit: impl FnOnce(&mut T) -> (R, Visit),
     ) -> Option<R> {
-        let (shard, key, number) = parts(id);
+        let (shard, key, number) = id.parts();
         let shard = self.shards.get(shard)?;
         let mut slots = shard.lock();
         let slot = slots.get_mut(key).filter(|slot| slot.number.get() == number)?;
@@ -154,7 +143,7 @@ impl<T> Roster<T> {
                     let Some(slot) = slots.get_mut(key as usize) else {
                         continue;
                     };
-                    if visit(seat_id(index, key, slot.number), &mut slot.value) == Visit::Wake {
+                    if visit(SeatId::of(index, key, slot.number), &mut slot.value) == Visit::Wake {
                         signalled = true;
                         wakers.extend(slot.waker.take());
                     }
@@ -182,82 +171,6 @@ impl<T> Shard<T> {
     }
 }
 
-/// A stream's place on a roster, which it leaves when this is dropped.
-#[derive(Debug)]
-pub(crate) struct Seat<T> {
-    shard: Arc<Shard<T>>,
-    /// Its slot in the shard.
-    key: u32,
-    /// The shard's epoch when the stream looked last.
-    seen: u32,
-}
-
-impl<T> Seat<T> {
-    /// A number among those of the streams that are open, from 1 on: they are dense.
-    pub(crate) fn index(&self) -> u64 {
-        let (runs, of_its_run) = (u64::from(self.key / RUN), u64::from(self.key % RUN));
-        (runs * SHARDS as u64 + self.shard.index as u64) * u64::from(RUN) + of_its_run + 1
-    }
-
-    /// Whether there may be something for this stream: one load.
-    #[inline]
-    pub(crate) fn is_signalled(&self) -> bool {
-        self.shard.epoch.load(Ordering::Acquire) != self.seen
-    }
-
-    /// The same seat, as if a signal had come.
-    pub(crate) fn unseen(mut self) -> Self {
-        self.seen = self.seen.wrapping_sub(1);
-        self
-    }
-
-    /// Takes the signal as seen, where nothing is in the slot to look at.
-    pub(crate) fn see(&mut self) {
-        self.seen = self.shard.epoch.load(Ordering::Acquire);
-    }
-
-    /// Looks at this stream's slot, and takes the signal as seen.
-    pub(crate) fn look<R>(&mut self, look: impl FnOnce(&mut T) -> R) -> Option<R> {
-        let mut slots = self.shard.lock();
-        self.seen = self.shard.epoch.load(Ordering::Relaxed);
-        slots.get_mut(self.key as usize).map(|slot| look(&mut slot.value))
-    }
-
-    /// Has `waker` woken by the next signal. Says whether one came already.
-    pub(crate) fn register(&self, waker: &Waker) -> bool {
-        let waker = waker.clone();
-        let mut slots = self.shard.lock();
-        let known = slots.get_mut(self.key as usize).and_then(|slot| slot.waker.replace(waker));
-        let missed = self.shard.epoch.load(Ordering::Relaxed) != self.seen;
-        drop(slots);
-        // After the lock: a waker's drop is somebody else's code, and may drop another stream.
-        drop(known);
-        missed
-    }
-}
-
-impl<T> Drop for Seat<T> {
-    fn drop(&mut self) {
-        let mut slots = self.shard.lock();
-        let slot = slots.try_remove(self.key as usize);
-        // Under the lock, so that whoever comes by behind it finds it neither on the list nor counted.
-        self.shard.len.fetch_sub(1, Ordering::SeqCst);
-        drop(slots);
-        // After the lock: a value's or a waker's drop is somebody else's code.
-        drop(slot);
-    }
-}
-
-const fn seat_id(shard: usize, key: u32, number: NonZeroU32) -> SeatId {
-    SeatId(((key as u64) << 38) | ((number.get() as u64) << SHARD_BITS) | shard as u64)
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "each part was put there with fewer bits")]
-const fn parts(id: SeatId) -> (usize, usize, u32) {
-    let shard = id.0 & (SHARDS as u64 - 1);
-    ((shard) as usize, (id.0 >> 38) as usize, (id.0 >> SHARD_BITS) as u32)
-}
-
 /// Streams that come together are often together in memory, and a signal to all is quickest in that
 /// order: so this many are put into one shard, and not more, or short lists would be in one.
 const RUN: u32 = 32;
@@ -268,7 +181,6 @@ const GROWTH: usize = 8;
 
 /// Enough that threads rarely meet at a lock, and few enough that a short list has short shards.
 const SHARDS: usize = 1 << SHARD_BITS;
-const SHARD_BITS: u32 = 6;
 
 #[cfg(test)]
 mod tests {
