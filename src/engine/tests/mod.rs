@@ -1,6 +1,7 @@
 //! The engine as scripts of what happens.
 
 mod property;
+mod wire_cases;
 
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
