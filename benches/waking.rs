@@ -25,8 +25,6 @@ use support::{Boxed, Pace, Source, Stack, boxed};
 use tokio::runtime::Runtime;
 use tower_sse::wire::Event;
 
-/// More than once, since an allocator does not do all of it at a time.
-const HEAP: usize = 100;
 const STREAMS: usize = 100_000;
 const TURNS: usize = 21;
 
@@ -39,6 +37,9 @@ const ROWS: [(&str, Measure); 4] = [
     ("drain", |runtime| runtime.block_on(drain())),
 ];
 
+/// What each row took: the call alone, and the whole.
+type Turn = [[f64; 2]; ROWS.len()];
+
 /// The rows that the call alone is compared with, and the whole.
 const BASES: [usize; 2] = [0, 1];
 
@@ -49,13 +50,13 @@ fn main() {
         println!("{} {}", told.as_nanos(), reached.as_nanos());
         return;
     }
-    let turns: Vec<_> = (0..TURNS).map(|_| [0, 1, 2, 3].map(elsewhere)).collect();
+    let turns: Vec<Turn> = (0..TURNS).map(|_| std::array::from_fn(elsewhere)).collect();
     println!("{STREAMS} waiting streams, median of {TURNS} turns");
     println!("{:<40}{:>16}{:>22}", "", "the call alone", "until all have run");
     for (row, (name, _)) in ROWS.iter().enumerate() {
         let [told, reached] = [0, 1].map(|column| {
-            let time = |turn: &[[f64; 2]; 4]| turn[row][column];
-            let ratio = |turn: &[[f64; 2]; 4]| turn[row][column] / turn[BASES[column]][column];
+            let time = |turn: &Turn| turn[row][column];
+            let ratio = |turn: &Turn| turn[row][column] / turn[BASES[column]][column];
             let [ms, ratio] = [median(turns.iter().map(time)), median(turns.iter().map(ratio))];
             format!("{:.1} ms, {ratio:.2}x", ms / 1e6)
         });
@@ -99,8 +100,8 @@ impl Count {
     /// The time that `act` takes, and the time until all tasks have been reached.
     async fn time(&self, act: impl FnOnce()) -> [Duration; 2] {
         // What the opening of so many has freed is put in order by the next that asks for much: that
-        // is no part of waking them.
-        for _ in 0..HEAP {
+        // is no part of waking them. Not all of it at a time, so this asks often.
+        for _ in 0..100 {
             std::hint::black_box(Vec::<u8>::with_capacity(1 << 16));
         }
         let start = Instant::now();

@@ -47,8 +47,6 @@ impl<S: AsRef<Settings>> Engine<S> {
             Phase::Over(_) => None,
             // Nothing has to be kept for it.
             Phase::Fresh | Phase::Live if close.at <= now => {
-                // Taken by reference: a copy would have to wait until all is written that the copied
-                // was made after, which may be far from here in memory.
                 // By reference: the processor would wait with a copy of what was just written until
                 // all writes before it are done, some of them far from here in memory.
                 let last_words = self.last_words(&close.farewell, close.told, close.retry.as_ref());

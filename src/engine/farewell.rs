@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::place::restate;
 use super::spread::Retry;
-use super::steps::Texts;
+use super::texts::Texts;
 use super::{Position, Told};
 use crate::wire::{ByLineEnd, Event, LineEnd, Stencil};
 

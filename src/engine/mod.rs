@@ -20,9 +20,9 @@ mod rotation;
 mod scan;
 mod settings;
 pub(crate) mod spread;
-mod steps;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod told;
 
 use std::sync::Arc;

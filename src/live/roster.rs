@@ -203,7 +203,7 @@ mod tests {
             // Some leave, and as many come in their places.
             let (leave, stay): (Vec<_>, Vec<_>) =
                 seats.into_iter().flatten().enumerate().partition(|(n, _)| n % 3 == 0);
-            let walked = |roster: &Roster<i32>| {
+            let walked = |roster: &Roster<usize>| {
                 let mut walked = Vec::new();
                 roster.visit(|_, n| {
                     walked.push(*n);
@@ -212,7 +212,7 @@ mod tests {
                 walked
             };
             assert!(walked(&roster).into_iter().eq(0..most));
-            let left = i32::try_from(leave.len()).unwrap();
+            let left = leave.len();
             drop(leave);
             assert!(walked(&roster).into_iter().eq((0..most).filter(|n| n % 3 != 0)));
             let come: Vec<_> = (most..most + left).map(|n| roster.join(|| true, |_| n)).collect();
