@@ -12,8 +12,8 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use http_body::Body;
 use tower_sse::Hub;
+use tower_sse::event_log::{EventLog, Follow, MemoryLog, Start, Step, Topic};
 use tower_sse::hub::HubBody;
-use tower_sse::log::{EventLog, Follow, MemoryLog, Start, Step, Topic};
 use tower_sse::wire::Event;
 
 #[global_allocator]

@@ -23,7 +23,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Router, serve};
 use tokio::net::TcpListener;
-use tower_sse::log::{EventLog, MemoryLog, Topic};
+use tower_sse::event_log::{EventLog, MemoryLog, Topic};
 use tower_sse::wire::Event;
 use tower_sse::{Hub, Shutdown, SseLayer};
 

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::live::Slot;
-use crate::stream::Stream;
+use crate::driver::Stream;
+use crate::state::Slot;
 
 pin_project! {
     /// The body of a response that went through the layers.

@@ -4,17 +4,17 @@
 #![cfg_attr(not(feature = "axum"), allow(rustdoc::broken_intra_doc_links))]
 
 mod body;
-mod conn;
+mod driver;
 mod engine;
+#[cfg(feature = "hub")]
+#[cfg_attr(docsrs, doc(cfg(feature = "hub")))]
+pub mod event_log;
+mod guard;
 #[cfg(feature = "hub")]
 #[cfg_attr(docsrs, doc(cfg(feature = "hub")))]
 pub mod hub;
 mod invalid_setting;
 mod layer;
-mod live;
-#[cfg(feature = "hub")]
-#[cfg_attr(docsrs, doc(cfg(feature = "hub")))]
-pub mod log;
 pub mod observe;
 mod plan;
 mod readiness;
@@ -22,21 +22,32 @@ mod registry;
 #[cfg(feature = "resume")]
 #[cfg_attr(docsrs, doc(cfg(feature = "resume")))]
 pub mod resume;
+mod roster;
 #[cfg(feature = "serde")]
 mod serialize;
 mod service;
 mod shutdown;
-mod stream;
+mod state;
 #[cfg(test)]
 #[path = "../tests/support/mod.rs"]
 mod support;
+mod sync;
 pub mod wire;
 
 pub use body::SseBody;
-pub use conn::{GuardError, Guarded};
-#[cfg(feature = "axum")]
-pub use conn::{GuardedListener, Listening, TcpOptions};
 pub use engine::{EndReason, Farewell};
+#[cfg(feature = "nats")]
+#[cfg_attr(docsrs, doc(cfg(feature = "nats")))]
+pub use event_log::NatsLog;
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use event_log::RedisLog;
+#[cfg(feature = "hub")]
+#[cfg_attr(docsrs, doc(cfg(feature = "hub")))]
+pub use event_log::{EventLog, MemoryLog};
+pub use guard::{GuardError, Guarded};
+#[cfg(feature = "axum")]
+pub use guard::{GuardedListener, Listening, TcpOptions};
 #[cfg(feature = "hub")]
 #[cfg_attr(docsrs, doc(cfg(feature = "hub")))]
 pub use hub::Hub;
@@ -45,18 +56,6 @@ pub use layer::{
     EventIdLayer, InvalidComment, KeepAliveLayer, LimitLayer, NoBufferLayer, RegistryLayer,
     RotationLayer, ShutdownLayer, SseLayer,
 };
-pub use live::{
-    Connection, ConnectionId, ConnectionState, DrainReport, Expiry, InvalidLabel, Label, LimitKey,
-};
-#[cfg(feature = "nats")]
-#[cfg_attr(docsrs, doc(cfg(feature = "nats")))]
-pub use log::NatsLog;
-#[cfg(feature = "redis")]
-#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
-pub use log::RedisLog;
-#[cfg(feature = "hub")]
-#[cfg_attr(docsrs, doc(cfg(feature = "hub")))]
-pub use log::{EventLog, MemoryLog};
 pub use readiness::{Readiness, ReadinessBody};
 pub use registry::{Delivery, Registry, RegistryBuilder, SendError};
 #[cfg(feature = "resume")]
@@ -64,3 +63,6 @@ pub use registry::{Delivery, Registry, RegistryBuilder, SendError};
 pub use resume::ResumeLayer;
 pub use service::{SseFuture, SseService};
 pub use shutdown::{Shutdown, ShutdownBuilder};
+pub use state::{
+    Connection, ConnectionId, ConnectionState, DrainReport, Expiry, InvalidLabel, Label, LimitKey,
+};

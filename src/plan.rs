@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::request::Parts;
 
 use crate::engine::{EventIds, Farewell, KeepAlive, Noted, OnError, Rotation, Settings};
-use crate::live::{Book, Drain, Label, Limit};
+use crate::state::{Book, Drain, Label, Limit};
 
 /// What one layer asks for, or several together.
 #[derive(Clone, Debug, Default)]

@@ -12,7 +12,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use tower_service::Service;
 
-use crate::live::Drain;
+use crate::state::Drain;
 
 /// Service that answers 200 `ready`, and 503 `draining` from the trigger of a shutdown on.
 ///

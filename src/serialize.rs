@@ -7,8 +7,9 @@ use std::time::Instant;
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use crate::engine::EndReason;
-use crate::live::{Connection, ConnectionId, ConnectionState, DrainReport, Label, now};
 use crate::registry::Delivery;
+use crate::state::{Connection, ConnectionId, ConnectionState, DrainReport, Label};
+use crate::sync::now;
 use crate::wire::EventId;
 
 impl Serialize for Connection {

@@ -21,8 +21,8 @@ use support::bodies::read;
 use support::net::Version::{H1, H2};
 use support::net::{Client, listen, read_until};
 use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_sse::event_log::{GapPolicy, MemoryLog, Start};
 use tower_sse::hub::HubBody;
-use tower_sse::log::{GapPolicy, MemoryLog, Start};
 use tower_sse::wire::{Decoder, Event};
 use tower_sse::{EventIdLayer, Hub, KeepAliveLayer, Registry, Shutdown, SseLayer};
 
@@ -82,7 +82,7 @@ async fn nothing_is_missed_between_the_page_and_its_stream() {
 #[test]
 fn a_filter_lets_only_what_fits_pass() {
     let hub = Hub::default();
-    let filter = |event: &tower_sse::log::Logged| {
+    let filter = |event: &tower_sse::event_log::Logged| {
         event.name() == Some("paid") && event.topic().as_str() != "orders.2"
     };
     let mut body = hub.subscribe(topics(&["orders.*"])).filter(filter).into_body();

@@ -11,8 +11,10 @@ use std::time::Duration;
 use hub::{data, topic};
 use tokio::runtime::Runtime;
 use tower_sse::Hub;
+use tower_sse::event_log::{
+    EventLog, MemoryFollower, MemoryLog, MemoryLogError, Start, Topic, Topics,
+};
 use tower_sse::hub::PublishError;
-use tower_sse::log::{EventLog, MemoryFollower, MemoryLog, MemoryLogError, Start, Topic, Topics};
 use tower_sse::wire::{Event, EventId};
 
 /// A log that answers after a while, as a broker does.

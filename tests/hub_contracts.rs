@@ -8,8 +8,8 @@ mod hub;
 use hub::{text, topic};
 use serde::Serialize;
 use tower_sse::Hub;
+use tower_sse::event_log::Start;
 use tower_sse::hub::{Contract, ContractError, Reference};
-use tower_sse::log::Start;
 
 #[derive(Serialize)]
 struct Paid {

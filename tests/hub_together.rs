@@ -10,8 +10,8 @@ use std::task::Poll;
 use bytes::Bytes;
 use hub::{append, chunk, data, text, topic, topics};
 use tower_sse::Hub;
+use tower_sse::event_log::{GapPolicy, MemoryLog, Start};
 use tower_sse::hub::HubBody;
-use tower_sse::log::{GapPolicy, MemoryLog, Start};
 use tower_sse::wire::Decoder;
 
 /// What a frame holds at most, if it is of more than one event.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use hub::{Wakes, all, append, data, follow, next, next_for, topic};
 use tower_sse::InvalidSetting;
-use tower_sse::log::{MemoryLog, MemoryLogError, Start, Step};
+use tower_sse::event_log::{MemoryLog, MemoryLogError, Start, Step};
 use tower_sse::wire::Event;
 
 #[test]

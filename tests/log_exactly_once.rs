@@ -12,7 +12,7 @@ use std::thread;
 
 use hub::{chunk, data, topic};
 use tower_sse::Hub;
-use tower_sse::log::{MemoryLog, Start, Topics};
+use tower_sse::event_log::{MemoryLog, Start, Topics};
 use tower_sse::wire::{Decoder, Event};
 
 const RECONNECTS: usize = 1_000;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use hub::{all, append, chunk, data, follow, gap, id, text, topic, topics};
 use tower_sse::Hub;
-use tower_sse::log::{EventLog, GapPolicy, MemoryLog, Start};
+use tower_sse::event_log::{EventLog, GapPolicy, MemoryLog, Start};
 use tower_sse::wire::{Decoder, EventId};
 
 fn small() -> MemoryLog {
@@ -142,7 +142,7 @@ fn nothing_is_revealed_of_topics_that_are_not_followed() {
         secret.push(append(&log, "secret", &n.to_string()));
     }
     for names in [&["own"][..], &["nothing"], &["own", "nothing"], &["own.*"], &["o*n.>", "own"]] {
-        let Ok(topics) = tower_sse::log::Topics::new(names) else { continue };
+        let Ok(topics) = tower_sse::event_log::Topics::new(names) else { continue };
         for start in
             [Start::Unknown, Start::After(id("1-1")), Start::After(shifted(&own[0], 1_000))]
         {

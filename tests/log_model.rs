@@ -8,7 +8,7 @@ mod hub;
 use hub::{data, next, topic};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use tower_sse::log::{EventLog, MemoryFollower, MemoryLog, Start, Step, Topics};
+use tower_sse::event_log::{EventLog, MemoryFollower, MemoryLog, Start, Step, Topics};
 use tower_sse::wire::EventId;
 
 const NAMES: [&str; 4] = ["a", "b", "c.1", "c.2"];

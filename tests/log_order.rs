@@ -11,7 +11,7 @@ use std::time::Duration;
 use http_body_util::BodyExt;
 use hub::{all, append, data, follow, next, topic, topics};
 use tower_sse::Hub;
-use tower_sse::log::{EventLog, MemoryFollower, MemoryLog, Start, Step};
+use tower_sse::event_log::{EventLog, MemoryFollower, MemoryLog, Start, Step};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_hundred_subscribers_of_ten_publishers_see_one_order() {

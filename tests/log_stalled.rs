@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use http_body_util::BodyExt;
 use hub::{append, chunk, data, next, topic};
 use tower_sse::Hub;
-use tower_sse::log::{EventLog, MemoryLog, Start, Step};
+use tower_sse::event_log::{EventLog, MemoryLog, Start, Step};
 
 /// Without optimisation; the bench has the promise. On a machine that does other things some are long
 /// for other reasons, so one of several times counts: with one that is waited for none would do.

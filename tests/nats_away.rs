@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use nats::{LONG, Nats, Way, all, append, data, is_quiet, said, settings, topic, topics};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
-use tower_sse::log::{EventLog, NatsFollower, NatsLogError, Start};
+use tower_sse::event_log::{EventLog, NatsFollower, NatsLogError, Start};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_killed_under_load_loses_and_repeats_nothing() {

@@ -15,7 +15,7 @@ use nats::{LONG, Nats, append, publish, settings, topics};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use tower_sse::Hub;
-use tower_sse::log::{EventLog, Start, Topics};
+use tower_sse::event_log::{EventLog, Start, Topics};
 use tower_sse::wire::Decoder;
 
 const RECONNECTS: usize = 1_000;

@@ -9,7 +9,7 @@ mod support;
 use std::time::Duration;
 
 use nats::{Nats, after, all, append, data, gap, is_quiet, said, settings, topic, topics};
-use tower_sse::log::{EventLog, NatsLog, NatsLogError, NatsStorage, Start};
+use tower_sse::event_log::{EventLog, NatsLog, NatsLogError, NatsStorage, Start};
 use tower_sse::wire::{Event, EventId};
 
 fn id(text: impl Into<Box<str>>) -> EventId {

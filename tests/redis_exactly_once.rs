@@ -14,7 +14,7 @@ use std::time::Duration;
 use http_body_util::BodyExt;
 use redis::{Server, connect, follow, log, topic, topics};
 use tokio::time::timeout;
-use tower_sse::log::{EventLog, Start};
+use tower_sse::event_log::{EventLog, Start};
 use tower_sse::wire::{Decoder, Event};
 use tower_sse::{Hub, RedisLog};
 
@@ -139,7 +139,7 @@ async fn an_event_has_one_id_on_all_nodes() {
     for (log, name, text) in [(&one, "t", "1"), (&two, "u", "2"), (&two, "t", "3")] {
         let id = redis::append(log, name, text).await;
         for follower in &mut followers[usize::from(name == "u")..] {
-            let tower_sse::log::Step::Event(event) = redis::step(follower).await else {
+            let tower_sse::event_log::Step::Event(event) = redis::step(follower).await else {
                 panic!("there is no gap");
             };
             assert_eq!(event.id(), id.as_str());

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use resume::{Handled, SECOND, handler, layer, request, seen};
 use support::bodies::Step::{self, Data, Wait};
 use tower::Layer;
-use tower_sse::log::{EventLog, MemoryFollower, MemoryLog, Start, Topic, Topics};
+use tower_sse::event_log::{EventLog, MemoryFollower, MemoryLog, Start, Topic, Topics};
 use tower_sse::wire::{Event, EventId};
 
 /// Does this with the first appends, and with all others the last of it.

@@ -12,7 +12,7 @@ use futures_util::StreamExt;
 use tokio::runtime::Runtime;
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
-use tower_sse::log::{MemoryLog, Topic};
+use tower_sse::event_log::{MemoryLog, Topic};
 use tower_sse::wire::Event;
 use tower_sse::{Hub, KeepAliveLayer, SseLayer};
 

@@ -29,8 +29,8 @@ use axum::response::{Html, IntoResponse};
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
+use tower_sse::event_log::{Topic, Topics};
 use tower_sse::hub::{Contract, Reference};
-use tower_sse::log::{Topic, Topics};
 use tower_sse::{Farewell, Hub, Shutdown, ShutdownLayer, SseLayer};
 
 #[tokio::main]

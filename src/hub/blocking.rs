@@ -6,7 +6,7 @@ use std::sync::mpsc;
 
 use tokio::runtime::Handle;
 
-use crate::log::{EventLog, Topic};
+use crate::event_log::{EventLog, Topic};
 use crate::wire::{Event, EventId};
 
 /// An event that [`Hub::publish_blocking`](super::Hub::publish_blocking) did not publish.

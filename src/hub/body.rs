@@ -10,13 +10,13 @@ use http_body::{Body, Frame};
 use pin_project_lite::pin_project;
 
 use super::subscription::Filter;
-use crate::log::{EventLog, Follow, Gap, GapPolicy, Run, Start, Step, Topics};
+use crate::event_log::{EventLog, Follow, Gap, GapPolicy, Run, Start, Step, Topics};
 
 pin_project! {
     /// The body of a response that follows a log: whole events, which followers share.
     ///
     /// An event is a frame, and is not copied. But if four or more events of the one topic that is
-    /// followed are ready together in a [`MemoryLog`](crate::log::MemoryLog), those that go into 16
+    /// followed are ready together in a [`MemoryLog`](crate::event_log::MemoryLog), those that go into 16
     /// KiB leave in one frame, which is made once for all who are at the same place: a burst then
     /// costs a client one write. With several topics, a filter or another log each event stays a
     /// frame.

@@ -7,7 +7,7 @@ use std::future::Future;
 use serde::Serialize;
 
 use super::Hub;
-use crate::log::{EventLog, Topic, Topics};
+use crate::event_log::{EventLog, Topic, Topics};
 use crate::wire::{Event, EventId};
 
 /// A type of data that is always sent under one name.
@@ -22,7 +22,7 @@ use crate::wire::{Event, EventId};
 /// ```
 /// use serde::Serialize;
 /// use tower_sse::hub::Contract;
-/// use tower_sse::log::Topic;
+/// use tower_sse::event_log::Topic;
 /// use tower_sse::Hub;
 ///
 /// /// An order was paid.

@@ -12,7 +12,7 @@
 //! use axum::http::request::Parts;
 //! use axum::response::IntoResponse;
 //! use axum::routing::{get, post};
-//! use tower_sse::log::{MemoryLogError, Topic};
+//! use tower_sse::event_log::{MemoryLogError, Topic};
 //! use tower_sse::wire::Event;
 //! use tower_sse::{Hub, SseLayer};
 //!
@@ -65,7 +65,7 @@ use std::future::Future;
 
 use tokio::runtime::Handle;
 
-use crate::log::{EventLog, MemoryLog, Topic, Topics};
+use crate::event_log::{EventLog, MemoryLog, Topic, Topics};
 use crate::wire::{Event, EventId};
 
 pub use blocking::PublishError;

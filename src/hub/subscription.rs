@@ -6,7 +6,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Response, request};
 
 use super::HubBody;
-use crate::log::{EventLog, GapPolicy, Logged, Start, Topics};
+use crate::event_log::{EventLog, GapPolicy, Logged, Start, Topics};
 use crate::wire::EventId;
 
 /// What a client is to get: made by [`Hub::subscribe`](super::Hub::subscribe).

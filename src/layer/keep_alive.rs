@@ -9,9 +9,9 @@ use tower_layer::Layer;
 
 use super::part::Part;
 use crate::engine::{Heartbeat, Injection, KeepAlive, LONGEST, SHORTEST};
-use crate::live::now;
 use crate::plan::{Plan, Setting};
 use crate::service::SseService;
+use crate::sync::now;
 use crate::wire::Event;
 
 /// Layer that writes a comment into streams that have been silent for a while.

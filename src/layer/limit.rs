@@ -11,9 +11,9 @@ use tower_layer::Layer;
 use super::part::Part;
 use crate::InvalidSetting;
 use crate::engine::Farewell;
-use crate::live::{AtCap, Count, Limit, LimitKey, PerKey};
 use crate::plan::{Plan, Setting};
 use crate::service::SseService;
+use crate::state::{AtCap, Count, Limit, LimitKey, PerKey};
 
 /// Layer that limits how many streams are open, in all and by user, session or address.
 ///

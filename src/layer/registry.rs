@@ -6,10 +6,10 @@ use http::request::Parts;
 use tower_layer::Layer;
 
 use super::part::Part;
-use crate::live::Label;
 use crate::plan::{Enroll, Plan, Setting};
 use crate::registry::Registry;
 use crate::service::SseService;
+use crate::state::Label;
 
 /// Layer that puts streams on a [`Registry`] while they are open.
 ///

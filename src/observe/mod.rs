@@ -64,8 +64,6 @@
 //! [`metrics`]: https://docs.rs/metrics
 //! [`tracing`]: https://docs.rs/tracing
 
-#[cfg(any(feature = "metrics", feature = "tracing"))]
-mod guard;
 #[cfg(feature = "metrics")]
 mod named;
 #[cfg_attr(not(feature = "metrics"), path = "no_totals.rs")]

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::Registry;
 use crate::InvalidSetting;
 use crate::engine::EndReason;
-use crate::live::{Book, Connection, Hooks, Roster};
+use crate::roster::Roster;
+use crate::state::{Book, Connection, Hooks};
 
 /// Settings and hooks of a [`Registry`].
 ///

@@ -10,8 +10,10 @@ pub use builder::RegistryBuilder;
 pub use delivery::{Delivery, SendError};
 
 use crate::engine::{Farewell, Injection, Told};
-use crate::live::{Book, Connection, ConnectionId, Entry, Visit, now};
 use crate::observe;
+use crate::roster::Visit;
+use crate::state::{Book, Connection, ConnectionId, Entry};
+use crate::sync::now;
 use crate::wire::Event;
 
 /// The list of streams that are open, and a hand on each of them.

@@ -9,7 +9,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::reader::Reader;
-use crate::log::{EventLog, MemoryLog};
+use crate::event_log::{EventLog, MemoryLog};
 
 pin_project! {
     /// The body of what a [`ResumeLayer`](super::ResumeLayer) answers: a stream out of the log, or

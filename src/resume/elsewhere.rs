@@ -12,7 +12,7 @@ use super::head::Head;
 use super::mark::{Kind, Mark};
 use super::shared::{Asked, Shared, go_on};
 use super::token::Part;
-use crate::log::{EventLog, Follow, Start, Step};
+use crate::event_log::{EventLog, Follow, Start, Step};
 use crate::wire::Decoder;
 
 /// The answer to one that comes back to a stream of another node. It takes the same time for a stream

@@ -8,7 +8,7 @@ use http::header::{
 use http::response::Parts;
 use http::{Response, StatusCode};
 
-use crate::live::Expiry;
+use crate::state::Expiry;
 
 /// The head of a response, kept for clients that come back.
 #[derive(Clone, Debug)]

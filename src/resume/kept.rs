@@ -2,7 +2,7 @@
 
 mod seat;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use tokio::time::Instant;
 use super::head::Head;
 use super::mark::Place;
 use super::token::Token;
-use crate::log::{EventLog, Topic};
+use crate::event_log::{EventLog, Topic};
+use crate::sync::lock;
 use crate::wire::EventId;
 
 /// A stream that is kept: what its task and its readers tell each other.
@@ -104,7 +105,7 @@ impl<L: EventLog> Kept<L> {
 
     /// Each change is whole between any two statements, so there is nothing to mend after a panic.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// A reader more, behind `after`; none if it is too late for one.
@@ -236,7 +237,7 @@ mod tests {
     use std::task::Waker;
 
     use super::*;
-    use crate::log::MemoryLog;
+    use crate::event_log::MemoryLog;
     use crate::resume::token::Part;
 
     /// The task looks, and gives the stream up a moment later: on another thread a client may come back

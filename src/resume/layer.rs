@@ -12,7 +12,7 @@ use super::service::ResumeService;
 use super::settings::{Finished, Settings};
 use super::shared::{KeyOf, Shared};
 use super::streams::Streams;
-use crate::log::{EventLog, MemoryLog};
+use crate::event_log::{EventLog, MemoryLog};
 
 /// Layer that makes event streams resumable.
 ///

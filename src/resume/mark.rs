@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 
 use super::token::Token;
-use crate::log::Logged;
+use crate::event_log::Logged;
 use crate::wire::Event;
 
 /// How far a stream has come: events, and their bytes.
@@ -85,7 +85,7 @@ const DIGITS: usize = " 18446744073709551615".len();
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::Topic;
+    use crate::event_log::Topic;
     use crate::wire::EventId;
 
     fn logged(event: Event) -> Logged {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::kept::Seat;
 use super::mark::{Kind, Mark, frame};
 use super::token::Token;
-use crate::log::{EventLog, Follow, Gap, GapPolicy, Start, Step};
+use crate::event_log::{EventLog, Follow, Gap, GapPolicy, Start, Step};
 use crate::wire::Event;
 
 /// What a client reads: a stream out of the log.

@@ -15,7 +15,7 @@ use tower_service::Service;
 use super::body::ResumeBody;
 use super::elsewhere;
 use super::shared::{Asked, Shared};
-use crate::log::{EventLog, MemoryLog};
+use crate::event_log::{EventLog, MemoryLog};
 use crate::service::separate;
 
 /// The service that a [`ResumeLayer`](super::ResumeLayer) makes.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::request;
 
-use crate::log::{EventLog, MemoryLog};
+use crate::event_log::{EventLog, MemoryLog};
 
 /// What a client is answered that comes back to a stream of which it has seen all.
 ///

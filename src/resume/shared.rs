@@ -23,7 +23,7 @@ use super::streams::Streams;
 use super::task::drive;
 use super::token::{Part, Token};
 use super::writer::Writer;
-use crate::log::{EventLog, Follow, Start, Step};
+use crate::event_log::{EventLog, Follow, Start, Step};
 use crate::service::{framing, separate};
 use crate::wire::{Event, EventId};
 

@@ -1,14 +1,15 @@
 //! All streams of a layer that clients can come back to.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::kept::Kept;
 use super::token::Token;
-use crate::log::EventLog;
+use crate::event_log::EventLog;
+use crate::sync::lock;
 
 /// All streams of a layer that clients can come back to.
 #[derive(Debug)]
@@ -27,7 +28,7 @@ impl<L: EventLog> Streams<L> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Lists<L>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// Keeps one more. Where there is no room, the one that ended first is forgotten; if none has

@@ -16,7 +16,7 @@ use super::mark::{Kind, Mark, Place};
 use super::streams::Streams;
 use super::taken::Taken;
 use super::writer::Writer;
-use crate::log::EventLog;
+use crate::event_log::EventLog;
 use crate::wire::{Event, EventId};
 
 /// Drives a body into the log until it ends, fails, or has nobody to come back to it.

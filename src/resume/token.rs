@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::log::Topic;
+use crate::event_log::Topic;
 use crate::wire::EventId;
 
 /// The random name of a stream, with which the ids of its events begin.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::mark::{Kind, Mark, Place};
-use crate::log::{EventLog, Follow, Start, Step, Topic};
+use crate::event_log::{EventLog, Follow, Start, Step, Topic};
 use crate::wire::{Event, EventId};
 
 /// The only one that writes into a stream's topic.

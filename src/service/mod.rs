@@ -23,9 +23,9 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::body::SseBody;
-use crate::live::{Expiry, Label};
 use crate::observe::Observer;
 use crate::plan::{Plan, Settled};
+use crate::state::{Expiry, Label};
 use request::{Answer, Asked, Call};
 
 /// The service that all layers of this crate make.

@@ -13,8 +13,8 @@ use super::head;
 use super::request::Call;
 use crate::body::SseBody;
 use crate::engine::restate;
-use crate::live::{Drain, Limit};
 use crate::observe::refused;
+use crate::state::{Drain, Limit};
 use crate::wire::{Event, LineEnd};
 
 /// Why a stream is not served.

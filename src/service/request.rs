@@ -1,17 +1,18 @@
 //! What is kept of a request until its response comes, and what layers tell each other.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use http::header::{HeaderName, HeaderValue};
 use http::response::Parts;
 use http::{Method, Request, Uri};
 
 use super::head;
+use crate::driver::Joining;
 use crate::engine::Position;
-use crate::live::{Expiry, Label, LimitKey};
 use crate::observe::Observer;
 use crate::plan::{Plan, Settled};
-use crate::stream::Joining;
+use crate::state::{Expiry, Label, LimitKey};
+use crate::sync::lock;
 
 /// What a layer tells those further in: what is asked so far.
 #[derive(Clone, Debug)]
@@ -55,11 +56,11 @@ pub(super) struct Answer(Mutex<Option<Done>>);
 
 impl Answer {
     pub(super) fn set(&self, done: Done) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
+        *lock(&self.0) = Some(done);
     }
 
     pub(super) fn get(&self) -> Option<Done> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.0).clone()
     }
 }
 

@@ -10,11 +10,12 @@ use super::refusal::{Refusal, refuse};
 use super::request::{Answer, Asked, Call, Done};
 use super::{earlier, encoded, head};
 use crate::body::SseBody;
+use crate::driver::{Joining, Seats, Stream};
 use crate::engine::Engine;
-use crate::live::{Expiry, now};
 use crate::observe::{Subject, Watch};
 use crate::plan::{Plan, Settled};
-use crate::stream::{Joining, Seats, Stream};
+use crate::state::Expiry;
+use crate::sync::now;
 
 /// Carries out what is asked for and was not done further in.
 pub(super) fn respond<B>(

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Shutdown;
 use crate::InvalidSetting;
 use crate::engine::{Farewell, LONGEST, SHORTEST};
-use crate::live::{Drain, DrainSettings};
+use crate::state::{Drain, DrainSettings};
 
 /// Settings of a [`Shutdown`].
 ///

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::serve::{Listener, ListenerExt};
 
 use super::Shutdown;
-use crate::conn::{GuardedListener, Listening, TcpOptions};
+use crate::guard::{GuardedListener, Listening, TcpOptions};
 
 impl Shutdown {
     /// Guards the connections of a listener, so that `axum::serve` is over by the deadline.

@@ -16,9 +16,10 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 pub use builder::ShutdownBuilder;
 
-use crate::conn::Guarded;
-use crate::live::{Drain, DrainReport, now};
+use crate::guard::Guarded;
 use crate::readiness::Readiness;
+use crate::state::{Drain, DrainReport};
+use crate::sync::now;
 
 /// Ends all streams of a server, spread over a window, within a deadline.
 ///

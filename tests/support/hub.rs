@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use bytes::Bytes;
 use http_body::Body;
-use tower_sse::log::{
+use tower_sse::event_log::{
     EventLog, Follow, Gap, MemoryFollower, MemoryLog, Start, Step, Topic, Topics,
 };
 use tower_sse::wire::{Event, EventId};

@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
-use tower_sse::log::EventLog;
+use tower_sse::event_log::EventLog;
 use tower_sse::wire::{Decoder, MessageEvent};
 use tower_sse::{Hub, KeepAliveLayer, Shutdown, SseLayer};
 

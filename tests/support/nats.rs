@@ -7,7 +7,7 @@ use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::process::Command;
 
-use tower_sse::log::{NatsLog, NatsLogBuilder};
+use tower_sse::event_log::{NatsLog, NatsLogBuilder};
 
 pub use crate::support::broker::*;
 

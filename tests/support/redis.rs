@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use tower_sse::RedisLog;
-use tower_sse::log::{EventLog, Follow, RedisLogBuilder, Start};
+use tower_sse::event_log::{EventLog, Follow, RedisLogBuilder, Start};
 
 pub use crate::support::broker::*;
 

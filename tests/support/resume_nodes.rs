@@ -14,7 +14,7 @@ use axum::routing::post;
 use futures_util::StreamExt;
 use tokio::time::{interval, sleep};
 use tokio_stream::wrappers::IntervalStream;
-use tower_sse::log::EventLog;
+use tower_sse::event_log::EventLog;
 use tower_sse::{KeepAliveLayer, Shutdown, SseLayer};
 
 use crate::resume::{events, layer, post as ask};

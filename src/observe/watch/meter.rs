@@ -8,8 +8,8 @@ use std::time::Duration;
 use metrics::{Counter, Gauge, Histogram, IntoF64, Recorder, Unit, with_recorder};
 
 use crate::engine::{EndReason, Engine, Settings};
-use crate::observe::guard::guarded;
 use crate::observe::named::Named;
+use crate::sync::catch_panic;
 
 /// The metrics that the streams of one layer share, once there is a recorder.
 #[derive(Debug, Default)]
@@ -44,7 +44,7 @@ impl Meters {
     pub(super) fn open(&self) -> Option<Meter> {
         let handles = match self.0.get() {
             Some(known) => known.clone()?,
-            None => match guarded(|| with_recorder(Handles::of)) {
+            None => match catch_panic(|| with_recorder(Handles::of)) {
                 // The next stream looks again.
                 Some(None) => return None,
                 Some(made) => self.0.get_or_init(|| made.map(Arc::new)).clone()?,
@@ -53,8 +53,8 @@ impl Meters {
             },
         };
         // Apart, as at the end, so that a panic of one does not leave the other out of step.
-        guarded(|| handles.open.increment(1));
-        guarded(|| handles.opened.increment(1));
+        catch_panic(|| handles.open.increment(1));
+        catch_panic(|| handles.opened.increment(1));
         Some(Meter { handles, counted: false, events: 0, keepalives: 0 })
     }
 }
@@ -83,9 +83,9 @@ impl Meter {
 
     pub(super) fn ended(self, reason: EndReason, after: Duration) {
         let Handles { open, ended, duration, .. } = &*self.handles;
-        guarded(|| open.decrement(1));
-        guarded(|| ended[reason.index()].increment(1));
-        guarded(|| duration.record(after));
+        catch_panic(|| open.decrement(1));
+        catch_panic(|| ended[reason.index()].increment(1));
+        catch_panic(|| duration.record(after));
     }
 }
 

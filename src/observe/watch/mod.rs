@@ -15,7 +15,7 @@ use span::{StreamSpan, warn_of_encoding};
 
 use crate::engine::{EndReason, Engine, Settings};
 use crate::observe::Subject;
-use crate::observe::guard::guarded;
+use crate::sync::catch_panic;
 
 /// What the streams of one layer have in common for those who observe them.
 #[derive(Clone, Debug, Default)]
@@ -49,7 +49,7 @@ impl Observer {
     /// Begins with a stream that opens at `now`.
     pub(crate) fn open(&self, subject: Subject<'_>, now: Instant) -> Watch {
         let meter = self.0.meters.open();
-        let span = guarded(|| StreamSpan::open(subject)).flatten();
+        let span = catch_panic(|| StreamSpan::open(subject)).flatten();
         let observed = meter.is_some() || span.is_some();
         Watch(observed.then(|| {
             Box::new(Watched {
@@ -68,7 +68,7 @@ impl Observer {
     pub(crate) fn passed_by(&self, is_stream: impl FnOnce() -> bool, path: &str) {
         let warned = &self.0.warned;
         if !warned.load(Ordering::Relaxed) && is_stream() && !warned.swap(true, Ordering::Relaxed) {
-            guarded(|| warn_of_encoding(path));
+            catch_panic(|| warn_of_encoding(path));
         }
     }
 }
@@ -88,7 +88,7 @@ impl Watch {
     /// Says with which plan the stream starts.
     pub(crate) fn starts(&self, plan: impl FnOnce() -> String) {
         if let Some(span) = self.0.as_ref().and_then(|watched| watched.span.as_ref()) {
-            guarded(|| span.starts(plan));
+            catch_panic(|| span.starts(plan));
         }
     }
 
@@ -131,10 +131,10 @@ impl Watch {
         let Watched { bytes, meter, span, .. } = *watched;
         // Apart, so that a panic of the one keeps nothing from the other.
         if let Some(meter) = meter {
-            guarded(|| meter.ended(reason, after));
+            catch_panic(|| meter.ended(reason, after));
         }
         if let Some(span) = span {
-            guarded(|| span.ended(reason, after, bytes, engine));
+            catch_panic(|| span.ended(reason, after, bytes, engine));
         }
     }
 }
@@ -146,7 +146,7 @@ impl Watched {
         if let (Some(meter), true) = (&mut self.meter, self.bytes != self.told) {
             // Taken as told first, so that a recorder that panics is not told twice.
             let bytes = self.bytes - replace(&mut self.told, self.bytes);
-            guarded(move || meter.add(bytes, engine));
+            catch_panic(move || meter.add(bytes, engine));
         }
     }
 
@@ -160,7 +160,7 @@ impl Watched {
             self.begun = true;
             let after = now().saturating_duration_since(self.opened);
             if let Some(meter) = &mut self.meter {
-                guarded(|| meter.first_event(after, engine));
+                catch_panic(|| meter.first_event(after, engine));
             }
         }
         self.check_at = self.bytes + BATCH;

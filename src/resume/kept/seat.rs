@@ -6,7 +6,7 @@ use std::task::Waker;
 use tokio::time::Instant;
 
 use super::{Kept, Place, wake};
-use crate::log::EventLog;
+use crate::event_log::EventLog;
 use crate::wire::EventId;
 
 /// A reader's place at a stream.

@@ -1,0 +1,42 @@
+//! Why a stream was dropped before its end.
+
+use std::time::Instant;
+
+use super::Stream;
+use crate::engine::EndReason;
+use crate::roster::Seat;
+use crate::state::{Drain, was_given_up};
+use crate::sync::now;
+
+impl Stream {
+    /// Why this stream was dropped before its end.
+    ///
+    /// A server drops a body when its client went away, and also when the connection was given up
+    /// because the client took nothing. Where nothing tells that it was so, the client went away.
+    pub(super) fn lost(&self) -> EndReason {
+        let now = now();
+        let drain = self.engine.settings().closing().map(|closing| &*closing.drain);
+        let stalled = was_given_up(now) || drain.is_some_and(|drain| self.is_stalled(drain, now));
+        if stalled { EndReason::Stalled } else { EndReason::ClientGone }
+    }
+
+    fn is_stalled(&self, drain: &Drain, now: Instant) -> bool {
+        // Whoever is polled has ended by then.
+        if self.seat.is_some() && drain.is_past_deadline(now) {
+            return true;
+        }
+        let Some(limit) = drain.settings.stall_limit else {
+            return false;
+        };
+        let since = |at: Instant| now.saturating_duration_since(at);
+        let unread = self.places.listed().and_then(|listed| listed.profile.unread_for(now));
+        let unheard = self.seat.as_ref().filter(|seat| Seat::is_signalled(seat));
+        let unheard = unheard.and_then(|_| drain.started()).map(since);
+        let waited = [unread, unheard, self.engine.overdue().map(since)].into_iter().flatten();
+        waited.max() >= Some(limit.mul_f32(MOST_OF_IT))
+    }
+}
+
+/// The share of the stall limit for which a stream was kept waiting when its connection is given
+/// up: servers ask bodies for some time longer than they can write, until their buffers are full.
+const MOST_OF_IT: f32 = 0.75;

@@ -1,0 +1,265 @@
+//! One driven stream: its engine with a clock, a waker and its places on the lists.
+
+mod give_way;
+mod joining;
+mod listed;
+mod lost;
+mod places;
+mod timer;
+mod wait;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Waker;
+
+use bytes::Bytes;
+use pin_project_lite::pin_project;
+
+use give_way::give_way;
+use joining::Left;
+pub(crate) use joining::{Joining, Seats};
+use listed::{Listed, put_behind};
+use places::Places;
+use timer::Timer;
+
+use crate::engine::{EndReason, Engine};
+use crate::observe::Watch;
+use crate::plan::{Closing, Plan, Settled};
+use crate::roster::Seat;
+use crate::state::{Expiry, Standing};
+use crate::sync::now;
+
+pin_project! {
+    /// An engine and what connects it to the world, all but the body that it works on.
+    #[derive(Debug)]
+    pub(crate) struct Stream {
+        engine: Engine<Settled>,
+        #[pin]
+        timer: Timer,
+        // The waker that the timer and the lists know.
+        waker: Option<Waker>,
+        places: Places,
+        seat: Option<Seat<Standing>>,
+        watch: Watch,
+    }
+
+    impl PinnedDrop for Stream {
+        fn drop(this: Pin<&mut Self>) {
+            this.leave();
+        }
+    }
+}
+
+impl Stream {
+    pub(crate) fn new(
+        engine: Engine<Settled>,
+        seats: Seats,
+        joining: Arc<Joining>,
+        watch: Watch,
+    ) -> Self {
+        let Seats { registry, shutdown, slot } = seats;
+        let places = Places::new(registry.map(Listed::of), slot);
+        let timer = Timer::Unopened { joining };
+        Self { engine, timer, waker: None, places, seat: shutdown, watch }
+    }
+
+    /// A stream of these bytes, on no list.
+    pub(crate) fn of(bytes: Bytes) -> Self {
+        let engine = Engine::only(Arc::new(Plan::default().settle()), bytes);
+        let watch = Watch::off();
+        let (timer, places) = (Timer::Unset, Places::default());
+        Self { engine, timer, waker: None, places, seat: None, watch }
+    }
+
+    /// Nothing is to be done before the body is polled, and no note is to be taken after.
+    #[inline]
+    pub(crate) fn is_calm(&self) -> bool {
+        self.engine.is_calm() && !self.seat.as_ref().is_some_and(Seat::is_signalled)
+    }
+
+    /// The same of a stream that is to end at some time: its sleep tells when to look.
+    #[inline]
+    pub(crate) fn is_calm_so_far(&self) -> bool {
+        let signalled = || self.seat.as_ref().is_some_and(Seat::is_signalled);
+        self.engine.is_calm_for_a_time() && !self.is_hurried() && !signalled()
+    }
+
+    /// Takes a chunk of the body's while the stream is calm, if it can be sent as it is.
+    #[expect(clippy::inline_always, reason = "on its own it costs as much as what it saves")]
+    #[inline(always)]
+    pub(crate) fn passes(self: Pin<&mut Self>, data: &Bytes) -> bool {
+        self.project().engine.passes(data)
+    }
+
+    /// What is to be sent before the body is asked for more.
+    #[inline]
+    pub(crate) fn poll_ready(self: Pin<&mut Self>) -> Option<Bytes> {
+        let quiet = self.engine.is_quiet() && !self.timer.is_unopened() && !self.is_signalled();
+        let quiet = quiet && !(self.engine.is_timed() && self.is_hurried());
+        if quiet { None } else { self.attend() }
+    }
+
+    /// Does what is to be done before the body is asked for more, and gives what is to be sent.
+    fn attend(mut self: Pin<&mut Self>) -> Option<Bytes> {
+        if let Some(joining) = self.as_mut().project().timer.open() {
+            let expiry = self.as_mut().take_up(&joining);
+            let (this, now) = (self.as_mut().project(), now());
+            this.watch.starts(|| this.engine.settings().plan.to_string());
+            let mut opening = this.engine.open(now);
+            let farewell =
+                this.engine.plan_end(now, expiry.and_then(|expiry| expiry.on_the_clock(now)));
+            put_behind(&mut opening, farewell, this.engine);
+            if opening.is_some() {
+                return opening;
+            }
+        }
+        let this = self.as_mut().project();
+        if let Some(frame) = this.engine.next() {
+            return Some(frame);
+        }
+        // Before more data is taken, so that a busy stream ends too.
+        let mut first = None;
+        if self.is_signalled() {
+            // If the body has nothing, the signal is seen again: behind mail no waker is known.
+            let listed = self.as_mut().project().places.listed_mut();
+            if !listed.is_some_and(Listed::lets_body_speak) {
+                first = self.as_mut().obey();
+            }
+        }
+        // Also behind mail.
+        if self.engine.is_timed() && self.is_hurried() {
+            let farewell = self.as_mut().rotate();
+            put_behind(&mut first, farewell, self.as_mut().project().engine);
+        }
+        let this = self.project();
+        if this.engine.is_closing() {
+            // Behind a long event its turn may come before what the timer is set for.
+            let frame = this.engine.timeout(now());
+            put_behind(&mut first, frame, this.engine);
+        }
+        first.or_else(|| this.engine.next())
+    }
+
+    /// Takes up what layers further out ask for, before anything was sent.
+    ///
+    /// Gives when the stream's credential ends.
+    fn take_up(self: Pin<&mut Self>, joining: &Joining) -> Option<Expiry> {
+        let Left { asked, expiry } = joining.take();
+        let Some((settled, seats)) = asked else {
+            return expiry;
+        };
+        let this = self.project();
+        this.engine.settle(if this.watch.is_on() { settled.observed() } else { settled });
+        this.places.take_up(seats.registry.map(Listed::of), seats.slot);
+        if let Some(seat) = seats.shutdown {
+            *this.seat = Some(seat);
+        }
+        if let (Some(listed), Some(closing)) =
+            (this.places.listed(), this.engine.settings().closing())
+        {
+            listed.profile.ended_by(&closing.drain);
+        }
+        expiry
+    }
+
+    /// Takes a chunk of the body's, and gives what is to be sent of it.
+    pub(crate) fn data(self: Pin<&mut Self>, chunk: Bytes) -> Option<Bytes> {
+        self.project().engine.data(chunk)
+    }
+
+    /// Takes note of a panic of the body's.
+    pub(crate) fn panicked(self: Pin<&mut Self>) {
+        self.project().engine.abort();
+    }
+
+    /// Takes the body's end.
+    pub(crate) fn end(self: Pin<&mut Self>) {
+        let this = self.project();
+        this.engine.end();
+        if this.engine.ended().is_some() {
+            this.places.give_back();
+        }
+    }
+
+    /// Takes the body's failure. Says whether a farewell stands in for it.
+    pub(crate) fn fail(self: Pin<&mut Self>) -> bool {
+        self.project().engine.fail()
+    }
+
+    /// Why the stream is over, once nothing is left to be sent.
+    #[inline]
+    pub(crate) fn ended(&self) -> Option<EndReason> {
+        self.engine.ended()
+    }
+
+    /// Ends the stream if it is time, though its body may have more to say.
+    #[cold]
+    fn rotate(self: Pin<&mut Self>) -> Option<Bytes> {
+        let this = self.project();
+        let farewell = this.engine.rotate(now());
+        if let Some(listed) = this.places.listed().filter(|_| this.engine.is_closing()) {
+            listed.profile.closing();
+        }
+        farewell
+    }
+
+    #[inline]
+    pub(crate) fn is_signalled(&self) -> bool {
+        self.seat.as_ref().is_some_and(Seat::is_signalled) || self.places.is_signalled(&self.engine)
+    }
+
+    /// Does what the registry, the limit and the shutdown ask.
+    #[cold]
+    fn obey(self: Pin<&mut Self>) -> Option<Bytes> {
+        let this = self.project();
+        // Signals take the waker out, so it is to be registered again.
+        *this.waker = None;
+        let listed = this.places.listed_mut().filter(|listed| listed.is_signalled(this.engine));
+        let mut first = listed.and_then(|listed| listed.read_mail(this.engine));
+        let farewell = give_way(this.places, this.engine);
+        put_behind(&mut first, farewell, this.engine);
+        if let Some(seat) = this.seat.as_mut().filter(|seat| seat.is_signalled()) {
+            seat.see();
+            let farewell = this.engine.close(|settings| {
+                let Closing { drain, finish_within, farewell, .. } = settings.closing()?;
+                let close = drain.close(seat.index(), *finish_within, farewell.as_ref())?;
+                if let Some(listed) = this.places.listed() {
+                    listed.profile.closing();
+                }
+                Some(close)
+            });
+            put_behind(&mut first, farewell, this.engine);
+        }
+        first
+    }
+
+    /// Takes note of a frame that is sent.
+    #[inline]
+    pub(crate) fn note(self: Pin<&mut Self>, bytes: usize) {
+        let this = self.project();
+        this.places.sent(bytes, this.engine);
+        this.watch.sent(bytes, this.engine, now);
+    }
+
+    /// Leaves the lists.
+    fn leave(mut self: Pin<&mut Self>) {
+        if let Some(joining) = self.as_mut().project().timer.open() {
+            // Never polled, but listed.
+            self.as_mut().take_up(&joining);
+        }
+        let reason = self.engine.ended().unwrap_or_else(|| self.lost());
+        let this = self.project();
+        // First: who comes because hooks or a drain's report tell of this end finds the slot free.
+        this.places.give_back();
+        this.watch.ended(reason, this.engine, now);
+        let listed = this.places.take_listed();
+        if let (Some(listed), Some(enroll)) = (listed, this.engine.settings().enroll()) {
+            let Listed { seat, profile, .. } = listed;
+            enroll.book.leave(seat, &profile, reason);
+        }
+        // Last, so that a drain is not over before the hooks were told.
+        if let (Some(seat), Some(closing)) = (this.seat.take(), this.engine.settings().closing()) {
+            closing.drain.leave(seat, reason);
+        }
+    }
+}

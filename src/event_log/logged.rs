@@ -1,0 +1,191 @@
+//! An event as a log keeps it.
+
+use std::error::Error;
+use std::fmt;
+
+use bytes::Bytes;
+
+use super::Topic;
+use crate::wire::{Event, EventId, LineEnd, end_with_id, with_id_line};
+
+/// An event as a log keeps it: encoded once, with its id as the last line.
+///
+/// Its lines end in LF, and it is whole: what is sent is these bytes. Clones share them. `Debug`
+/// shows the topic and the id, and nothing of what the event says.
+///
+/// # Examples
+///
+/// ```
+/// use tower_sse::event_log::{Logged, Topic};
+/// use tower_sse::wire::{Event, EventId};
+///
+/// let topic = Topic::new("orders.42")?;
+/// let event = Event::new().event("paid")?.data("12.50");
+/// let logged = Logged::new(topic, &EventId::new("7-1")?, event)?;
+/// assert_eq!(logged.bytes(), "event: paid\ndata: 12.50\nid: 7-1\n\n");
+/// assert_eq!(logged.id(), "7-1");
+/// assert_eq!(logged.name(), Some("paid"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Logged {
+    topic: Topic,
+    bytes: Bytes,
+    /// The id ends where the line end and the blank line begin.
+    id_len: usize,
+}
+
+impl Logged {
+    /// Encodes an event under the id that a log gave it. An id of the event's own is not written.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidEvent`] if the event has no data, since clients do not dispatch such an event.
+    pub fn new(topic: Topic, id: &EventId, event: Event) -> Result<Self, InvalidEvent> {
+        let room = "id: \n\n".len() + id.as_str().len();
+        let mut bytes = event.encode_unended(room).ok_or(InvalidEvent::NO_DATA)?;
+        end_with_id(&mut bytes, &[id.as_str()]);
+        Ok(Self { topic, bytes: bytes.into(), id_len: id.as_str().len() })
+    }
+
+    /// Takes an event that [`Event::encode`] wrote and a broker kept, under the id that the broker
+    /// gave it.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidEvent`] if `event` is not one whole event, has a line that does not end in LF, or has
+    /// no data or an `id`. Who else writes into a broker can so break no stream.
+    pub fn from_encoded(topic: Topic, id: &EventId, event: &[u8]) -> Result<Self, InvalidEvent> {
+        let lines = event.strip_suffix(b"\n\n").ok_or(InvalidEvent("it does not end"))?;
+        if memchr::memchr(b'\r', lines).is_some() {
+            return Err(InvalidEvent("it has a CR"));
+        }
+        let (mut data, is) = (false, |line: &[u8], name: &[u8]| {
+            line.strip_prefix(name).is_some_and(|rest| matches!(rest, [] | [b':', ..]))
+        });
+        for line in lines.split(|byte| *byte == b'\n') {
+            match line {
+                [] => return Err(InvalidEvent("there are two events")),
+                line if is(line, b"id") => return Err(InvalidEvent("it has an id")),
+                line => data |= is(line, b"data"),
+            }
+        }
+        if !data {
+            return Err(InvalidEvent::NO_DATA);
+        }
+        let blank = event.len() - LineEnd::Lf.as_str().len();
+        let bytes = with_id_line(event, blank, id.as_str(), LineEnd::Lf);
+        Ok(Self { topic, bytes, id_len: id.as_str().len() })
+    }
+
+    /// What was encoded elsewhere, with an id of so many bytes as its last line.
+    pub(super) fn encoded(topic: Topic, bytes: Bytes, id_len: usize) -> Self {
+        Self { topic, bytes, id_len }
+    }
+
+    /// The topic that it belongs to.
+    #[must_use]
+    pub fn topic(&self) -> &Topic {
+        &self.topic
+    }
+
+    /// The id, as it is written.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        let end = self.bytes.len() - "\n\n".len();
+        // It was text when it was written.
+        std::str::from_utf8(&self.bytes[end - self.id_len..end]).unwrap_or_default()
+    }
+
+    /// The name by which pages listen for it, if it has one.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        let lines = self.bytes.split(|byte| *byte == b'\n');
+        let mut names = lines.filter_map(|line| line.strip_prefix(b"event:"));
+        let name = names.next_back()?;
+        std::str::from_utf8(name.strip_prefix(b" ").unwrap_or(name)).ok()
+    }
+
+    /// The event as it is sent.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Gives up all but the bytes.
+    #[must_use]
+    pub fn into_bytes(self) -> Bytes {
+        self.bytes
+    }
+}
+
+impl fmt::Debug for Logged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Logged")
+            .field("topic", &self.topic.as_str())
+            .field("id", &self.id())
+            .field("len", &self.bytes.len())
+            .finish()
+    }
+}
+
+/// An event that a log cannot keep, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidEvent(&'static str);
+
+impl InvalidEvent {
+    const NO_DATA: Self = Self("it has no data");
+}
+
+impl fmt::Display for InvalidEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not an event for a log: {}", self.0)
+    }
+}
+
+impl Error for InvalidEvent {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_one_whole_event_without_an_id_is_taken_from_outside() {
+        #[rustfmt::skip]
+        let table: &[(&str, Result<&str, &str>)] = &[
+            ("data: x\n\n",             Ok("data: x\nid: 1\n\n")),
+            (": c\nevent: e\ndata\n\n", Ok(": c\nevent: e\ndata\nid: 1\n\n")),
+            ("idle: 1\ndata: x\n\n",    Ok("idle: 1\ndata: x\nid: 1\n\n")),
+            ("data: x\n",               Err("it does not end")),
+            ("data: x",                 Err("it does not end")),
+            ("",                        Err("it does not end")),
+            ("\n\n",                    Err("there are two events")),
+            ("data: x\n\ndata: y\n\n",  Err("there are two events")),
+            ("data: x\n\n\n",           Err("there are two events")),
+            ("data: x\r\rdata: y\n\n",  Err("it has a CR")),
+            ("data: x\nid: 2\n\n",      Err("it has an id")),
+            ("data: x\nid\n\n",         Err("it has an id")),
+            (": c\n\n",                 Err("it has no data")),
+            ("database: x\n\n",         Err("it has no data")),
+        ];
+
+        let (topic, id) = (Topic::new("t").unwrap(), EventId::new("1").unwrap());
+        for &(event, expected) in table {
+            let logged = Logged::from_encoded(topic.clone(), &id, event.as_bytes());
+            match (&logged, expected) {
+                (Ok(logged), Ok(bytes)) => assert_eq!(logged.bytes(), bytes),
+                (Err(error), Err(why)) => assert_eq!(error.0, why, "{event:?}"),
+                _ => panic!("{event:?} is {logged:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_logs_id_replaces_the_events_own() {
+        let event = Event::new().id("own").unwrap().data("x");
+        let id = EventId::new("7-1").unwrap();
+        let logged = Logged::new(Topic::new("t").unwrap(), &id, event).unwrap();
+        assert_eq!(logged.bytes(), "data: x\nid: 7-1\n\n");
+        assert_eq!((logged.id(), logged.name()), ("7-1", None));
+    }
+}

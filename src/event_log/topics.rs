@@ -1,0 +1,178 @@
+//! Which topics are followed.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::topic::{Wildcards, check};
+use super::{InvalidTopic, Topic};
+
+/// Which topics are followed: one, several, or all that fit a pattern.
+///
+/// In a pattern `*` stands for one token and `>`, as the last token, for one or more, as in NATS:
+/// `orders.*` fits `orders.42` but not `orders.42.lines`, and `orders.>` fits both. An event comes
+/// once, also if its topic fits twice.
+///
+/// # Examples
+///
+/// ```
+/// use tower_sse::event_log::{Topic, Topics};
+///
+/// let topics = Topics::new(["news", "orders.*"])?;
+/// assert!(topics.matches(&Topic::new("news")?));
+/// assert!(topics.matches(&Topic::new("orders.42")?));
+/// assert!(!topics.matches(&Topic::new("orders.42.lines")?));
+///
+/// let one = Topics::from(Topic::new("news")?);
+/// assert!(!one.matches(&Topic::new("orders.42")?));
+/// # Ok::<(), tower_sse::event_log::InvalidTopic>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Topics {
+    /// Without wildcards.
+    names: Arc<[Topic]>,
+    patterns: Arc<[Box<str>]>,
+}
+
+impl Topics {
+    /// Takes names and patterns. None at all is a valid set: nothing is ever in it.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidTopic`] if one of them is neither a name nor a pattern, or if there are more than
+    /// 256: all of them are looked at for an event.
+    pub fn new<T: AsRef<str>>(topics: impl IntoIterator<Item = T>) -> Result<Self, InvalidTopic> {
+        let (mut names, mut patterns) = (Vec::<Topic>::new(), Vec::<Box<str>>::new());
+        for text in topics {
+            let text = text.as_ref();
+            let wild = check(text, Wildcards::Taken)?;
+            if names.len() + patterns.len() == MOST {
+                return Err(InvalidTopic::new(0, "more than 256 topics"));
+            }
+            match wild {
+                true if patterns.iter().any(|known| **known == *text) => {}
+                true => patterns.push(text.into()),
+                false if names.iter().any(|known| known.as_str() == text) => {}
+                false => names.push(Topic::new(text)?),
+            }
+        }
+        Ok(Self { names: names.into(), patterns: patterns.into() })
+    }
+
+    /// Whether `topic` is one of these.
+    #[must_use]
+    pub fn matches(&self, topic: &Topic) -> bool {
+        self.names.contains(topic) || self.fits_pattern(topic)
+    }
+
+    /// The topics that are named.
+    pub fn names(&self) -> impl Iterator<Item = &Topic> {
+        self.names.iter()
+    }
+
+    /// The patterns, each with a wildcard in it.
+    pub fn patterns(&self) -> impl Iterator<Item = &str> {
+        self.patterns.iter().map(|pattern| &**pattern)
+    }
+
+    /// The one topic, if it is one and no pattern.
+    pub(crate) fn only(&self) -> Option<&Topic> {
+        match (&*self.names, &*self.patterns) {
+            ([topic], []) => Some(topic),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn has_patterns(&self) -> bool {
+        !self.patterns.is_empty()
+    }
+
+    pub(crate) fn fits_pattern(&self, topic: &Topic) -> bool {
+        self.patterns().any(|pattern| fits(pattern, topic.as_str()))
+    }
+}
+
+impl From<Topic> for Topics {
+    fn from(topic: Topic) -> Self {
+        Self { names: [topic].into(), patterns: [].into() }
+    }
+}
+
+impl From<&Topic> for Topics {
+    fn from(topic: &Topic) -> Self {
+        topic.clone().into()
+    }
+}
+
+impl TryFrom<&str> for Topics {
+    type Error = InvalidTopic;
+
+    fn try_from(topic: &str) -> Result<Self, Self::Error> {
+        Self::new([topic])
+    }
+}
+
+impl fmt::Debug for Topics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.names().map(Topic::as_str);
+        f.debug_set().entries(names.chain(self.patterns())).finish()
+    }
+}
+
+fn fits(pattern: &str, topic: &str) -> bool {
+    let mut tokens = topic.split('.');
+    for wanted in pattern.split('.') {
+        match (wanted, tokens.next()) {
+            (">", Some(_)) => return true,
+            ("*", Some(_)) => {}
+            (wanted, Some(token)) if wanted == token => {}
+            _ => return false,
+        }
+    }
+    tokens.next().is_none()
+}
+
+/// A follower looks at each of them, and the list may come from a request.
+const MOST: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_is_one_token_and_an_angle_is_one_or_more() {
+        #[rustfmt::skip]
+        let table: &[(&str, &str, bool)] = &[
+            ("a.*",   "a.b",     true),
+            ("a.*",   "a",       false),
+            ("a.*",   "a.b.c",   false),
+            ("*.b",   "a.b",     true),
+            ("*.b",   "a.c",     false),
+            ("a.*.c", "a.b.c",   true),
+            ("a.>",   "a.b",     true),
+            ("a.>",   "a.b.c",   true),
+            ("a.>",   "a",       false),
+            ("a.>",   "ab.c",    false),
+            (">",     "a",       true),
+            ("*",     "a",       true),
+            ("*",     "a.b",     false),
+            ("*.*.>", "a.b",     false),
+            ("*.*.>", "a.b.c.d", true),
+        ];
+
+        for &(pattern, topic, expected) in table {
+            let topics = Topics::new([pattern]).unwrap();
+            assert_eq!(topics.matches(&Topic::new(topic).unwrap()), expected, "{pattern} {topic}");
+        }
+    }
+
+    #[test]
+    fn there_are_no_more_than_256_and_none_twice() {
+        let many = |count: usize| Topics::new((0..count).map(|n| format!("t.{n}")));
+        assert_eq!(many(256).unwrap().names().count(), 256);
+        assert!(many(257).is_err());
+        assert_eq!(
+            Topics::new(["a", "a", "b.*", "b.*"]).unwrap(),
+            Topics::new(["a", "b.*"]).unwrap()
+        );
+    }
+}
