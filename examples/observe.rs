@@ -27,7 +27,7 @@ use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio::time::interval;
 use tokio_stream::wrappers::IntervalStream;
-use tower_sse::{Connection, EventIdLayer, Registry, RegistryLayer, Shutdown, SseLayer};
+use tower_sse::{EventIdLayer, Registry, RegistryLayer, Shutdown, SseLayer, StreamInfo};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -76,7 +76,7 @@ fn prometheus() -> Result<PrometheusHandle, BuildError> {
         .install_recorder()
 }
 
-async fn streams(State(registry): State<Registry>) -> Json<Vec<Connection>> {
+async fn streams(State(registry): State<Registry>) -> Json<Vec<StreamInfo>> {
     Json(registry.snapshot())
 }
 

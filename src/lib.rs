@@ -64,5 +64,5 @@ pub use resume::ResumeLayer;
 pub use service::{SseFuture, SseService};
 pub use shutdown::{Shutdown, ShutdownBuilder};
 pub use state::{
-    Connection, ConnectionId, ConnectionState, DrainReport, Expiry, InvalidLabel, Label, LimitKey,
+    DrainReport, Expiry, InvalidLabel, Label, LimitKey, StreamId, StreamInfo, StreamState,
 };

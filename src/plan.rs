@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::request::Parts;
 
 use crate::engine::{EventIds, Farewell, KeepAlive, Noted, OnError, Rotation, Settings};
-use crate::state::{Book, Drain, Label, Limit};
+use crate::state::{Drain, Label, Limit, RegistryInner};
 
 /// What one layer asks for, or several together.
 #[derive(Clone, Debug, Default)]
@@ -18,7 +18,7 @@ pub(crate) struct Plan {
     pub(crate) keep_alive: Setting<KeepAlive>,
     pub(crate) event_ids: Setting<EventIds>,
     pub(crate) no_buffer: Setting<NoBuffer>,
-    pub(crate) registry: Setting<Enroll>,
+    pub(crate) registry: Setting<RegistrySetting>,
     pub(crate) shutdown: Setting<Closing>,
     pub(crate) rotation: Setting<Rotation>,
     pub(crate) limit: Setting<Arc<Limit>>,
@@ -45,14 +45,16 @@ pub(crate) type LabelOf = dyn Fn(&Parts) -> Label + Send + Sync;
 
 /// Where streams are listed, and as what.
 #[derive(Clone)]
-pub(crate) struct Enroll {
-    pub(crate) book: Arc<Book>,
+pub(crate) struct RegistrySetting {
+    pub(crate) registry: Arc<RegistryInner>,
     pub(crate) label: Option<Arc<LabelOf>>,
 }
 
-impl fmt::Debug for Enroll {
+impl fmt::Debug for RegistrySetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Enroll").field("label", &self.label.is_some()).finish_non_exhaustive()
+        f.debug_struct("RegistrySetting")
+            .field("label", &self.label.is_some())
+            .finish_non_exhaustive()
     }
 }
 
@@ -165,7 +167,7 @@ impl Plan {
     pub(crate) fn settle(self) -> Settled {
         let keep_alive = self.keep_alive.on().filter(|setting| !setting.interval.is_zero());
         let closing = self.shutdown.on();
-        let book = self.registry.on().map(|enroll| &enroll.book);
+        let registry = self.registry.on().map(|registry| &registry.registry);
         let rotation = match &self.rotation {
             Setting::Unset => Some(Rotation::default()),
             Setting::Off => None,
@@ -177,9 +179,9 @@ impl Plan {
             keep_alive: keep_alive.cloned(),
             ids: self.event_ids.on().cloned(),
             hold_limit: self.hold_limit.unwrap_or(Settings::HOLD_LIMIT),
-            restate: closing.is_some() || book.is_some() || rotates || replaces,
-            count_events: book.is_some_and(|book| book.count_events),
-            noted: if book.is_some() || replaces { Noted::Frames } else { Noted::Nothing },
+            restate: closing.is_some() || registry.is_some() || rotates || replaces,
+            count_events: registry.is_some_and(|registry| registry.count_events),
+            noted: if registry.is_some() || replaces { Noted::Frames } else { Noted::Nothing },
             on_error: closing.and_then(Closing::on_error),
             rotation,
         };
@@ -198,7 +200,7 @@ impl Settled {
         self.plan.no_buffer.on().copied()
     }
 
-    pub(crate) fn enroll(&self) -> Option<&Enroll> {
+    pub(crate) fn registry(&self) -> Option<&RegistrySetting> {
         self.plan.registry.on()
     }
 
@@ -233,7 +235,8 @@ impl Settled {
     /// Whether a stream's bytes are to be looked at; else its head is all that changes.
     pub(crate) fn drives(&self) -> bool {
         let Settings { keep_alive, ids, rotation, .. } = &self.engine;
-        let listed = self.enroll().is_some() || self.closing().is_some() || self.limit().is_some();
+        let listed =
+            self.registry().is_some() || self.closing().is_some() || self.limit().is_some();
         let rotates = rotation.as_ref().is_some_and(Rotation::is_on);
         keep_alive.is_some() || ids.is_some() || listed || rotates
     }

@@ -8,11 +8,11 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use crate::engine::EndReason;
 use crate::registry::Delivery;
-use crate::state::{Connection, ConnectionId, ConnectionState, DrainReport, Label};
+use crate::state::{DrainReport, Label, StreamId, StreamInfo, StreamState};
 use crate::sync::now;
 use crate::wire::EventId;
 
-impl Serialize for Connection {
+impl Serialize for StreamInfo {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let now = now();
         let secs_ago = |moment: Instant| now.saturating_duration_since(moment).as_secs_f64();
@@ -31,7 +31,7 @@ impl Serialize for Connection {
             last_polled,
             state,
         } = self;
-        let mut fields = serializer.serialize_struct("Connection", 12)?;
+        let mut fields = serializer.serialize_struct("StreamInfo", 12)?;
         fields.serialize_field("id", id)?;
         fields.serialize_field("label", label)?;
         fields.serialize_field("method", method.as_str())?;
@@ -49,14 +49,14 @@ impl Serialize for Connection {
     }
 }
 
-impl Serialize for ConnectionId {
+impl Serialize for StreamId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         // As text: it may have more bits than a number of JavaScript's.
         serializer.collect_str(self)
     }
 }
 
-impl Serialize for ConnectionState {
+impl Serialize for StreamState {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
     }

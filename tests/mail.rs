@@ -10,15 +10,15 @@ use support::rig::{Client, Fate, Handler, open};
 use tower::Layer;
 use tower_sse::wire::{Decoder, Event};
 use tower_sse::{
-    ConnectionId, Delivery, EventIdLayer, Farewell, KeepAliveLayer, NoBufferLayer, Registry,
-    RegistryLayer, SendError, SseLayer,
+    Delivery, EventIdLayer, Farewell, KeepAliveLayer, NoBufferLayer, Registry, RegistryLayer,
+    SendError, SseLayer, StreamId,
 };
 
 fn event(data: &str) -> Event {
     Event::new().data(data)
 }
 
-fn only_id(registry: &Registry) -> ConnectionId {
+fn only_id(registry: &Registry) -> StreamId {
     let [stream] = &registry.snapshot()[..] else { panic!("one stream is open") };
     stream.id
 }
@@ -244,7 +244,7 @@ async fn an_id_survives_being_written_down() {
         assert!(registry.get(text.parse().unwrap()).is_none(), "{text}");
     }
     for text in ["", "-1", "18446744073709551616", "x"] {
-        assert!(text.parse::<ConnectionId>().is_err(), "{text}");
+        assert!(text.parse::<StreamId>().is_err(), "{text}");
     }
 }
 

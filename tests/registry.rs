@@ -12,8 +12,8 @@ use tokio::time::{Instant, advance};
 use tower::Layer;
 use tower_sse::wire::Event;
 use tower_sse::{
-    ConnectionState, EndReason, EventIdLayer, Farewell, InvalidSetting, KeepAliveLayer, Label,
-    NoBufferLayer, Registry, RegistryLayer, Shutdown, SseLayer,
+    EndReason, EventIdLayer, Farewell, InvalidSetting, KeepAliveLayer, Label, NoBufferLayer,
+    Registry, RegistryLayer, Shutdown, SseLayer, StreamState,
 };
 
 /// A registry, and the ends that its hook was told of.
@@ -153,7 +153,7 @@ async fn a_snapshot_tells_all_of_a_stream() {
     assert_eq!((seen.bytes, seen.keepalives, seen.events), (0, 0, Some(0)));
     assert_eq!(seen.started, opened.into_std());
     assert_eq!((seen.last_sent, seen.last_polled), (None, None));
-    assert_eq!(seen.state, ConnectionState::Open);
+    assert_eq!(seen.state, StreamState::Open);
 
     let mut sent = client.now().await.0.len();
     advance(Duration::from_secs(3)).await;
@@ -174,7 +174,7 @@ async fn a_snapshot_tells_all_of_a_stream() {
 
     assert!(registry.close(seen.id, Farewell::close()));
     let seen = registry.get(seen.id).unwrap();
-    assert_eq!(seen.state, ConnectionState::Closing);
+    assert_eq!(seen.state, StreamState::Closing);
     assert_eq!(client.now().await.1, Fate::Ended);
     assert!(registry.get(seen.id).is_none());
 }

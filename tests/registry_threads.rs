@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use tokio::time::advance;
 use tower::Layer;
 use tower_sse::wire::Event;
-use tower_sse::{ConnectionState, Farewell, Registry, RegistryLayer};
+use tower_sse::{Farewell, Registry, RegistryLayer, StreamState};
 
 #[test]
 fn ten_thousand_streams_from_eight_threads_leave_an_empty_list() {
@@ -135,7 +135,7 @@ async fn a_stream_that_is_read_at_once_is_never_shown_as_stalled() {
             let mut looks = 0;
             while !over.load(Ordering::Relaxed) {
                 for stream in registry.snapshot() {
-                    if stream.state == ConnectionState::Stalled {
+                    if stream.state == StreamState::Stalled {
                         return Err(looks);
                     }
                 }

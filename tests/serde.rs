@@ -11,8 +11,8 @@ use support::rig::{Handler, get, open, open_with};
 use tower::Layer;
 use tower_sse::wire::Event;
 use tower_sse::{
-    ConnectionId, EndReason, EventIdLayer, Farewell, KeepAliveLayer, Label, Registry,
-    RegistryLayer, Shutdown, SseLayer,
+    EndReason, EventIdLayer, Farewell, KeepAliveLayer, Label, Registry, RegistryLayer, Shutdown,
+    SseLayer, StreamId,
 };
 
 /// The names and the units are what dashboards are built on.
@@ -46,7 +46,7 @@ async fn a_listed_stream_is_told_by_these_names() {
         "state": "open",
     });
     assert_eq!(to_value(&listed).unwrap(), json!([expected]));
-    let id: ConnectionId = expected["id"].as_str().unwrap().parse().unwrap();
+    let id: StreamId = expected["id"].as_str().unwrap().parse().unwrap();
     assert_eq!(id, listed[0].id);
 }
 

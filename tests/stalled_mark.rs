@@ -8,7 +8,7 @@ use std::time::Duration;
 use support::rig::{Client, Fate, Feed, Handler, open};
 use tokio::time::advance;
 use tower::Layer;
-use tower_sse::ConnectionState::{self, Closing, Open, Stalled};
+use tower_sse::StreamState::{self, Closing, Open, Stalled};
 use tower_sse::wire::Event;
 use tower_sse::{
     EventIdLayer, Farewell, KeepAliveLayer, Registry, RegistryLayer, Shutdown, SseLayer,
@@ -21,14 +21,14 @@ fn listed(registry: &Registry) -> (Feed, Client) {
     open(&mut RegistryLayer::new(registry.clone()).layer(Handler))
 }
 
-fn state(registry: &Registry) -> ConnectionState {
+fn state(registry: &Registry) -> StreamState {
     let [seen] = &registry.snapshot()[..] else { panic!("one stream is open") };
     assert_eq!(registry.get(seen.id).unwrap().state, seen.state);
     seen.state
 }
 
 /// Asserts that the stream is marked after five seconds, and not before.
-async fn assert_stalls(registry: &Registry, before: ConnectionState) {
+async fn assert_stalls(registry: &Registry, before: StreamState) {
     advance(Duration::from_millis(4_999)).await;
     assert_eq!(state(registry), before);
     advance(Duration::from_millis(1)).await;

@@ -36,8 +36,8 @@ use tokio::time::interval;
 use tokio_stream::wrappers::IntervalStream;
 use tower_sse::wire::{Event, InvalidEventName};
 use tower_sse::{
-    Connection, ConnectionId, EventIdLayer, Farewell, KeepAliveLayer, Registry, RegistryLayer,
-    Shutdown, SseLayer,
+    EventIdLayer, Farewell, KeepAliveLayer, Registry, RegistryLayer, Shutdown, SseLayer, StreamId,
+    StreamInfo,
 };
 
 #[tokio::main]
@@ -126,7 +126,7 @@ async fn streams(State(demo): State<Demo>) -> Json<Value> {
 }
 
 /// A row of the page's table.
-fn row(stream: &Connection) -> Value {
+fn row(stream: &StreamInfo) -> Value {
     json!({
         // A text, since JavaScript's numbers end at 53 bits.
         "id": stream.id.to_string(),
@@ -142,7 +142,7 @@ fn row(stream: &Connection) -> Value {
 }
 
 async fn close(State(demo): State<Demo>, Path(id): Path<String>) -> StatusCode {
-    let id = id.parse::<ConnectionId>();
+    let id = id.parse::<StreamId>();
     if id.is_ok_and(|id| demo.registry.close(id, Farewell::close())) {
         StatusCode::NO_CONTENT
     } else {

@@ -14,7 +14,7 @@ pub(super) fn give_way(places: &mut Places, engine: &mut Engine<Settled>) -> Opt
         return None;
     }
     if let Some(listed) = places.listed() {
-        listed.profile.closing();
+        listed.stats.closing();
     }
     let at = now();
     engine.close(|settings| Some((settings.limit()?.replace(at, KICK_GRACE), at)))

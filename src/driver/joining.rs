@@ -3,15 +3,15 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::plan::Settled;
-use crate::roster::Seat;
-use crate::state::{Entry, Expiry, Profile, Slot, Standing};
+use crate::roster::Registration;
+use crate::state::{Expiry, RegistryEntry, Slot, Standing, StreamStats};
 use crate::sync::lock;
 
 /// The lists that a stream is on, and its part of what may be open.
 #[derive(Debug, Default)]
-pub(crate) struct Seats {
-    pub(crate) registry: Option<(Seat<Entry>, Arc<Profile>)>,
-    pub(crate) shutdown: Option<Seat<Standing>>,
+pub(crate) struct Registrations {
+    pub(crate) registry: Option<(Registration<RegistryEntry>, Arc<StreamStats>)>,
+    pub(crate) shutdown: Option<Registration<Standing>>,
     pub(crate) slot: Option<Slot>,
 }
 
@@ -32,7 +32,7 @@ struct State {
 /// What was left for a stream.
 #[derive(Debug, Default)]
 pub(super) struct Left {
-    pub(super) asked: Option<(Arc<Settled>, Seats)>,
+    pub(super) asked: Option<(Arc<Settled>, Registrations)>,
     /// When its credential ends, as far as anybody said.
     pub(super) expiry: Option<Expiry>,
 }
@@ -40,7 +40,11 @@ pub(super) struct Left {
 impl Joining {
     /// Leaves the whole of what is asked, and the places on lists that are new. Gives them back if
     /// the stream does not take them up any more.
-    pub(crate) fn join(&self, settled: Arc<Settled>, seats: Seats) -> Result<(), Seats> {
+    pub(crate) fn join(
+        &self,
+        settled: Arc<Settled>,
+        seats: Registrations,
+    ) -> Result<(), Registrations> {
         let State { left, over } = &mut *self.lock();
         if *over {
             return Err(seats);
@@ -72,7 +76,7 @@ impl Joining {
     }
 }
 
-impl Seats {
+impl Registrations {
     fn or(self, other: Self) -> Self {
         Self {
             registry: self.registry.or(other.registry),

@@ -8,15 +8,15 @@ use bytes::Bytes;
 
 use crate::engine::{Close, Engine, Told};
 use crate::plan::Settled;
-use crate::roster::Seat;
-use crate::state::{Entry, Mail, Profile, Rest};
+use crate::roster::Registration;
+use crate::state::{Mail, RegistryEntry, Rest, StreamStats};
 use crate::sync::now;
 
 /// A stream's place in a registry.
 #[derive(Debug)]
 pub(super) struct Listed {
-    pub(super) seat: Seat<Entry>,
-    pub(super) profile: Arc<Profile>,
+    pub(super) seat: Registration<RegistryEntry>,
+    pub(super) stats: Arc<StreamStats>,
     /// Mail came that could not be written in the middle of a long event.
     waiting: bool,
     /// How often mail was taken since the body had nothing last.
@@ -30,8 +30,8 @@ pub(super) struct Listed {
 }
 
 impl Listed {
-    pub(super) fn of((seat, profile): (Seat<Entry>, Arc<Profile>)) -> Self {
-        Self { seat, profile, waiting: false, taken: 0, frames: 0, read: None, sent: false }
+    pub(super) fn of((seat, stats): (Registration<RegistryEntry>, Arc<StreamStats>)) -> Self {
+        Self { seat, stats, waiting: false, taken: 0, frames: 0, read: None, sent: false }
     }
 
     #[inline]
@@ -57,7 +57,7 @@ impl Listed {
             let at = now();
             let (told, farewell) = (Told::Kicked, Cow::Owned(farewell));
             let cut_at = Some(at + KICK_GRACE);
-            self.profile.closing();
+            self.stats.closing();
             let close = Close { told, farewell, retry: None, at, cut_at };
             let farewell = engine.close(|_| Some((close, at)));
             put_behind(&mut frame, farewell, engine);
@@ -76,9 +76,9 @@ impl Listed {
     }
 
     pub(super) fn sent(&mut self, bytes: usize, engine: &mut Engine<Settled>) {
-        self.profile.count(engine.keepalives(), engine.events());
+        self.stats.count(engine.keepalives(), engine.events());
         if engine.take_moved() {
-            self.profile.moved(engine.place());
+            self.stats.moved(engine.place());
         }
         self.sent = true;
         match self.frames {
@@ -86,13 +86,13 @@ impl Listed {
             left => self.frames = left - 1,
         }
         // Behind the clock: else it would be as if what was given had waited since the poll before.
-        self.profile.sent(bytes);
+        self.stats.sent(bytes);
     }
 
     pub(super) fn polled(&mut self) {
         self.taken = 0;
-        self.profile.waits();
-        self.profile.polled_at(now(), std::mem::take(&mut self.sent));
+        self.stats.waits();
+        self.stats.polled_at(now(), std::mem::take(&mut self.sent));
         // The next frame may come much later, and how long it is not followed by a poll shows only
         // if its own time is known.
         (self.frames, self.read) = (0, None);
@@ -102,7 +102,7 @@ impl Listed {
     /// they are taken so slowly that reading it costs nothing beside.
     fn read_clock(&mut self) {
         let now = now();
-        self.profile.polled_at(now, true);
+        self.stats.polled_at(now, true);
         let slow = self.read.replace(now).is_some_and(|last| now - last > SLOW);
         self.frames = if slow { 0 } else { CLOCK_EVERY - 1 };
     }

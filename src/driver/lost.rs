@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::Stream;
 use crate::engine::EndReason;
-use crate::roster::Seat;
+use crate::roster::Registration;
 use crate::state::{Drain, was_given_up};
 use crate::sync::now;
 
@@ -29,8 +29,8 @@ impl Stream {
             return false;
         };
         let since = |at: Instant| now.saturating_duration_since(at);
-        let unread = self.places.listed().and_then(|listed| listed.profile.unread_for(now));
-        let unheard = self.seat.as_ref().filter(|seat| Seat::is_signalled(seat));
+        let unread = self.places.listed().and_then(|listed| listed.stats.unread_for(now));
+        let unheard = self.seat.as_ref().filter(|seat| Registration::is_signalled(seat));
         let unheard = unheard.and_then(|_| drain.started()).map(since);
         let waited = [unread, unheard, self.engine.overdue().map(since)].into_iter().flatten();
         waited.max() >= Some(limit.mul_f32(MOST_OF_IT))

@@ -17,7 +17,7 @@ use pin_project_lite::pin_project;
 
 use give_way::give_way;
 use joining::Left;
-pub(crate) use joining::{Joining, Seats};
+pub(crate) use joining::{Joining, Registrations};
 use listed::{Listed, put_behind};
 use places::Places;
 use timer::Timer;
@@ -25,7 +25,7 @@ use timer::Timer;
 use crate::engine::{EndReason, Engine};
 use crate::observe::Watch;
 use crate::plan::{Closing, Plan, Settled};
-use crate::roster::Seat;
+use crate::roster::Registration;
 use crate::state::{Expiry, Standing};
 use crate::sync::now;
 
@@ -39,7 +39,7 @@ pin_project! {
         // The waker that the timer and the lists know.
         waker: Option<Waker>,
         places: Places,
-        seat: Option<Seat<Standing>>,
+        seat: Option<Registration<Standing>>,
         watch: Watch,
     }
 
@@ -53,11 +53,11 @@ pin_project! {
 impl Stream {
     pub(crate) fn new(
         engine: Engine<Settled>,
-        seats: Seats,
+        seats: Registrations,
         joining: Arc<Joining>,
         watch: Watch,
     ) -> Self {
-        let Seats { registry, shutdown, slot } = seats;
+        let Registrations { registry, shutdown, slot } = seats;
         let places = Places::new(registry.map(Listed::of), slot);
         let timer = Timer::Unopened { joining };
         Self { engine, timer, waker: None, places, seat: shutdown, watch }
@@ -74,13 +74,13 @@ impl Stream {
     /// Nothing is to be done before the body is polled, and no note is to be taken after.
     #[inline]
     pub(crate) fn is_calm(&self) -> bool {
-        self.engine.is_calm() && !self.seat.as_ref().is_some_and(Seat::is_signalled)
+        self.engine.is_calm() && !self.seat.as_ref().is_some_and(Registration::is_signalled)
     }
 
     /// The same of a stream that is to end at some time: its sleep tells when to look.
     #[inline]
     pub(crate) fn is_calm_so_far(&self) -> bool {
-        let signalled = || self.seat.as_ref().is_some_and(Seat::is_signalled);
+        let signalled = || self.seat.as_ref().is_some_and(Registration::is_signalled);
         self.engine.is_calm_for_a_time() && !self.is_hurried() && !signalled()
     }
 
@@ -157,7 +157,7 @@ impl Stream {
         if let (Some(listed), Some(closing)) =
             (this.places.listed(), this.engine.settings().closing())
         {
-            listed.profile.ended_by(&closing.drain);
+            listed.stats.ended_by(&closing.drain);
         }
         expiry
     }
@@ -198,14 +198,15 @@ impl Stream {
         let this = self.project();
         let farewell = this.engine.rotate(now());
         if let Some(listed) = this.places.listed().filter(|_| this.engine.is_closing()) {
-            listed.profile.closing();
+            listed.stats.closing();
         }
         farewell
     }
 
     #[inline]
     pub(crate) fn is_signalled(&self) -> bool {
-        self.seat.as_ref().is_some_and(Seat::is_signalled) || self.places.is_signalled(&self.engine)
+        self.seat.as_ref().is_some_and(Registration::is_signalled)
+            || self.places.is_signalled(&self.engine)
     }
 
     /// Does what the registry, the limit and the shutdown ask.
@@ -224,7 +225,7 @@ impl Stream {
                 let Closing { drain, finish_within, farewell, .. } = settings.closing()?;
                 let close = drain.close(seat.index(), *finish_within, farewell.as_ref())?;
                 if let Some(listed) = this.places.listed() {
-                    listed.profile.closing();
+                    listed.stats.closing();
                 }
                 Some(close)
             });
@@ -253,9 +254,9 @@ impl Stream {
         this.places.give_back();
         this.watch.ended(reason, this.engine, now);
         let listed = this.places.take_listed();
-        if let (Some(listed), Some(enroll)) = (listed, this.engine.settings().enroll()) {
-            let Listed { seat, profile, .. } = listed;
-            enroll.book.leave(seat, &profile, reason);
+        if let (Some(listed), Some(registry)) = (listed, this.engine.settings().registry()) {
+            let Listed { seat, stats, .. } = listed;
+            registry.registry.leave(seat, &stats, reason);
         }
         // Last, so that a drain is not over before the hooks were told.
         if let (Some(seat), Some(closing)) = (this.seat.take(), this.engine.settings().closing()) {

@@ -7,7 +7,7 @@ use std::time::Instant;
 use tokio::task::unconstrained;
 use tokio::time::{Sleep, sleep_until};
 
-use crate::roster::Seat;
+use crate::roster::Registration;
 use crate::state::Drain;
 
 /// One direction of a connection. Reads and writes may be two tasks, so each has its own.
@@ -15,7 +15,7 @@ use crate::state::Drain;
 pub(super) struct Side {
     /// On the list of those who are woken when the drain begins. None on a list that is full,
     /// after four billion connections that are open.
-    seat: Option<Seat<()>>,
+    seat: Option<Registration<()>>,
     /// Who waits, as far as the list knows.
     waker: Option<Waker>,
     /// Boxed, since mostly there is none.

@@ -6,7 +6,7 @@ use http::request::Parts;
 use tower_layer::Layer;
 
 use super::part::Part;
-use crate::plan::{Enroll, Plan, Setting};
+use crate::plan::{Plan, RegistrySetting, Setting};
 use crate::registry::Registry;
 use crate::service::SseService;
 use crate::state::Label;
@@ -25,12 +25,12 @@ use crate::state::Label;
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct RegistryLayer(Part<Enroll>);
+pub struct RegistryLayer(Part<RegistrySetting>);
 
 impl RegistryLayer {
     /// Lists streams in `registry`.
     pub fn new(registry: Registry) -> Self {
-        Self(Part::on(Enroll { book: registry.into_book(), label: None }))
+        Self(Part::on(RegistrySetting { registry: registry.into_inner(), label: None }))
     }
 
     /// Lists none, whatever a layer further out asked for.
@@ -48,7 +48,7 @@ impl RegistryLayer {
         Self(self.0.change(|settings| settings.label = Some(label)))
     }
 
-    pub(super) fn setting(&self) -> Setting<Enroll> {
+    pub(super) fn setting(&self) -> Setting<RegistrySetting> {
         self.0.setting()
     }
 }

@@ -7,7 +7,7 @@ use super::Registry;
 use crate::InvalidSetting;
 use crate::engine::EndReason;
 use crate::roster::Roster;
-use crate::state::{Book, Connection, Hooks};
+use crate::state::{Hooks, RegistryInner, StreamInfo};
 
 /// Settings and hooks of a [`Registry`].
 ///
@@ -46,7 +46,7 @@ impl RegistryBuilder {
         self
     }
 
-    /// Sets after how long a stream is shown as [stalled](crate::ConnectionState::Stalled) that has
+    /// Sets after how long a stream is shown as [stalled](crate::StreamState::Stalled) that has
     /// something to give and is not asked for it; by default 5 seconds. Zero is never.
     ///
     /// A server asks for more at once while it has room for it, so a stream that is not asked has
@@ -64,7 +64,7 @@ impl RegistryBuilder {
     /// Calls `hook` when a stream has been put on the list.
     ///
     /// A hook runs where the stream does and should not block. A panic in it harms nobody.
-    pub fn on_open(mut self, hook: impl Fn(&Connection) + Send + Sync + 'static) -> Self {
+    pub fn on_open(mut self, hook: impl Fn(&StreamInfo) + Send + Sync + 'static) -> Self {
         self.hooks.on_open = Some(Box::new(hook));
         self
     }
@@ -75,7 +75,7 @@ impl RegistryBuilder {
     /// A hook runs where the stream does and should not block. A panic in it harms nobody.
     pub fn on_close(
         mut self,
-        hook: impl Fn(&Connection, EndReason) + Send + Sync + 'static,
+        hook: impl Fn(&StreamInfo, EndReason) + Send + Sync + 'static,
     ) -> Self {
         self.hooks.on_close = Some(Box::new(hook));
         self
@@ -90,13 +90,21 @@ impl RegistryBuilder {
         if self.mailbox == 0 {
             return Err(InvalidSetting::new("mailbox", "it must hold an event at least"));
         }
-        Ok(self.into_registry())
+        Ok(self.build_registry())
     }
 
-    pub(super) fn into_registry(self) -> Registry {
+    pub(super) fn build_registry(self) -> Registry {
         let Self { mailbox, count_events, stalled_after, hooks } = self;
         let roster = Arc::new(Roster::new());
-        Registry { book: Arc::new(Book { roster, mailbox, count_events, stalled_after, hooks }) }
+        Registry {
+            registry: Arc::new(RegistryInner {
+                roster,
+                mailbox,
+                count_events,
+                stalled_after,
+                hooks,
+            }),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ pub use delivery::{Delivery, SendError};
 use crate::engine::{Farewell, Injection, Told};
 use crate::observe;
 use crate::roster::Visit;
-use crate::state::{Book, Connection, ConnectionId, Entry};
+use crate::state::{RegistryEntry, RegistryInner, StreamId, StreamInfo};
 use crate::sync::now;
 use crate::wire::Event;
 
@@ -40,14 +40,14 @@ use crate::wire::Event;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Registry {
-    book: Arc<Book>,
+    registry: Arc<RegistryInner>,
 }
 
 impl Registry {
     /// An empty list, with the defaults of [`builder`](Self::builder).
     #[must_use]
     pub fn new() -> Self {
-        RegistryBuilder::default().into_registry()
+        RegistryBuilder::default().build_registry()
     }
 
     /// Settings and hooks to choose.
@@ -58,7 +58,7 @@ impl Registry {
     /// How many streams are open.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.book.roster.len()
+        self.registry.roster.len()
     }
 
     /// Whether no stream is open.
@@ -69,21 +69,21 @@ impl Registry {
 
     /// All streams that are open, in no particular order.
     #[must_use]
-    pub fn snapshot(&self) -> Vec<Connection> {
+    pub fn snapshot(&self) -> Vec<StreamInfo> {
         let mut seen = Vec::with_capacity(self.len());
-        self.book.roster.visit(|_, entry| {
+        self.registry.roster.visit(|_, entry| {
             seen.push(entry.look());
             Visit::Pass
         });
         // Read after the locks: streams do not wait for it.
-        seen.iter().map(|(profile, mail)| self.book.show(profile, *mail)).collect()
+        seen.iter().map(|(stats, mail)| self.registry.show(stats, *mail)).collect()
     }
 
     /// One stream, if it is still open.
     #[must_use]
-    pub fn get(&self, id: ConnectionId) -> Option<Connection> {
-        let seen = self.book.roster.visit_one(id.0, |entry| (entry.look(), Visit::Pass));
-        seen.map(|(profile, mail)| self.book.show(&profile, mail))
+    pub fn get(&self, id: StreamId) -> Option<StreamInfo> {
+        let seen = self.registry.roster.visit_one(id.0, |entry| (entry.look(), Visit::Pass));
+        seen.map(|(stats, mail)| self.registry.show(&stats, mail))
     }
 
     /// Writes an event into one stream, behind what it has sent so far.
@@ -92,13 +92,14 @@ impl Registry {
     ///
     /// [`SendError::Gone`] if the stream is not open any more, [`SendError::Full`] if as many
     /// events wait for it as its mailbox holds, because its client reads too slowly.
-    pub fn send(&self, id: ConnectionId, event: Event) -> Result<(), SendError> {
+    pub fn send(&self, id: StreamId, event: Event) -> Result<(), SendError> {
         let event = Arc::new(Injection::new(event));
-        let put = |entry: &mut Entry| match entry.put(&event, self.book.mailbox, now()) {
+        let put = |entry: &mut RegistryEntry| match entry.put(&event, self.registry.mailbox, now())
+        {
             true => (Ok(()), Visit::Wake),
             false => (Err(SendError::Full), Visit::Pass),
         };
-        let sent = self.book.roster.visit_one(id.0, put).unwrap_or(Err(SendError::Gone));
+        let sent = self.registry.roster.visit_one(id.0, put).unwrap_or(Err(SendError::Gone));
         observe::mailbox_dropped(usize::from(sent == Err(SendError::Full)));
         sent
     }
@@ -107,7 +108,7 @@ impl Registry {
     pub fn broadcast(&self, event: Event) -> Delivery {
         let event = Arc::new(Injection::new(event));
         let (mut delivery, now) = (Delivery::default(), now());
-        self.book.roster.visit(|_, entry| self.put(entry, &event, now, &mut delivery));
+        self.registry.roster.visit(|_, entry| self.put(entry, &event, now, &mut delivery));
         observe::mailbox_dropped(delivery.dropped);
         delivery
     }
@@ -115,46 +116,46 @@ impl Registry {
     /// Writes an event into the streams that `choose` chooses.
     ///
     /// `choose` may take its time and use the registry: no stream waits for it.
-    pub fn broadcast_where(&self, choose: impl Fn(&Connection) -> bool, event: Event) -> Delivery {
+    pub fn broadcast_where(&self, choose: impl Fn(&StreamInfo) -> bool, event: Event) -> Delivery {
         let event = Arc::new(Injection::new(event));
         let chosen = self.chosen(choose);
         let (mut delivery, now) = (Delivery::default(), now());
         for id in chosen {
-            let put = |entry: &mut Entry| ((), self.put(entry, &event, now, &mut delivery));
-            self.book.roster.visit_one(id.0, put);
+            let put = |entry: &mut RegistryEntry| ((), self.put(entry, &event, now, &mut delivery));
+            self.registry.roster.visit_one(id.0, put);
         }
         observe::mailbox_dropped(delivery.dropped);
         delivery
     }
 
     /// Ends one stream with a farewell. Says whether it was open.
-    pub fn close(&self, id: ConnectionId, farewell: Farewell) -> bool {
-        let close = |entry: &mut Entry| (entry.close(farewell), Visit::Wake);
-        self.book.roster.visit_one(id.0, close).is_some()
+    pub fn close(&self, id: StreamId, farewell: Farewell) -> bool {
+        let close = |entry: &mut RegistryEntry| (entry.close(farewell), Visit::Wake);
+        self.registry.roster.visit_one(id.0, close).is_some()
     }
 
     /// Ends the streams that `choose` chooses, each with the farewell, and says how many.
     ///
     /// `choose` may take its time and use the registry: no stream waits for it.
-    pub fn close_where(&self, choose: impl Fn(&Connection) -> bool, farewell: Farewell) -> usize {
+    pub fn close_where(&self, choose: impl Fn(&StreamInfo) -> bool, farewell: Farewell) -> usize {
         let (chosen, farewell) = (self.chosen(choose), farewell.telling(Told::Kicked));
         chosen.into_iter().filter(|id| self.close(*id, farewell.clone())).count()
     }
 
     /// Chosen first, outside of any lock: what chooses is somebody else's code.
-    fn chosen(&self, choose: impl Fn(&Connection) -> bool) -> Vec<ConnectionId> {
+    fn chosen(&self, choose: impl Fn(&StreamInfo) -> bool) -> Vec<StreamId> {
         let streams = self.snapshot().into_iter();
         streams.filter(|stream| choose(stream)).map(|stream| stream.id).collect()
     }
 
     fn put(
         &self,
-        entry: &mut Entry,
+        entry: &mut RegistryEntry,
         event: &Arc<Injection>,
         now: Instant,
         delivery: &mut Delivery,
     ) -> Visit {
-        if entry.put(event, self.book.mailbox, now) {
+        if entry.put(event, self.registry.mailbox, now) {
             delivery.sent += 1;
             return Visit::Wake;
         }
@@ -162,8 +163,8 @@ impl Registry {
         Visit::Pass
     }
 
-    pub(crate) fn into_book(self) -> Arc<Book> {
-        self.book
+    pub(crate) fn into_inner(self) -> Arc<RegistryInner> {
+        self.registry
     }
 }
 

@@ -1,7 +1,7 @@
 //! A list of what is open, cheap to enter, to leave and to signal.
 
-mod seat;
-mod seat_id;
+mod registration;
+mod roster_id;
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -10,9 +10,9 @@ use std::task::Waker;
 
 use crate::sync::lock;
 
-pub(crate) use seat::Seat;
-use seat_id::SHARD_BITS;
-pub(crate) use seat_id::SeatId;
+pub(crate) use registration::Registration;
+pub(crate) use roster_id::RosterId;
+use roster_id::SHARD_BITS;
 use slab::Slab;
 
 /// Open streams, in shards that are locked one at a time and only for moments.
@@ -76,8 +76,8 @@ impl<T> Roster<T> {
     pub(crate) fn join(
         &self,
         admit: impl FnOnce() -> bool,
-        value: impl FnOnce(SeatId) -> T,
-    ) -> Option<Seat<T>> {
+        value: impl FnOnce(RosterId) -> T,
+    ) -> Option<Registration<T>> {
         let joined = self.joined.fetch_add(1, Ordering::Relaxed);
         let index =
             usize::try_from((joined - 1) / u64::from(RUN) % SHARDS as u64).unwrap_or_default();
@@ -95,18 +95,18 @@ impl<T> Roster<T> {
         }
         let entry = slots.vacant_entry();
         let key = u32::try_from(entry.key()).ok()?;
-        let id = SeatId::of(index, key, number);
+        let id = RosterId::of(index, key, number);
         entry.insert(Slot { number, waker: None, value: value(id) });
         self.len.fetch_add(1, Ordering::SeqCst);
         let seen = shard.epoch.load(Ordering::Relaxed);
         drop(slots);
-        Some(Seat { shard: Arc::clone(shard), key, seen })
+        Some(Registration { shard: Arc::clone(shard), key, seen })
     }
 
     /// Looks at one stream, if it is still there.
     pub(crate) fn visit_one<R>(
         &self,
-        id: SeatId,
+        id: RosterId,
         visit: impl FnOnce(&mut T) -> (R, Visit),
     ) -> Option<R> {
         let (shard, key, number) = id.parts();
@@ -132,7 +132,7 @@ impl<T> Roster<T> {
     /// of each.
     ///
     /// A stream of a later run may look, and find nothing yet, before it is visited.
-    pub(crate) fn visit(&self, mut visit: impl FnMut(SeatId, &mut T) -> Visit) {
+    pub(crate) fn visit(&self, mut visit: impl FnMut(RosterId, &mut T) -> Visit) {
         let mut wakers = Vec::new();
         let mut run = 0..RUN;
         loop {
@@ -145,7 +145,8 @@ impl<T> Roster<T> {
                     let Some(slot) = slots.get_mut(key as usize) else {
                         continue;
                     };
-                    if visit(SeatId::of(index, key, slot.number), &mut slot.value) == Visit::Wake {
+                    if visit(RosterId::of(index, key, slot.number), &mut slot.value) == Visit::Wake
+                    {
                         signalled = true;
                         wakers.extend(slot.waker.take());
                     }
@@ -192,7 +193,7 @@ mod tests {
     fn the_numbers_of_those_on_the_list_are_dense() {
         let roster = Roster::new();
         let seats: Vec<_> = (0..5_000).map(|_| roster.join(|| true, |_| ()).unwrap()).collect();
-        let mut numbers: Vec<_> = seats.iter().map(Seat::index).collect();
+        let mut numbers: Vec<_> = seats.iter().map(Registration::index).collect();
         numbers.sort_unstable();
         assert!(numbers.into_iter().eq(1..=5_000));
     }

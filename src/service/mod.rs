@@ -118,8 +118,8 @@ impl<S> SseService<S> {
 
     /// The label, if it is this layer that lists streams.
     fn label(&self, parts: &http::request::Parts) -> Option<Label> {
-        let enroll = self.own.alone.enroll()?;
-        Some(enroll.label.as_ref().map(|label| label(parts)).unwrap_or_default())
+        let registry = self.own.alone.registry()?;
+        Some(registry.label.as_ref().map(|label| label(parts)).unwrap_or_default())
     }
 }
 

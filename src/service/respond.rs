@@ -10,7 +10,7 @@ use super::refusal::{Refusal, refuse};
 use super::request::{Answer, Asked, Call, Done};
 use super::{earlier, encoded, head};
 use crate::body::SseBody;
-use crate::driver::{Joining, Seats, Stream};
+use crate::driver::{Joining, Registrations, Stream};
 use crate::engine::Engine;
 use crate::observe::{Subject, Watch};
 use crate::plan::{Plan, Settled};
@@ -68,7 +68,7 @@ pub(super) fn respond<B>(
     }
 
     head.headers.remove(CONTENT_LENGTH);
-    let mut seats = match take_seats(&settled, asked) {
+    let mut seats = match register(&settled, asked) {
         Ok(seats) => seats,
         Err(refusal) => {
             // There is nothing in it for layers further out.
@@ -114,8 +114,8 @@ pub(super) fn respond<B>(
 ///
 /// In an order in which others see nothing of a stream that is refused: no drain waits for it, no
 /// hook is told, and no older stream goes for it.
-fn take_seats(settled: &Settled, asked: &Asked) -> Result<Seats, Refusal> {
-    let mut seats = Seats::default();
+fn register(settled: &Settled, asked: &Asked) -> Result<Registrations, Refusal> {
+    let mut seats = Registrations::default();
     let closing = settled.closing();
     if let Some(closing) = closing.filter(|closing| closing.drain.refuses(now())) {
         return Err(Refusal::draining(&closing.drain));
@@ -128,11 +128,11 @@ fn take_seats(settled: &Settled, asked: &Asked) -> Result<Seats, Refusal> {
         let seat = closing.drain.enter().ok_or_else(|| Refusal::draining(&closing.drain))?;
         seats.shutdown = Some(seat);
     }
-    if let Some(enroll) = settled.enroll() {
+    if let Some(registry) = settled.registry() {
         let (method, path) = (asked.call.method.clone(), asked.call.uri.path());
-        seats.registry = enroll.book.enter(asked.label.clone(), method, path);
-        if let (Some((_, profile)), Some(closing)) = (&seats.registry, settled.closing()) {
-            profile.ended_by(&closing.drain);
+        seats.registry = registry.registry.enter(asked.label.clone(), method, path);
+        if let (Some((_, stats)), Some(closing)) = (&seats.registry, settled.closing()) {
+            stats.ended_by(&closing.drain);
         }
     }
     Ok(seats)

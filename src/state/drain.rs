@@ -13,7 +13,7 @@ use super::members::{Members, Standing};
 use crate::engine::spread::{Retry, Spread};
 use crate::engine::{Close, EndReason, Farewell, Told};
 use crate::observe::Pending;
-use crate::roster::{Roster, Seat, Visit};
+use crate::roster::{Registration, Roster, Visit};
 use crate::sync::now;
 
 /// What a shutdown, its streams and its connections share.
@@ -127,7 +127,7 @@ impl Drain {
     }
 
     /// Enters a stream, unless streams are being closed.
-    pub(crate) fn enter(&self) -> Option<Seat<Standing>> {
+    pub(crate) fn enter(&self) -> Option<Registration<Standing>> {
         let mut late = false;
         let admit = || {
             let closing = self.closing_at();
@@ -141,19 +141,19 @@ impl Drain {
 
     /// Enters a stream during the notice.
     #[cold]
-    fn enter_late(&self, mut seat: Seat<Standing>) -> Seat<Standing> {
+    fn enter_late(&self, mut seat: Registration<Standing>) -> Registration<Standing> {
         seat.look(|standing| self.members.admit(standing));
         self.pending.follow(|| self.roster.len());
         seat.unseen()
     }
 
     /// Puts a direction of a connection on the list of those that are woken by the trigger.
-    pub(crate) fn connect(&self) -> Option<Seat<()>> {
+    pub(crate) fn connect(&self) -> Option<Registration<()>> {
         self.connections.join(|| true, |_| ())
     }
 
     /// Takes a stream off that has ended.
-    pub(crate) fn leave(&self, mut seat: Seat<Standing>, reason: EndReason) {
+    pub(crate) fn leave(&self, mut seat: Registration<Standing>, reason: EndReason) {
         let standing = seat.look(|standing| {
             if self.started().is_some() {
                 // It may have heard of the trigger before the walk of it came by.

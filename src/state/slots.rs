@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 
 use super::LimitKey;
-use crate::roster::{Roster, Seat, SeatId, Visit};
+use crate::roster::{Registration, Roster, RosterId, Visit};
 use crate::sync::lock;
 
 /// The open streams of a limit, counted in all and by key.
@@ -35,7 +35,7 @@ struct Shard {
 struct Holders {
     open: usize,
     /// Those that may be replaced, the oldest first.
-    by_age: BTreeMap<u64, SeatId>,
+    by_age: BTreeMap<u64, RosterId>,
 }
 
 /// What is to be done about a key that has as many streams as it may.
@@ -169,7 +169,7 @@ pub(crate) struct Slot {
 #[derive(Debug)]
 struct Place {
     ticket: u64,
-    seat: Seat<bool>,
+    seat: Registration<bool>,
 }
 
 impl Slot {

@@ -26,7 +26,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{interval, sleep, timeout};
 use tokio_stream::wrappers::IntervalStream;
 use tower::Layer;
-use tower_sse::{Connection, DrainReport, EndReason, Registry, Shutdown, SseLayer};
+use tower_sse::{DrainReport, EndReason, Registry, Shutdown, SseLayer, StreamInfo};
 
 use crate::support::net::{Client, LONG, Version, listen, read_until, serve_as};
 use crate::support::slow::{Brake, Braked, Pace};
@@ -54,7 +54,7 @@ impl App {
     pub async fn start(kind: Kind, shutdown: Shutdown) -> Self {
         let ended = Arc::<Mutex<Vec<EndReason>>>::default();
         let seen = Arc::clone(&ended);
-        let hook = move |_: &Connection, reason| seen.lock().unwrap().push(reason);
+        let hook = move |_: &StreamInfo, reason| seen.lock().unwrap().push(reason);
         let registry = Registry::builder().on_close(hook).build().unwrap();
         let layer = SseLayer::new().registry(registry.clone()).shutdown(shutdown.clone());
         let app = Router::new()
@@ -104,7 +104,7 @@ impl App {
     /// Waits until so many streams of `/firehose` are not polled any more.
     pub async fn stuck(&self, streams: usize) {
         let long = Duration::from_millis(150);
-        let is_stuck = |stream: &Connection| {
+        let is_stuck = |stream: &StreamInfo| {
             let long_ago = stream.last_polled.is_some_and(|at| at.elapsed() > long);
             long_ago && &*stream.path == "/firehose"
         };

@@ -7,9 +7,9 @@ use std::num::NonZeroU32;
 /// It is made of shard, slot, and a number that tells the slot's users apart; below two million
 /// streams it fits into the 53 bits that a JavaScript number holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct SeatId(u64);
+pub(crate) struct RosterId(u64);
 
-impl SeatId {
+impl RosterId {
     pub(crate) const fn from_u64(id: u64) -> Self {
         Self(id)
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use http::Method;
 
-use super::{Connection, ConnectionId, ConnectionState, Drain, Label};
+use super::{Drain, Label, StreamId, StreamInfo, StreamState};
 use crate::engine::Position;
 use crate::sync::{lock, now};
 use crate::wire::EventId;
@@ -17,8 +17,8 @@ use crate::wire::EventId;
 /// The stream is the only writer of its counts, so they are stores and no read-modify-writes.
 /// Readers take no lock of the roster while they look.
 #[derive(Debug)]
-pub(crate) struct Profile {
-    id: ConnectionId,
+pub(crate) struct StreamStats {
+    id: StreamId,
     label: Label,
     method: Method,
     path: Arc<str>,
@@ -36,9 +36,9 @@ pub(crate) struct Profile {
     place: Mutex<Position>,
 }
 
-impl Profile {
+impl StreamStats {
     pub(crate) fn new(
-        id: ConnectionId,
+        id: StreamId,
         label: Label,
         method: Method,
         path: &str,
@@ -120,13 +120,13 @@ impl Profile {
         self.unread_for(now).max(waited)
     }
 
-    fn state(&self, mail: Option<Instant>, stalled_after: Duration) -> ConnectionState {
+    fn state(&self, mail: Option<Instant>, stalled_after: Duration) -> StreamState {
         let limit = Some(stalled_after).filter(|limit| !limit.is_zero());
         let stalled = || self.unheeded_for(mail, now()) >= limit;
         match self.closing.load(Relaxed) {
-            _ if limit.is_some() && stalled() => ConnectionState::Stalled,
-            true => ConnectionState::Closing,
-            false => ConnectionState::Open,
+            _ if limit.is_some() && stalled() => StreamState::Stalled,
+            true => StreamState::Closing,
+            false => StreamState::Open,
         }
     }
 
@@ -135,15 +135,11 @@ impl Profile {
     }
 
     /// What a registry shows of it; a stream that heeds nothing for so long is stalled.
-    pub(crate) fn to_connection(
-        &self,
-        mail: Option<Instant>,
-        stalled_after: Duration,
-    ) -> Connection {
+    pub(crate) fn to_info(&self, mail: Option<Instant>, stalled_after: Duration) -> StreamInfo {
         let place = lock(&self.place);
         let last_event_id = place.with_text(|text| text.and_then(|text| EventId::new(text).ok()));
         drop(place);
-        Connection {
+        StreamInfo {
             id: self.id,
             label: self.label.clone(),
             method: self.method.clone(),
@@ -180,26 +176,26 @@ impl Moment {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::roster::SeatId;
+    use crate::roster::RosterId;
 
     #[test]
     fn what_the_last_poll_gave_is_unread_until_the_next() {
-        let id = ConnectionId(SeatId::from_u64(0));
-        let profile = Profile::new(id, Label::default(), Method::GET, "/", false);
-        let at = |seconds| profile.started + Duration::from_secs(seconds);
-        let unread_at_9 = || profile.unread_for(at(9)).map(|time| time.as_secs());
+        let id = StreamId(RosterId::from_u64(0));
+        let stats = StreamStats::new(id, Label::default(), Method::GET, "/", false);
+        let at = |seconds| stats.started + Duration::from_secs(seconds);
+        let unread_at_9 = || stats.unread_for(at(9)).map(|time| time.as_secs());
         assert_eq!(unread_at_9(), None, "never polled");
-        profile.waits();
-        profile.polled_at(at(1), false);
+        stats.waits();
+        stats.polled_at(at(1), false);
         assert_eq!(unread_at_9(), None, "nothing was given");
-        profile.sent(5);
-        profile.polled_at(at(2), true);
+        stats.sent(5);
+        stats.polled_at(at(2), true);
         assert_eq!(unread_at_9(), Some(7));
-        assert_eq!(profile.unread_for(at(1)), Some(Duration::ZERO), "clocks of two threads");
+        assert_eq!(stats.unread_for(at(1)), Some(Duration::ZERO), "clocks of two threads");
         // Orders are no evidence of what the client reads.
-        profile.closing();
+        stats.closing();
         assert_eq!(unread_at_9(), Some(7));
-        profile.waits();
+        stats.waits();
         assert_eq!(unread_at_9(), None, "asked again");
     }
 }

@@ -9,25 +9,25 @@ use std::time::Instant;
 use http::Method;
 
 use super::Label;
-use crate::roster::SeatId;
+use crate::roster::RosterId;
 use crate::wire::EventId;
 
 /// Which stream: given once in a registry's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConnectionId(pub(crate) SeatId);
+pub struct StreamId(pub(crate) RosterId);
 
-impl fmt::Display for ConnectionId {
+impl fmt::Display for StreamId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.as_u64().fmt(f)
     }
 }
 
-impl FromStr for ConnectionId {
+impl FromStr for StreamId {
     type Err = ParseIntError;
 
     /// Reads what `Display` wrote. Any number is an id, though mostly of no stream.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(SeatId::from_u64).map(Self)
+        text.parse().map(RosterId::from_u64).map(Self)
     }
 }
 
@@ -37,7 +37,7 @@ impl FromStr for ConnectionId {
 ///
 /// With the feature `serde` it serialises as below. Moments are told as the seconds since them, by
 /// the clock at the moment when it is serialised. The id is a text, as it may have more bits than
-/// a JavaScript number; [`ConnectionId`] reads it. `last_event_id`, `events`, `last_sent_secs_ago`
+/// a JavaScript number; [`StreamId`] reads it. `last_event_id`, `events`, `last_sent_secs_ago`
 /// and `last_polled_secs_ago` are null where there is none.
 ///
 /// ```json
@@ -58,9 +58,9 @@ impl FromStr for ConnectionId {
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Connection {
+pub struct StreamInfo {
     /// Which stream this is.
-    pub id: ConnectionId,
+    pub id: StreamId,
     /// What the application calls it; empty if it does not.
     pub label: Label,
     /// The method of its request.
@@ -84,13 +84,13 @@ pub struct Connection {
     /// When the server last asked for bytes. It stops asking while the client does not read.
     pub last_polled: Option<Instant>,
     /// How it is, and what is to become of it.
-    pub state: ConnectionState,
+    pub state: StreamState,
 }
 
 /// How a stream is, and what is to become of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum ConnectionState {
+pub enum StreamState {
     /// It goes on.
     Open,
     /// It was asked to close and has not ended yet.
@@ -103,7 +103,7 @@ pub enum ConnectionState {
     Stalled,
 }
 
-impl ConnectionState {
+impl StreamState {
     /// The word for it in logs and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -115,7 +115,7 @@ impl ConnectionState {
     }
 }
 
-impl fmt::Display for ConnectionState {
+impl fmt::Display for StreamState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

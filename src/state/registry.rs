@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 
 use http::Method;
 
-use super::{Connection, ConnectionId, Label, Profile};
+use super::{Label, StreamId, StreamInfo, StreamStats};
 use crate::engine::{EndReason, Farewell, Injection};
-use crate::roster::{Roster, Seat};
+use crate::roster::{Registration, Roster};
 use crate::sync::{catch_panic, now};
 
 /// What a registry and its streams share.
 #[derive(Debug)]
-pub(crate) struct Book {
-    pub(crate) roster: Arc<Roster<Entry>>,
+pub(crate) struct RegistryInner {
+    pub(crate) roster: Arc<Roster<RegistryEntry>>,
     /// How many events may wait for a stream that is not polled.
     pub(crate) mailbox: usize,
     pub(crate) count_events: bool,
@@ -26,8 +26,8 @@ pub(crate) struct Book {
 
 /// A stream's slot.
 #[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) profile: Arc<Profile>,
+pub(crate) struct RegistryEntry {
+    pub(crate) stats: Arc<StreamStats>,
     pub(crate) mail: Mail,
 }
 
@@ -66,10 +66,10 @@ impl Mail {
     }
 }
 
-impl Entry {
-    /// What is to be known for [`Book::show`], which is called behind the lock.
-    pub(crate) fn look(&self) -> (Arc<Profile>, Option<Instant>) {
-        (Arc::clone(&self.profile), self.mail.since)
+impl RegistryEntry {
+    /// What is to be known for [`RegistryInner::show`], which is called behind the lock.
+    pub(crate) fn look(&self) -> (Arc<StreamStats>, Option<Instant>) {
+        (Arc::clone(&self.stats), self.mail.since)
     }
 
     /// Puts an event into the mailbox at `now`, if there is room.
@@ -97,13 +97,13 @@ impl Entry {
         };
         *close = Some(said);
         self.mail.came(now());
-        self.profile.closing();
+        self.stats.closing();
         unsaid
     }
 }
 
-type OnOpen = dyn Fn(&Connection) + Send + Sync;
-type OnClose = dyn Fn(&Connection, EndReason) + Send + Sync;
+type OnOpen = dyn Fn(&StreamInfo) + Send + Sync;
+type OnClose = dyn Fn(&StreamInfo, EndReason) + Send + Sync;
 
 #[derive(Default)]
 pub(crate) struct Hooks {
@@ -120,42 +120,47 @@ impl fmt::Debug for Hooks {
     }
 }
 
-impl Book {
+impl RegistryInner {
     /// Enters a stream.
     pub(crate) fn enter(
         &self,
         label: Label,
         method: Method,
         path: &str,
-    ) -> Option<(Seat<Entry>, Arc<Profile>)> {
-        let mut profile = None;
+    ) -> Option<(Registration<RegistryEntry>, Arc<StreamStats>)> {
+        let mut stats = None;
         let seat = self.roster.join(
             || true,
             |id| {
-                let new = Profile::new(ConnectionId(id), label, method, path, self.count_events);
-                let new = profile.insert(Arc::new(new));
-                Entry { profile: Arc::clone(new), mail: Mail::default() }
+                let new = StreamStats::new(StreamId(id), label, method, path, self.count_events);
+                let new = stats.insert(Arc::new(new));
+                RegistryEntry { stats: Arc::clone(new), mail: Mail::default() }
             },
         )?;
-        let profile = profile?;
+        let stats = stats?;
         if let Some(hook) = &self.hooks.on_open {
-            catch_panic(|| hook(&self.show(&profile, None)));
+            catch_panic(|| hook(&self.show(&stats, None)));
         }
-        Some((seat, profile))
+        Some((seat, stats))
     }
 
     /// What is shown of a stream that has had mail since then.
-    pub(crate) fn show(&self, profile: &Profile, mail: Option<Instant>) -> Connection {
-        profile.to_connection(mail, self.stalled_after)
+    pub(crate) fn show(&self, stats: &StreamStats, mail: Option<Instant>) -> StreamInfo {
+        stats.to_info(mail, self.stalled_after)
     }
 
     /// Takes a stream off that has ended.
-    pub(crate) fn leave(&self, mut seat: Seat<Entry>, profile: &Profile, reason: EndReason) {
+    pub(crate) fn leave(
+        &self,
+        mut seat: Registration<RegistryEntry>,
+        stats: &StreamStats,
+        reason: EndReason,
+    ) {
         let Some(hook) = &self.hooks.on_close else {
             return;
         };
         let mail = seat.look(|entry| entry.mail.since).flatten();
         drop(seat);
-        catch_panic(|| hook(&self.show(profile, mail), reason));
+        catch_panic(|| hook(&self.show(stats, mail), reason));
     }
 }

@@ -8,7 +8,7 @@ use super::{RUN, SHARDS, Shard};
 
 /// A stream's place on a roster, which it leaves when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Seat<T> {
+pub(crate) struct Registration<T> {
     pub(super) shard: Arc<Shard<T>>,
     /// Its slot in the shard.
     pub(super) key: u32,
@@ -16,7 +16,7 @@ pub(crate) struct Seat<T> {
     pub(super) seen: u32,
 }
 
-impl<T> Seat<T> {
+impl<T> Registration<T> {
     /// A number among those of the streams that are open, from 1 on: they are dense.
     pub(crate) fn index(&self) -> u64 {
         let (runs, of_its_run) = (u64::from(self.key / RUN), u64::from(self.key % RUN));
@@ -60,7 +60,7 @@ impl<T> Seat<T> {
     }
 }
 
-impl<T> Drop for Seat<T> {
+impl<T> Drop for Registration<T> {
     fn drop(&mut self) {
         let mut slots = self.shard.lock();
         let slot = slots.try_remove(self.key as usize);
