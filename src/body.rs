@@ -8,7 +8,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use crate::driver::Stream;
-use crate::state::Slot;
+use crate::state::Permit;
 
 pin_project! {
     /// The body of a response that went through the layers.
@@ -36,7 +36,7 @@ enum Mode {
     /// The same, of a size that is not told.
     Unsized,
     /// The inner body as it is, which takes its part of what may be open.
-    Counted(#[expect(dead_code, reason = "it is there to be dropped")] Box<Slot>),
+    Counted(#[expect(dead_code, reason = "it is there to be dropped")] Box<Permit>),
     /// A stream that is looked after.
     Driven(Pin<Box<Stream>>),
     Ended,
@@ -48,7 +48,7 @@ impl<B> SseBody<B> {
     }
 
     /// The inner body as it is, with its part of what may be open.
-    pub(crate) fn counted(inner: B, slot: Slot) -> Self {
+    pub(crate) fn counted(inner: B, slot: Permit) -> Self {
         Self { inner: Some(inner), mode: Mode::Counted(Box::new(slot)) }
     }
 

@@ -6,6 +6,7 @@
 mod body;
 mod driver;
 mod engine;
+mod error;
 #[cfg(feature = "hub")]
 #[cfg_attr(docsrs, doc(cfg(feature = "hub")))]
 pub mod event_log;
@@ -13,7 +14,6 @@ mod guard;
 #[cfg(feature = "hub")]
 #[cfg_attr(docsrs, doc(cfg(feature = "hub")))]
 pub mod hub;
-mod invalid_setting;
 mod layer;
 pub mod observe;
 mod plan;
@@ -36,6 +36,7 @@ pub mod wire;
 
 pub use body::SseBody;
 pub use engine::{EndReason, Farewell};
+pub use error::InvalidSetting;
 #[cfg(feature = "nats")]
 #[cfg_attr(docsrs, doc(cfg(feature = "nats")))]
 pub use event_log::NatsLog;
@@ -51,7 +52,6 @@ pub use guard::{GuardedListener, Listening, TcpOptions};
 #[cfg(feature = "hub")]
 #[cfg_attr(docsrs, doc(cfg(feature = "hub")))]
 pub use hub::Hub;
-pub use invalid_setting::InvalidSetting;
 pub use layer::{
     EventIdLayer, InvalidComment, KeepAliveLayer, LimitLayer, NoBufferLayer, RegistryLayer,
     RotationLayer, ShutdownLayer, SseLayer,

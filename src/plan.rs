@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use http::request::Parts;
 
-use crate::engine::{EventIds, Farewell, KeepAlive, Noted, OnError, Rotation, Settings};
+use crate::engine::{
+    ErrorFarewell, EventIds, Farewell, KeepAlive, Observation, Rotation, Settings,
+};
 use crate::state::{Drain, Label, Limit, RegistryInner};
 
 /// What one layer asks for, or several together.
@@ -19,7 +21,7 @@ pub(crate) struct Plan {
     pub(crate) event_ids: Setting<EventIds>,
     pub(crate) no_buffer: Setting<NoBuffer>,
     pub(crate) registry: Setting<RegistrySetting>,
-    pub(crate) shutdown: Setting<Closing>,
+    pub(crate) shutdown: Setting<ShutdownSetting>,
     pub(crate) rotation: Setting<Rotation>,
     pub(crate) limit: Setting<Arc<Limit>>,
     pub(crate) hold_limit: Option<usize>,
@@ -60,7 +62,7 @@ impl fmt::Debug for RegistrySetting {
 
 /// How streams are ended.
 #[derive(Clone, Debug)]
-pub(crate) struct Closing {
+pub(crate) struct ShutdownSetting {
     pub(crate) drain: Arc<Drain>,
     /// The shutdown's own, if none is set.
     pub(crate) farewell: Option<Farewell>,
@@ -68,10 +70,10 @@ pub(crate) struct Closing {
     pub(crate) on_error: Option<Farewell>,
 }
 
-impl Closing {
-    fn on_error(&self) -> Option<OnError> {
+impl ShutdownSetting {
+    fn on_error(&self) -> Option<ErrorFarewell> {
         let retry = self.drain.settings.retry.clone();
-        self.on_error.clone().map(|farewell| OnError { farewell, retry })
+        self.on_error.clone().map(|farewell| ErrorFarewell { farewell, retry })
     }
 }
 
@@ -102,11 +104,11 @@ impl<T: Clone> Setting<T> {
 
 /// A plan in the form in which streams use it; one serves all streams of a service.
 #[derive(Debug)]
-pub(crate) struct Settled {
+pub(crate) struct ResolvedPlan {
     pub(crate) plan: Plan,
     engine: Settings,
     /// The same for streams that are observed.
-    observed: OnceLock<Arc<Settled>>,
+    observed: OnceLock<Arc<ResolvedPlan>>,
     /// The number of the next stream.
     opened: Arc<AtomicU32>,
 }
@@ -160,11 +162,11 @@ impl Plan {
     }
 
     /// Settles it with streams that are numbered together with those of `other`.
-    pub(crate) fn settle_as(self, other: &Settled) -> Settled {
-        Settled { opened: Arc::clone(&other.opened), ..self.settle() }
+    pub(crate) fn resolve_as(self, other: &ResolvedPlan) -> ResolvedPlan {
+        ResolvedPlan { opened: Arc::clone(&other.opened), ..self.resolve() }
     }
 
-    pub(crate) fn settle(self) -> Settled {
+    pub(crate) fn resolve(self) -> ResolvedPlan {
         let keep_alive = self.keep_alive.on().filter(|setting| !setting.interval.is_zero());
         let closing = self.shutdown.on();
         let registry = self.registry.on().map(|registry| &registry.registry);
@@ -181,21 +183,25 @@ impl Plan {
             hold_limit: self.hold_limit.unwrap_or(Settings::HOLD_LIMIT),
             restate: closing.is_some() || registry.is_some() || rotates || replaces,
             count_events: registry.is_some_and(|registry| registry.count_events),
-            noted: if registry.is_some() || replaces { Noted::Frames } else { Noted::Nothing },
-            on_error: closing.and_then(Closing::on_error),
+            noted: if registry.is_some() || replaces {
+                Observation::Frames
+            } else {
+                Observation::Nothing
+            },
+            on_error: closing.and_then(ShutdownSetting::on_error),
             rotation,
         };
-        Settled { engine, observed: OnceLock::new(), plan: self, opened: Arc::default() }
+        ResolvedPlan { engine, observed: OnceLock::new(), plan: self, opened: Arc::default() }
     }
 }
 
-impl AsRef<Settings> for Settled {
+impl AsRef<Settings> for ResolvedPlan {
     fn as_ref(&self) -> &Settings {
         &self.engine
     }
 }
 
-impl Settled {
+impl ResolvedPlan {
     pub(crate) fn no_buffer(&self) -> Option<NoBuffer> {
         self.plan.no_buffer.on().copied()
     }
@@ -204,7 +210,7 @@ impl Settled {
         self.plan.registry.on()
     }
 
-    pub(crate) fn closing(&self) -> Option<&Closing> {
+    pub(crate) fn closing(&self) -> Option<&ShutdownSetting> {
         self.plan.shutdown.on()
     }
 
@@ -220,7 +226,7 @@ impl Settled {
     /// The same for a stream that is observed.
     pub(crate) fn observed(&self) -> Arc<Self> {
         let observed = self.observed.get_or_init(|| {
-            let engine = Settings { noted: Noted::FirstEvent, ..self.engine.clone() };
+            let engine = Settings { noted: Observation::FirstEvent, ..self.engine.clone() };
             let (plan, opened) = (self.plan.clone(), Arc::clone(&self.opened));
             Arc::new(Self { engine, observed: OnceLock::new(), plan, opened })
         });

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::engine::{Close, Engine, Told};
-use crate::plan::Settled;
+use crate::engine::{Close, CloseReason, Engine};
+use crate::plan::ResolvedPlan;
 use crate::roster::Registration;
 use crate::state::{Mail, RegistryEntry, Rest, StreamStats};
 use crate::sync::now;
@@ -35,12 +35,12 @@ impl Listed {
     }
 
     #[inline]
-    pub(super) fn is_signalled(&self, engine: &Engine<Settled>) -> bool {
+    pub(super) fn is_signalled(&self, engine: &Engine<ResolvedPlan>) -> bool {
         self.seat.is_signalled() || self.waiting && engine.accepts_events()
     }
 
     /// Takes what waits in the mailbox. In the middle of a long event only a close can be taken.
-    pub(super) fn read_mail(&mut self, engine: &mut Engine<Settled>) -> Option<Bytes> {
+    pub(super) fn read_mail(&mut self, engine: &mut Engine<ResolvedPlan>) -> Option<Bytes> {
         let writable = engine.accepts_events();
         self.waiting = !writable;
         self.taken += u8::from(writable && self.taken < IN_A_ROW);
@@ -55,10 +55,10 @@ impl Listed {
         }
         if let Some(farewell) = close {
             let at = now();
-            let (told, farewell) = (Told::Kicked, Cow::Owned(farewell));
+            let (reason, farewell) = (CloseReason::Kicked, Cow::Owned(farewell));
             let cut_at = Some(at + KICK_GRACE);
             self.stats.closing();
-            let close = Close { told, farewell, retry: None, at, cut_at };
+            let close = Close { reason, farewell, retry: None, at, cut_at };
             let farewell = engine.close(|_| Some((close, at)));
             put_behind(&mut frame, farewell, engine);
         }
@@ -75,7 +75,7 @@ impl Listed {
         is_its_turn
     }
 
-    pub(super) fn sent(&mut self, bytes: usize, engine: &mut Engine<Settled>) {
+    pub(super) fn sent(&mut self, bytes: usize, engine: &mut Engine<ResolvedPlan>) {
         self.stats.count(engine.keepalives(), engine.events());
         if engine.take_moved() {
             self.stats.moved(engine.place());
@@ -112,7 +112,7 @@ impl Listed {
 pub(super) fn put_behind(
     first: &mut Option<Bytes>,
     frame: Option<Bytes>,
-    engine: &mut Engine<Settled>,
+    engine: &mut Engine<ResolvedPlan>,
 ) {
     match (first.as_ref(), frame) {
         (None, frame) => *first = frame,

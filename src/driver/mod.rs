@@ -1,9 +1,9 @@
 //! One driven stream: its engine with a clock, a waker and its places on the lists.
 
-mod give_way;
-mod joining;
+mod close_if_replaced;
+mod late_plan;
 mod listed;
-mod lost;
+mod loss;
 mod places;
 mod timer;
 mod wait;
@@ -15,31 +15,31 @@ use std::task::Waker;
 use bytes::Bytes;
 use pin_project_lite::pin_project;
 
-use give_way::give_way;
-use joining::Left;
-pub(crate) use joining::{Joining, Registrations};
+use close_if_replaced::close_if_replaced;
+use late_plan::LateParts;
+pub(crate) use late_plan::{LatePlan, Registrations};
 use listed::{Listed, put_behind};
 use places::Places;
 use timer::Timer;
 
 use crate::engine::{EndReason, Engine};
 use crate::observe::Watch;
-use crate::plan::{Closing, Plan, Settled};
+use crate::plan::{Plan, ResolvedPlan, ShutdownSetting};
 use crate::roster::Registration;
-use crate::state::{Expiry, Standing};
+use crate::state::{DrainStatus, Expiry};
 use crate::sync::now;
 
 pin_project! {
     /// An engine and what connects it to the world, all but the body that it works on.
     #[derive(Debug)]
     pub(crate) struct Stream {
-        engine: Engine<Settled>,
+        engine: Engine<ResolvedPlan>,
         #[pin]
         timer: Timer,
         // The waker that the timer and the lists know.
         waker: Option<Waker>,
         places: Places,
-        seat: Option<Registration<Standing>>,
+        seat: Option<Registration<DrainStatus>>,
         watch: Watch,
     }
 
@@ -52,9 +52,9 @@ pin_project! {
 
 impl Stream {
     pub(crate) fn new(
-        engine: Engine<Settled>,
+        engine: Engine<ResolvedPlan>,
         seats: Registrations,
-        joining: Arc<Joining>,
+        joining: Arc<LatePlan>,
         watch: Watch,
     ) -> Self {
         let Registrations { registry, shutdown, slot } = seats;
@@ -65,7 +65,7 @@ impl Stream {
 
     /// A stream of these bytes, on no list.
     pub(crate) fn of(bytes: Bytes) -> Self {
-        let engine = Engine::only(Arc::new(Plan::default().settle()), bytes);
+        let engine = Engine::only(Arc::new(Plan::default().resolve()), bytes);
         let watch = Watch::off();
         let (timer, places) = (Timer::Unset, Places::default());
         Self { engine, timer, waker: None, places, seat: None, watch }
@@ -102,7 +102,7 @@ impl Stream {
     /// Does what is to be done before the body is asked for more, and gives what is to be sent.
     fn attend(mut self: Pin<&mut Self>) -> Option<Bytes> {
         if let Some(joining) = self.as_mut().project().timer.open() {
-            let expiry = self.as_mut().take_up(&joining);
+            let expiry = self.as_mut().apply_pending(&joining);
             let (this, now) = (self.as_mut().project(), now());
             this.watch.starts(|| this.engine.settings().plan.to_string());
             let mut opening = this.engine.open(now);
@@ -143,14 +143,18 @@ impl Stream {
     /// Takes up what layers further out ask for, before anything was sent.
     ///
     /// Gives when the stream's credential ends.
-    fn take_up(self: Pin<&mut Self>, joining: &Joining) -> Option<Expiry> {
-        let Left { asked, expiry } = joining.take();
-        let Some((settled, seats)) = asked else {
+    fn apply_pending(self: Pin<&mut Self>, joining: &LatePlan) -> Option<Expiry> {
+        let LateParts { asked, expiry } = joining.take();
+        let Some((resolved, seats)) = asked else {
             return expiry;
         };
         let this = self.project();
-        this.engine.settle(if this.watch.is_on() { settled.observed() } else { settled });
-        this.places.take_up(seats.registry.map(Listed::of), seats.slot);
+        this.engine.replace_settings(if this.watch.is_on() {
+            resolved.observed()
+        } else {
+            resolved
+        });
+        this.places.apply_pending(seats.registry.map(Listed::of), seats.slot);
         if let Some(seat) = seats.shutdown {
             *this.seat = Some(seat);
         }
@@ -177,7 +181,7 @@ impl Stream {
         let this = self.project();
         this.engine.end();
         if this.engine.ended().is_some() {
-            this.places.give_back();
+            this.places.release_permit();
         }
     }
 
@@ -217,12 +221,12 @@ impl Stream {
         *this.waker = None;
         let listed = this.places.listed_mut().filter(|listed| listed.is_signalled(this.engine));
         let mut first = listed.and_then(|listed| listed.read_mail(this.engine));
-        let farewell = give_way(this.places, this.engine);
+        let farewell = close_if_replaced(this.places, this.engine);
         put_behind(&mut first, farewell, this.engine);
         if let Some(seat) = this.seat.as_mut().filter(|seat| seat.is_signalled()) {
             seat.see();
             let farewell = this.engine.close(|settings| {
-                let Closing { drain, finish_within, farewell, .. } = settings.closing()?;
+                let ShutdownSetting { drain, finish_within, farewell, .. } = settings.closing()?;
                 let close = drain.close(seat.index(), *finish_within, farewell.as_ref())?;
                 if let Some(listed) = this.places.listed() {
                     listed.stats.closing();
@@ -246,12 +250,12 @@ impl Stream {
     fn leave(mut self: Pin<&mut Self>) {
         if let Some(joining) = self.as_mut().project().timer.open() {
             // Never polled, but listed.
-            self.as_mut().take_up(&joining);
+            self.as_mut().apply_pending(&joining);
         }
         let reason = self.engine.ended().unwrap_or_else(|| self.lost());
         let this = self.project();
         // First: who comes because hooks or a drain's report tell of this end finds the slot free.
-        this.places.give_back();
+        this.places.release_permit();
         this.watch.ended(reason, this.engine, now);
         let listed = this.places.take_listed();
         if let (Some(listed), Some(registry)) = (listed, this.engine.settings().registry()) {

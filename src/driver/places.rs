@@ -2,8 +2,8 @@
 
 use super::listed::Listed;
 use crate::engine::Engine;
-use crate::plan::Settled;
-use crate::state::Slot;
+use crate::plan::ResolvedPlan;
+use crate::state::Permit;
 
 /// A stream's place in a registry and its slot of a limit, so that streams with neither pay for one
 /// pointer.
@@ -14,11 +14,11 @@ pub(super) struct Places(Option<Box<Held>>);
 enum Held {
     Listed(Listed),
     /// Apart, so that a stream that is only listed takes no more memory for it.
-    Limited(Box<(Option<Listed>, Slot)>),
+    Limited(Box<(Option<Listed>, Permit)>),
 }
 
 impl Places {
-    pub(super) fn new(listed: Option<Listed>, slot: Option<Slot>) -> Self {
+    pub(super) fn new(listed: Option<Listed>, slot: Option<Permit>) -> Self {
         let held = match (listed, slot) {
             (listed, Some(slot)) => Some(Held::Limited(Box::new((listed, slot)))),
             (Some(listed), None) => Some(Held::Listed(listed)),
@@ -28,7 +28,7 @@ impl Places {
     }
 
     /// Takes these over where there is something in them.
-    pub(super) fn take_up(&mut self, listed: Option<Listed>, slot: Option<Slot>) {
+    pub(super) fn apply_pending(&mut self, listed: Option<Listed>, slot: Option<Permit>) {
         let (known, taken) = self.split();
         *self = Self::new(listed.or(known), slot.or(taken));
     }
@@ -51,20 +51,20 @@ impl Places {
 
     /// Whether there may be something for this stream.
     #[inline]
-    pub(super) fn is_signalled(&self, engine: &Engine<Settled>) -> bool {
+    pub(super) fn is_signalled(&self, engine: &Engine<ResolvedPlan>) -> bool {
         let (listed, slot) = match self.0.as_deref() {
             None => return false,
             Some(Held::Listed(listed)) => (Some(listed), None),
             Some(Held::Limited(both)) => (both.0.as_ref(), Some(&both.1)),
         };
         listed.is_some_and(|listed| listed.is_signalled(engine))
-            || slot.is_some_and(Slot::is_signalled)
+            || slot.is_some_and(Permit::is_signalled)
     }
 
     /// Takes note of a frame that is sent. With the last one the slot is given back: who learns of
     /// the end from it may come back before the body is dropped.
     #[inline]
-    pub(super) fn sent(&mut self, bytes: usize, engine: &mut Engine<Settled>) {
+    pub(super) fn sent(&mut self, bytes: usize, engine: &mut Engine<ResolvedPlan>) {
         let (listed, limited) = match self.0.as_deref_mut() {
             None => return,
             Some(Held::Listed(listed)) => (Some(listed), false),
@@ -74,19 +74,19 @@ impl Places {
             listed.sent(bytes, engine);
         }
         if limited && engine.ended().is_some() {
-            self.give_back();
+            self.release_permit();
         }
     }
 
     #[inline]
-    pub(super) fn slot(&self) -> Option<&Slot> {
+    pub(super) fn slot(&self) -> Option<&Permit> {
         match &**self.0.as_ref()? {
             Held::Listed(_) => None,
             Held::Limited(both) => Some(&both.1),
         }
     }
 
-    pub(super) fn slot_mut(&mut self) -> Option<&mut Slot> {
+    pub(super) fn slot_mut(&mut self) -> Option<&mut Permit> {
         match &mut **self.0.as_mut()? {
             Held::Listed(_) => None,
             Held::Limited(both) => Some(&mut both.1),
@@ -101,7 +101,7 @@ impl Places {
 
     /// Gives the slot back, if there is one.
     #[cold]
-    pub(super) fn give_back(&mut self) {
+    pub(super) fn release_permit(&mut self) {
         if self.slot().is_none() {
             return;
         }
@@ -111,7 +111,7 @@ impl Places {
         drop(slot);
     }
 
-    fn split(&mut self) -> (Option<Listed>, Option<Slot>) {
+    fn split(&mut self) -> (Option<Listed>, Option<Permit>) {
         match self.0.take().map(|held| *held) {
             None => (None, None),
             Some(Held::Listed(listed)) => (Some(listed), None),

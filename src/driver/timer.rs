@@ -8,7 +8,7 @@ use pin_project_lite::pin_project;
 use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::Joining;
+use super::LatePlan;
 
 pin_project! {
     /// A stream's timer.
@@ -19,7 +19,7 @@ pin_project! {
     #[derive(Debug)]
     pub(super) enum Timer {
         /// The stream has not been polled yet.
-        Unopened { joining: Arc<Joining> },
+        Unopened { joining: Arc<LatePlan> },
         Unset,
         Set {
             #[pin]
@@ -34,7 +34,7 @@ impl Timer {
     }
 
     /// Takes what was there before the first poll.
-    pub(super) fn open(mut self: Pin<&mut Self>) -> Option<Arc<Joining>> {
+    pub(super) fn open(mut self: Pin<&mut Self>) -> Option<Arc<LatePlan>> {
         let Projected::Unopened { joining } = self.as_mut().project() else {
             return None;
         };

@@ -6,12 +6,12 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::spread::Retry;
-use super::{EndReason, Engine, Farewell, Lane, Phase, Settings, Told};
+use super::{CloseReason, EndReason, Engine, Farewell, Lane, Phase, Settings};
 
 /// An order to end a stream.
 #[derive(Debug)]
 pub(crate) struct Close<'a> {
-    pub(crate) told: Told,
+    pub(crate) reason: CloseReason,
     pub(crate) farewell: Cow<'a, Farewell>,
     /// How long the client is to wait before it comes back.
     pub(crate) retry: Option<Retry>,
@@ -49,8 +49,9 @@ impl<S: AsRef<Settings>> Engine<S> {
             Phase::Fresh | Phase::Live if close.at <= now => {
                 // By reference: the processor would wait with a copy of what was just written until
                 // all writes before it are done, some of them far from here in memory.
-                let last_words = self.last_words(&close.farewell, close.told, close.retry.as_ref());
-                let reason = close.told.end_reason();
+                let last_words =
+                    self.last_words(&close.farewell, close.reason, close.retry.as_ref());
+                let reason = close.reason.end_reason();
                 self.over(reason);
                 last_words
             }
@@ -104,22 +105,27 @@ impl<S: AsRef<Settings>> Engine<S> {
     /// Ends the stream on the boundary where it is.
     pub(super) fn conclude(&mut self) -> Option<Bytes> {
         let close = self.rare.as_mut()?.close.take()?;
-        self.say_farewell(&close.farewell, close.told, close.retry.as_ref())
+        self.say_farewell(&close.farewell, close.reason, close.retry.as_ref())
     }
 
     /// Ends the stream with a farewell; the unfinished tail of an event is dropped.
     pub(super) fn say_farewell(
         &mut self,
         farewell: &Farewell,
-        told: Told,
+        reason: CloseReason,
         retry: Option<&Retry>,
     ) -> Option<Bytes> {
-        let last_words = self.last_words(farewell, told, retry);
-        self.over(told.end_reason());
+        let last_words = self.last_words(farewell, reason, retry);
+        self.over(reason.end_reason());
         last_words
     }
 
-    fn last_words(&self, farewell: &Farewell, told: Told, retry: Option<&Retry>) -> Option<Bytes> {
-        farewell.last_words(told, retry, self.place(), self.scanner.line_end())
+    fn last_words(
+        &self,
+        farewell: &Farewell,
+        reason: CloseReason,
+        retry: Option<&Retry>,
+    ) -> Option<Bytes> {
+        farewell.last_words(reason, retry, self.place(), self.scanner.line_end())
     }
 }

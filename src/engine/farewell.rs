@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::place::restate;
 use super::spread::Retry;
 use super::texts::Texts;
-use super::{Position, Told};
+use super::{CloseReason, Position};
 use crate::wire::{ByLineEnd, Event, LineEnd, Stencil};
 
 /// The last bytes of a stream that the server ends.
@@ -47,7 +47,7 @@ struct Said {
 #[derive(Debug)]
 struct Form {
     stencil: Stencil,
-    /// For clients that have no place. Made when it is first asked for: who is told alone has no
+    /// For clients that have no place. Made when it is first asked for: who is reason alone has no
     /// `retry`.
     texts: OnceLock<Box<Texts>>,
 }
@@ -106,10 +106,10 @@ impl Farewell {
         Self(Kind::None)
     }
 
-    /// The same for streams that are all told this: what they have in common is written once.
-    pub(crate) fn telling(self, told: Told) -> Self {
+    /// The same for streams that are all reason this: what they have in common is written once.
+    pub(crate) fn for_reason(self, reason: CloseReason) -> Self {
         match self.0 {
-            Kind::Named(name) => Self::event(told.event(name)),
+            Kind::Named(name) => Self::event(reason.event(name)),
             kind => Self(kind),
         }
     }
@@ -117,7 +117,7 @@ impl Farewell {
     /// What is sent to a client at this place, if anything.
     pub(super) fn last_words(
         &self,
-        told: Told,
+        reason: CloseReason,
         retry: Option<&Retry>,
         place: &Position,
         line_end: LineEnd,
@@ -125,7 +125,7 @@ impl Farewell {
         match &self.0 {
             Kind::Named(name) => {
                 let retry = retry.map(Retry::delay);
-                Some(restate(&told.event(name), retry, place, line_end))
+                Some(restate(&reason.event(name), retry, place, line_end))
             }
             Kind::Event(said) => Some(place.with_text(|place| said.words(retry, place, line_end))),
             Kind::Bytes(bytes) => Some(bytes.clone()),

@@ -29,13 +29,13 @@ impl Held {
             self.gathered.extend_from_slice(&piece);
             return;
         }
-        self.settle();
+        self.flush();
         self.pieces.push(piece);
     }
 
     /// All pieces, in order.
     pub(super) fn into_pieces(mut self) -> Vec<Bytes> {
-        self.settle();
+        self.flush();
         self.pieces
     }
 
@@ -46,7 +46,7 @@ impl Held {
         buffer.extend_from_slice(&self.gathered);
     }
 
-    fn settle(&mut self) {
+    fn flush(&mut self) {
         if !self.gathered.is_empty() {
             self.pieces.push(self.gathered.split().freeze());
         }

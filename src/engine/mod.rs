@@ -7,6 +7,7 @@
 mod assembly;
 mod clock;
 mod close;
+mod close_reason;
 mod end_reason;
 mod event_ids;
 mod farewell;
@@ -23,13 +24,13 @@ pub(crate) mod spread;
 #[cfg(test)]
 mod tests;
 mod texts;
-mod told;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 pub(crate) use close::Close;
+pub(crate) use close_reason::CloseReason;
 pub use end_reason::EndReason;
 pub(crate) use event_ids::{EventIds, Position};
 pub use farewell::Farewell;
@@ -37,8 +38,7 @@ pub(crate) use injection::Injection;
 pub(crate) use keep_alive::{Heartbeat, KeepAlive, LONGEST, SHORTEST};
 pub(crate) use rotation::Rotation;
 use settings::Shared;
-pub(crate) use settings::{Noted, OnError, Settings};
-pub(crate) use told::Told;
+pub(crate) use settings::{ErrorFarewell, Observation, Settings};
 
 use crate::wire::{Framing, LineEnd, Scanner};
 use keep_alive::{Sent, Silence};
@@ -89,7 +89,7 @@ enum Lane {
     /// that ends in a blank line is whole.
     Whole,
     /// The same, but note is taken of each frame.
-    Noted,
+    Observation,
     /// On a boundary, nothing waits to be sent or closed, and events are given ids.
     Stamp,
     Scan,
@@ -134,7 +134,7 @@ impl<S: AsRef<Settings>> Engine<S> {
     }
 
     /// Takes other settings, before anything was sent.
-    pub(crate) fn settle(&mut self, settings: Arc<S>) {
+    pub(crate) fn replace_settings(&mut self, settings: Arc<S>) {
         self.settings = Shared(settings);
         self.watch = Watch::of(&self.settings);
     }
@@ -143,7 +143,7 @@ impl<S: AsRef<Settings>> Engine<S> {
     #[inline]
     pub(crate) fn data(&mut self, mut chunk: Bytes) -> Option<Bytes> {
         let passes = match self.lane {
-            Lane::Whole | Lane::Noted | Lane::Timed => self.passes(&chunk),
+            Lane::Whole | Lane::Observation | Lane::Timed => self.passes(&chunk),
             Lane::Stamp => self.stamp_plain(&mut chunk),
             Lane::Scan => false,
         };
@@ -196,9 +196,10 @@ impl<S: AsRef<Settings>> Engine<S> {
                 self.over(EndReason::Error);
                 false
             }
-            (Some(OnError { farewell, retry }), _) => {
+            (Some(ErrorFarewell { farewell, retry }), _) => {
                 let retry = Retry::nth(self.n.into(), &retry);
-                if let Some(frame) = self.say_farewell(&farewell, Told::Error, Some(&retry)) {
+                if let Some(frame) = self.say_farewell(&farewell, CloseReason::Error, Some(&retry))
+                {
                     self.defer(frame);
                 }
                 true

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Engine, EventIds, Injection, Noted, Position, Rotation, Settings};
+use super::{Engine, EventIds, Injection, Observation, Position, Rotation, Settings};
 use crate::wire::{Event, LineEnd, Stencil, with_id_line};
 
 /// What is known of a client's place in its stream, and of the events up to it.
@@ -141,7 +141,7 @@ impl<S: AsRef<Settings>> Engine<S> {
 
     /// Counts an event, where somebody asks for the number.
     fn count(&mut self) {
-        if self.watch == Watch::YES || self.settings.noted == Noted::FirstEvent {
+        if self.watch == Watch::YES || self.settings.noted == Observation::FirstEvent {
             self.known.get_or_insert_default().events += 1;
         }
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::spread::{Retry, Spread};
-use super::{Close, Engine, Farewell, LONGEST, Phase, SHORTEST, Settings, Told};
+use super::{Close, CloseReason, Engine, Farewell, LONGEST, Phase, SHORTEST, Settings};
 
 /// When streams are ended for their age, and how.
 #[derive(Clone, Debug)]
@@ -48,8 +48,8 @@ impl Rotation {
 /// When one stream is to end.
 #[derive(Debug)]
 pub(super) struct Ends {
-    /// The moment that was planned at its start, and what the client is told of it.
-    planned: Option<(Instant, Told)>,
+    /// The moment that was planned at its start, and what the client is reason of it.
+    planned: Option<(Instant, CloseReason)>,
     idle: Option<Idle>,
     /// Events among those that were counted that are not the stream's own.
     pub(super) injected: u64,
@@ -107,8 +107,8 @@ impl<S: AsRef<Settings>> Engine<S> {
     /// If that has passed, it ends here and now.
     pub(crate) fn plan_end(&mut self, now: Instant, expires: Option<Instant>) -> Option<Bytes> {
         let rotation = self.settings.rotation.as_ref()?;
-        let aged = rotation.age_of(self.n).map(|age| (now + age, Told::Rotated));
-        let expires = expires.map(|at| (at, Told::Expired));
+        let aged = rotation.age_of(self.n).map(|age| (now + age, CloseReason::Rotated));
+        let expires = expires.map(|at| (at, CloseReason::Expired));
         // Of two at the same moment the credential's, which is the one that binds.
         let planned = [expires, aged].into_iter().flatten().min_by_key(|(at, _)| *at);
         let idle = rotation.idle.map(|limit| Idle::begin(now, limit));
@@ -129,8 +129,8 @@ impl<S: AsRef<Settings>> Engine<S> {
     /// Ends the stream if its time has come, whatever its body has to say.
     pub(crate) fn rotate(&mut self, now: Instant) -> Option<Bytes> {
         let planned = self.rare.as_ref()?.ends.as_ref()?.planned;
-        let (at, told) = planned.filter(|(at, _)| *at <= now)?;
-        self.end_for_age(at, told, now)
+        let (at, reason) = planned.filter(|(at, _)| *at <= now)?;
+        self.end_for_age(at, reason, now)
     }
 
     /// Ends the stream if its time has come, or if it was idle while its body had nothing to say.
@@ -141,14 +141,14 @@ impl<S: AsRef<Settings>> Engine<S> {
         let own = events - ends.injected;
         let idle = ends.idle.as_mut().is_some_and(|idle| idle.is_over(now, own, flowing));
         match ends.planned {
-            Some((at, told)) if at <= now => self.end_for_age(at, told, now),
-            _ if idle => self.end_for_age(now, Told::Idle, now),
+            Some((at, reason)) if at <= now => self.end_for_age(at, reason, now),
+            _ if idle => self.end_for_age(now, CloseReason::Idle, now),
             _ => None,
         }
     }
 
     /// Gives the order to end, which in the middle of a long event waits for its end.
-    fn end_for_age(&mut self, at: Instant, told: Told, now: Instant) -> Option<Bytes> {
+    fn end_for_age(&mut self, at: Instant, reason: CloseReason, now: Instant) -> Option<Bytes> {
         let rare = self.rare();
         rare.ends = None;
         let earlier = rare.close.as_ref();
@@ -161,7 +161,7 @@ impl<S: AsRef<Settings>> Engine<S> {
             let Rotation { retry, farewell, .. } = settings.as_ref().rotation.as_ref()?;
             let farewell = Cow::Borrowed(farewell);
             let retry = Some(Retry::nth(n, retry));
-            Some((Close { told, farewell, retry, at, cut_at: None }, now))
+            Some((Close { reason, farewell, retry, at, cut_at: None }, now))
         })
     }
 }

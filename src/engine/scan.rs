@@ -3,7 +3,7 @@
 use bytes::{Buf, Bytes};
 
 use super::assembly::{Assembly, Frames, stamp};
-use super::{Engine, Lane, Noted, Phase, Sent, Settings};
+use super::{Engine, Lane, Observation, Phase, Sent, Settings};
 use crate::wire::{BlockId, Boundary, EndedBlock, LineEnd, Scanner};
 
 impl<S: AsRef<Settings>> Engine<S> {
@@ -189,8 +189,10 @@ impl<S: AsRef<Settings>> Engine<S> {
             _ if !whole => Lane::Scan,
             Settings { ids: Some(_), .. } => Lane::Stamp,
             _ if self.is_watched() => Lane::Scan,
-            Settings { noted: Noted::FirstEvent, .. } if self.events() == 0 => Lane::Scan,
-            Settings { noted: Noted::Frames | Noted::FirstEvent, .. } => Lane::Noted,
+            Settings { noted: Observation::FirstEvent, .. } if self.events() == 0 => Lane::Scan,
+            Settings { noted: Observation::Frames | Observation::FirstEvent, .. } => {
+                Lane::Observation
+            }
             _ if self.is_timed() => Lane::Timed,
             _ => Lane::Whole,
         }

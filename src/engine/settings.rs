@@ -16,16 +16,16 @@ pub(crate) struct Settings {
     /// The stream may be sent a farewell, which restates the client's place.
     pub(crate) restate: bool,
     pub(crate) count_events: bool,
-    pub(crate) noted: Noted,
+    pub(crate) noted: Observation,
     /// Said instead of an error of the stream's own body.
-    pub(crate) on_error: Option<OnError>,
+    pub(crate) on_error: Option<ErrorFarewell>,
     /// When the stream is ended for its age; none if it is not, not for an expiry either.
     pub(crate) rotation: Option<Rotation>,
 }
 
 /// What note is taken of, without a scan of all bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Noted {
+pub(crate) enum Observation {
     Nothing,
     /// Each frame, so none passes by the short way.
     Frames,
@@ -34,7 +34,7 @@ pub(crate) enum Noted {
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct OnError {
+pub(crate) struct ErrorFarewell {
     pub(crate) farewell: Farewell,
     /// How long clients are to wait, each its own time from this range.
     pub(crate) retry: RangeInclusive<Duration>,
@@ -53,7 +53,7 @@ impl Default for Settings {
             hold_limit: Self::HOLD_LIMIT,
             restate: false,
             count_events: false,
-            noted: Noted::Nothing,
+            noted: Observation::Nothing,
             on_error: None,
             rotation: Some(Rotation::default()),
         }

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::GuardError;
 use super::side::Side;
-use crate::state::{Drain, give_up};
+use crate::state::{Drain, record_connection_failure};
 use crate::sync::now;
 
 pin_project! {
@@ -183,7 +183,7 @@ impl Guard {
             side.rest();
             side.wake_other(cx);
         }
-        give_up(now());
+        record_connection_failure(now());
         error.into()
     }
 }
@@ -192,7 +192,7 @@ impl Guard {
 fn seen(error: io::Error) -> io::Error {
     // By `TCP_USER_TIMEOUT`: the system, too, gives up a client that takes nothing.
     if error.kind() == io::ErrorKind::TimedOut {
-        give_up(now());
+        record_connection_failure(now());
     }
     error
 }

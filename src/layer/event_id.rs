@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
-use super::part::Part;
+use super::layer_setting::LayerSetting;
 use crate::engine::EventIds;
 use crate::plan::{Plan, Setting};
 use crate::service::SseService;
@@ -27,12 +27,12 @@ use crate::wire::EventId;
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct EventIdLayer(Part<EventIds>);
+pub struct EventIdLayer(LayerSetting<EventIds>);
 
 impl EventIdLayer {
     /// Numbers the events of each stream: 1, 2, 3 …
     pub fn sequential() -> Self {
-        Self(Part::on(EventIds::Sequential))
+        Self(LayerSetting::on(EventIds::Sequential))
     }
 
     /// Asks `id` for the id of a stream's n-th event, counted from 1.
@@ -40,12 +40,12 @@ impl EventIdLayer {
     where
         F: Fn(u64) -> EventId + Send + Sync + 'static,
     {
-        Self(Part::on(EventIds::With(Arc::new(id))))
+        Self(LayerSetting::on(EventIds::With(Arc::new(id))))
     }
 
     /// Gives none, whatever a layer further out asked for.
     pub fn off() -> Self {
-        Self(Part::off())
+        Self(LayerSetting::off())
     }
 
     pub(super) fn setting(&self) -> Setting<EventIds> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
-use super::part::Part;
+use super::layer_setting::LayerSetting;
 use crate::engine::{Heartbeat, Injection, KeepAlive, LONGEST, SHORTEST};
 use crate::plan::{Plan, Setting};
 use crate::service::SseService;
@@ -43,7 +43,7 @@ use crate::wire::Event;
 /// `text/event-stream`, a proxied one too, and is set per router or route.
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct KeepAliveLayer(Part<KeepAlive>);
+pub struct KeepAliveLayer(LayerSetting<KeepAlive>);
 
 impl KeepAliveLayer {
     /// Writes a comment when a stream is silent for `interval`.
@@ -55,12 +55,12 @@ impl KeepAliveLayer {
     /// 15 seconds, which [`SseLayer`](crate::SseLayer) has, is half of the shortest limit that
     /// common proxies have.
     pub fn every(interval: Duration) -> Self {
-        Self(Part::on(KeepAlive::every(interval, now())))
+        Self(LayerSetting::on(KeepAlive::every(interval, now())))
     }
 
     /// Writes none, whatever a layer further out asked for.
     pub fn off() -> Self {
-        Self(Part::off())
+        Self(LayerSetting::off())
     }
 
     /// Shortens each stream's interval by a share of its own, up to `jitter` (0 to 1; default 0.1).

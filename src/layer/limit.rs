@@ -8,12 +8,12 @@ use http::StatusCode;
 use http::request::Parts;
 use tower_layer::Layer;
 
-use super::part::Part;
+use super::layer_setting::LayerSetting;
 use crate::InvalidSetting;
 use crate::engine::Farewell;
 use crate::plan::{Plan, Setting};
 use crate::service::SseService;
-use crate::state::{AtCap, Count, Limit, LimitKey, PerKey};
+use crate::state::{AtCap, Limit, LimitCounts, LimitKey, PerKey};
 
 /// Layer that limits how many streams are open, in all and by user, session or address.
 ///
@@ -83,13 +83,13 @@ use crate::state::{AtCap, Count, Limit, LimitKey, PerKey};
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct LimitLayer(Part<Limit>);
+pub struct LimitLayer(LayerSetting<Limit>);
 
 impl LimitLayer {
     /// At most `max` streams, with a count of its own. Zero refuses all; [`usize::MAX`] is no cap.
     pub fn new(max: usize) -> Self {
-        Self(Part::on(Limit {
-            count: Arc::new(Count::new()),
+        Self(LayerSetting::on(Limit {
+            count: Arc::new(LimitCounts::new()),
             most: max,
             per_key: None,
             retry: RETRY,
@@ -100,7 +100,7 @@ impl LimitLayer {
 
     /// Limits nothing, whatever a layer further out asked for.
     pub fn off() -> Self {
-        Self(Part::off())
+        Self(LayerSetting::off())
     }
 
     /// Also at most `max` streams of each key; without this there is a cap in all only. Zero
@@ -219,7 +219,7 @@ impl LimitLayer {
         self.count().map_or(0, |count| count.refused())
     }
 
-    fn count(&self) -> Option<Arc<Count>> {
+    fn count(&self) -> Option<Arc<LimitCounts>> {
         match self.0.setting() {
             Setting::On(limit) => Some(limit.count),
             Setting::Unset | Setting::Off => None,

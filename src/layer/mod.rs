@@ -2,9 +2,9 @@
 
 mod event_id;
 mod keep_alive;
+mod layer_setting;
 mod limit;
 mod no_buffer;
-mod part;
 mod registry;
 mod rotation;
 mod shutdown;

@@ -2,7 +2,7 @@
 
 use tower_layer::Layer;
 
-use super::part::Part;
+use super::layer_setting::LayerSetting;
 use crate::plan::{NoBuffer, Plan, Setting};
 use crate::service::SseService;
 
@@ -19,17 +19,17 @@ use crate::service::SseService;
 /// with any proxy that was tried.
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct NoBufferLayer(Part<NoBuffer>);
+pub struct NoBufferLayer(LayerSetting<NoBuffer>);
 
 impl NoBufferLayer {
     /// Sets the headers.
     pub fn new() -> Self {
-        Self(Part::on(NoBuffer::default()))
+        Self(LayerSetting::on(NoBuffer::default()))
     }
 
     /// Sets none, whatever a layer further out asked for.
     pub fn off() -> Self {
-        Self(Part::off())
+        Self(LayerSetting::off())
     }
 
     /// Also says `Content-Encoding: identity`.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::request::Parts;
 use tower_layer::Layer;
 
-use super::part::Part;
+use super::layer_setting::LayerSetting;
 use crate::plan::{Plan, RegistrySetting, Setting};
 use crate::registry::Registry;
 use crate::service::SseService;
@@ -25,17 +25,17 @@ use crate::state::Label;
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct RegistryLayer(Part<RegistrySetting>);
+pub struct RegistryLayer(LayerSetting<RegistrySetting>);
 
 impl RegistryLayer {
     /// Lists streams in `registry`.
     pub fn new(registry: Registry) -> Self {
-        Self(Part::on(RegistrySetting { registry: registry.into_inner(), label: None }))
+        Self(LayerSetting::on(RegistrySetting { registry: registry.into_inner(), label: None }))
     }
 
     /// Lists none, whatever a layer further out asked for.
     pub fn off() -> Self {
-        Self(Part::off())
+        Self(LayerSetting::off())
     }
 
     /// Labels a stream by its request. It is asked for every request, before the handler.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
-use super::part::Part;
+use super::layer_setting::LayerSetting;
 use crate::InvalidSetting;
 use crate::engine::{Farewell, Rotation};
 use crate::plan::{Plan, Setting};
@@ -51,17 +51,17 @@ use crate::service::SseService;
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct RotationLayer(Part<Rotation>);
+pub struct RotationLayer(LayerSetting<Rotation>);
 
 impl RotationLayer {
     /// Ends no stream but those that have an [`Expiry`](crate::Expiry), until it is told when.
     pub fn new() -> Self {
-        Self(Part::on(Rotation::default()))
+        Self(LayerSetting::on(Rotation::default()))
     }
 
     /// Ends none, whatever a layer further out asked for; not at an expiry either.
     pub fn off() -> Self {
-        Self(Part::off())
+        Self(LayerSetting::off())
     }
 
     /// Ends a stream at an age of 80 to 100 % of `age`, counted from its first poll; by default at

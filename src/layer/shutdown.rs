@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
-use super::part::Part;
-use crate::engine::{Farewell, Told};
-use crate::plan::{Closing, Plan, Setting};
+use super::layer_setting::LayerSetting;
+use crate::engine::{CloseReason, Farewell};
+use crate::plan::{Plan, Setting, ShutdownSetting};
 use crate::service::SseService;
 use crate::shutdown::Shutdown;
 
@@ -31,25 +31,30 @@ use crate::shutdown::Shutdown;
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct ShutdownLayer(Part<Closing>);
+pub struct ShutdownLayer(LayerSetting<ShutdownSetting>);
 
 impl ShutdownLayer {
     /// Ends streams when `shutdown` is triggered, spread over its window.
     pub fn new(shutdown: Shutdown) -> Self {
         let drain = shutdown.into_drain();
-        Self(Part::on(Closing { drain, farewell: None, finish_within: None, on_error: None }))
+        Self(LayerSetting::on(ShutdownSetting {
+            drain,
+            farewell: None,
+            finish_within: None,
+            on_error: None,
+        }))
     }
 
     /// Leaves streams alone, whatever a layer further out asked for.
     ///
     /// A server that shuts down gracefully waits for such a stream until it ends by itself.
     pub fn off() -> Self {
-        Self(Part::off())
+        Self(LayerSetting::off())
     }
 
     /// Says `farewell` instead of the shutdown's own.
     pub fn farewell(self, farewell: Farewell) -> Self {
-        let farewell = farewell.telling(Told::Shutdown);
+        let farewell = farewell.for_reason(CloseReason::Shutdown);
         Self(self.0.change(|settings| settings.farewell = Some(farewell)))
     }
 
@@ -71,7 +76,7 @@ impl ShutdownLayer {
         Self(self.0.change(|settings| settings.on_error = Some(farewell)))
     }
 
-    pub(super) fn setting(&self) -> Setting<Closing> {
+    pub(super) fn setting(&self) -> Setting<ShutdownSetting> {
         self.0.setting()
     }
 }

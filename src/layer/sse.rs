@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
-use super::part::Part;
+use super::layer_setting::LayerSetting;
 use super::{
     EventIdLayer, KeepAliveLayer, LimitLayer, NoBufferLayer, RegistryLayer, RotationLayer,
     ShutdownLayer,
@@ -32,12 +32,12 @@ use crate::service::SseService;
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct SseLayer(Part<Plan>);
+pub struct SseLayer(LayerSetting<Plan>);
 
 impl SseLayer {
     /// Keepalive every 15 seconds and no buffering.
     pub fn new() -> Self {
-        Self(Part::on(Plan {
+        Self(LayerSetting::on(Plan {
             keep_alive: KeepAliveLayer::every(KEEP_ALIVE).setting(),
             no_buffer: NoBufferLayer::new().setting(),
             ..Plan::default()
@@ -46,7 +46,7 @@ impl SseLayer {
 
     /// Silences all that layers further out asked for.
     pub fn off() -> Self {
-        Self(Part::on(Plan::off()))
+        Self(LayerSetting::on(Plan::off()))
     }
 
     /// Sets when silent streams are written to, or that they are not.

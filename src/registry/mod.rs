@@ -9,7 +9,7 @@ use std::time::Instant;
 pub use builder::RegistryBuilder;
 pub use delivery::{Delivery, SendError};
 
-use crate::engine::{Farewell, Injection, Told};
+use crate::engine::{CloseReason, Farewell, Injection};
 use crate::observe;
 use crate::roster::Visit;
 use crate::state::{RegistryEntry, RegistryInner, StreamId, StreamInfo};
@@ -138,7 +138,7 @@ impl Registry {
     ///
     /// `choose` may take its time and use the registry: no stream waits for it.
     pub fn close_where(&self, choose: impl Fn(&StreamInfo) -> bool, farewell: Farewell) -> usize {
-        let (chosen, farewell) = (self.chosen(choose), farewell.telling(Told::Kicked));
+        let (chosen, farewell) = (self.chosen(choose), farewell.for_reason(CloseReason::Kicked));
         chosen.into_iter().filter(|id| self.close(*id, farewell.clone())).count()
     }
 

@@ -6,21 +6,21 @@ use http::Response;
 use http::response::Parts;
 
 use super::refusal::{Refusal, refuse};
-use super::request::{Answer, Asked, Done};
+use super::request::{Done, OuterPlan, PlanReceipt};
 use crate::body::SseBody;
 use crate::plan::Plan;
 
 /// Lets the stream pass as it is. It takes its part of what may be open all the same, or a cap
 /// would hold for some streams only.
 pub(super) fn respond<B>(
-    asked: &Asked,
-    outer: Option<&Answer>,
+    asked: &OuterPlan,
+    outer: Option<&PlanReceipt>,
     mut head: Parts,
     body: B,
 ) -> Response<SseBody<B>> {
     let done = head.extensions.get::<Done>().cloned().or_else(|| asked.answer.get());
     let (plan, stream) = done.map(|done| (done.plan, done.stream)).unwrap_or_default();
-    let left = asked.settled.plan.without(&plan).settle();
+    let left = asked.resolved.plan.without(&plan).resolve();
     let body = match left.limit().map(|limit| limit.take_to_stay(&asked.key).ok_or(limit)) {
         Some(Ok(slot)) => SseBody::counted(body, slot),
         Some(Err(limit)) => {

@@ -24,9 +24,9 @@ use tower_service::Service;
 
 use crate::body::SseBody;
 use crate::observe::Observer;
-use crate::plan::{Plan, Settled};
+use crate::plan::{Plan, ResolvedPlan};
 use crate::state::{Expiry, Label};
-use request::{Answer, Asked, Call};
+use request::{OuterPlan, PlanReceipt, RequestInfo};
 
 /// The service that all layers of this crate make.
 ///
@@ -35,40 +35,45 @@ use request::{Answer, Asked, Call};
 #[derive(Clone)]
 pub struct SseService<S> {
     inner: S,
-    own: Arc<Own>,
+    own: Arc<OwnPlan>,
 }
 
 /// A layer's settings, alone and completed.
 #[derive(Debug)]
-struct Own {
+struct OwnPlan {
     plan: Plan,
     /// With no layer further out.
-    alone: Arc<Settled>,
+    alone: Arc<ResolvedPlan>,
     /// Within the layers further out that were met first, which mostly are the only ones: so a
     /// plan is completed once a server and not once a request.
-    within: OnceLock<(Arc<Settled>, Arc<Settled>)>,
+    within: OnceLock<(Arc<ResolvedPlan>, Arc<ResolvedPlan>)>,
     observer: Observer,
 }
 
-impl Own {
-    fn within(&self, outer: &Arc<Settled>) -> Arc<Settled> {
-        let complete = || Arc::new(self.plan.within(&outer.plan).settle_as(&self.alone));
-        let (known, settled) = self.within.get_or_init(|| (Arc::clone(outer), complete()));
-        if Arc::ptr_eq(known, outer) { Arc::clone(settled) } else { complete() }
+impl OwnPlan {
+    fn within(&self, outer: &Arc<ResolvedPlan>) -> Arc<ResolvedPlan> {
+        let complete = || Arc::new(self.plan.within(&outer.plan).resolve_as(&self.alone));
+        let (known, resolved) = self.within.get_or_init(|| (Arc::clone(outer), complete()));
+        if Arc::ptr_eq(known, outer) { Arc::clone(resolved) } else { complete() }
     }
 }
 
 /// Makes services with one plan. What they share is made once, also for routers that make a
 /// service anew for every connection.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Recipe(Arc<OnceLock<Arc<Own>>>);
+pub(crate) struct ServiceFactory(Arc<OnceLock<Arc<OwnPlan>>>);
 
-impl Recipe {
+impl ServiceFactory {
     pub(crate) fn service<S>(&self, inner: S, plan: impl FnOnce() -> Plan) -> SseService<S> {
         let own = self.0.get_or_init(|| {
             let plan = plan();
-            let alone = Arc::new(plan.clone().settle());
-            Arc::new(Own { plan, alone, within: OnceLock::new(), observer: Observer::default() })
+            let alone = Arc::new(plan.clone().resolve());
+            Arc::new(OwnPlan {
+                plan,
+                alone,
+                within: OnceLock::new(),
+                observer: Observer::default(),
+            })
         });
         SseService { inner, own: Arc::clone(own) }
     }
@@ -91,20 +96,20 @@ impl<S> SseService<S> {
     }
 
     /// Completes the plan with what outer layers asked for, and asks inner ones.
-    fn ask<B>(&self, request: Request<B>) -> (Request<B>, Asked, Option<Arc<Answer>>) {
-        let outer = request.extensions().get::<Asked>();
+    fn ask<B>(&self, request: Request<B>) -> (Request<B>, OuterPlan, Option<Arc<PlanReceipt>>) {
+        let outer = request.extensions().get::<OuterPlan>();
         let outer_answer = outer.map(|outer| Arc::clone(&outer.answer));
-        let settled = outer
-            .map_or_else(|| Arc::clone(&self.own.alone), |outer| self.own.within(&outer.settled));
-        let call =
-            outer.map_or_else(|| Arc::new(Call::of(&request)), |outer| Arc::clone(&outer.call));
+        let resolved = outer
+            .map_or_else(|| Arc::clone(&self.own.alone), |outer| self.own.within(&outer.resolved));
+        let call = outer
+            .map_or_else(|| Arc::new(RequestInfo::of(&request)), |outer| Arc::clone(&outer.call));
         let label = outer.map(|outer| outer.label.clone()).unwrap_or_default();
         let key = outer.map(|outer| outer.key.clone()).unwrap_or_default();
         let own = request.extensions().get::<Expiry>().copied();
         let expiry = earlier(outer.and_then(|outer| outer.expiry), own);
         let observer = self.own.observer.clone();
         let answer = Arc::default();
-        let mut asked = Asked { settled, call, label, key, expiry, answer, observer };
+        let mut asked = OuterPlan { resolved, call, label, key, expiry, answer, observer };
         let (mut parts, body) = request.into_parts();
         if let Some(label) = self.label(&parts) {
             asked.label = label;
@@ -162,9 +167,9 @@ pin_project! {
     pub struct SseFuture<F> {
         #[pin]
         inner: F,
-        asked: Asked,
+        asked: OuterPlan,
         // Where to say what was done, besides in the response.
-        outer: Option<Arc<Answer>>,
+        outer: Option<Arc<PlanReceipt>>,
     }
 }
 

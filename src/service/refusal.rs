@@ -10,7 +10,7 @@ use http::response::Parts;
 use http::{Response, StatusCode};
 
 use super::head;
-use super::request::Call;
+use super::request::RequestInfo;
 use crate::body::SseBody;
 use crate::engine::restate;
 use crate::observe::refused;
@@ -45,7 +45,11 @@ impl Refusal {
 ///
 /// An `EventSource` never comes back after any status but 200, so who asks for an event stream gets
 /// one, with one event. Others get a status with `Retry-After`.
-pub(super) fn refuse<B>(mut head: Parts, call: &Call, refusal: &Refusal) -> Response<SseBody<B>> {
+pub(super) fn refuse<B>(
+    mut head: Parts,
+    call: &RequestInfo,
+    refusal: &Refusal,
+) -> Response<SseBody<B>> {
     refused(refusal.why);
     head.headers.remove(CONTENT_LENGTH);
     if head::is_encoded(&head.headers) {
@@ -70,7 +74,7 @@ pub(super) fn refuse<B>(mut head: Parts, call: &Call, refusal: &Refusal) -> Resp
 }
 
 /// Gives back the client's own place: without an id some clients lose it.
-fn event(call: &Call, refusal: &Refusal) -> Bytes {
+fn event(call: &RequestInfo, refusal: &Refusal) -> Bytes {
     let Refusal { why, data, retry, .. } = *refusal;
     // It begins as other streams do.
     let event = Event::new().comment("").named(why).said(data);

@@ -7,18 +7,18 @@ use http::response::Parts;
 use http::{Method, Request, Uri};
 
 use super::head;
-use crate::driver::Joining;
+use crate::driver::LatePlan;
 use crate::engine::Position;
 use crate::observe::Observer;
-use crate::plan::{Plan, Settled};
+use crate::plan::{Plan, ResolvedPlan};
 use crate::state::{Expiry, Label, LimitKey};
 use crate::sync::lock;
 
 /// What a layer tells those further in: what is asked so far.
 #[derive(Clone, Debug)]
-pub(super) struct Asked {
-    pub(super) settled: Arc<Settled>,
-    pub(super) call: Arc<Call>,
+pub(super) struct OuterPlan {
+    pub(super) resolved: Arc<ResolvedPlan>,
+    pub(super) call: Arc<RequestInfo>,
     /// What the layer that lists the stream calls it.
     pub(super) label: Label,
     /// By what the layer that limits streams counts this one.
@@ -26,7 +26,7 @@ pub(super) struct Asked {
     /// When the credential ends on which it is asked.
     pub(super) expiry: Option<Expiry>,
     /// Where the next layer further in says what was done, too.
-    pub(super) answer: Arc<Answer>,
+    pub(super) answer: Arc<PlanReceipt>,
     /// Who is told of the layer's streams.
     pub(super) observer: Observer,
 }
@@ -36,12 +36,12 @@ pub(super) struct Asked {
 pub(super) struct Done {
     pub(super) plan: Arc<Plan>,
     /// Takes what layers further out ask for that were not heard on the way in.
-    pub(super) stream: Option<Arc<Joining>>,
+    pub(super) stream: Option<Arc<LatePlan>>,
 }
 
 impl Done {
     /// Says it to layers further out.
-    pub(super) fn tell(self, head: &mut Parts, outer: Option<&Answer>) {
+    pub(super) fn tell(self, head: &mut Parts, outer: Option<&PlanReceipt>) {
         if let Some(outer) = outer {
             outer.set(self.clone());
         }
@@ -52,9 +52,9 @@ impl Done {
 /// What was done, by a way that no middleware between two layers can cut: the response has it too,
 /// but its extensions may be dropped.
 #[derive(Debug, Default)]
-pub(super) struct Answer(Mutex<Option<Done>>);
+pub(super) struct PlanReceipt(Mutex<Option<Done>>);
 
-impl Answer {
+impl PlanReceipt {
     pub(super) fn set(&self, done: Done) {
         *lock(&self.0) = Some(done);
     }
@@ -66,14 +66,14 @@ impl Answer {
 
 /// What is kept of a request, once for all layers.
 #[derive(Debug)]
-pub(super) struct Call {
+pub(super) struct RequestInfo {
     pub(super) method: Method,
     pub(super) uri: Uri,
     pub(super) asks_for_events: bool,
     last_event_id: Option<HeaderValue>,
 }
 
-impl Call {
+impl RequestInfo {
     pub(super) fn of<B>(request: &Request<B>) -> Self {
         Self {
             method: request.method().clone(),
@@ -93,7 +93,7 @@ impl Call {
 /// two streams of one, and each side looks after its own.
 #[cfg(feature = "resume")]
 pub(crate) fn separate(extensions: &mut http::Extensions) {
-    extensions.remove::<Asked>();
+    extensions.remove::<OuterPlan>();
     extensions.remove::<Done>();
 }
 

@@ -7,46 +7,46 @@ use http::header::CONTENT_LENGTH;
 use http::response::Parts;
 
 use super::refusal::{Refusal, refuse};
-use super::request::{Answer, Asked, Call, Done};
+use super::request::{Done, OuterPlan, PlanReceipt, RequestInfo};
 use super::{earlier, encoded, head};
 use crate::body::SseBody;
-use crate::driver::{Joining, Registrations, Stream};
+use crate::driver::{LatePlan, Registrations, Stream};
 use crate::engine::Engine;
 use crate::observe::{Subject, Watch};
-use crate::plan::{Plan, Settled};
+use crate::plan::{Plan, ResolvedPlan};
 use crate::state::Expiry;
 use crate::sync::now;
 
 /// Carries out what is asked for and was not done further in.
 pub(super) fn respond<B>(
-    asked: &Asked,
-    outer: Option<&Answer>,
+    asked: &OuterPlan,
+    outer: Option<&PlanReceipt>,
     response: Response<B>,
 ) -> Response<SseBody<B>> {
     let (mut head, body) = response.into_parts();
-    let Call { method, uri, .. } = &*asked.call;
+    let RequestInfo { method, uri, .. } = &*asked.call;
     let Some(framing) = head::framing(method, &head) else {
         let is_stream = || head::is_encoded_stream(method, &head);
         asked.observer.passed_by(is_stream, uri.path());
-        return match asked.settled.counts() && is_stream() {
+        return match asked.resolved.counts() && is_stream() {
             true => encoded::respond(asked, outer, head, body),
             false => Response::from_parts(head, SseBody::plain(body)),
         };
     };
     let inner = head.extensions.remove::<Done>().or_else(|| asked.answer.get());
-    let settled = match &inner {
-        Some(done) => Arc::new(asked.settled.plan.without(&done.plan).settle()),
-        None => Arc::clone(&asked.settled),
+    let resolved = match &inner {
+        Some(done) => Arc::new(asked.resolved.plan.without(&done.plan).resolve()),
+        None => Arc::clone(&asked.resolved),
     };
     let all = match &inner {
-        Some(done) => settled.plan.within(&done.plan),
-        None => settled.plan.clone(),
+        Some(done) => resolved.plan.within(&done.plan),
+        None => resolved.plan.clone(),
     };
-    let tell = |head: &mut Parts, plan: Plan, stream: Option<Arc<Joining>>| {
+    let tell = |head: &mut Parts, plan: Plan, stream: Option<Arc<LatePlan>>| {
         Done { plan: Arc::new(plan), stream }.tell(head, outer);
     };
 
-    if let Some(no_buffer) = settled.no_buffer() {
+    if let Some(no_buffer) = resolved.no_buffer() {
         head::refuse_buffering(&mut head.headers, no_buffer);
     }
     let known = inner.and_then(|done| done.stream);
@@ -57,10 +57,10 @@ pub(super) fn respond<B>(
         (Some(stream), None) if !all.heeds_expiry() => stream.outlive(),
         _ => {}
     }
-    if !settled.drives() && (known.is_some() || expiry.is_none()) {
+    if !resolved.drives() && (known.is_some() || expiry.is_none()) {
         // Also where nothing is left to do: that something is off has to be told, too.
         tell(&mut head, all, known);
-        let body = match settled.is_empty() {
+        let body = match resolved.is_empty() {
             true => SseBody::plain(body),
             false => SseBody::unsized_stream(body),
         };
@@ -68,7 +68,7 @@ pub(super) fn respond<B>(
     }
 
     head.headers.remove(CONTENT_LENGTH);
-    let mut seats = match register(&settled, asked) {
+    let mut seats = match register(&resolved, asked) {
         Ok(seats) => seats,
         Err(refusal) => {
             // There is nothing in it for layers further out.
@@ -76,11 +76,11 @@ pub(super) fn respond<B>(
             return refuse(head, &asked.call, &refusal);
         }
     };
-    let joining = Arc::<Joining>::default();
+    let joining = Arc::<LatePlan>::default();
     let begun = known.is_some();
     if let Some(stream) = known {
         // It is looked after already, and takes up what is left: so it is scanned once.
-        match stream.join(Arc::new(all.clone().settle()), seats) {
+        match stream.join(Arc::new(all.clone().resolve()), seats) {
             Ok(()) => {
                 tell(&mut head, all, Some(stream));
                 return Response::from_parts(head, SseBody::unsized_stream(body));
@@ -103,9 +103,9 @@ pub(super) fn respond<B>(
         true => Watch::off(),
         false => asked.observer.open(subject, now()),
     };
-    let n = asked.settled.next();
-    let settled = if watch.is_on() { settled.observed() } else { settled };
-    let engine = Engine::new(framing, settled, n, place);
+    let n = asked.resolved.next();
+    let resolved = if watch.is_on() { resolved.observed() } else { resolved };
+    let engine = Engine::new(framing, resolved, n, place);
     let stream = Stream::new(engine, seats, joining, watch);
     Response::from_parts(head, SseBody::driven(body, stream))
 }
@@ -114,13 +114,13 @@ pub(super) fn respond<B>(
 ///
 /// In an order in which others see nothing of a stream that is refused: no drain waits for it, no
 /// hook is told, and no older stream goes for it.
-fn register(settled: &Settled, asked: &Asked) -> Result<Registrations, Refusal> {
+fn register(resolved: &ResolvedPlan, asked: &OuterPlan) -> Result<Registrations, Refusal> {
     let mut seats = Registrations::default();
-    let closing = settled.closing();
+    let closing = resolved.closing();
     if let Some(closing) = closing.filter(|closing| closing.drain.refuses(now())) {
         return Err(Refusal::draining(&closing.drain));
     }
-    if let Some(limit) = settled.limit() {
+    if let Some(limit) = resolved.limit() {
         seats.slot = Some(limit.take(&asked.key).ok_or_else(|| Refusal::full(limit))?);
     }
     if let Some(closing) = closing {
@@ -128,10 +128,10 @@ fn register(settled: &Settled, asked: &Asked) -> Result<Registrations, Refusal> 
         let seat = closing.drain.enter().ok_or_else(|| Refusal::draining(&closing.drain))?;
         seats.shutdown = Some(seat);
     }
-    if let Some(registry) = settled.registry() {
+    if let Some(registry) = resolved.registry() {
         let (method, path) = (asked.call.method.clone(), asked.call.uri.path());
         seats.registry = registry.registry.enter(asked.label.clone(), method, path);
-        if let (Some((_, stats)), Some(closing)) = (&seats.registry, settled.closing()) {
+        if let (Some((_, stats)), Some(closing)) = (&seats.registry, resolved.closing()) {
             stats.ended_by(&closing.drain);
         }
     }

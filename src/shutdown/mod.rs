@@ -241,7 +241,7 @@ async fn noticed(drain: &Drain) {
             sleep_until(Instant::from_std(closing_at)).await;
         }
         // All streams may have left during the notice, or there may be none.
-        drain.settle_if_closing(now());
+        drain.finish_if_empty(now());
     }
 }
 

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::DrainReport;
-use super::members::{Members, Standing};
+use super::tally::{DrainStatus, DrainTally};
 use crate::engine::spread::{Retry, Spread};
-use crate::engine::{Close, EndReason, Farewell, Told};
+use crate::engine::{Close, CloseReason, EndReason, Farewell};
 use crate::observe::Pending;
 use crate::roster::{Registration, Roster, Visit};
 use crate::sync::now;
@@ -20,7 +20,7 @@ use crate::sync::now;
 #[derive(Debug)]
 pub(crate) struct Drain {
     pub(crate) settings: DrainSettings,
-    pub(crate) roster: Arc<Roster<Standing>>,
+    pub(crate) roster: Arc<Roster<DrainStatus>>,
     /// Who is to be woken when it begins: both directions of each connection.
     connections: Roster<()>,
     /// When no stream waits any longer for its own end, counted from the end of the notice.
@@ -30,7 +30,7 @@ pub(crate) struct Drain {
     sealed: AtomicBool,
     emptied: OnceLock<Instant>,
     report: OnceLock<DrainReport>,
-    members: Members,
+    tally: DrainTally,
     refused: AtomicU64,
     /// Tells how many streams are still waited for.
     pending: Pending,
@@ -64,7 +64,7 @@ impl Drain {
     pub(crate) fn new(mut settings: DrainSettings) -> Self {
         let last_call = settings.deadline.mul_f32(LAST_CALL);
         settings.window = settings.window.min(last_call);
-        settings.farewell = settings.farewell.telling(Told::Shutdown);
+        settings.farewell = settings.farewell.for_reason(CloseReason::Shutdown);
         Self {
             last_call,
             settings,
@@ -74,7 +74,7 @@ impl Drain {
             sealed: AtomicBool::new(false),
             emptied: OnceLock::new(),
             report: OnceLock::new(),
-            members: Members::default(),
+            tally: DrainTally::default(),
             refused: AtomicU64::new(0),
             pending: Pending::default(),
             progress: watch::Sender::new(()),
@@ -107,17 +107,17 @@ impl Drain {
             (closing_at + self.last_call, closing_at + self.settings.deadline);
         if self.begun.set(Begun { at, closing_at, last_call, hard_deadline }).is_ok() {
             self.progress.send_replace(());
-            self.roster.visit(|_, standing| {
-                self.members.admit(standing);
+            self.roster.visit(|_, status| {
+                self.tally.admit(status);
                 Visit::Wake
             });
             self.connections.visit(|_, ()| Visit::Wake);
             if self.settings.notice.is_zero() {
-                // This walk is that of `settle_if_closing`, too.
+                // This walk is that of `finish_if_empty`, too.
                 self.sealed.store(true, Ordering::SeqCst);
             }
             self.pending.follow(|| self.roster.len());
-            self.settle_if_closing(now());
+            self.finish_if_empty(now());
         }
     }
 
@@ -127,22 +127,22 @@ impl Drain {
     }
 
     /// Enters a stream, unless streams are being closed.
-    pub(crate) fn enter(&self) -> Option<Registration<Standing>> {
+    pub(crate) fn enter(&self) -> Option<Registration<DrainStatus>> {
         let mut late = false;
         let admit = || {
             let closing = self.closing_at();
             late = closing.is_some();
             closing.is_none_or(|closing| now() < closing)
         };
-        let seat = self.roster.join(admit, |_| Standing::Open)?;
+        let seat = self.roster.join(admit, |_| DrainStatus::Open)?;
         // The walk of the trigger may have come by already, and not again.
         Some(if late { self.enter_late(seat) } else { seat })
     }
 
     /// Enters a stream during the notice.
     #[cold]
-    fn enter_late(&self, mut seat: Registration<Standing>) -> Registration<Standing> {
-        seat.look(|standing| self.members.admit(standing));
+    fn enter_late(&self, mut seat: Registration<DrainStatus>) -> Registration<DrainStatus> {
+        seat.look(|status| self.tally.admit(status));
         self.pending.follow(|| self.roster.len());
         seat.unseen()
     }
@@ -153,26 +153,26 @@ impl Drain {
     }
 
     /// Takes a stream off that has ended.
-    pub(crate) fn leave(&self, mut seat: Registration<Standing>, reason: EndReason) {
-        let standing = seat.look(|standing| {
+    pub(crate) fn leave(&self, mut seat: Registration<DrainStatus>, reason: EndReason) {
+        let status = seat.look(|status| {
             if self.started().is_some() {
                 // It may have heard of the trigger before the walk of it came by.
-                self.members.admit(standing);
+                self.tally.admit(status);
             }
-            std::mem::replace(standing, Standing::Gone)
+            std::mem::replace(status, DrainStatus::Gone)
         });
-        if standing == Some(Standing::Member) {
+        if status == Some(DrainStatus::Member) {
             // Dropped, and not ended by itself, at the deadline or later: it is left over.
             let dropped = matches!(reason, EndReason::ClientGone | EndReason::Stalled);
             if !(dropped && self.is_past_deadline(now())) {
-                self.members.leave(reason);
+                self.tally.leave(reason);
             }
         }
         drop(seat);
-        // Asked behind that: it may have begun meanwhile, and have seen this stream on the list.
+        // OuterPlan behind that: it may have begun meanwhile, and have seen this stream on the list.
         if self.started().is_some() {
             self.pending.follow(|| self.roster.len());
-            self.settle_if_closing(now());
+            self.finish_if_empty(now());
         }
     }
 
@@ -182,7 +182,7 @@ impl Drain {
     }
 
     /// Sees whether the last stream has left, once the notice is over.
-    pub(crate) fn settle_if_closing(&self, at: Instant) {
+    pub(crate) fn finish_if_empty(&self, at: Instant) {
         if self.closing_at().is_none_or(|closing| at < closing) {
             return;
         }
@@ -191,8 +191,8 @@ impl Drain {
             // takes the locks under which they enter, so behind it all of them are counted. As
             // members, too: the walk of the trigger may not have come to all of them yet, and a
             // report may be due.
-            self.roster.visit(|_, standing| {
-                self.members.admit(standing);
+            self.roster.visit(|_, status| {
+                self.tally.admit(status);
                 Visit::Pass
             });
             // In one order with the count: of a walk that ends and a stream that leaves at the
@@ -214,7 +214,7 @@ impl Drain {
     pub(crate) fn report(&self) -> DrainReport {
         let started = self.started().unwrap_or_else(now);
         let over = self.emptied.get().copied().unwrap_or_else(now);
-        *self.report.get_or_init(|| DrainReport::of(&self.members, over - started))
+        *self.report.get_or_init(|| DrainReport::of(&self.tally, over - started))
     }
 
     /// Waits until the drain has begun.
@@ -249,7 +249,7 @@ impl Drain {
             None => Spread::in_window(n).of(self.settings.window),
         };
         let close = Close {
-            told: Told::Shutdown,
+            reason: CloseReason::Shutdown,
             farewell: Cow::Borrowed(farewell.unwrap_or(&self.settings.farewell)),
             retry: Some(Retry::nth(n, &self.settings.retry)),
             at: begun.closing_at + wait,

@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 use http::StatusCode;
 use http::request::Parts;
 
-use super::{AtCap, LimitKey, Slot, Slots};
+use super::{AtCap, LimitKey, Permit, Permits};
 use crate::engine::spread::Retry;
-use crate::engine::{Close, Farewell, Told};
+use crate::engine::{Close, CloseReason, Farewell};
 
 /// How many streams may be open, and what is said to who comes beyond.
 #[derive(Clone, Debug)]
 pub(crate) struct Limit {
-    pub(crate) count: Arc<Count>,
+    pub(crate) count: Arc<LimitCounts>,
     pub(crate) most: usize,
     pub(crate) per_key: Option<PerKey>,
     /// How long clients are to wait, each its own time from this range.
@@ -30,8 +30,8 @@ pub(crate) struct Limit {
 
 /// What the clones of a layer share.
 #[derive(Debug)]
-pub(crate) struct Count {
-    pub(crate) slots: Arc<Slots>,
+pub(crate) struct LimitCounts {
+    pub(crate) slots: Arc<Permits>,
     refused: AtomicU64,
     replaced: AtomicU64,
 }
@@ -52,9 +52,9 @@ impl fmt::Debug for PerKey {
     }
 }
 
-impl Count {
+impl LimitCounts {
     pub(crate) fn new() -> Self {
-        let slots = Arc::new(Slots::new());
+        let slots = Arc::new(Permits::new());
         Self { slots, refused: AtomicU64::new(0), replaced: AtomicU64::new(0) }
     }
 
@@ -75,17 +75,17 @@ impl Limit {
     }
 
     /// A slot for a stream, if there is one.
-    pub(crate) fn take(&self, key: &LimitKey) -> Option<Slot> {
+    pub(crate) fn take(&self, key: &LimitKey) -> Option<Permit> {
         let at_cap = self.per_key.as_ref().map_or(AtCap::Refuse, |per_key| per_key.at_cap);
         self.take_or(key, at_cap)
     }
 
     /// The same for a stream that cannot be told to go: it is not replaced, nor does it replace.
-    pub(crate) fn take_to_stay(&self, key: &LimitKey) -> Option<Slot> {
+    pub(crate) fn take_to_stay(&self, key: &LimitKey) -> Option<Permit> {
         self.take_or(key, AtCap::Refuse)
     }
 
-    fn take_or(&self, key: &LimitKey, at_cap: AtCap) -> Option<Slot> {
+    fn take_or(&self, key: &LimitKey, at_cap: AtCap) -> Option<Permit> {
         match &self.per_key {
             Some(per_key) if !key.is_none() => {
                 self.count.slots.take_for(key, self.most, per_key.most, at_cap)
@@ -102,7 +102,7 @@ impl Limit {
     /// The order for a stream that is replaced.
     pub(crate) fn replace(&self, now: Instant, grace: Duration) -> Close<'_> {
         Close {
-            told: Told::Replaced,
+            reason: CloseReason::Replaced,
             farewell: Cow::Borrowed(&self.farewell),
             retry: Some(Retry::nth(self.count.replaced.fetch_add(1, Relaxed), &self.retry)),
             at: now,

@@ -1,27 +1,27 @@
 //! What is open now, shared between the streams and the handles that the application keeps.
 
+mod connection_failure;
 mod drain;
 mod expiry;
-mod given_up;
 mod label;
 mod limit;
 mod limit_key;
-mod members;
+mod permits;
 mod registry;
 mod report;
-mod slots;
 mod stream_info;
 mod stream_stats;
+mod tally;
 
+pub(crate) use connection_failure::{connection_failed_just_now, record_connection_failure};
 pub(crate) use drain::{Drain, DrainSettings};
 pub use expiry::Expiry;
-pub(crate) use given_up::{give_up, was_given_up};
 pub use label::{InvalidLabel, Label};
-pub(crate) use limit::{Count, Limit, PerKey};
+pub(crate) use limit::{Limit, LimitCounts, PerKey};
 pub use limit_key::LimitKey;
-pub(crate) use members::Standing;
+pub(crate) use permits::{AtCap, Permit, Permits};
 pub(crate) use registry::{Hooks, Mail, RegistryEntry, RegistryInner, Rest};
 pub use report::DrainReport;
-pub(crate) use slots::{AtCap, Slot, Slots};
 pub use stream_info::{StreamId, StreamInfo, StreamState};
 pub(crate) use stream_stats::StreamStats;
+pub(crate) use tally::DrainStatus;

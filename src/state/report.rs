@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::members::Members;
+use super::tally::DrainTally;
 use crate::engine::EndReason;
 
 /// What happened to the streams that were open when a drain began, or opened during its notice.
@@ -48,7 +48,7 @@ impl DrainReport {
         self.closed + self.finished + self.cut + self.stalled + self.forced
     }
 
-    pub(super) fn of(members: &Members, elapsed: Duration) -> Self {
+    pub(super) fn of(members: &DrainTally, elapsed: Duration) -> Self {
         // Each count is looked at once. Streams that leave meanwhile are in the one or in the
         // other, and those that are in none were open at the deadline.
         let ended = EndReason::ALL.map(|reason| members.ended(reason));

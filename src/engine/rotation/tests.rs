@@ -100,14 +100,14 @@ fn the_earliest_of_age_expiry_and_drain_counts() {
         let at = run.now + INTERVAL / 2 * at;
         let second = Duration::from_secs(1);
         let retry = Some(Retry::nth(0, &(second..=second)));
-        let order = Close { told: Told::Shutdown, farewell: Cow::Owned(Farewell::close()), retry, at, cut_at: None };
+        let order = Close { reason: CloseReason::Shutdown, farewell: Cow::Owned(Farewell::close()), retry, at, cut_at: None };
         assert!(run.close_by(order).is_none());
         run.pass(INTERVAL * 5);
         assert_eq!(run.shown(), close(told, 41));
     }
     // Both are long due when the time is asked for.
     let mut run = run(&aged(Some(10), None), None, &[]);
-    let order = Close { told: Told::Shutdown, farewell: Cow::Owned(Farewell::none()), retry: None, at: run.now + INTERVAL * 2, cut_at: None };
+    let order = Close { reason: CloseReason::Shutdown, farewell: Cow::Owned(Farewell::none()), retry: None, at: run.now + INTERVAL * 2, cut_at: None };
     run.close_by(order);
     assert_eq!(run.engine.timeout(run.now + INTERVAL * 9), None);
     assert_eq!(run.engine.ended(), Some(EndReason::Closed));

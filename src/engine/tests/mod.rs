@@ -69,11 +69,11 @@ impl Run {
     }
 
     pub(super) fn close(&mut self, farewell: Farewell) {
-        let (at, told) = (self.now, Told::Shutdown);
+        let (at, reason) = (self.now, CloseReason::Shutdown);
         let delay = Duration::from_millis(700);
         let retry = Some(Retry::nth(0, &(delay..=delay)));
         let (farewell, cut_at) = (Cow::Owned(farewell), Some(at + INTERVAL));
-        let close = Close { told, farewell, retry, at, cut_at };
+        let close = Close { reason, farewell, retry, at, cut_at };
         let frame = self.close_by(close);
         self.take(frame);
     }
@@ -254,7 +254,7 @@ fn each_end_has_its_reason() {
 #[rustfmt::skip]
 fn an_error_becomes_a_farewell_where_that_is_asked_for() {
     let second = Duration::from_secs(1);
-    let on_error = OnError { farewell: Farewell::close(), retry: second..=second };
+    let on_error = ErrorFarewell { farewell: Farewell::close(), retry: second..=second };
     let settings = Settings { on_error: Some(on_error), hold_limit: 8, ..Settings::default() };
     let close = "|event: close\nretry: 1000\ndata: {\"reason\":\"error\"}\n\n";
     check(&settings, &[

@@ -28,7 +28,7 @@ fn settings() -> impl Strategy<Value = Settings> {
             restate,
             count_events,
             on_error: None,
-            noted: if observed { Noted::FirstEvent } else { Noted::Nothing },
+            noted: if observed { Observation::FirstEvent } else { Observation::Nothing },
             rotation: None,
         },
     )

@@ -5,7 +5,7 @@ use crate::wire::Event;
 
 /// Why the server ends a stream, as its client is told; finer than the stream's [`EndReason`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum CloseReason {
     Shutdown,
     Kicked,
     /// A newer stream of the same key has its slot.
@@ -16,7 +16,7 @@ pub(crate) enum Told {
     Error,
 }
 
-impl Told {
+impl CloseReason {
     /// The reason under which the stream is counted.
     pub(crate) const fn end_reason(self) -> EndReason {
         match self {

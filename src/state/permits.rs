@@ -15,7 +15,7 @@ use crate::sync::lock;
 /// Keys are in shards that are locked one at a time and only for moments; no code of somebody
 /// else's runs under a lock.
 #[derive(Debug)]
-pub(crate) struct Slots {
+pub(crate) struct Permits {
     open: AtomicUsize,
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
@@ -45,7 +45,7 @@ pub(crate) enum AtCap {
     ReplaceOldest,
 }
 
-impl Slots {
+impl Permits {
     pub(crate) fn new() -> Self {
         let hasher = RandomState::new();
         let shard = || Shard { keys: HashMap::with_hasher(hasher.clone()), next: 0 };
@@ -68,8 +68,8 @@ impl Slots {
     }
 
     /// A slot without a key, if fewer than `most` are taken in all.
-    pub(crate) fn take(self: &Arc<Self>, most: usize) -> Option<Slot> {
-        let slot = || Slot { slots: Arc::clone(self), key: LimitKey::default(), place: None };
+    pub(crate) fn take(self: &Arc<Self>, most: usize) -> Option<Permit> {
+        let slot = || Permit { slots: Arc::clone(self), key: LimitKey::default(), place: None };
         self.admit(most).then(slot)
     }
 
@@ -83,7 +83,7 @@ impl Slots {
         most: usize,
         most_of_key: usize,
         at_cap: AtCap,
-    ) -> Option<Slot> {
+    ) -> Option<Permit> {
         let mut known = None;
         let seat = match at_cap {
             AtCap::Refuse => None,
@@ -120,7 +120,7 @@ impl Slots {
             });
         }
         let place = seat.map(|seat| Place { ticket, seat });
-        Some(Slot { slots: Arc::clone(self), key: key.clone(), place })
+        Some(Permit { slots: Arc::clone(self), key: key.clone(), place })
     }
 
     /// Counts one more, if there is room: of two that want the last slot one gets it.
@@ -159,8 +159,8 @@ impl Shard {
 
 /// An open stream's part of what may be open, which it gives back when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Slot {
-    slots: Arc<Slots>,
+pub(crate) struct Permit {
+    slots: Arc<Permits>,
     key: LimitKey,
     /// Of a stream that may be replaced.
     place: Option<Place>,
@@ -172,7 +172,7 @@ struct Place {
     seat: Registration<bool>,
 }
 
-impl Slot {
+impl Permit {
     /// Whether this stream may have been replaced: one load.
     pub(crate) fn is_signalled(&self) -> bool {
         self.place.as_ref().is_some_and(|place| place.seat.is_signalled())
@@ -190,7 +190,7 @@ impl Slot {
     }
 }
 
-impl Drop for Slot {
+impl Drop for Permit {
     fn drop(&mut self) {
         let ticket = self.place.as_ref().map(|place| place.ticket);
         // Who was replaced gives nothing back: the slot is another's.
@@ -208,14 +208,14 @@ mod tests {
     use super::*;
 
     /// The room of all maps together.
-    fn capacity(slots: &Slots) -> usize {
+    fn capacity(slots: &Permits) -> usize {
         slots.shards.iter().map(|shard| lock(shard).keys.capacity()).sum()
     }
 
     #[test]
     fn a_million_keys_leave_an_empty_map_and_its_memory() {
         for (at_cap, count) in [(AtCap::Refuse, 1_000_000), (AtCap::ReplaceOldest, 100_000)] {
-            let slots = Arc::new(Slots::new());
+            let slots = Arc::new(Permits::new());
             let slot = |n: u64| slots.take_for(&n.into(), usize::MAX, 1, at_cap).unwrap();
             let mut taken: Vec<_> = (0..count).map(slot).collect();
             assert_eq!((slots.open(), slots.keys()), (taken.len(), taken.len()));
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn who_was_replaced_gives_nothing_back() {
-        let slots = Arc::new(Slots::new());
+        let slots = Arc::new(Permits::new());
         let key = LimitKey::from("key");
         let take = |most, at_cap| slots.take_for(&key, 3, most, at_cap);
         let mut first = take(2, AtCap::ReplaceOldest).unwrap();

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::Stream;
 use crate::engine::EndReason;
 use crate::roster::Registration;
-use crate::state::{Drain, was_given_up};
+use crate::state::{Drain, connection_failed_just_now};
 use crate::sync::now;
 
 impl Stream {
@@ -16,7 +16,8 @@ impl Stream {
     pub(super) fn lost(&self) -> EndReason {
         let now = now();
         let drain = self.engine.settings().closing().map(|closing| &*closing.drain);
-        let stalled = was_given_up(now) || drain.is_some_and(|drain| self.is_stalled(drain, now));
+        let stalled = connection_failed_just_now(now)
+            || drain.is_some_and(|drain| self.is_stalled(drain, now));
         if stalled { EndReason::Stalled } else { EndReason::ClientGone }
     }
 

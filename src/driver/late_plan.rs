@@ -2,17 +2,17 @@
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::plan::Settled;
+use crate::plan::ResolvedPlan;
 use crate::roster::Registration;
-use crate::state::{Expiry, RegistryEntry, Slot, Standing, StreamStats};
+use crate::state::{DrainStatus, Expiry, Permit, RegistryEntry, StreamStats};
 use crate::sync::lock;
 
 /// The lists that a stream is on, and its part of what may be open.
 #[derive(Debug, Default)]
 pub(crate) struct Registrations {
     pub(crate) registry: Option<(Registration<RegistryEntry>, Arc<StreamStats>)>,
-    pub(crate) shutdown: Option<Registration<Standing>>,
-    pub(crate) slot: Option<Slot>,
+    pub(crate) shutdown: Option<Registration<DrainStatus>>,
+    pub(crate) slot: Option<Permit>,
 }
 
 /// Where layers further out leave what they ask of a stream, if they were not heard on the way in.
@@ -20,29 +20,29 @@ pub(crate) struct Registrations {
 /// It takes it up when it is polled first, which is when all layers have seen the response, unless
 /// something between them reads ahead.
 #[derive(Debug, Default)]
-pub(crate) struct Joining(Mutex<State>);
+pub(crate) struct LatePlan(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    left: Left,
+    left: LateParts,
     /// The stream has begun, or is gone: nobody comes for what is left now.
     over: bool,
 }
 
 /// What was left for a stream.
 #[derive(Debug, Default)]
-pub(super) struct Left {
-    pub(super) asked: Option<(Arc<Settled>, Registrations)>,
+pub(super) struct LateParts {
+    pub(super) asked: Option<(Arc<ResolvedPlan>, Registrations)>,
     /// When its credential ends, as far as anybody said.
     pub(super) expiry: Option<Expiry>,
 }
 
-impl Joining {
+impl LatePlan {
     /// Leaves the whole of what is asked, and the places on lists that are new. Gives them back if
     /// the stream does not take them up any more.
     pub(crate) fn join(
         &self,
-        settled: Arc<Settled>,
+        resolved: Arc<ResolvedPlan>,
         seats: Registrations,
     ) -> Result<(), Registrations> {
         let State { left, over } = &mut *self.lock();
@@ -50,7 +50,7 @@ impl Joining {
             return Err(seats);
         }
         let earlier = left.asked.take().map(|(_, seats)| seats).unwrap_or_default();
-        left.asked = Some((settled, seats.or(earlier)));
+        left.asked = Some((resolved, seats.or(earlier)));
         Ok(())
     }
 
@@ -65,7 +65,7 @@ impl Joining {
         self.lock().left.expiry = None;
     }
 
-    pub(super) fn take(&self) -> Left {
+    pub(super) fn take(&self) -> LateParts {
         let mut state = self.lock();
         state.over = true;
         std::mem::take(&mut state.left)

@@ -5,11 +5,14 @@ use bytes::Bytes;
 use super::listed::KICK_GRACE;
 use super::places::Places;
 use crate::engine::Engine;
-use crate::plan::Settled;
+use crate::plan::ResolvedPlan;
 use crate::sync::now;
 
 /// Says farewell if the stream was replaced.
-pub(super) fn give_way(places: &mut Places, engine: &mut Engine<Settled>) -> Option<Bytes> {
+pub(super) fn close_if_replaced(
+    places: &mut Places,
+    engine: &mut Engine<ResolvedPlan>,
+) -> Option<Bytes> {
     if !places.slot_mut()?.take_replaced() {
         return None;
     }

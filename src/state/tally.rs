@@ -8,7 +8,7 @@ use crate::engine::EndReason;
 /// What a stream is to a drain. Written under the locks of the roster, so that each stream is
 /// counted once or not at all, also one that leaves at the moment of the trigger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum DrainStatus {
     /// It entered, and no drain has come by.
     Open,
     Member,
@@ -19,17 +19,17 @@ pub(crate) enum Standing {
 /// How many streams a drain is about: those that were open when it began or opened during its
 /// notice.
 #[derive(Debug, Default)]
-pub(super) struct Members {
+pub(super) struct DrainTally {
     all: AtomicUsize,
     /// By reason, but for those that were open up to the deadline.
     ended: [AtomicUsize; EndReason::ALL.len()],
 }
 
-impl Members {
+impl DrainTally {
     /// Makes a stream one of them.
-    pub(super) fn admit(&self, standing: &mut Standing) {
-        if *standing == Standing::Open {
-            *standing = Standing::Member;
+    pub(super) fn admit(&self, status: &mut DrainStatus) {
+        if *status == DrainStatus::Open {
+            *status = DrainStatus::Member;
             self.all.fetch_add(1, Relaxed);
         }
     }

@@ -1,28 +1,28 @@
 //! What the layers of one setting have in common.
 
 use crate::plan::{Plan, Setting};
-use crate::service::{Recipe, SseService};
+use crate::service::{ServiceFactory, SseService};
 
 /// One setting, and the services that are made with it.
 #[derive(Clone, Debug)]
-pub(super) struct Part<T> {
+pub(super) struct LayerSetting<T> {
     setting: Option<T>,
-    recipe: Recipe,
+    recipe: ServiceFactory,
 }
 
-impl<T: Clone> Part<T> {
+impl<T: Clone> LayerSetting<T> {
     pub(super) fn on(setting: T) -> Self {
-        Self { setting: Some(setting), recipe: Recipe::default() }
+        Self { setting: Some(setting), recipe: ServiceFactory::default() }
     }
 
     pub(super) fn off() -> Self {
-        Self { setting: None, recipe: Recipe::default() }
+        Self { setting: None, recipe: ServiceFactory::default() }
     }
 
     /// Changes the setting, if it is on.
     pub(super) fn change(mut self, change: impl FnOnce(&mut T)) -> Self {
         self.setting.as_mut().map(change);
-        self.recipe = Recipe::default();
+        self.recipe = ServiceFactory::default();
         self
     }
 

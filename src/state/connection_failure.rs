@@ -16,14 +16,14 @@ thread_local! {
 }
 
 /// Takes note that this task's connection is given up.
-pub(crate) fn give_up(now: Instant) {
+pub(crate) fn record_connection_failure(now: Instant) {
     let last = tokio::task::try_id().map(|task| (task, now));
     // A thread that ends has no streams to tell.
     let _ = LAST.try_with(|it| it.set(last));
 }
 
 /// Whether the connection that this task drives was given up just now.
-pub(crate) fn was_given_up(now: Instant) -> bool {
+pub(crate) fn connection_failed_just_now(now: Instant) -> bool {
     let last = LAST.try_with(Cell::get).ok().flatten();
     last.is_some_and(|(task, at)| {
         tokio::task::try_id() == Some(task) && now.saturating_duration_since(at) < JUST_NOW
