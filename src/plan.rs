@@ -189,6 +189,7 @@ impl Plan {
                 Observation::Nothing
             },
             on_error: closing.and_then(ShutdownSetting::on_error),
+            close_at_end: None,
             rotation,
         };
         ResolvedPlan { engine, observed: OnceLock::new(), plan: self, opened: Arc::default() }

@@ -14,6 +14,9 @@ pub(crate) enum CloseReason {
     Expired,
     Idle,
     Error,
+    /// The stream's body came to its own end.
+    #[allow(dead_code)]
+    Finished,
 }
 
 impl CloseReason {
@@ -24,6 +27,7 @@ impl CloseReason {
             Self::Kicked | Self::Replaced => EndReason::Kicked,
             Self::Rotated | Self::Expired | Self::Idle => EndReason::Rotated,
             Self::Error => EndReason::Error,
+            Self::Finished => EndReason::Finished,
         }
     }
 
@@ -37,6 +41,7 @@ impl CloseReason {
             Self::Expired => r#"{"reason":"expired"}"#,
             Self::Idle => r#"{"reason":"idle"}"#,
             Self::Error => r#"{"reason":"error"}"#,
+            Self::Finished => r#"{"reason":"finished"}"#,
         })
     }
 }

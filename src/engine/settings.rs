@@ -19,6 +19,9 @@ pub(crate) struct Settings {
     pub(crate) noted: Observation,
     /// Said instead of an error of the stream's own body.
     pub(crate) on_error: Option<ErrorFarewell>,
+    /// The last event of a stream whose body came to its own end, on an event boundary.
+    #[allow(dead_code)]
+    pub(crate) close_at_end: Option<Farewell>,
     /// When the stream is ended for its age; none if it is not, not for an expiry either.
     pub(crate) rotation: Option<Rotation>,
 }
@@ -55,6 +58,7 @@ impl Default for Settings {
             count_events: false,
             noted: Observation::Nothing,
             on_error: None,
+            close_at_end: None,
             rotation: Some(Rotation::default()),
         }
     }
