@@ -35,7 +35,7 @@
 
 #[cfg(feature = "redis")]
 mod broker;
-mod event_log;
+mod contract;
 mod gap;
 mod logged;
 mod memory;
@@ -48,7 +48,7 @@ mod start;
 mod topic;
 mod topics;
 
-pub use event_log::{EventLog, Follow, Run, Step};
+pub use contract::{EventLog, Follow, Run, Step};
 pub use gap::{Gap, GapPolicy};
 pub use logged::{InvalidEvent, Logged};
 pub use memory::{MemoryFollower, MemoryLog, MemoryLogBuilder, MemoryLogError};

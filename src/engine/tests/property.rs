@@ -28,6 +28,7 @@ fn settings() -> impl Strategy<Value = Settings> {
             restate,
             count_events,
             on_error: None,
+            close_at_end: None,
             noted: if observed { Observation::FirstEvent } else { Observation::Nothing },
             rotation: None,
         },
