@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::CloseReason;
+
 /// Why a stream ended. Each stream has one reason; hooks, reports and logs use these words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -58,6 +60,19 @@ impl EndReason {
             Self::Stalled => "stalled",
             Self::Error => "error",
             Self::Cut => "cut",
+        }
+    }
+}
+
+impl CloseReason {
+    /// The reason under which a stream is counted that was ended for this one.
+    pub(crate) const fn end_reason(self) -> EndReason {
+        match self {
+            Self::Shutdown => EndReason::Closed,
+            Self::Kicked | Self::Replaced => EndReason::Kicked,
+            Self::Rotated | Self::Expired | Self::Idle => EndReason::Rotated,
+            Self::Error => EndReason::Error,
+            Self::Finished => EndReason::Finished,
         }
     }
 }

@@ -7,7 +7,6 @@
 mod assembly;
 mod clock;
 mod close;
-mod close_reason;
 mod end_reason;
 mod event_ids;
 mod farewell;
@@ -30,7 +29,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub(crate) use close::Close;
-pub(crate) use close_reason::CloseReason;
 pub use end_reason::EndReason;
 pub(crate) use event_ids::{EventIds, Position};
 pub use farewell::Farewell;
@@ -40,6 +38,7 @@ pub(crate) use rotation::Rotation;
 use settings::Shared;
 pub(crate) use settings::{ErrorFarewell, Observation, Settings};
 
+pub(crate) use crate::wire::CloseReason;
 use crate::wire::{Framing, LineEnd, Scanner};
 use keep_alive::{Sent, Silence};
 pub(crate) use place::restate;

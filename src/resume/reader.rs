@@ -9,7 +9,7 @@ use super::kept::Seat;
 use super::mark::{Kind, Mark, frame};
 use super::token::Token;
 use crate::event_log::{EventLog, Follow, Gap, GapPolicy, Start, Step};
-use crate::wire::Event;
+use crate::wire::CloseReason;
 
 /// What a client reads: a stream out of the log.
 pub(super) struct Reader<L: EventLog> {
@@ -121,7 +121,7 @@ impl<L: EventLog> Reader<L> {
 
 /// The end of a stream of which the log does not say how it ended. It moves no client's place.
 fn lost() -> Bytes {
-    Event::new().named("close").said("{\"reason\":\"error\"}").encode()
+    CloseReason::Error.event("close").encode()
 }
 
 /// A gap in the ids that clients know.

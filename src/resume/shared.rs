@@ -25,7 +25,7 @@ use super::token::{Part, Token};
 use super::writer::Writer;
 use crate::event_log::{EventLog, Follow, Start, Step};
 use crate::service::{framing, separate};
-use crate::wire::{Event, EventId};
+use crate::wire::{CloseReason, Event, EventId};
 
 /// What a layer's services decide by.
 pub(super) struct Shared<L> {
@@ -60,7 +60,7 @@ impl Asked {
             }
             Finished::Close(retry) => retry,
         };
-        let event = Event::new().named("close").said("{\"reason\":\"finished\"}").retry(retry);
+        let event = CloseReason::Finished.event("close").retry(retry);
         // An id that was read in a request is one that can be written.
         let event = event.clone().id(id.as_str()).unwrap_or(event);
         let mut response = Response::new(ResumeBody::said(event.encode()));

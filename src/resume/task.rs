@@ -17,7 +17,7 @@ use super::streams::Streams;
 use super::taken::Taken;
 use super::writer::Writer;
 use crate::event_log::EventLog;
-use crate::wire::{Event, EventId};
+use crate::wire::{CloseReason, Event, EventId};
 
 /// Drives a body into the log until it ends, fails, or has nobody to come back to it.
 pub(super) async fn drive<L, B>(
@@ -38,8 +38,8 @@ pub(super) async fn drive<L, B>(
         Ok(()) => End::Finished,
     };
     let last = match (end, close_event) {
-        (End::Finished, Some(retry)) => Some(close("{\"reason\":\"finished\"}").retry(retry)),
-        (End::Failed, _) => Some(close("{\"reason\":\"error\"}")),
+        (End::Finished, Some(retry)) => Some(CloseReason::Finished.event("close").retry(retry)),
+        (End::Failed, _) => Some(CloseReason::Error.event("close")),
         _ => None,
     };
     let said = match last {
@@ -54,10 +54,6 @@ pub(super) async fn drive<L, B>(
     let end = if said.is_ok() { end } else { End::Lost };
     guard.over(end);
     guard.said = end != End::Lost && task.write(kind, Event::new().said("")).await.is_some();
-}
-
-fn close(data: &'static str) -> Event {
-    Event::new().named("close").said(data)
 }
 
 /// A stream whose task is dropped or panics has ended, too. That may be when its end is known and not

@@ -15,7 +15,7 @@ use crate::body::SseBody;
 use crate::engine::restate;
 use crate::observe::refused;
 use crate::state::{Drain, Limit};
-use crate::wire::{Event, LineEnd};
+use crate::wire::{Event, LineEnd, REFUSED_ABOVE_LIMIT};
 
 /// Why a stream is not served.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl Refusal {
     /// As many streams are open as may be.
     pub(super) fn full(limit: &Limit) -> Self {
         let (status, retry) = (limit.status, limit.retry_refused());
-        Self { why: "limit", data: r#"{"reason":"limit"}"#, status, retry }
+        Self { why: "limit", data: REFUSED_ABOVE_LIMIT, status, retry }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Nothing here does I/O or reads a clock. [`Event`] writes an event, [`Decoder`] reads a whole
 //! stream the way a browser does.
 
+mod close_reason;
 mod decoder;
 mod encode;
 mod event;
@@ -14,6 +15,7 @@ mod line_end;
 mod scanner;
 mod stencil;
 
+pub(crate) use close_reason::{CloseReason, REFUSED_ABOVE_LIMIT};
 pub use decoder::{Decoder, MessageEvent};
 pub use event::Event;
 pub use event_id::{EventId, InvalidEventId};
