@@ -33,9 +33,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     match log.split_once("://") {
         None if log == "memory" => node(MemoryLog::new()).await,
         #[cfg(feature = "nats")]
-        Some(("nats", _)) => node(tower_sse::NatsLog::connect(&log).await?).await,
+        Some(("nats", _)) => node(tower_sse::event_log::NatsLog::connect(&log).await?).await,
         #[cfg(feature = "redis")]
-        Some(("redis", _)) => node(tower_sse::RedisLog::connect(&log).await?).await,
+        Some(("redis", _)) => node(tower_sse::event_log::RedisLog::connect(&log).await?).await,
         _ => Err("LOG is none that this was built with: see its features".into()),
     }
 }

@@ -37,15 +37,6 @@ pub mod wire;
 pub use body::SseBody;
 pub use engine::{EndReason, Farewell};
 pub use error::InvalidSetting;
-#[cfg(feature = "nats")]
-#[cfg_attr(docsrs, doc(cfg(feature = "nats")))]
-pub use event_log::NatsLog;
-#[cfg(feature = "redis")]
-#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
-pub use event_log::RedisLog;
-#[cfg(feature = "hub")]
-#[cfg_attr(docsrs, doc(cfg(feature = "hub")))]
-pub use event_log::{EventLog, MemoryLog};
 pub use guard::{GuardError, Guarded};
 #[cfg(feature = "axum")]
 pub use guard::{GuardedListener, Listening, TcpOptions};

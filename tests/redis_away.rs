@@ -13,8 +13,7 @@ use std::time::{Duration, Instant};
 
 use redis::{LONG, Server, Way, all, append, connect, data_of, follow, log, nothing, step, topic};
 use tokio::time::{sleep, timeout};
-use tower_sse::RedisLog;
-use tower_sse::event_log::{EventLog, RedisLogError, Start, Step};
+use tower_sse::event_log::{EventLog, RedisLog, RedisLogError, Start, Step};
 use tower_sse::wire::Event;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -14,9 +14,9 @@ use std::time::Duration;
 use http_body_util::BodyExt;
 use redis::{Server, connect, follow, log, topic, topics};
 use tokio::time::timeout;
-use tower_sse::event_log::{EventLog, Start};
+use tower_sse::Hub;
+use tower_sse::event_log::{EventLog, RedisLog, Start};
 use tower_sse::wire::{Decoder, Event};
-use tower_sse::{Hub, RedisLog};
 
 const RECONNECTS: u32 = 1_000;
 

@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use redis::{Server, all, append, append_all, connect, follow, gap, log, nothing, said, topics};
 use tokio::io::AsyncWriteExt;
-use tower_sse::RedisLog;
-use tower_sse::event_log::{EventLog, Follow, Start};
+use tower_sse::event_log::{EventLog, Follow, RedisLog, Start};
 use tower_sse::wire::EventId;
 
 fn sequence(id: &EventId) -> u64 {

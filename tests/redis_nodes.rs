@@ -10,7 +10,7 @@ mod redis;
 mod support;
 
 use redis::{Server, Way};
-use tower_sse::RedisLog;
+use tower_sse::event_log::RedisLog;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_is_drained_from_one_node_goes_on_at_the_other() {

@@ -13,7 +13,7 @@ mod support;
 use std::time::Duration;
 
 use redis::{Server, Way};
-use tower_sse::RedisLog;
+use tower_sse::event_log::RedisLog;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_goes_on_at_the_other_node() {

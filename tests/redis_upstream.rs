@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use redis::{LONG, Server, all, append, append_all, connect, count_up, follow, log, said};
 use tokio::time::{sleep, timeout};
-use tower_sse::RedisLog;
-use tower_sse::event_log::Start;
+use tower_sse::event_log::{RedisLog, Start};
 
 #[tokio::test]
 async fn a_thousand_followers_are_one_reader() {

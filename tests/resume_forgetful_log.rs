@@ -9,7 +9,7 @@ mod support;
 use resume::{Handled, SECOND, Seen, handler, layer, request, seen};
 use support::bodies::Step::{self, Data, Wait};
 use tower::Layer;
-use tower_sse::MemoryLog;
+use tower_sse::event_log::MemoryLog;
 
 /// Keeps an event for ten seconds.
 fn forgetful() -> MemoryLog {

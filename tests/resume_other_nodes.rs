@@ -10,7 +10,7 @@ use resume::{Handled, SECOND, handler, layer, request, request_of, seen};
 use support::bodies::Step::{self, Data, Fail, Hang, Wait};
 use tokio::time::{Duration, Instant};
 use tower::Layer;
-use tower_sse::MemoryLog;
+use tower_sse::event_log::MemoryLog;
 
 fn three() -> Vec<Step> {
     vec![Data("data: 1\n\n"), Wait(SECOND), Data("data: 2\n\n"), Wait(SECOND), Data("data: 3\n\n")]

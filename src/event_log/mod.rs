@@ -1,10 +1,11 @@
-//! Logs: ordered, bounded memories of events, from which any number of clients read.
+//! Logs of events: the [`EventLog`] trait, its three implementations, and the types of their API.
 //!
-//! An [`EventLog`] takes events, gives each an id, and lets followers read from any place: first what
-//! they missed, then what comes. [`MemoryLog`] is the one that lives in the process;
-//! `RedisLog` (feature `redis`) is one that several nodes share.
+//! A log stores events in topics, gives each event an id, and lets any number of clients follow
+//! topics from any position: first the events that they missed, then the events that are appended.
+//! [`MemoryLog`] keeps events in the process, `RedisLog` (feature `redis`) in Redis Streams, and
+//! `NatsLog` (feature `nats`) in NATS JetStream; the last two are shared by several nodes.
 //!
-//! Most applications use a log by a [`Hub`](crate::Hub), which makes responses of it.
+//! Most applications use a log through a [`Hub`](crate::Hub), which makes responses from it.
 //!
 //! # Examples
 //!
@@ -22,10 +23,10 @@
 //! let first = log.append(&topic, Event::new().data("one")).await?;
 //! let second = log.append(&topic, Event::new().data("two")).await?;
 //!
-//! // A client that has seen the first, and comes back.
+//! // A client that has seen the first event comes back.
 //! let mut follower = log.follow((&topic).into(), Start::After(first));
 //! let Some(Step::Event(event)) = poll_fn(|cx| Pin::new(&mut follower).poll_next(cx)).await else {
-//!     panic!("nothing was lost");
+//!     panic!("no event was lost");
 //! };
 //! assert_eq!(event.id(), second.as_str());
 //! assert_eq!(event.bytes(), &format!("data: two\nid: {second}\n\n"));
@@ -35,7 +36,6 @@
 
 #[cfg(feature = "redis")]
 mod broker;
-mod contract;
 mod gap;
 mod logged;
 mod memory;
@@ -48,7 +48,15 @@ mod start;
 mod topic;
 mod topics;
 
-pub use contract::{EventLog, Follow, Run, Step};
+use std::error::Error;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+
+use crate::wire::{Event, EventId};
+
 pub use gap::{Gap, GapPolicy};
 pub use logged::{InvalidEvent, Logged};
 pub use memory::{MemoryFollower, MemoryLog, MemoryLogBuilder, MemoryLogError};
@@ -63,3 +71,111 @@ pub use redis::{RedisFollower, RedisLog, RedisLogBuilder, RedisLogError};
 pub use start::Start;
 pub use topic::{InvalidTopic, Topic};
 pub use topics::Topics;
+
+/// An ordered, bounded log of events, each of which belongs to a topic.
+///
+/// A log gives each event an id. Ids are opaque, at most 64 bytes long, and in one order over all
+/// topics of the log. So one id is a position in any set of topics, which matters because a client
+/// sends only one `Last-Event-ID`, however many topics it follows.
+///
+/// Clones are handles to the same log.
+pub trait EventLog: Clone + Send + Sync + 'static {
+    /// The error of an append that failed.
+    type Error: Error + Send + Sync + 'static;
+
+    /// The follower that [`follow`](Self::follow) returns.
+    type Follower: Follow;
+
+    /// Appends an event to a topic and returns the id that the log gave it.
+    ///
+    /// The log's id replaces an id of the event's own. If a caller awaits each append before the
+    /// next, its events are in the order of the calls.
+    ///
+    /// # Errors
+    ///
+    /// If the event was not appended, or if the log does not know whether it was, as after the
+    /// connection to a broker was lost.
+    ///
+    /// # Cancellation safety
+    ///
+    /// If the future is dropped before it is ready, the event may or may not have been appended. It
+    /// is never appended in part, and never twice.
+    fn append(
+        &self,
+        topic: &Topic,
+        event: Event,
+    ) -> impl Future<Output = Result<EventId, Self::Error>> + Send;
+
+    /// Appends an event without waiting, for callers that have no runtime.
+    ///
+    /// Returns `None`, and does nothing, if the log has to wait, as for a broker. The default
+    /// implementation returns `None`.
+    fn append_at_once(&self, topic: &Topic, event: &Event) -> Option<Result<EventId, Self::Error>> {
+        let _ = (topic, event);
+        None
+    }
+
+    /// Follows topics: first the events that were missed, then the events that are appended.
+    ///
+    /// The follower returns each event once and in the order of the ids, also while other tasks
+    /// append. From [`Start::Live`] on, it returns the events that are appended after this call.
+    /// Events that cannot be replayed are reported as a [`Step::Gap`].
+    fn follow(&self, topics: Topics, from: Start) -> Self::Follower;
+
+    /// The position after the last event of these topics: a follower that starts there misses no
+    /// event that is appended later.
+    ///
+    /// It is for a page that shows a state and then follows its changes: read the position first,
+    /// then the state, and give both to the page.
+    ///
+    /// # Errors
+    ///
+    /// If the log does not know its last event, as while a broker is away.
+    fn latest(&self, topics: &Topics) -> impl Future<Output = Result<EventId, Self::Error>> + Send;
+}
+
+/// Follows topics of a log.
+///
+/// A follower costs the log a position and a waker, and no queue: events stay in the log until the
+/// follower asks for them. A follower that does not ask delays nothing else.
+pub trait Follow: Send + 'static {
+    /// Polls for the next event, or for a gap before it.
+    ///
+    /// Returns `Ready(None)` when the log has ended, which most logs never do. After a gap the
+    /// follower goes on at the gap's [`place`](Gap::place). While a broker is away the follower is
+    /// pending, and it goes on where it was when the broker is back.
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Step>>;
+
+    /// Polls for all events that are ready and that the log can return as one piece of bytes, for
+    /// callers that only send them on.
+    ///
+    /// The default implementation returns one event at a time.
+    fn poll_run(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Run>> {
+        self.poll_next(cx).map(|step| {
+            step.map(|step| match step {
+                Step::Event(event) => Run::Events(event.into_bytes()),
+                Step::Gap(gap) => Run::Gap(gap),
+            })
+        })
+    }
+}
+
+/// What [`Follow::poll_next`] returns.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Step {
+    /// The next event.
+    Event(Logged),
+    /// Events that cannot be replayed. The events that follow are after the gap.
+    Gap(Gap),
+}
+
+/// What [`Follow::poll_run`] returns.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Run {
+    /// One or more whole events, encoded as they are sent.
+    Events(Bytes),
+    /// Events that cannot be replayed. The events that follow are after the gap.
+    Gap(Gap),
+}

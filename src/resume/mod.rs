@@ -54,7 +54,7 @@
 //! # What is kept of a stream
 //!
 //! Its events: name, data and `retry`. Their ids are the layer's, which replace those of the handler;
-//! ids are opaque, and at most 64 bytes with a [`MemoryLog`](crate::MemoryLog). Comments go no further,
+//! ids are opaque, and at most 64 bytes with a [`MemoryLog`](crate::event_log::MemoryLog). Comments go no further,
 //! nor do trailers. A client that comes back gets the status and the headers of the first response,
 //! without `Set-Cookie` and `Date`. HEAD, errors, and what is not an event stream pass as they are.
 //!

@@ -7,8 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use tower_sse::RedisLog;
-use tower_sse::event_log::{EventLog, Follow, RedisLogBuilder, Start};
+use tower_sse::event_log::{EventLog, Follow, RedisLog, RedisLogBuilder, Start};
 
 pub use crate::support::broker::*;
 

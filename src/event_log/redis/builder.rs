@@ -12,7 +12,7 @@ use crate::InvalidSetting;
 /// ```no_run
 /// use std::time::Duration;
 ///
-/// use tower_sse::RedisLog;
+/// use tower_sse::event_log::RedisLog;
 ///
 /// # async fn example() -> Result<(), tower_sse::event_log::RedisLogError> {
 /// let log = RedisLog::builder()

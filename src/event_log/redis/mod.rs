@@ -69,9 +69,9 @@ pub use error::RedisLogError;
 /// # Examples
 ///
 /// ```no_run
-/// use tower_sse::event_log::Topic;
+/// use tower_sse::Hub;
+/// use tower_sse::event_log::{RedisLog, Topic};
 /// use tower_sse::wire::Event;
-/// use tower_sse::{Hub, RedisLog};
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let hub = Hub::new(RedisLog::connect("redis://127.0.0.1:6379").await?);
