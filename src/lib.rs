@@ -29,7 +29,6 @@ mod service;
 mod shutdown;
 mod state;
 #[cfg(test)]
-#[path = "../tests/support/mod.rs"]
 mod support;
 mod sync;
 pub mod wire;

@@ -1,0 +1,175 @@
+//! The strata of the sources, and the one direction in which they name each other.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Each stratum, lowest first, and the strata it may name.
+#[rustfmt::skip]
+const STRATA: &[(&str, &[&str])] = &[
+    ("wire", &[]),
+    ("engine", &["wire"]),
+    ("roster", &[]),
+    ("observe", &["engine"]),
+    ("state", &["wire", "engine", "roster", "observe"]),
+    ("plan", &["engine", "state"]),
+    ("driver", &["engine", "roster", "observe", "state", "plan"]),
+    ("body", &["state", "driver"]),
+    ("service", &["wire", "engine", "observe", "state", "plan", "driver", "body"]),
+    ("registry", &["wire", "engine", "roster", "observe", "state"]),
+    ("guard", &["roster", "state"]),
+    ("readiness", &["state"]),
+    ("shutdown", &["engine", "state", "guard", "readiness"]),
+    ("serialize", &["wire", "engine", "state", "registry"]),
+    ("layer", &["wire", "engine", "state", "plan", "service", "registry", "shutdown"]),
+    ("event_log", &["wire", "state"]),
+    ("hub", &["wire", "event_log"]),
+    ("resume", &["wire", "state", "service", "event_log"]),
+];
+
+/// What any of them may name, and what holds them together.
+const FOR_ALL: &[&str] = &["error", "sync"];
+const ROOT: &str = "lib";
+
+/// Strata that do no I/O and read no clock, and what would tell that they do.
+const SANS_IO: &[&str] = &["wire", "engine"];
+const IO: &[&str] =
+    &["tokio", "http::", "http_body", "tower", "std::net", "std::io", "::now(", "async "];
+
+/// Only the body polls bodies, that of a hub polls none, and only one service calls services; the answer to probes is a
+/// service of its own with nothing inside. Streams and connections keep their own time. What resumes
+/// takes the place of a handler: it has a body, a service and a time of its own.
+const ONCE: &[(&str, &[&str])] = &[
+    ("fn poll_frame", &["body", "readiness", "hub", "resume"]),
+    ("fn call", &["service", "readiness", "resume"]),
+    ("Sleep", &["driver", "guard", "resume"]),
+    ("fn poll_write", &["guard"]),
+];
+
+/// A file of the library: its stratum, its path, and its code without comments and tests.
+struct Source {
+    stratum: String,
+    path: String,
+    /// Whether `super` is the root of the crate here.
+    top: bool,
+    code: String,
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut sources = Vec::new();
+    let mut directories = vec![root.clone()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            let is_of_tests = ["support", "tests", "tests.rs"];
+            if is_of_tests.iter().any(|name| path.ends_with(name)) {
+                continue;
+            }
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|it| it == "rs") {
+                sources.push(Source::read(&root, path));
+            }
+        }
+    }
+    assert!(sources.len() > 40, "the sources are not where they were");
+    sources
+}
+
+impl Source {
+    fn read(root: &Path, path: PathBuf) -> Self {
+        let text = fs::read_to_string(&path).unwrap();
+        let path = path.strip_prefix(root).unwrap().to_owned();
+        let stratum = path.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs");
+        let top = path.iter().count() == 1 || path.ends_with("mod.rs");
+        Self {
+            stratum: stratum.to_owned(),
+            path: path.display().to_string(),
+            top: top && path.iter().count() <= 2,
+            code: code(&text),
+        }
+    }
+
+    /// The strata that this file names, and what it names of the crate's root.
+    fn names(&self) -> Vec<&str> {
+        let paths = self.code.split("crate::").skip(1);
+        let ident = |path: &str| path.find(|it: char| !it.is_alphanumeric() && it != '_');
+        paths.map(|path| &path[..ident(path).unwrap_or(path.len())]).collect()
+    }
+}
+
+/// What is compiled into the library: no comments, and no tests, which may name anything and stand
+/// at the end of their file.
+fn code(text: &str) -> String {
+    let inline_tests = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
+    let lines = text[..inline_tests].lines();
+    let lines = lines.filter(|line| !line.trim_start().starts_with("//"));
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
+fn names_of(stratum: &str) -> &'static [&'static str] {
+    let found = STRATA.iter().find(|(name, _)| *name == stratum);
+    found.unwrap_or_else(|| panic!("`{stratum}` has no place in the strata")).1
+}
+
+#[test]
+fn strata_name_only_lower_ones() {
+    for (at, (stratum, names)) in STRATA.iter().enumerate() {
+        for name in *names {
+            assert!(STRATA[..at].iter().any(|it| it.0 == *name), "{name} is not below {stratum}");
+        }
+    }
+}
+
+#[test]
+fn sources_name_only_the_strata_that_they_may() {
+    for source in sources() {
+        let Source { stratum, path, .. } = &source;
+        if FOR_ALL.contains(&&**stratum) || stratum == ROOT {
+            continue;
+        }
+        let may = names_of(stratum);
+        for name in source.names() {
+            let free = name == stratum || FOR_ALL.contains(&name) || name == "InvalidSetting";
+            assert!(
+                free || may.contains(&name),
+                "src/{path} names `{name}`; `{stratum}` may name only {may:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn no_source_goes_round_by_its_parents() {
+    for source in sources().iter().filter(|source| source.stratum != ROOT) {
+        let way = if source.top { "super::" } else { "super::super" };
+        assert!(!source.code.contains(way), "src/{} leaves its stratum by `{way}`", source.path);
+    }
+}
+
+#[test]
+fn every_stratum_has_sources() {
+    let sources = sources();
+    for (stratum, _) in STRATA {
+        assert!(sources.iter().any(|it| it.stratum == *stratum), "{stratum} is nowhere");
+    }
+}
+
+#[test]
+fn wire_and_engine_know_no_io_and_no_clock() {
+    for source in sources().iter().filter(|source| SANS_IO.contains(&&*source.stratum)) {
+        for io in IO {
+            assert!(!source.code.contains(io), "src/{} names `{io}`", source.path);
+        }
+    }
+}
+
+#[test]
+fn what_is_done_in_one_place_is_done_there_only() {
+    for source in sources() {
+        for (what, strata) in ONCE {
+            let there = strata.contains(&&*source.stratum);
+            assert!(there || !source.code.contains(what), "src/{} has `{what}`", source.path);
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! What several of the tests share.
+
+#![allow(unreachable_pub, reason = "`tests/programs` includes some of these files, too")]
+#![cfg_attr(
+    not(all(feature = "axum", feature = "metrics", feature = "resume", feature = "tracing")),
+    allow(dead_code, reason = "tests of features that are off use the rest")
+)]
+
+pub mod bodies;
+pub mod cases;
+#[cfg(feature = "hub")]
+pub mod hub;
+pub mod layers;
+pub mod net;
+#[path = "../../../src/support/oracle.rs"]
+pub mod oracle;
+#[cfg(feature = "metrics")]
+pub mod recorder;
+#[cfg(feature = "resume")]
+pub mod resume;
+pub mod rig;
+#[cfg(feature = "axum")]
+pub mod server;
+#[cfg(feature = "axum")]
+pub mod slow;
+#[path = "../../../src/support/streams.rs"]
+pub mod streams;

@@ -1,0 +1,156 @@
+//! Mail and the end of a stream: what was sent before goes before the farewell, and no mail puts
+//! the end off, its own or one that is asked for.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, advance, timeout};
+use tower::Layer;
+use tower_sse::wire::Event;
+use tower_sse::{
+    Expiry, Farewell, KeepAliveLayer, LimitLayer, Registry, RotationLayer, Shutdown, ShutdownLayer,
+    SseLayer,
+};
+
+use crate::harness::rig::{Client, Fate, Feed, Handler, get, open, open_with};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn event(data: &str) -> Event {
+    Event::new().data(data)
+}
+
+fn listed(registry: &Registry) -> SseLayer {
+    SseLayer::new().keep_alive(KeepAliveLayer::off()).registry(registry.clone()).hold_limit(8)
+}
+
+/// A client that takes a frame each 100 milliseconds, of a stream that is sent much more.
+async fn assert_ends_within(limit: Duration, registry: &Registry, mut client: Client) {
+    let began = Instant::now();
+    let mut last = String::new();
+    loop {
+        while registry.broadcast(event("x")).sent > 0 {}
+        match client.next().await {
+            Some(frame) => last = String::from_utf8(frame.unwrap().into()).unwrap(),
+            None => break,
+        }
+        assert!(began.elapsed() < limit, "it goes on, with {last:?}");
+        advance(SECOND / 10).await;
+    }
+    assert!(last.starts_with("event: close\n"), "{last:?}");
+}
+
+/// What was sent and not taken by then is still written, at the client's pace.
+const MAILBOX: Duration = Duration::from_millis(64 * 100);
+
+#[tokio::test(start_paused = true)]
+async fn no_mail_puts_off_the_end_by_a_drain() {
+    for finishes in [false, true] {
+        let registry = Registry::new();
+        let shutdown = Shutdown::builder().window(20 * SECOND).deadline(60 * SECOND);
+        let shutdown = shutdown.build().unwrap();
+        let layer = ShutdownLayer::new(shutdown.clone());
+        let layer = if finishes { layer.finish_within(20 * SECOND) } else { layer };
+        let layer = listed(&registry).shutdown(layer);
+        let (_feed, mut client) = open(&mut layer.layer(Handler));
+        client.now().await;
+        shutdown.trigger();
+        assert_ends_within(20 * SECOND + 2 * MAILBOX, &registry, client).await;
+        assert_eq!(shutdown.drain().await.closed, 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_mail_puts_off_the_end_for_age() {
+    let registry = Registry::new();
+    let aged = RotationLayer::new().max_age(20 * SECOND);
+    let (_feed, client) = open(&mut listed(&registry).rotation(aged).layer(Handler));
+    assert_ends_within(20 * SECOND + 2 * MAILBOX, &registry, client).await;
+
+    let mut request = get();
+    request.extensions_mut().insert(Expiry::after(20 * SECOND));
+    let (_feed, client) = open_with(&mut listed(&registry).layer(Handler), request);
+    assert_ends_within(20 * SECOND + 2 * MAILBOX, &registry, client).await;
+}
+
+/// The handler's own events and its end come through, however much mail there is.
+#[tokio::test(start_paused = true)]
+async fn mail_leaves_the_stream_its_turn() {
+    let registry = Registry::new();
+    let (feed, mut client) = open(&mut listed(&registry).layer(Handler));
+    client.now().await;
+    (0..3).for_each(|n| feed.data(format!("data: own {n}\n\n")));
+    drop(feed);
+    let mut seen = Vec::new();
+    for _ in 0..2_000 {
+        while registry.broadcast(event("x")).sent > 0 {}
+        let Some(frame) = client.next().await else {
+            assert_eq!(seen, ["data: own 0\n\n", "data: own 1\n\n", "data: own 2\n\n"]);
+            return;
+        };
+        let frame = String::from_utf8(frame.unwrap().into()).unwrap();
+        seen.extend(Some(frame).filter(|frame| frame.contains("own")));
+    }
+    panic!("it is still open, and has said {seen:?}");
+}
+
+/// The body has its turn now and then, and what was sent before its last word goes before it.
+#[tokio::test(start_paused = true)]
+async fn mail_that_was_sent_before_the_stream_ended_is_written() {
+    for before in 0..20 {
+        let registry = Registry::new();
+        let (feed, mut client) = open(&mut listed(&registry).layer(Handler));
+        client.now().await;
+        for _ in 0..before {
+            assert_eq!(registry.broadcast(event("x")).sent, 1);
+            client.next().await.unwrap().unwrap();
+        }
+        assert_eq!(registry.broadcast(event("last")).sent, 1);
+        drop(feed);
+        assert_eq!(client.now().await, ("data: last\n\n".into(), Fate::Ended), "{before}");
+    }
+}
+
+/// A stream in the middle of an event too long to hold, for which an event waits.
+async fn flowing(registry: &Registry, layer: SseLayer) -> (Feed, Client) {
+    let (feed, mut client) = open(&mut layer.layer(Handler));
+    feed.data("data: far too long");
+    assert_eq!(client.now().await, ("data: far too long".into(), Fate::Open));
+    assert_eq!(registry.broadcast(event("mail")).sent, 1);
+    assert_eq!(client.now().await, (String::new(), Fate::Open));
+    (feed, client)
+}
+
+async fn assert_mail_is_first(feed: Feed, mut client: Client) {
+    assert_eq!(client.now().await, (String::new(), Fate::Open));
+    feed.data("!\n\ndata: behind\n\ndata: and");
+    let seen = timeout(SECOND, client.rest()).await.expect("it ends");
+    assert_eq!(seen, "!\n\ndata: mail\n\ndata: bye\n\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn mail_that_waits_for_the_end_of_a_long_event_goes_before_the_farewell() {
+    let registry = Registry::new();
+    let (feed, client) = flowing(&registry, listed(&registry)).await;
+    registry.close_where(|_| true, Farewell::event(event("bye")));
+    assert_mail_is_first(feed, client).await;
+
+    let at_once =
+        Shutdown::builder().window(Duration::ZERO).farewell(Farewell::bytes("data: bye\n\n"));
+    let shutdown = at_once.build().unwrap();
+    let (feed, client) = flowing(&registry, listed(&registry).shutdown(shutdown.clone())).await;
+    shutdown.trigger();
+    assert_mail_is_first(feed, client).await;
+    assert_eq!(shutdown.drain().await.closed, 1);
+
+    let aged = RotationLayer::new().max_age(SECOND).farewell(Farewell::bytes("data: bye\n\n"));
+    let (feed, client) = flowing(&registry, listed(&registry).rotation(aged)).await;
+    advance(SECOND).await;
+    assert_mail_is_first(feed, client).await;
+
+    let limit = LimitLayer::new(9).per_key(1, |_| "key").replace_oldest().unwrap();
+    let limit = limit.farewell(Farewell::bytes("data: bye\n\n"));
+    let layer = listed(&registry).limit(limit);
+    let (feed, client) = flowing(&registry, layer.clone()).await;
+    let _newer = open(&mut layer.layer(Handler));
+    assert_mail_is_first(feed, client).await;
+}

@@ -1,0 +1,99 @@
+//! What the library promises, a promise a test.
+//!
+//! No test here starts a program of its own: those are in `tests/programs`.
+
+mod harness;
+
+mod architecture;
+mod behaviour;
+mod body;
+mod compression;
+#[cfg(feature = "axum")]
+mod deadline;
+mod drain_between;
+mod drain_spread;
+mod drain_threads;
+mod draining;
+mod encode_cases;
+mod event_ids;
+mod expiry;
+mod farewells;
+mod finish_within;
+mod foreign;
+mod guarded;
+mod heads;
+#[cfg(feature = "hub")]
+mod hub;
+#[cfg(feature = "hub")]
+mod hub_blocking;
+#[cfg(all(feature = "hub", feature = "json"))]
+mod hub_contracts;
+#[cfg(feature = "hub")]
+mod hub_together;
+mod idle;
+mod keep_alive;
+mod limit;
+mod limit_layers;
+mod limit_leaks;
+mod limit_replace;
+mod limit_sockets;
+mod limit_spread;
+#[cfg(feature = "axum")]
+mod listener;
+#[cfg(feature = "hub")]
+mod log_bounds;
+#[cfg(feature = "hub")]
+mod log_exactly_once;
+#[cfg(feature = "hub")]
+mod log_gaps;
+#[cfg(feature = "hub")]
+mod log_model;
+#[cfg(feature = "hub")]
+mod log_order;
+#[cfg(feature = "hub")]
+mod log_stalled;
+mod mail;
+mod mail_at_the_end;
+#[cfg(feature = "metrics")]
+mod metrics;
+mod nesting;
+mod notice;
+mod orders;
+mod panics;
+mod read_ahead;
+mod registry;
+mod registry_threads;
+mod report_threads;
+#[cfg(feature = "resume")]
+mod resume;
+#[cfg(feature = "resume")]
+mod resume_bounds;
+#[cfg(feature = "resume")]
+mod resume_end;
+#[cfg(feature = "resume")]
+mod resume_exactly_once;
+#[cfg(feature = "resume")]
+mod resume_failing_log;
+#[cfg(feature = "resume")]
+mod resume_forgetful_log;
+#[cfg(feature = "resume")]
+mod resume_layers;
+#[cfg(feature = "resume")]
+mod resume_other_nodes;
+#[cfg(feature = "resume")]
+mod resume_principals;
+#[cfg(feature = "resume")]
+mod resume_sockets;
+mod rotation;
+mod rotation_layers;
+#[cfg(feature = "serde")]
+mod serde;
+mod service;
+mod shutdown;
+mod sockets;
+#[cfg(feature = "axum")]
+mod stalled;
+mod stalled_mark;
+#[cfg(feature = "tracing")]
+mod tracing;
+mod wire_cases;

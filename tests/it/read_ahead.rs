@@ -1,0 +1,75 @@
+//! A body that is read before all layers have seen its response counts all the same.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, StreamBody};
+use tokio_stream::StreamExt;
+use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_sse::{
+    EventIdLayer, KeepAliveLayer, LimitLayer, Registry, RegistryLayer, Shutdown, ShutdownLayer,
+};
+
+use crate::harness::bodies::Step::{Data, Hang};
+use crate::harness::bodies::{Broken, read};
+use crate::harness::layers::{Boxed, boxed, events, handler_of};
+
+/// Middleware that loses what the outer layers ask, and reads one frame ahead.
+fn peeking(inner: Boxed) -> Boxed {
+    boxed(service_fn(move |mut request: Request<()>| {
+        let inner = inner.clone();
+        async move {
+            request.extensions_mut().clear();
+            let (head, mut body) = inner.oneshot(request).await?.into_parts();
+            let first = body.frame().await.unwrap();
+            let rest = http_body_util::BodyStream::new(body);
+            let frames = tokio_stream::once(first).chain(rest);
+            let body: UnsyncBoxBody<Bytes, Broken> = StreamBody::new(frames).boxed_unsync();
+            Ok::<_, Infallible>(Response::from_parts(head, body))
+        }
+    }))
+}
+
+async fn ask<S, B>(service: S) -> B
+where
+    S: Service<Request<()>, Response = Response<B>, Error = Infallible>,
+    B: Body<Data = Bytes, Error = Broken>,
+{
+    let Ok(response) = service.oneshot(Request::new(())).await;
+    // As a server does when it has sent the head.
+    response.into_body()
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_counts_until_it_ends() {
+    let limit = LimitLayer::new(1);
+    let near = KeepAliveLayer::every(Duration::from_secs(10));
+    let inner = near.layer(handler_of(|| vec![Data("data: a\n\n"), Hang]));
+    let body = ask(limit.layer(peeking(boxed(inner)))).await;
+    assert_eq!(limit.open(), 1);
+    drop(body);
+    assert_eq!(limit.open(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_listed_and_ended_by_a_drain() {
+    let (registry, shutdown) = (Registry::new(), Shutdown::new());
+    let near = KeepAliveLayer::every(Duration::from_secs(10));
+    let inner = near.layer(handler_of(|| vec![Data("data: a\n\n"), Hang]));
+    let inner = boxed(EventIdLayer::sequential().layer(inner));
+    let service = RegistryLayer::new(registry.clone()).layer(peeking(inner));
+    let mut body = ask(ShutdownLayer::new(shutdown.clone()).layer(service)).await;
+    assert_eq!(registry.len(), 1);
+    shutdown.trigger();
+    let read = read(&mut body, Duration::from_secs(30)).await;
+    assert!(read.ended);
+    assert_eq!(events(&read.text()), events(CLIENT_SEES), "{}", read.text());
+    assert!(registry.is_empty());
+}
+
+const CLIENT_SEES: &str = "data: a\nid: 1\n\n\
+    event: close\ndata: {\"reason\":\"shutdown\"}\nid: 1\n\n";

@@ -1,0 +1,107 @@
+//! With a log that nodes share a client may come back to another one.
+
+use tokio::time::{Duration, Instant};
+use tower::Layer;
+use tower_sse::event_log::MemoryLog;
+
+use crate::harness::bodies::Step::{self, Data, Fail, Hang, Wait};
+use crate::harness::resume;
+use crate::harness::resume::{Handled, SECOND, handler, layer, request, request_of, seen};
+
+fn three() -> Vec<Step> {
+    vec![Data("data: 1\n\n"), Wait(SECOND), Data("data: 2\n\n"), Wait(SECOND), Data("data: 3\n\n")]
+}
+
+/// Two layers that know nothing of each other but the log.
+macro_rules! nodes {
+    ($steps:expr, $($setting:tt)*) => {{
+        let (log, handled) = (MemoryLog::new(), [Handled::default(), Handled::default()]);
+        let node = |n: usize| {
+            let layer = layer()$($setting)*.log(log.clone()).other_nodes(SECOND);
+            layer.layer(handler(&handled[n], $steps))
+        };
+        (node(0), node(1), handled.clone())
+    }};
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_goes_on_at_another_node() {
+    let (one, other, handled) = nodes!(three, .close_event(20 * SECOND));
+    let first = seen(&one, request(None), SECOND / 2).await;
+    let rest = seen(&other, request(Some(&first.id(0))), 10 * SECOND).await;
+    assert_eq!(rest.data(), ["2", "3", "{\"reason\":\"finished\"}"]);
+    assert_eq!((rest.status, &rest.headers, rest.ended), (200, &first.headers, true));
+    let over = seen(&other, request(Some(&rest.last_id())), SECOND).await;
+    assert_eq!((over.status, over.text.as_str()), (204, ""));
+    assert_eq!((handled[0].calls(), handled[1].calls()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn ids_of_others_take_as_long_there_as_ids_of_nobody() {
+    let (one, other, handled) = nodes!(|| vec![Data("data: 1\n\n"), Hang], .linger(99 * SECOND));
+    let id = seen(&one, request(None), SECOND).await.id(0);
+    let nobodys = format!("{}7-1", "1".repeat(23));
+    let mut answers = Vec::new();
+    for id in [&id, &nobodys] {
+        let began = Instant::now();
+        let anew = seen(&other, request_of("thief", Some(id)), SECOND).await;
+        answers.push((anew.anonymous(), began.elapsed().as_millis()));
+    }
+    assert_eq!(answers[0], answers[1]);
+    assert_eq!(handled[1].calls(), 2);
+    // Without an id nobody waits.
+    let began = Instant::now();
+    resume::ask(&other, request(None)).await;
+    assert_eq!(began.elapsed().as_millis(), 0);
+}
+
+fn failing() -> Vec<Step> {
+    vec![Data("data: 1\n\n"), Wait(9 * SECOND), Fail("as scripted")]
+}
+
+/// With the second the stream is given up before it fails.
+const LINGERS: [Duration; 2] = [Duration::from_secs(99), Duration::from_secs(5)];
+
+#[tokio::test(start_paused = true)]
+async fn who_reads_elsewhere_is_told_when_it_fails_or_is_given_up() {
+    for linger in LINGERS {
+        let (one, other, _) = nodes!(failing, .linger(linger));
+        let id = seen(&one, request(None), SECOND).await.id(0);
+        let rest = seen(&other, request(Some(&id)), 20 * SECOND).await;
+        assert_eq!((rest.data(), rest.ended), (vec!["{\"reason\":\"error\"}".to_owned()], true));
+    }
+}
+
+/// Else a browser would be answered with an empty stream for ever.
+#[tokio::test(start_paused = true)]
+async fn who_has_all_of_a_stream_that_failed_or_was_given_up_gets_a_new_one_there() {
+    for linger in LINGERS {
+        let (one, other, handled) = nodes!(failing, .linger(linger));
+        let id = seen(&one, request(None), SECOND).await.id(0);
+        let last = match linger < 9 * SECOND {
+            true => id,
+            false => seen(&one, request(Some(&id)), 20 * SECOND).await.last_id(),
+        };
+        tokio::time::sleep(20 * SECOND).await;
+        let anew = seen(&other, request(Some(&last)), SECOND).await;
+        assert_eq!((anew.data(), anew.status), (vec!["1".to_owned()], 200));
+        assert_eq!((handled[0].calls(), handled[1].calls()), (1, 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_in_a_topic_and_not_of_this_crate_reaches_no_client() {
+    let (log, handled) = (MemoryLog::new(), Handled::default());
+    let layer = layer().log(log.clone());
+    let service = layer.layer(handler(&handled, three));
+    let first = seen(&service, request(None), SECOND / 2).await;
+    let id = first.id(0);
+    // "3:ann/answer" in base64.
+    let topic = format!("resume.{}.Mzphbm4vYW5zd2Vy", &id[..23]).parse().unwrap();
+    assert_eq!(log.window(&topic).0, 1, "it is the topic");
+    for foreign in ["x", "event 1 1"] {
+        log.append_now(&topic, tower_sse::wire::Event::new().data(foreign)).unwrap();
+    }
+    let rest = seen(&service, request(Some(&id)), 10 * SECOND).await;
+    assert_eq!(rest.data(), ["2", "3"]);
+}

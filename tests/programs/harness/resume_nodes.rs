@@ -1,0 +1,226 @@
+//! What holds of resumable streams at two nodes that share a log, whatever broker that is in.
+
+#![allow(unreachable_pub, reason = "every test that uses this is a crate of its own")]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::response::IntoResponse;
+use axum::routing::post;
+use futures_util::StreamExt;
+use tokio::time::{interval, sleep};
+use tokio_stream::wrappers::IntervalStream;
+use tower_sse::event_log::EventLog;
+use tower_sse::{KeepAliveLayer, Shutdown, SseLayer};
+
+use crate::harness::broker::{Broker, Way};
+use crate::harness::net::{LONG, listen};
+use crate::harness::resume::{events, layer, post as ask};
+
+/// A server that answers `/answer` with so many events, and a `close` event.
+struct Node {
+    address: SocketAddr,
+    calls: Arc<AtomicUsize>,
+    shutdown: Shutdown,
+}
+
+impl Node {
+    /// `wait` is for streams of the other node: longer than any broker is away.
+    async fn start<L: EventLog>(log: L, count: usize, each: Duration, wait: Duration) -> Self {
+        let calls = Arc::<AtomicUsize>::default();
+        let counted = Arc::clone(&calls);
+        let handler = async move |_: String| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            let ticks = IntervalStream::new(interval(each)).take(count).enumerate();
+            let events = ticks.map(|(n, _)| {
+                let event = format!("event: tick\ndata: {n}\n{}\n", "data: \u{e9}\n".repeat(n % 5));
+                Ok::<_, std::convert::Infallible>(Bytes::from(event))
+            });
+            ([("content-type", "text/event-stream")], Body::from_stream(events)).into_response()
+        };
+        let resume = layer().log(log).other_nodes(wait);
+        let resume = resume.linger(Duration::from_secs(60)).close_event(Duration::from_secs(20));
+        let shutdown = Shutdown::builder().window(Duration::from_millis(50)).build().unwrap();
+        let keep_alive = KeepAliveLayer::every(Duration::from_millis(50));
+        let outer = SseLayer::new().keep_alive(keep_alive).shutdown(shutdown.clone());
+        let app = Router::new().route("/answer", post(handler)).layer(resume).layer(outer);
+        let (listener, address) = listen().await;
+        let listener = shutdown.listen(listener);
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        Self { address, calls, shutdown }
+    }
+
+    fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+}
+
+/// One that is cut off, and comes back where it was.
+#[derive(Default)]
+struct Client {
+    last: String,
+    /// The first line of each event, and its id.
+    seen: Vec<String>,
+    ids: Vec<String>,
+}
+
+impl Client {
+    /// Reads so many bytes, or to the end, and gives the status.
+    async fn read(&mut self, node: &Node, user: &str, enough: usize) -> u16 {
+        let got = ask(node.address, "/answer", user, &self.last, enough).await;
+        for (data, id) in events(&got.text) {
+            if data != SHUTDOWN {
+                self.seen.push(data.split('\n').next().unwrap().to_owned());
+                self.ids.push(id.clone());
+            }
+            self.last = id;
+        }
+        got.status
+    }
+
+    /// Reads to the end of the stream, now here and now there, cut off at random places.
+    async fn read_all(&mut self, nodes: [&Node; 2], longest: usize) -> usize {
+        let (mut random, mut connections) = (7_u64, 0);
+        while self.seen.last().is_none_or(|last| last != FINISHED) {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let enough = 300 + usize::try_from(random >> 33).unwrap() % longest;
+            let node = nodes[usize::try_from(random >> 62).unwrap() % 2];
+            assert_eq!(self.read(node, "ann", enough).await, 200);
+            connections += 1;
+        }
+        connections
+    }
+}
+
+fn numbers(count: usize) -> Vec<String> {
+    (0..count).map(|n| n.to_string()).chain([FINISHED.to_owned()]).collect()
+}
+
+/// It begins at one node, which is drained, and is read to its end at both of them.
+pub async fn a_client_goes_on_at_the_other_node<L: EventLog>(logs: [L; 2]) {
+    let each = Duration::from_millis(10);
+    let [a, b] = logs.map(|log| Node::start(log, 150, each, LONG));
+    let (a, b) = (a.await, b.await);
+    let mut client = Client::default();
+    // In the middle of an event.
+    assert_eq!(client.read(&a, "ann", 700).await, 200);
+    assert!(!client.seen.is_empty() && client.seen.len() < 50, "{:?}", client.seen);
+    let before = client.seen.len();
+    let connections = client.read_all([&a, &b], 700).await;
+    assert_eq!(client.seen, numbers(150));
+    assert!(before > 0 && connections > 10, "{connections}");
+
+    for node in [&b, &a] {
+        assert_eq!(client.read(node, "ann", usize::MAX).await, 204);
+    }
+    assert_eq!((a.calls(), b.calls()), (1, 0));
+}
+
+pub async fn a_client_of_a_drained_node_goes_on_at_the_other<L: EventLog>(logs: [L; 2]) {
+    let [a, b] = logs.map(|log| Node::start(log, 100, Duration::from_millis(10), LONG));
+    let (a, b) = (a.await, b.await);
+    let mut client = Client::default();
+    let drain = async {
+        sleep(Duration::from_millis(300)).await;
+        a.shutdown.drain().await
+    };
+    let (status, _) = tokio::join!(client.read(&a, "ann", usize::MAX), drain);
+    let (at_a, last) = (client.seen.len(), client.last.clone());
+    assert!(status == 200 && at_a > 0 && at_a < 100, "{at_a}");
+    assert_eq!(client.read(&b, "ann", usize::MAX).await, 200);
+    assert_eq!(client.seen, numbers(100));
+    assert_eq!(client.read(&b, "ann", usize::MAX).await, 204);
+    // Who has not seen the end is sent it, though it is over.
+    let mut late = Client { last, seen: numbers(at_a)[..at_a].into(), ..Client::default() };
+    assert_eq!(late.read(&b, "ann", usize::MAX).await, 200);
+    assert_eq!(late.seen, client.seen);
+    assert_eq!((a.calls(), b.calls()), (1, 0));
+}
+
+pub async fn an_id_of_another_principal_counts_as_none<L: EventLog>(logs: [L; 2]) {
+    let [a, b] =
+        logs.map(|log| Node::start(log, 5, Duration::from_millis(10), Duration::from_millis(500)));
+    let (a, b) = (a.await, b.await);
+    let mut ann = Client::default();
+    ann.read(&a, "ann", 450).await;
+    let stolen = ann.last.clone();
+    ann.read(&b, "ann", usize::MAX).await;
+    for (calls, id) in [(1, stolen), (2, ann.last.clone())] {
+        let mut thief = Client { last: id, ..Client::default() };
+        assert_eq!(thief.read(&b, "thief", usize::MAX).await, 200);
+        assert_eq!(thief.seen, numbers(5), "a stream of its own");
+        assert_ne!(thief.last[..23], ann.last[..23]);
+        assert_eq!((a.calls(), b.calls()), (1, calls));
+    }
+}
+
+/// The broker is killed and started again, twice, under a stream and a client that changes nodes.
+pub async fn a_killed_broker_loses_and_repeats_nothing<L: EventLog>(
+    logs: [L; 2],
+    broker: &mut Broker,
+) {
+    const EVENTS: usize = 800;
+    let [a, b] = logs.map(|log| Node::start(log, EVENTS, Duration::from_millis(4), LONG));
+    let (a, b) = (a.await, b.await);
+    let (mut client, mut steady) = (Client::default(), Client::default());
+    assert_eq!(client.read(&a, "ann", 700).await, 200);
+    // The same stream, by one who stays.
+    steady.last.clone_from(&client.last);
+    steady.seen.clone_from(&client.seen);
+    let kills = async {
+        for _ in 0..2 {
+            sleep(Duration::from_millis(700)).await;
+            broker.kill();
+            sleep(Duration::from_millis(500)).await;
+            broker.restart().await;
+        }
+    };
+    let staying = steady.read(&b, "ann", usize::MAX);
+    let (connections, status, ()) = tokio::join!(client.read_all([&a, &b], 2_000), staying, kills);
+    assert_eq!((&client.seen, &steady.seen), (&numbers(EVENTS), &numbers(EVENTS)));
+    assert!(status == 200 && connections > 10, "{connections}");
+    for node in [&a, &b] {
+        assert_eq!(client.read(node, "ann", usize::MAX).await, 204);
+    }
+    assert_eq!((a.calls(), b.calls()), (1, 0));
+}
+
+/// The broker has what the first node sends it, and its answers are lost.
+pub async fn an_event_whose_answer_was_lost_is_there_once<L: EventLog>(
+    logs: [L; 2],
+    way: &mut Way,
+) {
+    const EVENTS: usize = 320;
+    let [a, b] = logs.map(|log| Node::start(log, EVENTS, Duration::from_millis(10), LONG));
+    let (a, b) = (a.await, b.await);
+    let mut client = Client::default();
+    assert_eq!(client.read(&a, "ann", 700).await, 200);
+    let losses = async {
+        for _ in 0..3 {
+            sleep(Duration::from_millis(100)).await;
+            way.lose_answers();
+            sleep(Duration::from_millis(100)).await;
+            way.close().await;
+            sleep(Duration::from_millis(500)).await;
+            way.open().await;
+            sleep(Duration::from_millis(500)).await;
+        }
+    };
+    tokio::join!(client.read(&b, "ann", usize::MAX), losses);
+    assert_eq!(client.seen, numbers(EVENTS));
+    // An event that is there twice is sent to who comes back behind the first of them.
+    for (at, id) in client.ids.iter().enumerate().take(EVENTS) {
+        let mut back = Client { last: id.clone(), ..Client::default() };
+        assert_eq!(back.read(&b, "ann", usize::MAX).await, 200, "behind {at}");
+        assert_eq!(back.seen, numbers(EVENTS)[at + 1..], "behind {at}");
+    }
+    assert_eq!(client.read(&b, "ann", usize::MAX).await, 204);
+    assert_eq!((a.calls(), b.calls()), (1, 0));
+}
+
+const FINISHED: &str = "{\"reason\":\"finished\"}";
+const SHUTDOWN: &str = "{\"reason\":\"shutdown\"}";

@@ -1,0 +1,25 @@
+//! The library beside programs that it did not bring: browsers, brokers, clients, and its own examples.
+//!
+//! `tests/run` installs them and builds the examples.
+
+#![cfg(unix)]
+
+mod harness;
+
+mod demo_in_browser;
+mod examples;
+mod htmx_in_browser;
+mod nats_away;
+mod nats_exactly_once;
+mod nats_gaps;
+mod nats_nodes;
+mod nats_resume;
+mod observe;
+mod real_clients;
+mod redis_away;
+mod redis_exactly_once;
+mod redis_gaps;
+mod redis_nodes;
+mod redis_resume;
+mod redis_upstream;
+mod resume_in_browser;
