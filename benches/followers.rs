@@ -11,10 +11,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
 use http_body::Body;
-use tower_sse::Hub;
 use tower_sse::event_log::{EventLog, Follow, MemoryLog, Start, Step, Topic};
 use tower_sse::hub::HubBody;
-use tower_sse::wire::Event;
+use tower_sse::{Event, Hub};
 
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;

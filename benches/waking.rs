@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use http_body_util::BodyExt;
 use support::{Boxed, Pace, Source, Stack, boxed};
 use tokio::runtime::Runtime;
-use tower_sse::wire::Event;
+use tower_sse::Event;
 
 const STREAMS: usize = 100_000;
 const TURNS: usize = 21;

@@ -24,8 +24,7 @@ use axum::routing::{get, post};
 use axum::{Router, serve};
 use tokio::net::TcpListener;
 use tower_sse::event_log::{EventLog, MemoryLog, Topic};
-use tower_sse::wire::Event;
-use tower_sse::{Hub, Shutdown, SseLayer};
+use tower_sse::{Event, Hub, Shutdown, SseLayer};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {

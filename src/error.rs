@@ -1,9 +1,9 @@
-//! Settings that cannot work.
+//! Errors of rejected input: settings that cannot work, and text that breaks a rule.
 
 use std::error::Error;
 use std::fmt;
 
-/// A setting that cannot work, and why.
+/// The error of a setting that cannot work. It names the setting and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidSetting {
     setting: &'static str,
@@ -29,3 +29,64 @@ impl fmt::Display for InvalidSetting {
 }
 
 impl Error for InvalidSetting {}
+
+/// The error of text that breaks the rule of its type: an id, a name, a comment, a label or a topic.
+///
+/// It names the kind of text, the rule, and the place. It does not repeat the text, so it is safe to
+/// log.
+///
+/// # Examples
+///
+/// ```
+/// use tower_sse::EventName;
+///
+/// let error = EventName::new("order\ndata: forged").unwrap_err();
+/// assert_eq!(error.to_string(), "event name has a NUL, CR or LF at byte 5");
+/// assert_eq!((error.kind(), error.at()), ("event name", Some(5)));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidText {
+    kind: &'static str,
+    /// A sentence that begins with the kind.
+    problem: &'static str,
+    /// In bytes.
+    at: Option<usize>,
+}
+
+impl InvalidText {
+    /// `problem` is a sentence that begins with `kind`: a `const fn` that panics can show it, and
+    /// cannot join texts.
+    pub(crate) const fn new(kind: &'static str, problem: &'static str, at: Option<usize>) -> Self {
+        Self { kind, problem, at }
+    }
+
+    /// The kind of text, such as `event name`.
+    #[must_use]
+    pub const fn kind(&self) -> &str {
+        self.kind
+    }
+
+    /// The byte at which the text breaks the rule; `None` if the text as a whole does, because it is
+    /// too long for example.
+    #[must_use]
+    pub const fn at(&self) -> Option<usize> {
+        self.at
+    }
+
+    /// What is wrong, without the place.
+    pub(crate) const fn problem(&self) -> &'static str {
+        self.problem
+    }
+}
+
+impl fmt::Display for InvalidText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.problem)?;
+        match self.at {
+            Some(at) => write!(f, " at byte {at}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Error for InvalidText {}

@@ -35,7 +35,7 @@ pub mod wire;
 
 pub use body::SseBody;
 pub use engine::{EndReason, Farewell};
-pub use error::InvalidSetting;
+pub use error::{InvalidSetting, InvalidText};
 pub use guard::{GuardError, Guarded};
 #[cfg(feature = "axum")]
 pub use guard::{GuardedListener, Listening, TcpOptions};
@@ -43,8 +43,8 @@ pub use guard::{GuardedListener, Listening, TcpOptions};
 #[cfg_attr(docsrs, doc(cfg(feature = "hub")))]
 pub use hub::Hub;
 pub use layer::{
-    EventIdLayer, InvalidComment, KeepAliveLayer, LimitLayer, NoBufferLayer, RegistryLayer,
-    RotationLayer, ShutdownLayer, SseLayer,
+    EventIdLayer, KeepAliveLayer, LimitLayer, NoBufferLayer, RegistryLayer, RotationLayer,
+    ShutdownLayer, SseLayer,
 };
 pub use readiness::{Readiness, ReadinessBody};
 pub use registry::{Delivery, Registry, RegistryBuilder, SendError};
@@ -53,6 +53,6 @@ pub use registry::{Delivery, Registry, RegistryBuilder, SendError};
 pub use resume::ResumeLayer;
 pub use service::{SseFuture, SseService};
 pub use shutdown::{Shutdown, ShutdownBuilder};
-pub use state::{
-    DrainReport, Expiry, InvalidLabel, Label, LimitKey, StreamId, StreamInfo, StreamState,
-};
+pub use state::{DrainReport, Expiry, Label, LimitKey, StreamId, StreamInfo, StreamState};
+pub use wire::event::Event;
+pub use wire::text::{Comment, EventId, EventName};

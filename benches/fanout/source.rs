@@ -13,8 +13,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 use tower_sse::event_log::{MemoryLog, Topic};
-use tower_sse::wire::Event;
-use tower_sse::{Hub, KeepAliveLayer, SseLayer};
+use tower_sse::{Event, Hub, KeepAliveLayer, SseLayer};
 
 const INTERVAL: Duration = Duration::from_secs(15);
 

@@ -9,9 +9,9 @@ use axum::response::Response;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use tower::ServiceExt;
-use tower_sse::wire::EventId;
 use tower_sse::{
-    EndReason, EventIdLayer, Farewell, InvalidSetting, KeepAliveLayer, Registry, Shutdown, SseLayer,
+    EndReason, EventId, EventIdLayer, Farewell, InvalidSetting, KeepAliveLayer, Registry, Shutdown,
+    SseLayer,
 };
 
 use super::times::Times;
@@ -96,7 +96,7 @@ impl Current {
         let shutdown = times.shutdown().retry(RETRY..=RETRY).build()?;
         let layer = SseLayer::new()
             .keep_alive(KeepAliveLayer::every(Duration::from_millis(150)))
-            .event_ids(EventIdLayer::with(move |n| EventId::in_epoch(epoch, n)))
+            .event_ids(EventIdLayer::with(move |n| EventId::with_epoch(epoch, n)))
             .registry(registry.clone())
             .shutdown(shutdown.clone());
         let streams = streams::routes().merge(resumable::routes());

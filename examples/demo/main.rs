@@ -34,10 +34,9 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::time::interval;
 use tokio_stream::wrappers::IntervalStream;
-use tower_sse::wire::{Event, InvalidEventName};
 use tower_sse::{
-    EventIdLayer, Farewell, KeepAliveLayer, Registry, RegistryLayer, Shutdown, SseLayer, StreamId,
-    StreamInfo,
+    Event, EventIdLayer, EventName, Farewell, KeepAliveLayer, Registry, RegistryLayer, Shutdown,
+    SseLayer, StreamId, StreamInfo,
 };
 
 #[tokio::main]
@@ -150,14 +149,9 @@ async fn close(State(demo): State<Demo>, Path(id): Path<String>) -> StatusCode {
     }
 }
 
-async fn broadcast(State(demo): State<Demo>, text: String) -> Result<Json<Value>, StatusCode> {
-    let event = announcement(&text).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
-    let delivery = demo.registry.broadcast(event);
-    Ok(Json(json!({ "sent": delivery.sent, "dropped": delivery.dropped })))
-}
-
-fn announcement(text: &str) -> Result<Event, InvalidEventName> {
-    Ok(Event::new().event("announcement")?.data(text))
+async fn broadcast(State(demo): State<Demo>, text: String) -> Json<Value> {
+    let delivery = demo.registry.broadcast(Event::new().event(ANNOUNCEMENT).data(text));
+    Json(json!({ "sent": delivery.sent, "dropped": delivery.dropped }))
 }
 
 /// The answer still arrives: the server ends when its last response has.
@@ -168,6 +162,8 @@ async fn shut_down(State(demo): State<Demo>) -> StatusCode {
 
 /// Short, so that there is something to see. The default of 15 seconds is for real servers.
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
+
+const ANNOUNCEMENT: EventName = EventName::from_static("announcement");
 
 const MENU: [&str; 7] = [
     "Espresso",

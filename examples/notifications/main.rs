@@ -131,7 +131,7 @@ fn topics(user: &str) -> Result<Topics, StatusCode> {
 fn topic(user: &str) -> Result<Topic, StatusCode> {
     match user.contains('.') {
         true => Err(StatusCode::BAD_REQUEST),
-        false => Topic::new(&format!("users.{user}")).map_err(|_| StatusCode::BAD_REQUEST),
+        false => Topic::new(format!("users.{user}")).map_err(|_| StatusCode::BAD_REQUEST),
     }
 }
 

@@ -20,9 +20,9 @@ use crate::wire::{ByLineEnd, Event, LineEnd, Stencil};
 /// # Examples
 ///
 /// ```
-/// use tower_sse::{Farewell, wire::Event};
+/// use tower_sse::{Event, EventName, Farewell};
 ///
-/// let done = Farewell::event(Event::new().event("done")?.data("{}"));
+/// let done = Farewell::event(Event::new().event(EventName::from_static("done")).data("{}"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]

@@ -17,10 +17,10 @@ use crate::wire::{Event, EventId, LineEnd, end_with_id, with_id_line};
 ///
 /// ```
 /// use tower_sse::event_log::{Logged, Topic};
-/// use tower_sse::wire::{Event, EventId};
+/// use tower_sse::{Event, EventId, EventName};
 ///
 /// let topic = Topic::new("orders.42")?;
-/// let event = Event::new().event("paid")?.data("12.50");
+/// let event = Event::new().event(EventName::from_static("paid")).data("12.50");
 /// let logged = Logged::new(topic, &EventId::new("7-1")?, event)?;
 /// assert_eq!(logged.bytes(), "event: paid\ndata: 12.50\nid: 7-1\n\n");
 /// assert_eq!(logged.id(), "7-1");
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn the_logs_id_replaces_the_events_own() {
-        let event = Event::new().id("own").unwrap().data("x");
+        let event = Event::new().id(EventId::from_static("own")).data("x");
         let id = EventId::new("7-1").unwrap();
         let logged = Logged::new(Topic::new("t").unwrap(), &id, event).unwrap();
         assert_eq!(logged.bytes(), "data: x\nid: 7-1\n\n");

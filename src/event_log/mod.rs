@@ -14,7 +14,7 @@
 //! use std::pin::Pin;
 //!
 //! use tower_sse::event_log::{EventLog, Follow, MemoryLog, Start, Step, Topic};
-//! use tower_sse::wire::Event;
+//! use tower_sse::Event;
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -69,7 +69,7 @@ pub use nats::{
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use redis::{RedisFollower, RedisLog, RedisLogBuilder, RedisLogError};
 pub use start::Start;
-pub use topic::{InvalidTopic, Topic};
+pub use topic::Topic;
 pub use topics::Topics;
 
 /// An ordered, bounded log of events, each of which belongs to a topic.

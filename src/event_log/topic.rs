@@ -1,118 +1,52 @@
-//! The names of topics, checked once.
+//! The names of topics.
 
-use std::borrow::Borrow;
-use std::error::Error;
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
-/// The name of a topic: tokens with `.` between them, such as `orders.42`.
-///
-/// From 1 to 256 bytes, so that a name that a client made up stays small. No token is empty, and none
-/// has whitespace, control characters, or the wildcards `*` and `>`: what is a valid name here is one
-/// in NATS and in Redis, too. Clones share the text.
-///
-/// # Examples
-///
-/// ```
-/// use tower_sse::event_log::Topic;
-///
-/// let topic = Topic::new("orders.42")?;
-/// assert_eq!(topic.as_str(), "orders.42");
-/// assert!(Topic::new("orders.*").is_err());
-/// assert!(Topic::new("orders..42").is_err());
-/// # Ok::<(), tower_sse::event_log::InvalidTopic>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Topic(Arc<str>);
+use crate::error::InvalidText;
+use crate::wire::{Text, checked_conversions, checked_text, is_control};
+
+checked_text! {
+    /// The name of a topic: tokens with `.` between them, such as `orders.42`.
+    ///
+    /// A name has from 1 to 256 bytes, so that a name from a request stays small. No token is empty,
+    /// and none has whitespace, control characters, or the wildcards `*` and `>`: a name that is
+    /// valid here is valid in NATS and in Redis, too. Clones share the text.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_sse::event_log::Topic;
+    ///
+    /// const NEWS: Topic = Topic::from_static("news");
+    ///
+    /// let topic = Topic::new(format!("orders.{}", 42))?;
+    /// assert_eq!(topic.as_str(), "orders.42");
+    /// assert!(Topic::new("orders.*").is_err());
+    /// assert!(Topic::new("orders..42").is_err());
+    /// # let _ = NEWS;
+    /// # Ok::<(), tower_sse::InvalidText>(())
+    /// ```
+    pub struct Topic(Text<Arc<str>>), rule: topic_rule
+}
 
 impl Topic {
-    /// Takes `name` as the name of a topic.
+    /// Checks `name` and makes a topic of it.
     ///
     /// # Errors
     ///
-    /// [`InvalidTopic`], which says what is wrong and where, and does not repeat the name.
-    pub fn new(name: &str) -> Result<Self, InvalidTopic> {
-        match check(name, Wildcards::Refused) {
-            Ok(_) => Ok(Self(name.into())),
-            Err(invalid) => Err(invalid),
-        }
-    }
-
-    /// The name.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
+    /// [`InvalidText`] if the name breaks a rule.
+    pub fn new(name: impl AsRef<str>) -> Result<Self, InvalidText> {
+        let name = name.as_ref();
+        topic_rule(name).map(|()| Self(Text::Owned(name.into())))
     }
 }
 
-impl AsRef<str> for Topic {
-    fn as_ref(&self) -> &str {
-        self.as_str()
-    }
-}
+checked_conversions!(Topic);
 
-impl Borrow<str> for Topic {
-    fn borrow(&self) -> &str {
-        self.as_str()
-    }
-}
-
-impl fmt::Display for Topic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl TryFrom<&str> for Topic {
-    type Error = InvalidTopic;
-
-    fn try_from(name: &str) -> Result<Self, Self::Error> {
-        Self::new(name)
-    }
-}
-
-impl TryFrom<String> for Topic {
-    type Error = InvalidTopic;
-
-    fn try_from(name: String) -> Result<Self, Self::Error> {
-        Self::new(&name)
-    }
-}
-
-impl FromStr for Topic {
-    type Err = InvalidTopic;
-
-    fn from_str(name: &str) -> Result<Self, Self::Err> {
-        Self::new(name)
-    }
-}
-
-/// A text that cannot be the name of a topic, or a pattern of names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidTopic {
-    at: usize,
-    what: &'static str,
-}
-
-impl InvalidTopic {
-    pub(super) const fn new(at: usize, what: &'static str) -> Self {
-        Self { at, what }
-    }
-}
-
-impl fmt::Display for InvalidTopic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "invalid topic: {} at byte {}", self.what, self.at)
-    }
-}
-
-impl Error for InvalidTopic {}
-
-/// Lets what takes topics by [`TryInto`] take a [`Topic`] as well.
-impl From<std::convert::Infallible> for InvalidTopic {
-    fn from(never: std::convert::Infallible) -> Self {
-        match never {}
+const fn topic_rule(name: &str) -> Result<(), InvalidText> {
+    match check(name, Wildcards::Refused) {
+        Ok(_) => Ok(()),
+        Err(invalid) => Err(invalid),
     }
 }
 
@@ -120,39 +54,70 @@ impl From<std::convert::Infallible> for InvalidTopic {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wildcards {
     Refused,
-    Taken,
+    Allowed,
 }
 
-/// Checks a name or a pattern, and says whether it has wildcards.
-pub(super) fn check(text: &str, wildcards: Wildcards) -> Result<bool, InvalidTopic> {
-    if text.len() > LONGEST {
-        return Err(InvalidTopic::new(LONGEST, "longer than 256 bytes"));
+/// Checks a name or a pattern, and returns whether it has wildcards.
+pub(super) const fn check(text: &str, wildcards: Wildcards) -> Result<bool, InvalidText> {
+    let text = text.as_bytes();
+    if text.len() > MAX_TOPIC_LEN {
+        return Err(InvalidText::new(KIND, "topic has more than 256 bytes", None));
     }
-    let (mut at, mut wild) = (0, false);
-    for token in text.split('.') {
-        let wildcard = matches!(token, "*" | ">");
-        if token.is_empty() {
-            return Err(InvalidTopic::new(at, "an empty token"));
-        }
-        if token == ">" && at + 1 < text.len() {
-            return Err(InvalidTopic::new(at, "a `>` that is not the last token"));
-        }
-        if !wildcard || wildcards == Wildcards::Refused {
-            if let Some(inside) = token.find(['*', '>']) {
-                return Err(InvalidTopic::new(at + inside, "a wildcard"));
+    let (mut token, mut at, mut wild) = (0, 0, false);
+    loop {
+        let end = at == text.len();
+        if end || text[at] == b'.' {
+            if token == at {
+                return Err(InvalidText::new(KIND, "topic has an empty token", Some(at)));
             }
+            if end {
+                return Ok(wild);
+            }
+            token = at + 1;
+        } else if matches!(text[at], b'*' | b'>') {
+            let last = at + 1 == text.len();
+            let alone = at == token && (last || text[at + 1] == b'.');
+            if !alone || matches!(wildcards, Wildcards::Refused) {
+                return Err(InvalidText::new(KIND, "topic has a wildcard", Some(at)));
+            }
+            if text[at] == b'>' && !last {
+                let problem = "topic has a `>` that is not the last token";
+                return Err(InvalidText::new(KIND, problem, Some(at)));
+            }
+            wild = true;
+        } else if is_whitespace(text, at) || is_control(text, at) {
+            let problem = "topic has whitespace or a control character";
+            return Err(InvalidText::new(KIND, problem, Some(at)));
         }
-        if let Some(inside) = token.find(|it: char| it.is_whitespace() || it.is_control()) {
-            return Err(InvalidTopic::new(at + inside, "whitespace or a control character"));
-        }
-        wild |= wildcard;
-        at += token.len() + ".".len();
+        at += 1;
     }
-    Ok(wild)
 }
 
-/// Names are kept for each topic, and come from requests at times.
-const LONGEST: usize = 256;
+/// Whether the character that begins at byte `at` is whitespace, as [`char::is_whitespace`] says,
+/// which is no `const fn` in Rust 1.85.
+const fn is_whitespace(text: &[u8], at: usize) -> bool {
+    match text[at] {
+        b'\t'..=b'\r' | b' ' => true,
+        // U+0085 and U+00A0.
+        0xc2 => matches!(text[at + 1], 0x85 | 0xa0),
+        // U+1680.
+        0xe1 => text[at + 1] == 0x9a && text[at + 2] == 0x80,
+        // U+2000 to U+200A, U+2028, U+2029, U+202F; U+205F.
+        0xe2 => match text[at + 1] {
+            0x80 => matches!(text[at + 2], 0x80..=0x8a | 0xa8 | 0xa9 | 0xaf),
+            0x81 => text[at + 2] == 0x9f,
+            _ => false,
+        },
+        // U+3000.
+        0xe3 => text[at + 1] == 0x80 && text[at + 2] == 0x80,
+        _ => false,
+    }
+}
+
+const KIND: &str = "topic";
+
+/// In bytes. A log keeps the name of each topic, and names may come from requests.
+const MAX_TOPIC_LEN: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -179,22 +144,38 @@ mod tests {
             ("a\nb",           false, false),
             ("a\u{7f}",        false, false),
             ("a*",             false, false),
+            ("**",             false, false),
             ("a.>.b",          false, false),
             ("a>.b",           false, false),
         ];
 
         for &(text, name, pattern) in table {
             assert_eq!(Topic::new(text).is_ok(), name, "{text:?}");
-            assert_eq!(check(text, Wildcards::Taken).is_ok(), pattern, "{text:?}");
+            assert_eq!(check(text, Wildcards::Allowed).is_ok(), pattern, "{text:?}");
         }
-        assert!(Topic::new(&"a".repeat(256)).is_ok());
-        assert!(Topic::new(&"a".repeat(257)).is_err());
+        assert!(Topic::new("a".repeat(256)).is_ok());
+        assert!(Topic::new("a".repeat(257)).is_err());
     }
 
     #[test]
-    fn the_error_says_where_and_not_what() {
-        let error = Topic::new("secret.to ken").unwrap_err();
-        let text = "invalid topic: whitespace or a control character at byte 9";
-        assert_eq!(error.to_string(), text);
+    fn whitespace_and_control_characters_are_those_of_the_standard_library() {
+        for char in '\0'..='\u{ffff}' {
+            let valid =
+                !matches!(char, '.' | '*' | '>') && !char.is_whitespace() && !char.is_control();
+            assert_eq!(Topic::new(char.to_string()).is_ok(), valid, "{char:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_names_the_rule_and_the_place_and_not_the_text() {
+        #[rustfmt::skip]
+        let table = [
+            ("secret.to ken", "topic has whitespace or a control character at byte 9"),
+            ("secret.>.ken",  "topic has a wildcard at byte 7"),
+            ("secret..ken",   "topic has an empty token at byte 7"),
+        ];
+        for (text, expected) in table {
+            assert_eq!(Topic::new(text).unwrap_err().to_string(), expected);
+        }
     }
 }

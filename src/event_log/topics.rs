@@ -3,8 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::Topic;
 use super::topic::{Wildcards, check};
-use super::{InvalidTopic, Topic};
+use crate::error::InvalidText;
 
 /// Which topics are followed: one, several, or all that fit a pattern.
 ///
@@ -24,7 +25,7 @@ use super::{InvalidTopic, Topic};
 ///
 /// let one = Topics::from(Topic::new("news")?);
 /// assert!(!one.matches(&Topic::new("orders.42")?));
-/// # Ok::<(), tower_sse::event_log::InvalidTopic>(())
+/// # Ok::<(), tower_sse::InvalidText>(())
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Topics {
@@ -38,15 +39,15 @@ impl Topics {
     ///
     /// # Errors
     ///
-    /// [`InvalidTopic`] if one of them is neither a name nor a pattern, or if there are more than
+    /// [`InvalidText`] if one of them is neither a name nor a pattern, or if there are more than
     /// 256: all of them are looked at for an event.
-    pub fn new<T: AsRef<str>>(topics: impl IntoIterator<Item = T>) -> Result<Self, InvalidTopic> {
+    pub fn new<T: AsRef<str>>(topics: impl IntoIterator<Item = T>) -> Result<Self, InvalidText> {
         let (mut names, mut patterns) = (Vec::<Topic>::new(), Vec::<Box<str>>::new());
         for text in topics {
             let text = text.as_ref();
-            let wild = check(text, Wildcards::Taken)?;
+            let wild = check(text, Wildcards::Allowed)?;
             if names.len() + patterns.len() == MOST {
-                return Err(InvalidTopic::new(0, "more than 256 topics"));
+                return Err(InvalidText::new("topics", "topics are more than 256", None));
             }
             match wild {
                 true if patterns.iter().any(|known| **known == *text) => {}
@@ -104,7 +105,7 @@ impl From<&Topic> for Topics {
 }
 
 impl TryFrom<&str> for Topics {
-    type Error = InvalidTopic;
+    type Error = InvalidText;
 
     fn try_from(topic: &str) -> Result<Self, Self::Error> {
         Self::new([topic])

@@ -13,8 +13,7 @@
 //! use axum::response::IntoResponse;
 //! use axum::routing::{get, post};
 //! use tower_sse::event_log::{MemoryLogError, Topic};
-//! use tower_sse::wire::Event;
-//! use tower_sse::{Hub, SseLayer};
+//! use tower_sse::{Event, Hub, SseLayer};
 //!
 //! let app: Router = Router::new()
 //!     .route("/orders/{id}/events", get(events))

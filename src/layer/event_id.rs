@@ -19,11 +19,11 @@ use crate::wire::EventId;
 /// # Examples
 ///
 /// ```
-/// use tower_sse::{EventIdLayer, wire::EventId};
+/// use tower_sse::{EventId, EventIdLayer};
 ///
 /// let numbers = EventIdLayer::sequential();
 /// let epoch = 1_767_225_600;
-/// let with_epoch = EventIdLayer::with(move |n| EventId::in_epoch(epoch, n));
+/// let with_epoch = EventIdLayer::with(move |n| EventId::with_epoch(epoch, n));
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]

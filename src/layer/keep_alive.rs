@@ -1,7 +1,5 @@
 //! Keeps idle event streams open.
 
-use std::error::Error;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +10,7 @@ use crate::engine::{Heartbeat, Injection, KeepAlive, LONGEST, SHORTEST};
 use crate::plan::{Plan, Setting};
 use crate::service::SseService;
 use crate::sync::now;
-use crate::wire::Event;
+use crate::wire::{Comment, Event, EventName};
 
 /// Layer that writes a comment into streams that have been silent for a while.
 ///
@@ -73,35 +71,20 @@ impl KeepAliveLayer {
     }
 
     /// Writes `text` in the comment instead of nothing.
-    ///
-    /// # Errors
-    ///
-    /// [`InvalidComment`] if `text` has more than one line, or a NUL.
-    pub fn comment(self, text: impl AsRef<str>) -> Result<Self, InvalidComment> {
-        let text = text.as_ref();
-        if let Some(at) = text.find(['\0', '\r', '\n']) {
-            return Err(InvalidComment { at });
-        }
-        Ok(Self(self.0.change(|settings| settings.set_comment(text))))
+    pub fn comment(self, text: impl Into<Comment>) -> Self {
+        let text = text.into();
+        Self(self.0.change(|settings| settings.set_comment(text.as_str())))
     }
 
     /// Also sends the event `name`, with `{}` as data and without an id, at a steady pace.
     ///
-    /// For pages that want to see for themselves whether their stream is alive: they are not told
-    /// of comments. An interval of zero means none.
-    ///
-    /// # Errors
-    ///
-    /// [`InvalidEventName`](crate::wire::InvalidEventName) if `name` cannot be one.
-    pub fn heartbeat(
-        self,
-        name: &str,
-        interval: Duration,
-    ) -> Result<Self, crate::wire::InvalidEventName> {
-        let event = Arc::new(Injection::new(Event::new().event(name)?.data("{}")));
+    /// It is for pages that watch whether their stream is alive: browsers do not show them comments.
+    /// Disabled by default, and by an interval of zero.
+    pub fn heartbeat(self, name: impl Into<EventName>, interval: Duration) -> Self {
+        let event = Arc::new(Injection::new(Event::new().event(name).data("{}")));
         let every = interval.clamp(SHORTEST, LONGEST);
         let heartbeat = (!interval.is_zero()).then_some(Heartbeat { every, event });
-        Ok(Self(self.0.change(|settings| settings.heartbeat = heartbeat)))
+        Self(self.0.change(|settings| settings.heartbeat = heartbeat))
     }
 
     pub(super) fn setting(&self) -> Setting<KeepAlive> {
@@ -116,17 +99,3 @@ impl<S> Layer<S> for KeepAliveLayer {
         self.0.layer(inner, |keep_alive| Plan { keep_alive, ..Plan::default() })
     }
 }
-
-/// Text that cannot be a keepalive's comment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidComment {
-    at: usize,
-}
-
-impl fmt::Display for InvalidComment {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "comment has a NUL, CR or LF at byte {}", self.at)
-    }
-}
-
-impl Error for InvalidComment {}

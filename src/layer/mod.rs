@@ -11,7 +11,7 @@ mod shutdown;
 mod sse;
 
 pub use event_id::EventIdLayer;
-pub use keep_alive::{InvalidComment, KeepAliveLayer};
+pub use keep_alive::KeepAliveLayer;
 pub use limit::LimitLayer;
 pub use no_buffer::NoBufferLayer;
 pub use registry::RegistryLayer;

@@ -28,12 +28,12 @@ use crate::wire::Event;
 /// # Examples
 ///
 /// ```
-/// use tower_sse::{Farewell, Registry, RegistryLayer, wire::Event};
+/// use tower_sse::{Event, EventName, Farewell, Registry, RegistryLayer};
 ///
 /// let registry = Registry::new();
 /// let layer = RegistryLayer::new(registry.clone());
 ///
-/// let delivery = registry.broadcast(Event::new().event("news")?.data("{}"));
+/// let delivery = registry.broadcast(Event::new().event(EventName::from_static("news")).data("{}"));
 /// println!("{} of {} streams", delivery.sent, registry.len());
 /// registry.close_where(|stream| stream.label.as_str() == "user 7", Farewell::close());
 /// # Ok::<(), Box<dyn std::error::Error>>(())

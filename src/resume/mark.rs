@@ -86,7 +86,7 @@ const DIGITS: usize = " 18446744073709551615".len();
 mod tests {
     use super::*;
     use crate::event_log::Topic;
-    use crate::wire::EventId;
+    use crate::wire::{EventId, EventName};
 
     fn logged(event: Event) -> Logged {
         Logged::new(Topic::new("t").unwrap(), &EventId::new("7-1").unwrap(), event).unwrap()
@@ -97,7 +97,7 @@ mod tests {
         let token = Token::random().unwrap();
         for (kind, _) in KINDS {
             let mark = Mark { kind, place: Place { events: 7, bytes: u64::MAX } };
-            let event = Event::new().event("e").unwrap().data("x");
+            let event = Event::new().event(EventName::from_static("e")).data("x");
             let logged = logged(mark.on(event));
             let (read, rest) = Mark::of(&logged).unwrap();
             assert_eq!(read, mark);

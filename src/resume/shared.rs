@@ -60,9 +60,7 @@ impl Asked {
             }
             Finished::Close(retry) => retry,
         };
-        let event = CloseReason::Finished.event("close").retry(retry);
-        // An id that was read in a request is one that can be written.
-        let event = event.clone().id(id.as_str()).unwrap_or(event);
+        let event = CloseReason::Finished.event("close").retry(retry).id(id);
         let mut response = Response::new(ResumeBody::said(event.encode()));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));

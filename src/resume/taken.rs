@@ -1,6 +1,6 @@
 //! Takes events out of the bytes of a handler's stream.
 
-use crate::wire::{Decoder, Event};
+use crate::wire::{Decoder, Event, EventName};
 
 /// Takes events out of the bytes of a handler's stream, the way a client would read them.
 #[derive(Debug)]
@@ -35,10 +35,9 @@ impl Taken {
                     taken = taken.retry(retry);
                 }
                 // A NUL is the only thing in a name that was read and cannot be written.
-                taken = match taken.clone().event(event.event.replace('\0', "\u{fffd}")) {
-                    Ok(named) => named,
-                    Err(_) => taken,
-                };
+                if let Ok(name) = EventName::new(event.event.replace('\0', "\u{fffd}")) {
+                    taken = taken.event(name);
+                }
                 return if taken.len_without_id() > self.longest {
                     Err(TooLong)
                 } else {

@@ -16,7 +16,7 @@ mod tally;
 pub(crate) use connection_failure::{connection_failed_just_now, record_connection_failure};
 pub(crate) use drain::{Drain, DrainSettings};
 pub use expiry::Expiry;
-pub use label::{InvalidLabel, Label};
+pub use label::Label;
 pub(crate) use limit::{Limit, LimitCounts, PerKey};
 pub use limit_key::LimitKey;
 pub(crate) use permits::{AtCap, Permit, Permits};

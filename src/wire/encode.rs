@@ -134,7 +134,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire::Decoder;
+    use crate::wire::{Decoder, EventName};
 
     #[test]
     fn every_line_ends_as_asked() {
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn without_data_there_is_no_id() {
-        let event = Event::new().id("1").unwrap();
+        let event = Event::new().id(EventId::from_static("1"));
         assert_eq!((event.has_data(), event.event_id()), (false, None));
         let event = event.data("").retry(Duration::ZERO);
         assert!(event.has_data() && event.event_id().is_some() && event.retry == Some(1));
@@ -163,7 +163,7 @@ mod tests {
             id in "([a: ]|[^\0\r\n]){0,3}",
         ) {
             let event = Event::new().comment(comment).data(data.as_str());
-            let event = event.event(name.as_str())?.id(id.as_str())?;
+            let event = event.event(EventName::new(&name)?).id(EventId::new(&id)?);
             let data = data.replace("\r\n", "\n").replace('\r', "\n");
             let name = if name.is_empty() { "message" } else { &name };
 

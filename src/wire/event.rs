@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use super::{EventId, EventName, InvalidEventId, InvalidEventName};
+use super::{EventId, EventName};
 
 /// One event, to be written into a stream.
 ///
@@ -20,14 +20,20 @@ use super::{EventId, EventName, InvalidEventId, InvalidEventName};
 /// # Examples
 ///
 /// ```
-/// use tower_sse::wire::Event;
+/// use tower_sse::{Event, EventId, EventName};
 ///
-/// let event = Event::new().event("order")?.id("42")?.data("one\ntwo");
-/// assert_eq!(event.encode(), "event: order\nid: 42\ndata: one\ndata: two\n\n");
+/// // Checked when the program is built: a literal needs no `?`.
+/// const ORDER: EventName = EventName::from_static("order");
+///
+/// // Text of the program's input is checked when it becomes an id or a name.
+/// let id = EventId::new(format!("orders/{}", 42))?;
+///
+/// let event = Event::new().event(ORDER).id(id).data("one\ntwo");
+/// assert_eq!(event.encode(), "event: order\nid: orders/42\ndata: one\ndata: two\n\n");
 ///
 /// let keepalive = Event::new().comment("");
 /// assert_eq!(keepalive.encode(), ":\n");
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok::<(), tower_sse::InvalidText>(())
 /// ```
 ///
 /// [dispatch]: https://html.spec.whatwg.org/multipage/server-sent-events.html#dispatchMessage
@@ -73,17 +79,9 @@ impl Event {
     ///
     /// The name `message` is that of events without one and is not written: htmx 4 treats events
     /// that spell it out as custom ones and does not swap them.
-    ///
-    /// # Errors
-    ///
-    /// [`InvalidEventName`] if the name has a NUL, CR or LF.
-    pub fn event<N>(mut self, name: N) -> Result<Self, InvalidEventName>
-    where
-        N: TryInto<EventName>,
-        InvalidEventName: From<N::Error>,
-    {
-        self.name = Some(name.try_into()?).filter(|name| !name.is_default());
-        Ok(self)
+    pub fn event(mut self, name: impl Into<EventName>) -> Self {
+        self.name = Some(name.into()).filter(|name| !name.is_default());
+        self
     }
 
     /// Sets data of the crate's own.
@@ -93,23 +91,14 @@ impl Event {
     }
 
     /// Sets one of the crate's own names.
-    pub(crate) fn named(mut self, name: &'static str) -> Self {
-        self.name = Some(EventName::known(name));
-        self
+    pub(crate) fn named(self, name: &'static str) -> Self {
+        self.event(EventName::from_static(name))
     }
 
     /// Sets the id, which clients send back in `Last-Event-ID` when they reconnect.
-    ///
-    /// # Errors
-    ///
-    /// [`InvalidEventId`] if the id has a NUL, CR or LF.
-    pub fn id<I>(mut self, id: I) -> Result<Self, InvalidEventId>
-    where
-        I: TryInto<EventId>,
-        InvalidEventId: From<I::Error>,
-    {
-        self.id = Some(id.try_into()?);
-        Ok(self)
+    pub fn id(mut self, id: impl Into<EventId>) -> Self {
+        self.id = Some(id.into());
+        self
     }
 
     /// Tells clients how long to wait before they reconnect.

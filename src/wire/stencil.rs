@@ -75,6 +75,7 @@ const ID: &str = "id: ";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::EventId;
 
     #[test]
     fn one_client_gets_what_the_event_leaves_open() {
@@ -82,10 +83,10 @@ mod tests {
         #[rustfmt::skip]
         let table = [
             (Event::new().data("x"),                          "retry: 5\ndata: x\nid: 7\n\n"),
-            (Event::new().data("x").id("1").unwrap(),         "id: 1\nretry: 5\ndata: x\n\n"),
+            (Event::new().data("x").id(EventId::from_static("1")),         "id: 1\nretry: 5\ndata: x\n\n"),
             (Event::new().data("x").retry(Duration::ZERO),    "retry: 1\ndata: x\nid: 7\n\n"),
             // Alone in its block a `retry` breaks clients, and an id does.
-            (Event::new().comment("c").id("1").unwrap(),      ": c\n"),
+            (Event::new().comment("c").id(EventId::from_static("1")),      ": c\n"),
         ];
         for (event, expected) in table {
             for end in LineEnd::ALL {

@@ -12,8 +12,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::time::timeout;
 use tower::Layer;
-use tower_sse::wire::Event;
-use tower_sse::{DrainReport, KeepAliveLayer, Registry, Shutdown, ShutdownLayer, SseLayer};
+use tower_sse::{DrainReport, Event, KeepAliveLayer, Registry, Shutdown, ShutdownLayer, SseLayer};
 
 use crate::harness::rig::{Client, Fate, Feed, Handler, open};
 

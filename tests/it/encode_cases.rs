@@ -4,10 +4,12 @@ use std::error::Error;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tower_sse::wire::{Event, EventId, EventName};
+use tower_sse::{Event, EventId, EventName, InvalidText};
 
 use crate::harness::cases::{self, Given, Must};
 use crate::harness::oracle::{Interpreted, interpret};
+
+const OTHER: EventName = EventName::from_static("other");
 
 #[test]
 fn no_case_is_lost() {
@@ -97,21 +99,20 @@ fn data_are_split_on_every_line_end() {
 }
 
 #[test]
-fn the_default_type_is_not_written() -> Result<(), Box<dyn Error>> {
-    for name in ["message", ""] {
-        let event = Event::new().event("other")?.event(name)?.data("x");
+fn the_default_type_is_not_written() {
+    for name in [EventName::from_static("message"), EventName::from_static("")] {
+        let event = Event::new().event(OTHER).event(name).data("x");
         assert_eq!(event.encode(), "data: x\n\n");
         assert_eq!(event, Event::new().data("x"));
     }
-    Ok(())
 }
 
 #[test]
-fn without_data_neither_name_nor_id_is_written() -> Result<(), Box<dyn Error>> {
-    let event = Event::new().event("e")?.id("1")?.comment("c").retry(Duration::from_secs(1));
+fn without_data_neither_name_nor_id_is_written() {
+    let event = Event::new().event(OTHER).id(EventId::from_static("1"));
+    assert_eq!(event.encode(), "");
+    let event = event.comment("c").retry(Duration::from_secs(1));
     assert_eq!(event.encode(), ": c\nretry: 1000\n");
-    assert_eq!(Event::new().event("e")?.id("1")?.encode(), "");
-    Ok(())
 }
 
 #[test]
@@ -121,10 +122,10 @@ fn comments_add_up_and_data_are_replaced() {
 }
 
 #[test]
-fn checked_names_and_ids_are_taken_as_they_are() -> Result<(), Box<dyn Error>> {
-    let (name, id) = (EventName::new("e")?, EventId::new("1")?);
-    let checked = Event::new().event(name)?.id(id)?.data("x");
-    assert_eq!(checked, Event::new().event("e")?.id("1".to_owned())?.data("x"));
+fn a_literal_needs_no_question_mark_and_equals_text_made_at_run_time() -> Result<(), InvalidText> {
+    let literal = Event::new().event(OTHER).id(EventId::from_static("1")).data("x");
+    let made = Event::new().event(EventName::new("other")?).id(EventId::try_from("1")?).data("x");
+    assert_eq!(literal, made);
     Ok(())
 }
 
@@ -143,11 +144,11 @@ proptest! {
     fn whatever_is_accepted_arrives(data: String, name in text(), id in text(), breaks in text()) {
         let data = [data, breaks].concat();
         let event = Event::new().data(data.as_str());
-        let Ok(event) = event.event(name.as_str()) else {
+        let Ok(event) = EventName::new(&name).map(|name| event.event(name)) else {
             prop_assert!(name.contains(['\0', '\r', '\n']));
             return Ok(());
         };
-        let Ok(event) = event.id(id.as_str()) else {
+        let Ok(event) = EventId::new(&id).map(|id| event.id(id)) else {
             prop_assert!(id.contains(['\0', '\r', '\n']));
             return Ok(());
         };
@@ -177,10 +178,10 @@ fn build(given: &Given) -> Result<Event, Box<dyn Error>> {
         event = event.comment(comment);
     }
     if let Some(name) = &given.event {
-        event = event.event(name.as_str())?;
+        event = event.event(EventName::new(name)?);
     }
     if let Some(id) = &given.id {
-        event = event.id(id.as_str())?;
+        event = event.id(EventId::new(id)?);
     }
     if let Some(millis) = given.retry {
         event = event.retry(Duration::try_from_secs_f64(millis / 1000.0)?);

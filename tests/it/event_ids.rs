@@ -1,8 +1,8 @@
 //! Events get ids that count up, and those that have one keep it.
 
 use tower::Layer;
-use tower_sse::EventIdLayer;
-use tower_sse::wire::{Decoder, EventId};
+use tower_sse::wire::Decoder;
+use tower_sse::{EventId, EventIdLayer};
 
 use crate::harness::rig::{Client, Handler, open};
 
@@ -38,9 +38,9 @@ async fn an_id_of_the_streams_own_is_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn ids_can_be_the_applications() {
-    let layer = EventIdLayer::with(|n| EventId::in_epoch(7, n));
+    let layer = EventIdLayer::with(|n| EventId::with_epoch(7, n));
     let seen = ids(layer, &["data: a\n\ndata: b\n\n"]).await;
-    let [first, second] = [1, 2].map(|n| EventId::in_epoch(7, n));
+    let [first, second] = [1, 2].map(|n| EventId::with_epoch(7, n));
     assert_eq!(seen, pairs(&[("a", first.as_str()), ("b", second.as_str())]));
 }
 

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use tower::Layer;
-use tower_sse::wire::Event;
-use tower_sse::{Farewell, Shutdown, ShutdownLayer};
+use tower_sse::{Event, EventId, EventName, Farewell, Shutdown, ShutdownLayer};
 
 use crate::harness::rig::{Fate, Handler, open, open_with};
 
@@ -19,7 +18,7 @@ const CLOSE: &str = "event: close\nretry: 1000\ndata: {\"reason\":\"shutdown\"}\
 
 #[tokio::test(start_paused = true)]
 async fn each_farewell_is_what_it_says() {
-    let alert = Event::new().event("alert").unwrap().data("bye");
+    let alert = Event::new().event(EventName::from_static("alert")).data("bye");
     #[rustfmt::skip]
     let table = [
         (Farewell::default(), "event: close\nretry: 1000\ndata: {\"reason\":\"shutdown\"}\nid: 7\n\n"),
@@ -27,7 +26,7 @@ async fn each_farewell_is_what_it_says() {
         (Farewell::reconnect(), "event: reconnect\nretry: 1000\ndata: {\"reason\":\"shutdown\"}\nid: 7\n\n"),
         (Farewell::event(alert.clone()), "event: alert\nretry: 1000\ndata: bye\nid: 7\n\n"),
         (Farewell::event(alert.clone().retry(9 * SECOND)), "event: alert\nretry: 9000\ndata: bye\nid: 7\n\n"),
-        (Farewell::event(alert.id("8").unwrap()), "event: alert\nid: 8\nretry: 1000\ndata: bye\n\n"),
+        (Farewell::event(alert.id(EventId::from_static("8"))), "event: alert\nid: 8\nretry: 1000\ndata: bye\n\n"),
         (Farewell::event(Event::new().comment("bye")), ": bye\n"),
         (Farewell::bytes("data: [DONE]\n\n"), "data: [DONE]\n\n"),
         (Farewell::bytes(""), ""),

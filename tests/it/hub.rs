@@ -13,8 +13,10 @@ use http_body_util::BodyExt;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_sse::event_log::{GapPolicy, MemoryLog, Start};
 use tower_sse::hub::HubBody;
-use tower_sse::wire::{Decoder, Event};
-use tower_sse::{EventIdLayer, Hub, KeepAliveLayer, Registry, Shutdown, SseLayer};
+use tower_sse::wire::Decoder;
+use tower_sse::{
+    Event, EventIdLayer, EventName, Hub, KeepAliveLayer, Registry, Shutdown, SseLayer,
+};
 
 use crate::harness::bodies::read;
 use crate::harness::hub;
@@ -83,7 +85,7 @@ fn a_filter_lets_only_what_fits_pass() {
     };
     let mut body = hub.subscribe(topics(&["orders.*"])).filter(filter).into_body();
     for (name, event) in [("orders.1", "paid"), ("orders.1", "sent"), ("orders.2", "paid")] {
-        let event = data("x").event(event).unwrap();
+        let event = data("x").event(EventName::from_static(event));
         hub.publish_blocking(&topic(name), event).unwrap();
     }
     let text = text(&mut body);

@@ -4,12 +4,11 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
-use tower_sse::Hub;
 use tower_sse::event_log::{
     EventLog, MemoryFollower, MemoryLog, MemoryLogError, Start, Topic, Topics,
 };
 use tower_sse::hub::PublishError;
-use tower_sse::wire::{Event, EventId};
+use tower_sse::{Event, EventId, Hub};
 
 use crate::harness::hub::{data, topic};
 

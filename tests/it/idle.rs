@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, interval, sleep};
 use tower::Layer;
-use tower_sse::wire::Event;
-use tower_sse::{KeepAliveLayer, Registry, RotationLayer, SseLayer};
+use tower_sse::{Event, EventName, KeepAliveLayer, Registry, RotationLayer, SseLayer};
 
 use crate::harness::rig::{Client, Fate, Handler, open};
 
@@ -46,7 +45,8 @@ async fn an_end_is_an_eighth_late_at_most_and_never_early() {
 #[tokio::test(start_paused = true)]
 async fn comments_and_heartbeats_and_mail_are_not_its_own() {
     let registry = Registry::new();
-    let keep_alive = KeepAliveLayer::every(7 * SECOND).heartbeat("beat", 5 * SECOND).unwrap();
+    let keep_alive =
+        KeepAliveLayer::every(7 * SECOND).heartbeat(EventName::from_static("beat"), 5 * SECOND);
     let layer = SseLayer::new().keep_alive(keep_alive).registry(registry.clone()).rotation(idle());
     let (feed, client) = open(&mut layer.layer(Handler));
     let busy = tokio::spawn(async move {

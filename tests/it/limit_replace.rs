@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use http::{HeaderValue, Request};
 use tower::{Layer, ServiceExt};
-use tower_sse::wire::{Decoder, Event};
+use tower_sse::wire::Decoder;
 use tower_sse::{
-    EndReason, EventIdLayer, Farewell, KeepAliveLayer, LimitLayer, Registry, Shutdown, SseLayer,
-    SseService,
+    EndReason, Event, EventIdLayer, Farewell, KeepAliveLayer, LimitLayer, Registry, Shutdown,
+    SseLayer, SseService,
 };
 
 use crate::harness::layers;

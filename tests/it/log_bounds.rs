@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use tower_sse::InvalidSetting;
 use tower_sse::event_log::{MemoryLog, MemoryLogError, Start, Step};
-use tower_sse::wire::Event;
+use tower_sse::{Event, InvalidSetting};
 
 use crate::harness::hub::{Wakes, all, append, data, follow, next, next_for, topic};
 

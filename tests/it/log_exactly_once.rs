@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::thread;
 
-use tower_sse::Hub;
 use tower_sse::event_log::{MemoryLog, Start, Topics};
-use tower_sse::wire::{Decoder, Event};
+use tower_sse::wire::Decoder;
+use tower_sse::{Event, EventName, Hub};
 
 use crate::harness::hub::{chunk, data, topic};
 
@@ -78,7 +78,7 @@ fn reconnect(published: &[&'static str], followed: &[&str]) {
 /// Lines of different lengths, so that cuts fall everywhere.
 fn event(topic: &str, n: usize) -> Event {
     let pad = "é\n".repeat(n % 5);
-    data(format!("{topic} {n}\n{pad}")).event("tick").unwrap()
+    data(format!("{topic} {n}\n{pad}")).event(EventName::from_static("tick"))
 }
 
 struct Client {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use tower_sse::Hub;
 use tower_sse::event_log::{EventLog, GapPolicy, MemoryLog, Start};
-use tower_sse::wire::{Decoder, EventId};
+use tower_sse::wire::Decoder;
+use tower_sse::{EventId, Hub};
 
 use crate::harness::hub::{all, append, chunk, data, follow, gap, id, text, topic, topics};
 

@@ -2,8 +2,8 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use tower_sse::EventId;
 use tower_sse::event_log::{EventLog, MemoryFollower, MemoryLog, Start, Step, Topics};
-use tower_sse::wire::EventId;
 
 use crate::harness::hub::{data, next, topic};
 

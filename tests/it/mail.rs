@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tower::Layer;
-use tower_sse::wire::{Decoder, Event};
+use tower_sse::wire::Decoder;
 use tower_sse::{
-    Delivery, EventIdLayer, Farewell, KeepAliveLayer, NoBufferLayer, Registry, RegistryLayer,
-    SendError, SseLayer, StreamId,
+    Delivery, Event, EventId, EventIdLayer, EventName, Farewell, KeepAliveLayer, NoBufferLayer,
+    Registry, RegistryLayer, SendError, SseLayer, StreamId,
 };
 
 use crate::harness::rig::{Client, Fate, Handler, open};
@@ -67,9 +67,9 @@ async fn events_end_their_lines_as_the_stream_does() {
     for end in ["\r\n", "\r", "\n"] {
         let (feed, mut client) = open(&mut RegistryLayer::new(registry.clone()).layer(Handler));
         feed.data("data: a\n\n".replace('\n', end));
-        registry.broadcast(Event::new().event("x").unwrap().data("1\n2"));
+        registry.broadcast(Event::new().event(EventName::from_static("x")).data("1\n2"));
         client.now().await;
-        registry.broadcast(Event::new().event("x").unwrap().data("1\n2"));
+        registry.broadcast(Event::new().event(EventName::from_static("x")).data("1\n2"));
         let expected = "event: x\ndata: 1\ndata: 2\n\n".replace('\n', end);
         assert_eq!(client.now().await.0, expected);
     }
@@ -85,7 +85,7 @@ async fn events_that_are_sent_are_numbered_with_the_streams_own() {
     feed.data("data: a\n\n");
     let mut seen = client.now().await.0;
     registry.broadcast(event("b"));
-    registry.broadcast(event("c").id("own").unwrap());
+    registry.broadcast(event("c").id(EventId::from_static("own")));
     registry.broadcast(Event::new().comment("none"));
     seen += &client.now().await.0;
     feed.data("data: d\n\n");

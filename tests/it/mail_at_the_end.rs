@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, advance, timeout};
 use tower::Layer;
-use tower_sse::wire::Event;
 use tower_sse::{
-    Expiry, Farewell, KeepAliveLayer, LimitLayer, Registry, RotationLayer, Shutdown, ShutdownLayer,
-    SseLayer,
+    Event, Expiry, Farewell, KeepAliveLayer, LimitLayer, Registry, RotationLayer, Shutdown,
+    ShutdownLayer, SseLayer,
 };
 
 use crate::harness::rig::{Client, Fate, Feed, Handler, get, open, open_with};

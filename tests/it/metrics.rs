@@ -14,9 +14,9 @@ use metrics::{
 };
 use metrics_util::debugging::DebuggingRecorder;
 use tower::{Layer, ServiceExt};
-use tower_sse::wire::Event;
 use tower_sse::{
-    EventIdLayer, Farewell, KeepAliveLayer, LimitLayer, Registry, RegistryLayer, Shutdown, SseLayer,
+    Event, EventIdLayer, Farewell, KeepAliveLayer, LimitLayer, Registry, RegistryLayer, Shutdown,
+    SseLayer,
 };
 
 use crate::harness::bodies::Step;

@@ -7,10 +7,9 @@ use futures_util::FutureExt;
 use http::Request;
 use tokio::time::{Instant, advance};
 use tower::Layer;
-use tower_sse::wire::Event;
 use tower_sse::{
-    EndReason, EventIdLayer, Farewell, InvalidSetting, KeepAliveLayer, Label, NoBufferLayer,
-    Registry, RegistryLayer, Shutdown, SseLayer, StreamState,
+    EndReason, Event, EventId, EventIdLayer, Farewell, InvalidSetting, KeepAliveLayer, Label,
+    NoBufferLayer, Registry, RegistryLayer, Shutdown, SseLayer, StreamState,
 };
 
 use crate::harness::rig::{
@@ -194,7 +193,7 @@ async fn events_are_counted_only_if_asked_for() {
 async fn the_last_id_follows_the_stream_and_what_is_sent_into_it() {
     let (registry, _) = watched();
     let (feed, mut client) = open(&mut RegistryLayer::new(registry.clone()).layer(Handler));
-    let moving = Event::new().data("d").id("y").unwrap();
+    let moving = Event::new().data("d").id(EventId::from_static("y"));
     let steps: [(&dyn Fn(), &str); 4] = [
         (&|| feed.data("id: x\ndata: a\n\n"), "x"),
         (&|| feed.data("data: b\n\n"), "x"),

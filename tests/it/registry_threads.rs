@@ -10,8 +10,7 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::time::advance;
 use tower::Layer;
-use tower_sse::wire::Event;
-use tower_sse::{Farewell, Registry, RegistryLayer, StreamState};
+use tower_sse::{Event, Farewell, Registry, RegistryLayer, StreamState};
 
 use crate::harness::rig::{Client, Fate, Handler, open};
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tower::Layer;
 use tower_sse::event_log::{EventLog, MemoryFollower, MemoryLog, Start, Topic, Topics};
-use tower_sse::wire::{Event, EventId};
+use tower_sse::{Event, EventId};
 
 use crate::harness::bodies::Step::{self, Data, Wait};
 use crate::harness::resume::{Handled, SECOND, handler, layer, request, seen};

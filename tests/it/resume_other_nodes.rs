@@ -100,7 +100,7 @@ async fn what_is_in_a_topic_and_not_of_this_crate_reaches_no_client() {
     let topic = format!("resume.{}.Mzphbm4vYW5zd2Vy", &id[..23]).parse().unwrap();
     assert_eq!(log.window(&topic).0, 1, "it is the topic");
     for foreign in ["x", "event 1 1"] {
-        log.append_now(&topic, tower_sse::wire::Event::new().data(foreign)).unwrap();
+        log.append_now(&topic, tower_sse::Event::new().data(foreign)).unwrap();
     }
     let rest = seen(&service, request(Some(&id)), 10 * SECOND).await;
     assert_eq!(rest.data(), ["2", "3"]);

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json, to_value};
 use tower::Layer;
-use tower_sse::wire::Event;
 use tower_sse::{
-    EndReason, EventIdLayer, Farewell, KeepAliveLayer, Label, Registry, RegistryLayer, Shutdown,
-    SseLayer, StreamId,
+    EndReason, Event, EventIdLayer, Farewell, KeepAliveLayer, Label, Registry, RegistryLayer,
+    Shutdown, SseLayer, StreamId,
 };
 
 use crate::harness::rig::{Handler, get, open, open_with};

@@ -6,9 +6,8 @@ use std::time::Duration;
 use tokio::time::advance;
 use tower::Layer;
 use tower_sse::StreamState::{self, Closing, Open, Stalled};
-use tower_sse::wire::Event;
 use tower_sse::{
-    EventIdLayer, Farewell, KeepAliveLayer, Registry, RegistryLayer, Shutdown, SseLayer,
+    Event, EventIdLayer, Farewell, KeepAliveLayer, Registry, RegistryLayer, Shutdown, SseLayer,
 };
 
 use crate::harness::rig::{Client, Fate, Feed, Handler, open};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tower_sse::event_log::{EventLog, NatsLog, NatsLogError, NatsStorage, Start};
-use tower_sse::wire::{Event, EventId};
+use tower_sse::{Event, EventId};
 
 use crate::harness::nats::{
     Nats, after, all, append, data, gap, is_quiet, said, settings, topic, topics,

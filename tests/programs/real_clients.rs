@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio::time::sleep;
-use tower_sse::{KeepAliveLayer, SseLayer};
+use tower_sse::{Comment, KeepAliveLayer, SseLayer};
 
 const MESSAGES: [&str; 2] = ["id: 7\ndata: one\n\n", "data: two\n\n"];
 
@@ -68,7 +68,7 @@ async fn seen_by_clients(layer: SseLayer, between: &'static str) -> Value {
 #[tokio::test]
 async fn a_comment_after_an_id_is_no_event_to_real_clients() {
     let comments = KeepAliveLayer::every(Duration::from_millis(50));
-    for layer in [comments.clone(), comments.comment("still here").unwrap()] {
+    for layer in [comments.clone(), comments.comment(Comment::from_static("still here"))] {
         let seen = seen_by_clients(SseLayer::new().keep_alive(layer), "").await;
         let expected = json!({
             "anthropic": ["1", "2"],

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::time::{sleep, timeout};
+use tower_sse::Event;
 use tower_sse::event_log::{EventLog, RedisLog, RedisLogError, Start, Step};
-use tower_sse::wire::Event;
 
 use crate::harness::redis;
 use crate::harness::redis::{

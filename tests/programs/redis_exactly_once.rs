@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use http_body_util::BodyExt;
 use tokio::time::timeout;
-use tower_sse::Hub;
 use tower_sse::event_log::{EventLog, RedisLog, Start};
-use tower_sse::wire::{Decoder, Event};
+use tower_sse::wire::Decoder;
+use tower_sse::{Event, Hub};
 
 use crate::harness::redis;
 use crate::harness::redis::{Server, connect, follow, log, topic, topics};

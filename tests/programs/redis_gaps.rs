@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
+use tower_sse::EventId;
 use tower_sse::event_log::{EventLog, Follow, RedisLog, Start};
-use tower_sse::wire::EventId;
 
 use crate::harness::redis::{
     Server, all, append, append_all, connect, follow, gap, log, nothing, said, topics,

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::wire::{Event, EventId};
+use crate::wire::{Event, EventId, EventName};
 
 /// What happens to an engine; time goes in halves of the keepalive's interval.
 #[derive(Clone, Debug)]
@@ -93,7 +93,9 @@ impl Run {
         match step {
             Data(bytes) => self.data(bytes),
             Halves(n) => self.pass(INTERVAL / 2 * *n),
-            Inject(name) => self.inject(&Event::new().event(*name).unwrap().data("x")),
+            Inject(name) => {
+                self.inject(&Event::new().event(EventName::from_static(name)).data("x"));
+            }
             Shut => self.close(Farewell::close()),
             Fail => drop(self.engine.fail()),
             End => self.engine.end(),
@@ -304,10 +306,10 @@ fn a_farewell_restates_the_place_and_never_moves_it() {
 #[test]
 fn custom_ids_and_heartbeats_are_written() {
     let mut keep_alive = KeepAlive::every(INTERVAL, Instant::now());
-    let event = Event::new().event("beat").unwrap().data("{}");
+    let event = Event::new().event(EventName::from_static("beat")).data("{}");
     keep_alive.heartbeat =
         Some(Heartbeat { every: INTERVAL * 3, event: Arc::new(Injection::new(event)) });
-    let ids = EventIds::With(Arc::new(|n| EventId::in_epoch(5, n)));
+    let ids = EventIds::With(Arc::new(|n| EventId::with_epoch(5, n)));
     let settings = Settings { keep_alive: Some(keep_alive), ids: Some(ids), ..Settings::default() };
     let text = script(&settings, &[Data(b"data: a\n\n"), Halves(7)]);
     assert!(text.contains("data: a\nid: 5-1\n\n"), "{text}");

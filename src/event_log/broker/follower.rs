@@ -150,7 +150,7 @@ impl BrokerFollower {
         for member in &mut self.members {
             member.go_on(here, epoch);
         }
-        Poll::Ready(Some(Gap::new(EventId::in_epoch(epoch, here))))
+        Poll::Ready(Some(Gap::new(EventId::with_epoch(epoch, here))))
     }
 
     fn settle(&mut self) {
@@ -176,7 +176,7 @@ impl BrokerFollower {
             for member in &mut self.members {
                 ready!(member.poll(&*self.upstream.source, cx));
                 if member.take_lost() && self.asked.is_none() {
-                    let told = self.told.map(|(epoch, place)| EventId::in_epoch(epoch, place));
+                    let told = self.told.map(|(epoch, place)| EventId::with_epoch(epoch, place));
                     self.asked = Some(Box::new(told.map_or(Start::Live, Start::After)));
                 }
             }
@@ -214,7 +214,7 @@ impl BrokerFollower {
         let told = self.told.filter(|told| told.0 == epoch && told.1 < earliest);
         let before = nexts().map(|it| it.before).filter(|before| *before < earliest);
         let place = before.chain(told.map(|told| told.1)).max().unwrap_or_default();
-        let id = |sequence| EventId::in_epoch(epoch, sequence);
+        let id = |sequence| EventId::with_epoch(epoch, sequence);
         Some(Gap::new(id(place)).between(id(earliest), id(latest)))
     }
 }

@@ -104,7 +104,7 @@ fn topic() -> Topic {
 /// Events, each right behind the one before, and the first behind `before`.
 fn entries(epoch: u64, before: u64, sequences: &[u64]) -> Vec<Entry> {
     let entry = |(before, sequence): (u64, u64)| {
-        let id = EventId::in_epoch(epoch, sequence);
+        let id = EventId::with_epoch(epoch, sequence);
         let logged = Logged::new(topic(), &id, Event::new().data("x")).unwrap();
         Entry { epoch, sequence, before, logged }
     };
@@ -113,7 +113,7 @@ fn entries(epoch: u64, before: u64, sequences: &[u64]) -> Vec<Entry> {
 }
 
 fn after(epoch: u64, sequence: u64) -> Start {
-    Start::After(EventId::in_epoch(epoch, sequence))
+    Start::After(EventId::with_epoch(epoch, sequence))
 }
 
 /// All ids that come now; those of gaps with a `gap` in front.

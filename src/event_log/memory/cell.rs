@@ -149,7 +149,7 @@ impl Cell {
             let rest = self.lock().wakers.recycle(emptied);
             drop(rest);
         }
-        Ok(EventId::of_parts(&id))
+        Ok(EventId::from_parts(&id))
     }
 }
 

@@ -26,7 +26,7 @@ impl Epoch {
     }
 
     pub(super) fn id(&self, sequence: u64) -> EventId {
-        EventId::in_epoch(self.number, sequence)
+        EventId::with_epoch(self.number, sequence)
     }
 
     /// The sequence of an id of this log.

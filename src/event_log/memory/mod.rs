@@ -58,7 +58,7 @@ use shared::Shared;
 ///
 /// ```
 /// use tower_sse::event_log::{MemoryLog, Topic};
-/// use tower_sse::wire::Event;
+/// use tower_sse::Event;
 ///
 /// let log = MemoryLog::builder().events(256).build()?;
 /// let id = log.append_now(&Topic::new("news")?, Event::new().data("extra"))?;

@@ -8,7 +8,7 @@ use crate::wire::EventId;
 /// `epoch` is when the stream was made, so that ids of one of the same name that was deleted are told
 /// apart.
 pub(super) fn event(epoch: u64, sequence: u64) -> EventId {
-    EventId::in_epoch(epoch, sequence)
+    EventId::with_epoch(epoch, sequence)
 }
 
 /// The place right before a sequence: no event's id, so that it reveals none.

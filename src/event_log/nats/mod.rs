@@ -70,9 +70,8 @@ use shared::Shared;
 /// # Examples
 ///
 /// ```no_run
-/// use tower_sse::Hub;
+/// use tower_sse::{Event, Hub};
 /// use tower_sse::event_log::{NatsLog, Topic};
-/// use tower_sse::wire::Event;
 ///
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// let hub = Hub::new(NatsLog::connect("nats://127.0.0.1:4222").await?);

@@ -69,9 +69,8 @@ pub use error::RedisLogError;
 /// # Examples
 ///
 /// ```no_run
-/// use tower_sse::Hub;
+/// use tower_sse::{Event, Hub};
 /// use tower_sse::event_log::{RedisLog, Topic};
-/// use tower_sse::wire::Event;
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let hub = Hub::new(RedisLog::connect("redis://127.0.0.1:6379").await?);
@@ -186,7 +185,7 @@ impl EventLog for RedisLog {
             return Err(RedisLogError::TooLong);
         }
         let appended = self.within(self.shared.link.append(topic, &event)).await?;
-        Ok(EventId::in_epoch(appended.epoch, appended.sequence))
+        Ok(EventId::with_epoch(appended.epoch, appended.sequence))
     }
 
     fn follow(&self, topics: Topics, from: Start) -> RedisFollower {
@@ -198,7 +197,7 @@ impl EventLog for RedisLog {
     async fn latest(&self, _: &Topics) -> Result<EventId, RedisLogError> {
         // A sequence of its own: it is behind all that there is, and reveals no id.
         let here = self.within(self.shared.link.moment(Head::Take)).await?;
-        Ok(EventId::in_epoch(here.epoch, here.sequence))
+        Ok(EventId::with_epoch(here.epoch, here.sequence))
     }
 }
 

@@ -74,7 +74,7 @@ fn entry(id: &str, fields: &[Value], topic: &Topic) -> Option<(Entry, bool)> {
     };
     let number = |name| std::str::from_utf8(field(name)?).ok()?.parse::<u64>().ok();
     let (epoch, before) = (number(b"g")?, number(b"b")?);
-    let id = EventId::in_epoch(epoch, sequence);
+    let id = EventId::with_epoch(epoch, sequence);
     let logged = Logged::from_encoded(topic.clone(), &id, field(b"e")?).ok()?;
     let entry = Entry { epoch, sequence, before, logged };
     (before < sequence).then_some((entry, field(b"k") == Some(b"1")))

@@ -12,7 +12,7 @@ use http_body::Body;
 use tower_sse::event_log::{
     EventLog, Follow, Gap, MemoryFollower, MemoryLog, Start, Step, Topic, Topics,
 };
-use tower_sse::wire::{Event, EventId};
+use tower_sse::{Event, EventId};
 
 pub fn topic(name: &str) -> Topic {
     Topic::new(name).unwrap()
@@ -26,7 +26,7 @@ pub fn data(text: impl Into<String>) -> Event {
     Event::new().data(text)
 }
 
-pub fn id(text: impl Into<Box<str>>) -> EventId {
+pub fn id(text: impl Into<String>) -> EventId {
     EventId::new(text).unwrap()
 }
 

@@ -20,10 +20,10 @@ use http_body_util::combinators::UnsyncBoxBody;
 use tower::util::{BoxCloneSyncService, MapRequest};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_http::map_response_body::MapResponseBodyLayer;
-use tower_sse::wire::{Decoder, Event};
+use tower_sse::wire::Decoder;
 use tower_sse::{
-    EventIdLayer, KeepAliveLayer, NoBufferLayer, Registry, RegistryLayer, Shutdown, ShutdownLayer,
-    SseLayer, SseService,
+    Event, EventIdLayer, EventName, KeepAliveLayer, NoBufferLayer, Registry, RegistryLayer,
+    Shutdown, ShutdownLayer, SseLayer, SseService,
 };
 
 use crate::harness::bodies::Step::{Data, Hang, Wait};
@@ -94,8 +94,7 @@ impl Rig {
 
     pub fn keep_alive() -> KeepAliveLayer {
         let layer = KeepAliveLayer::every(Duration::from_secs(10)).jitter(0.0);
-        let heartbeat = layer.heartbeat("beat", Duration::from_secs(33));
-        heartbeat.unwrap()
+        layer.heartbeat(EventName::from_static("beat"), Duration::from_secs(33))
     }
 
     pub fn layers(&self) -> [AnyLayer; 5] {
@@ -127,7 +126,7 @@ impl Rig {
         let (registry, shutdown) = (self.registry.clone(), self.shutdown.clone());
         let script = tokio::spawn(async move {
             tokio::time::sleep(Duration::from_secs(21)).await;
-            let news = Event::new().event("news").unwrap().data("x");
+            let news = Event::new().event(EventName::from_static("news")).data("x");
             let sent = registry.broadcast(news).sent;
             tokio::time::sleep(Duration::from_secs(21)).await;
             shutdown.trigger();

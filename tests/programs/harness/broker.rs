@@ -15,7 +15,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tower_sse::event_log::{EventLog, Follow, Gap, Start, Step, Topic, Topics};
-use tower_sse::wire::{Event, EventId};
+use tower_sse::{Event, EventId};
 
 /// A broker as a process, with a directory of its own. It is killed when this is dropped.
 #[derive(Debug)]
