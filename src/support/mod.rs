@@ -2,7 +2,5 @@
 
 #![allow(dead_code, unreachable_pub, reason = "`tests/it` includes these files, too")]
 
-#[path = "../../tests/it/harness/cases.rs"]
-pub mod cases;
 pub mod oracle;
 pub mod streams;

@@ -92,3 +92,14 @@ async fn half_an_event_is_never_made_whole() {
         );
     }
 }
+
+/// A failure that the property of the engine found once.
+#[tokio::test(start_paused = true)]
+async fn a_comment_after_empty_fields_does_not_make_their_event_whole() {
+    let shutdown = at_once();
+    let (feed, mut client) = open(&mut ShutdownLayer::new(shutdown.clone()).layer(Handler));
+    feed.data("data:\nevent:\n:\n");
+    assert_eq!(client.now().await, (String::new(), Fate::Open));
+    shutdown.trigger();
+    assert_eq!(client.now().await, (CLOSE.to_owned(), Fate::Ended));
+}

@@ -97,3 +97,4 @@ mod stalled_mark;
 #[cfg(feature = "tracing")]
 mod tracing;
 mod wire_cases;
+mod wire_in_layers;

@@ -9,7 +9,7 @@ use crate::harness::nats::{
     Nats, after, all, append, data, gap, is_quiet, said, settings, topic, topics,
 };
 
-fn id(text: impl Into<Box<str>>) -> EventId {
+fn id(text: impl Into<String>) -> EventId {
     EventId::new(text).unwrap()
 }
 

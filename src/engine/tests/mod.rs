@@ -1,7 +1,6 @@
 //! The engine as scripts of what happens.
 
 mod property;
-mod wire_cases;
 
 use std::borrow::Cow;
 use std::time::{Duration, Instant};

@@ -165,6 +165,12 @@ impl Client {
 
     /// What can be had without waiting, and whether that was all there will ever be.
     pub async fn now(&mut self) -> (String, Fate) {
+        let (bytes, fate) = self.bytes_now().await;
+        (String::from_utf8_lossy(&bytes).into_owned(), fate)
+    }
+
+    /// The same as bytes: they may end within a character.
+    pub async fn bytes_now(&mut self) -> (Vec<u8>, Fate) {
         let mut bytes = Vec::new();
         // Constrained, a test that never waits would be told to wait after a while.
         let fate = unconstrained(poll_fn(|cx| {
@@ -178,7 +184,7 @@ impl Client {
             })
         }))
         .await;
-        (String::from_utf8_lossy(&bytes).into_owned(), fate)
+        (bytes, fate)
     }
 
     /// What comes within `span`, and when, up to the end.
