@@ -13,6 +13,7 @@
 //! use std::future::poll_fn;
 //! use std::pin::Pin;
 //!
+//! use tower_sse::Event;
 //! use tower_sse::event_log::{EventLog, Follow, MemoryLog, Start, Step, Topic};
 //! use tower_sse::Event;
 //!
@@ -37,16 +38,17 @@
 #[cfg(feature = "redis")]
 mod broker;
 mod gap;
+mod ids;
 mod logged;
 mod memory;
 #[cfg(feature = "nats")]
 mod nats;
-mod number;
 #[cfg(feature = "redis")]
 mod redis;
 mod start;
 mod topic;
 mod topics;
+mod wake_list;
 
 use std::error::Error;
 use std::future::Future;

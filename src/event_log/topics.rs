@@ -62,7 +62,7 @@ impl Topics {
     /// Whether `topic` is one of these.
     #[must_use]
     pub fn matches(&self, topic: &Topic) -> bool {
-        self.names.contains(topic) || self.fits_pattern(topic)
+        self.names.contains(topic) || self.matches_pattern(topic)
     }
 
     /// The topics that are named.
@@ -76,7 +76,7 @@ impl Topics {
     }
 
     /// The one topic, if it is one and no pattern.
-    pub(crate) fn only(&self) -> Option<&Topic> {
+    pub(crate) fn single(&self) -> Option<&Topic> {
         match (&*self.names, &*self.patterns) {
             ([topic], []) => Some(topic),
             _ => None,
@@ -87,7 +87,7 @@ impl Topics {
         !self.patterns.is_empty()
     }
 
-    pub(crate) fn fits_pattern(&self, topic: &Topic) -> bool {
+    pub(crate) fn matches_pattern(&self, topic: &Topic) -> bool {
         self.patterns().any(|pattern| fits(pattern, topic.as_str()))
     }
 }

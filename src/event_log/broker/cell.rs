@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::{Entry, Limits};
 use crate::event_log::Topic;
-use crate::event_log::memory::wake_list::{Ticket, WakeList, wake};
+use crate::event_log::wake_list::{Ticket, WakeList, look_or_register, wake_list};
 use crate::sync::{lock, now};
 
 /// One topic, while it is followed and for a time afterwards.
@@ -159,21 +159,11 @@ impl Cell {
 
     /// Has `waker` woken by what comes next, and then looks: so nothing comes in between.
     pub(super) fn wait(&self, ticket: &mut Ticket, waker: &Waker) {
-        if self.lock().wakers.holds(ticket, waker) {
-            return;
-        }
-        // Cloned outside of the lock, and what was there is dropped outside: somebody else's code.
-        let waker = waker.clone();
-        let known = self.lock().wakers.wait(ticket, waker);
-        drop(known);
+        look_or_register(|| self.lock(), |state| &mut state.wakers, ticket, waker, |_| None::<()>);
     }
 
     pub(in crate::event_log) fn wake(&self) {
-        let wakers = self.lock().wakers.take();
-        if let Some(emptied) = wakers.map(wake) {
-            let rest = self.lock().wakers.recycle(emptied);
-            drop(rest);
-        }
+        wake_list(|| self.lock(), |state| &mut state.wakers);
     }
 
     pub(super) fn join(&self) {
@@ -184,9 +174,9 @@ impl Cell {
         let mut state = self.lock();
         state.followers -= 1;
         state.left = now();
-        let waker = state.wakers.leave(ticket);
+        let waker = state.wakers.deregister(ticket);
         if state.followers == 0 {
-            state.wakers.shrink();
+            state.wakers.shrink_if_empty();
         }
         drop(state);
         drop(waker);

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use super::member::Member;
 use super::{Cell, Entry, Upstream, Wait};
-use crate::event_log::number::parsed;
+use crate::event_log::ids::parse_id;
 use crate::event_log::{Follow, Gap, Start, Step, Topics};
 use crate::wire::EventId;
 
@@ -98,7 +98,7 @@ impl BrokerFollower {
             Start::After(id) => {
                 let epoch = births.first().map(|birth| birth.epoch);
                 let place =
-                    parsed(id.as_str()).filter(|it| epoch.is_none_or(|epoch| epoch == it.0));
+                    parse_id(id.as_str()).filter(|it| epoch.is_none_or(|epoch| epoch == it.0));
                 let head = known.max().unwrap_or_default();
                 let place = match place {
                     // What another node was told of may not have been read here as yet.

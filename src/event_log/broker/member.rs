@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use super::cell::{Cell, Found};
 use super::{Entry, Source, Wait};
-use crate::event_log::memory::wake_list::Ticket;
+use crate::event_log::wake_list::Ticket;
 
 /// A follower's place in one topic.
 pub(super) struct Member {

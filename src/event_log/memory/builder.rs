@@ -1,11 +1,11 @@
-//! Settings of a log in memory.
+//! [`MemoryLogBuilder`]: the limits of a log in memory.
 
 use std::time::Duration;
 
 use super::MemoryLog;
 use crate::InvalidSetting;
 
-/// Settings of a [`MemoryLog`].
+/// Sets the limits of a [`MemoryLog`].
 ///
 /// # Examples
 ///
@@ -28,66 +28,73 @@ pub struct MemoryLogBuilder {
 }
 
 impl MemoryLogBuilder {
-    /// Sets how many events a topic keeps; by default 1,024, which is a quarter of an hour at one a
-    /// second, and longer than any client needs to come back.
+    /// Sets how many events a topic keeps.
+    ///
+    /// The default is 1,024, which is a quarter of an hour at one event a second, and longer than
+    /// any client needs to come back.
     pub fn events(mut self, count: usize) -> Self {
         self.events = count;
         self
     }
 
-    /// Sets how many bytes of encoded events a topic keeps; by default 1 MiB, which leaves 1 KiB for
-    /// each of the events. An event that is longer than that is refused.
+    /// Sets how many bytes of encoded events a topic keeps. A longer event is refused.
     ///
-    /// On the heap an event takes up to a fifth more than its bytes. A topic whose followers were
-    /// given several events in one piece keeps that, too, until its first event is trimmed: at most
-    /// 16 KiB, and never more than the events themselves.
+    /// The default is 1 MiB, which is 1 KiB for each of the 1,024 events.
+    ///
+    /// On the heap an event takes up to a fifth more than its bytes. If followers of a topic were
+    /// given several events as one piece, the topic keeps a copy of that piece until its first
+    /// event is trimmed: at most 16 KiB, and never more than the events themselves.
     pub fn bytes(mut self, bytes: usize) -> Self {
         self.bytes = bytes;
         self
     }
 
-    /// Sets how long an event is kept; by default 5 minutes: browsers come back within seconds, and a
-    /// phone within minutes when it leaves a tunnel.
+    /// Sets how long a topic keeps an event.
     ///
-    /// It is trimmed by the next call that has to do with its topic, so it may be there for longer
-    /// where nothing happens.
+    /// The default is 5 minutes: browsers come back within seconds, and a phone that was in a
+    /// tunnel within minutes.
+    ///
+    /// The next call that concerns the topic trims events that are too old, so they may stay longer
+    /// in a topic in which nothing happens.
     pub fn age(mut self, age: Duration) -> Self {
         self.age = age;
         self
     }
 
-    /// Sets after what time a topic ends that has neither followers nor events, once the last event
-    /// has reached its age; by default 10 minutes.
+    /// Sets how long after its last event a topic ends that has neither followers nor events.
+    ///
+    /// The default is 10 minutes.
     pub fn idle(mut self, time: Duration) -> Self {
         self.idle = time;
         self
     }
 
-    /// Sets how many topics there may be, those aside that are only followed; by default 65,536. An
-    /// event for one more is refused.
+    /// Sets how many topics with events there may be. An event for one more topic is refused;
+    /// topics that have followers only are not counted.
     ///
-    /// An empty topic takes about half a KiB.
+    /// The default is 65,536. An empty topic takes about half a KiB.
     pub fn topics(mut self, count: usize) -> Self {
         self.topics = count;
         self
     }
 
-    /// The log.
+    /// Builds the log.
     ///
     /// # Errors
     ///
     /// [`InvalidSetting`] if a topic could keep no event, or if there could be no topic.
     pub fn build(self) -> Result<MemoryLog, InvalidSetting> {
-        let none = [("events", self.events == 0), ("bytes", self.bytes == 0)];
-        for (setting, none) in none.into_iter().chain([("age", self.age.is_zero())]) {
-            if none {
-                return Err(InvalidSetting::new(setting, "a topic must keep an event at least"));
+        for (setting, is_zero) in [
+            ("events", self.events == 0),
+            ("bytes", self.bytes == 0),
+            ("age", self.age.is_zero()),
+            ("topics", self.topics == 0),
+        ] {
+            if is_zero {
+                return Err(InvalidSetting::new(setting, "it must not be zero"));
             }
         }
-        match self.topics {
-            0 => Err(InvalidSetting::new("topics", "there must be one at least")),
-            _ => Ok(MemoryLog::with(self)),
-        }
+        Ok(MemoryLog::with(self))
     }
 }
 

@@ -1,152 +1,229 @@
-//! Following topics of a log in memory.
+//! Following topics of a log in memory: where a follower starts, and what it returns.
 
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
-use bytes::Bytes;
+use super::cursor::{Followed, MemoryCursor, NextEvent, skip_lost};
+use super::inner::{MemoryLogInner, SWEEP_INTERVAL};
+use super::merge::MergedCursors;
+use super::topic_cell::TopicCell;
+use crate::event_log::{Follow, Gap, Logged, Run, Start, Step, Topic, Topics};
+use crate::sync::now;
 
-use super::cell::{State, logged};
-use super::look::{Next, look};
-use super::many::Many;
-use super::member::{Member, skip_lost};
-use super::{MemoryLog, Shared};
-use crate::event_log::{Follow, Gap, Logged, Run, Start, Step};
-
-/// Follows topics of a [`MemoryLog`].
+/// Follows topics of a [`MemoryLog`](super::MemoryLog).
 ///
-/// It is a place in each topic, and a waker while it waits.
+/// It is a cursor in each topic, and a waker while it waits.
 pub struct MemoryFollower {
-    shared: Arc<Shared>,
-    /// The sequence of the last event or gap that was given, or that it began behind. Zero for none.
-    told: u64,
-    /// What it was to begin behind, if that cannot be had: to be told first.
-    asked: Option<Box<Start>>,
-    kind: Kind,
+    log: Arc<MemoryLogInner>,
+    /// The sequence of the last event or gap that was returned, or of the position that the
+    /// follower started at. Zero for none.
+    delivered: u64,
+    /// The requested start, until the gap is returned that says that it cannot be replayed.
+    unreplayable: Option<Box<Start>>,
+    cursors: FollowerCursors,
 }
 
-enum Kind {
-    One(Member),
+enum FollowerCursors {
+    One(MemoryCursor),
     /// Boxed, since it is rarer, and larger.
-    Many(Box<Many>),
+    Merged(Box<MergedCursors>),
+}
+
+/// Where a follower starts in each of its topics.
+#[derive(Clone, Copy, Debug)]
+enum StartPosition {
+    After(u64),
+    /// With the first event that there is, because that was requested.
+    Earliest,
+    /// With the first event that there is, because the requested position is not known.
+    Unknown,
 }
 
 impl MemoryFollower {
-    pub(super) fn one(
-        log: &MemoryLog,
-        member: Member,
-        told: u64,
-        asked: Option<Box<Start>>,
-    ) -> Self {
-        Self { shared: Arc::clone(&log.shared), told, asked, kind: Kind::One(member) }
+    pub(super) fn new(log: &Arc<MemoryLogInner>, topics: Topics, from: Start) -> Self {
+        let now = now();
+        log.sweep_if_due(now, SWEEP_INTERVAL);
+        // Read before the topics are looked at: events that are appended after this are returned.
+        let head = log.state.head.load(Ordering::SeqCst);
+        let known = match &from {
+            Start::After(id) => log.state.epoch.sequence(id).filter(|position| *position <= head),
+            _ => None,
+        };
+        let start = match (&from, known) {
+            (Start::Live, _) => StartPosition::After(head),
+            (Start::Earliest, _) => StartPosition::Earliest,
+            (Start::After(_), Some(position)) => StartPosition::After(position),
+            (Start::After(_), None) | (Start::Unknown, _) => StartPosition::Unknown,
+        };
+        let mut lost = matches!(start, StartPosition::Unknown);
+        let mut named = |topic: &Topic| {
+            loop {
+                // A topic may end between the two steps; then there is a new one.
+                let cell = log.cell(topic, now);
+                if let Some((cursor, has_lost)) = start.cursor(log, &cell, Followed::ByName, now) {
+                    lost |= has_lost;
+                    return cursor;
+                }
+            }
+        };
+        let cursors = if let Some(topic) = topics.single() {
+            FollowerCursors::One(named(topic))
+        } else {
+            let mut cursors: Vec<_> = topics.names().map(named).collect();
+            let mut last_creation = 0;
+            if topics.has_patterns() {
+                let (matching, newest, has_lost) = start.matching(log, &topics, now);
+                cursors.extend(matching);
+                last_creation = newest;
+                lost |= has_lost;
+            }
+            FollowerCursors::Merged(Box::new(MergedCursors::new(topics, cursors, last_creation)))
+        };
+        let unreplayable = lost.then(|| Box::new(from));
+        Self { log: Arc::clone(log), delivered: known.unwrap_or_default(), unreplayable, cursors }
     }
 
-    pub(super) fn many(log: &MemoryLog, many: Many, told: u64, asked: Option<Box<Start>>) -> Self {
-        let kind = Kind::Many(Box::new(many));
-        Self { shared: Arc::clone(&log.shared), told, asked, kind }
-    }
-
-    /// What is next, as `one` finds it in one topic; of several it is one event, of which `of` makes
-    /// the same.
+    /// Polls for the next event, as `one` finds it in one topic. Of several topics it is one event,
+    /// which `convert` converts to the same type.
     fn poll<T>(
         &mut self,
         cx: &mut Context<'_>,
-        one: impl FnOnce(&mut Member, &mut Context<'_>) -> Next<(u64, T)>,
-        of: impl FnOnce(Logged) -> T,
+        one: impl FnOnce(&mut MemoryCursor, &mut Context<'_>) -> NextEvent<(u64, T)>,
+        convert: impl FnOnce(Logged) -> T,
     ) -> Poll<Result<T, Gap>> {
-        let next = match &mut self.kind {
-            _ if self.asked.is_some() => Next::Lost,
-            Kind::One(member) => one(member, cx),
-            Kind::Many(many) => many.poll(&self.shared, cx).map(|(last, event)| (last, of(event))),
+        let next = match &mut self.cursors {
+            _ if self.unreplayable.is_some() => NextEvent::Lost,
+            FollowerCursors::One(cursor) => one(cursor, cx),
+            FollowerCursors::Merged(cursors) => {
+                cursors.poll(&self.log, cx).map(|(last, event)| (last, convert(event)))
+            }
         };
         Poll::Ready(match next {
-            Next::Event((last, event)) => {
-                self.told = last;
+            NextEvent::Ready((last, event)) => {
+                self.delivered = last;
                 Ok(event)
             }
-            Next::Lost => Err(self.skip_lost(cx)),
-            Next::Nothing => return Poll::Pending,
+            NextEvent::Lost => Err(self.skip_lost(cx)),
+            NextEvent::Pending => return Poll::Pending,
         })
     }
 
-    /// Goes on behind what it cannot have, and says what that is.
+    /// Moves the cursors past events that are lost, and returns the gap.
     fn skip_lost(&mut self, cx: &mut Context<'_>) -> Gap {
-        let requested = self.asked.take().map_or_else(|| self.place(), |asked| *asked);
-        // Before topics are found and looked at: then all events up to here are seen, and what is
-        // behind it comes later. And it is no event's, so it reveals none.
-        let here = self.shared.common.next_sequence();
-        let members = match &mut self.kind {
-            Kind::One(member) => std::slice::from_mut(member),
-            Kind::Many(many) => many.members(&self.shared, cx),
+        let requested = self.unreplayable.take().map_or_else(|| self.position(), |start| *start);
+        // Before topics are found and looked at, so that all events up to here are seen and later
+        // events come after the gap. The sequence is the id of no event, so it reveals none.
+        let here = self.log.state.next_sequence();
+        let cursors = match &mut self.cursors {
+            FollowerCursors::One(cursor) => std::slice::from_mut(cursor),
+            FollowerCursors::Merged(cursors) => cursors.cursors(&self.log, cx),
         };
-        let (gap, place) =
-            skip_lost(members, &requested, self.told, here, &self.shared.common.epoch);
-        // The next gap is not to send the client back.
-        self.told = place;
+        let epoch = &self.log.state.epoch;
+        let (gap, position) = skip_lost(cursors, &requested, self.delivered, here, epoch);
+        // The next gap must not send the client back.
+        self.delivered = position;
         gap
     }
 
-    /// Where it is, as far as its client knows.
-    fn place(&self) -> Start {
-        match self.told {
+    /// The position of the follower, as far as its client knows.
+    fn position(&self) -> Start {
+        match self.delivered {
             0 => Start::Live,
-            told => Start::After(self.shared.common.epoch.id(told)),
+            delivered => Start::After(self.log.state.epoch.id(delivered)),
         }
+    }
+}
+
+impl StartPosition {
+    /// A cursor in a topic, and whether events after the position are lost; `None` if the topic has
+    /// ended.
+    fn cursor(
+        self,
+        log: &MemoryLogInner,
+        cell: &Arc<TopicCell>,
+        followed: Followed,
+        now: Instant,
+    ) -> Option<(MemoryCursor, bool)> {
+        MemoryCursor::new(cell, followed, |state| {
+            state.window.trim(now, &log.state.limits);
+            match self {
+                Self::After(position) => {
+                    (state.window.first_after(position), state.has_lost(position))
+                }
+                Self::Earliest | Self::Unknown => (state.window.first(), false),
+            }
+        })
+    }
+
+    /// Cursors in the topics that match a pattern and have no cursor by name, the last creation of
+    /// any topic, and whether events after the position are lost.
+    fn matching(
+        self,
+        log: &MemoryLogInner,
+        topics: &Topics,
+        now: Instant,
+    ) -> (Vec<MemoryCursor>, u64, bool) {
+        let position = if let Self::After(position) = self { position } else { u64::MAX };
+        let (cells, last_creation, mut lost) = log.matching(topics, position);
+        let mut cursors = Vec::new();
+        for cell in cells.iter().filter(|cell| topics.names().all(|name| *name != cell.topic)) {
+            match self.cursor(log, cell, Followed::ByPattern, now) {
+                Some((cursor, has_lost)) => {
+                    cursors.push(cursor);
+                    lost |= has_lost;
+                }
+                // It ended just now, and was not among the ended topics yet.
+                None => lost |= cell.lock().has_lost(position),
+            }
+        }
+        (cursors, last_creation, lost)
     }
 }
 
 impl Follow for MemoryFollower {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Step>> {
-        let next = self.get_mut().poll(cx, poll_one, |event| event);
+        let one = |cursor: &mut MemoryCursor, cx: &mut Context<'_>| {
+            let event = cursor.look(cx.waker(), |state, next| state.window.get(next).cloned());
+            event.map(|event| {
+                cursor.next += 1;
+                (event.sequence, cursor.cell.logged(event))
+            })
+        };
+        let next = self.get_mut().poll(cx, one, |event| event);
         next.map(|next| Some(next.map_or_else(Step::Gap, Step::Event)))
     }
 
     fn poll_run(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Run>> {
-        let next = self.get_mut().poll(cx, poll_piece, Logged::into_bytes);
+        let one = |cursor: &mut MemoryCursor, cx: &mut Context<'_>| {
+            let joined = cursor
+                .look(cx.waker(), |state, next| state.window.joined_from(next, state.followers));
+            joined.map(|joined| {
+                cursor.next = joined.next;
+                (joined.last, joined.bytes)
+            })
+        };
+        let next = self.get_mut().poll(cx, one, Logged::into_bytes);
         next.map(|next| Some(next.map_or_else(Run::Gap, Run::Events)))
     }
 }
 
-fn poll_one(member: &mut Member, cx: &mut Context<'_>) -> Next<(u64, Logged)> {
-    find(member, cx, |state, next| state.event(next)).map(|event| {
-        member.next += 1;
-        (event.0, logged(&member.cell, event))
-    })
-}
-
-fn poll_piece(member: &mut Member, cx: &mut Context<'_>) -> Next<(u64, Bytes)> {
-    find(member, cx, State::piece).map(|piece| {
-        member.next = piece.next;
-        (piece.last, piece.bytes)
-    })
-}
-
-/// What there is at a member's place.
-fn find<T>(
-    member: &mut Member,
-    cx: &mut Context<'_>,
-    at: impl Fn(&mut State, u64) -> Option<T>,
-) -> Next<T> {
-    look(member, cx.waker(), |state, member| match member.next < state.first() {
-        true => Next::Lost,
-        false => at(state, member.next).map_or(Next::Nothing, Next::Event),
-    })
-}
-
 impl Drop for MemoryFollower {
     fn drop(&mut self) {
-        if let Kind::Many(many) = &mut self.kind {
-            many.leave(&self.shared);
+        if let FollowerCursors::Merged(cursors) = &mut self.cursors {
+            cursors.stop_waiting(&self.log);
         }
     }
 }
 
 impl fmt::Debug for MemoryFollower {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let topics = match &self.kind {
-            Kind::One(_) => 1,
-            Kind::Many(many) => many.len(),
+        let topics = match &self.cursors {
+            FollowerCursors::One(_) => 1,
+            FollowerCursors::Merged(cursors) => cursors.len(),
         };
         f.debug_struct("MemoryFollower").field("topics", &topics).finish_non_exhaustive()
     }

@@ -1,58 +1,56 @@
-//! A log in the process's memory.
+//! [`MemoryLog`], a log in the memory of the process.
 
 mod builder;
-mod cell;
+mod cursor;
 mod directory;
-mod ended;
-mod epoch;
-mod error;
+mod encoding;
 mod follower;
-mod join;
-mod look;
-mod many;
-mod member;
-mod packed;
-mod piece;
-mod scratch;
-mod shared;
-pub(super) mod wake_list;
+mod inner;
+mod merge;
+mod topic_cell;
+mod window;
 
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
 use super::{EventLog, Start, Topic, Topics};
+use crate::sync::now;
 use crate::wire::{Event, EventId};
 
 pub use builder::MemoryLogBuilder;
-pub use error::MemoryLogError;
 pub use follower::MemoryFollower;
-use shared::Shared;
+use inner::MemoryLogInner;
 
-/// A log in the process's memory.
+/// A log in the memory of the process.
 ///
-/// Each topic keeps a window of its last events, bounded by their count, their bytes and their age.
-/// Followers read from there: a follower costs a place and a waker, an event is encoded once, and
-/// who falls out of the window is told so by a [`Gap`](super::Gap). Appending waits for nobody.
+/// Each topic keeps a window of its last events, which is bounded by their number, their bytes and
+/// their age. Followers read from the window: a follower costs a position and a waker, and an event
+/// is encoded once. A follower that falls out of the window gets a [`Gap`](super::Gap). Appending
+/// waits for no follower.
 ///
-/// Ids are `<epoch>-<sequence>`. The epoch is random, so that ids of another process are not taken for
-/// ids of this one: they are a gap. The sequence is one over all topics and has holes.
+/// Ids are `<epoch>-<sequence>`. The epoch is random, so that ids of another process are not taken
+/// for ids of this one: a client that sends one gets a gap. The sequence is one over all topics and
+/// has holes.
 ///
-/// # Topics come and go
+/// # Topics begin and end
 ///
-/// A topic begins with its first event or follower, and ends when it has been idle: with no event in
-/// its window, no new one for a time, and nobody that follows it by name. Of a topic that ended is
-/// remembered how far its events are lost, so that a client that missed some of them is told, and one
-/// that did not is not. This is remembered by name for the last 8,192 to 16,384 topics that ended. Of
-/// those before it is remembered as a whole: a client may then be told of a gap in a topic that lost
-/// nothing. A false gap is better than a loss that nobody is told of.
+/// A topic begins with its first event or follower. It ends when it has been idle for a time: it
+/// has no event in its window, no new event, and no follower that follows it by name.
 ///
-/// There are no timers and no tasks: calls on the log sweep it now and then.
+/// For a topic that ended the log remembers up to where its events are lost, so that a client that
+/// missed some of them gets a gap and a client that missed none does not. The log remembers this by
+/// name for the last 8,192 to 16,384 topics that ended. For topics that ended earlier it remembers
+/// one position for all of them: a client may then get a gap in a topic that lost nothing. A false
+/// gap is better than a loss that the client does not learn of.
 ///
-/// # Followers of many topics
+/// There are no timers and no tasks: calls of the log sweep idle topics now and then.
 ///
-/// They see the events of all their topics in the order of the ids. Whenever one of these was woken
+/// # Followers of several topics
+///
+/// A follower of several topics returns their events in the order of the ids. Each time it is woken
 /// it looks at each of its topics, so its cost grows with their number. A pattern costs the same for
-/// each topic that fits.
+/// each topic that matches.
 ///
 /// # Examples
 ///
@@ -67,52 +65,56 @@ use shared::Shared;
 /// ```
 #[derive(Clone)]
 pub struct MemoryLog {
-    shared: Arc<Shared>,
+    inner: Arc<MemoryLogInner>,
 }
 
 impl MemoryLog {
-    /// A log with the default settings: see [`MemoryLogBuilder`].
+    /// Creates a log with the default settings: see [`MemoryLogBuilder`].
     #[must_use]
     pub fn new() -> Self {
         Self::with(MemoryLogBuilder::default())
     }
 
-    /// Settings for a log.
+    /// Creates a builder, which sets the limits of a log.
     pub fn builder() -> MemoryLogBuilder {
         MemoryLogBuilder::default()
     }
 
     fn with(limits: MemoryLogBuilder) -> Self {
-        Self { shared: Arc::new(Shared::new(limits)) }
+        Self { inner: Arc::new(MemoryLogInner::new(limits)) }
     }
 
-    /// Appends an event, from any thread. It waits for nobody, and wakes those who follow.
+    /// Appends an event, and wakes the followers of its topic.
+    ///
+    /// It can be called from any thread, and never waits for a follower.
     ///
     /// # Errors
     ///
     /// [`MemoryLogError`] if the event has no data or is too long, or if its topic is one too many.
     pub fn append_now(&self, topic: &Topic, event: Event) -> Result<EventId, MemoryLogError> {
-        self.shared.append(topic, &event)
+        self.inner.append(topic, &event)
     }
 
-    /// How many topics there are, with those that are only followed. Topics that have been idle for
-    /// long enough are gone.
+    /// The number of topics, including topics that have followers and no events.
+    ///
+    /// Topics that have been idle for long enough are ended first.
     #[must_use]
     pub fn topics(&self) -> usize {
-        self.shared.sweep();
-        self.shared.topics()
+        self.inner.sweep(now());
+        self.inner.topics()
     }
 
-    /// How many events there are in a topic, and their bytes.
+    /// The number of events in the window of a topic, and the number of their bytes.
     #[must_use]
     pub fn window(&self, topic: &Topic) -> (usize, usize) {
-        self.shared.window(topic)
+        self.inner.window(topic)
     }
 
-    /// How many follow a topic by its name. Those whose patterns it fits are not counted.
+    /// The number of followers that follow a topic by its name. Followers of patterns are not
+    /// counted.
     #[must_use]
     pub fn followers(&self, topic: &Topic) -> usize {
-        self.shared.followers(topic)
+        self.inner.followers(topic)
     }
 }
 
@@ -129,16 +131,17 @@ impl EventLog for MemoryLog {
         topic: &Topic,
         event: &Event,
     ) -> Option<Result<EventId, MemoryLogError>> {
-        Some(self.shared.append(topic, event))
+        Some(self.inner.append(topic, event))
     }
 
     fn follow(&self, topics: Topics, from: Start) -> MemoryFollower {
-        join::follow(self, topics, from)
+        MemoryFollower::new(&self.inner, topics, from)
     }
 
     async fn latest(&self, _: &Topics) -> Result<EventId, MemoryLogError> {
-        // A sequence of its own: it is behind all that there is, and reveals no id.
-        Ok(self.shared.common.epoch.id(self.shared.common.next_sequence()))
+        // A sequence of no event: it is after all events, and reveals no id of another topic.
+        let state = &self.inner.state;
+        Ok(state.epoch.id(state.next_sequence()))
     }
 }
 
@@ -151,8 +154,32 @@ impl Default for MemoryLog {
 impl fmt::Debug for MemoryLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryLog")
-            .field("limits", &self.shared.common.limits)
-            .field("topics", &self.shared.topics())
+            .field("limits", &self.inner.state.limits)
+            .field("topics", &self.inner.topics())
             .finish_non_exhaustive()
     }
 }
+
+/// Why a [`MemoryLog`] did not append an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MemoryLogError {
+    /// The event has no data, so clients would not dispatch it.
+    NoData,
+    /// The event is longer than [all bytes that a topic keeps](MemoryLogBuilder::bytes).
+    TooLong,
+    /// The event's topic would be one more than [the log holds](MemoryLogBuilder::topics).
+    TooManyTopics,
+}
+
+impl fmt::Display for MemoryLogError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoData => "the event has no data",
+            Self::TooLong => "the event is longer than what a topic may keep",
+            Self::TooManyTopics => "the log has as many topics as it may have",
+        })
+    }
+}
+
+impl Error for MemoryLogError {}

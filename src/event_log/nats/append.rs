@@ -8,9 +8,9 @@ use bytes::Bytes;
 use futures_util::future::{Either, select};
 use tokio::time::timeout;
 
+use super::NatsLogError;
 use super::link::made;
 use super::shared::Shared;
-use super::{NatsLogError, ids};
 use crate::event_log::Topic;
 use crate::wire::{Event, EventId};
 
@@ -64,10 +64,10 @@ async fn attempts(
                 if anew {
                     // A lower sequence than there was: the stream was made anew, and nobody saw it.
                     let stream = link.known_stream().await.map_err(|_| NatsLogError::Unanswered)?;
-                    return Ok(ids::event(made(stream.cached_info()), ack.sequence));
+                    return Ok(EventId::with_epoch(made(stream.cached_info()), ack.sequence));
                 }
                 shared.window().know(generation, ack.sequence);
-                return Ok(ids::event(epoch, ack.sequence));
+                return Ok(EventId::with_epoch(epoch, ack.sequence));
             }
             Either::Left((Err(error), _)) => error,
         };

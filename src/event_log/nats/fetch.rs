@@ -9,10 +9,11 @@ use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
 use futures_util::StreamExt;
 use tokio::time::timeout;
 
-use super::ids;
 use super::link::{ANSWER, Trouble, consume, give_up, made};
 use super::shared::Shared;
+use crate::event_log::ids::id_before;
 use crate::event_log::{Gap, Logged, Start, Topics};
+use crate::wire::EventId;
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -96,9 +97,9 @@ async fn try_fetch(shared: &Shared, topics: &Topics, wanted: Wanted) -> Result<F
         let latest = latest(shared, &stream, topics).await?;
         let earliest = batch.events.front().map(|(sequence, _)| *sequence);
         gap = Some(match (earliest, latest.max(batch.events.back().map(|(last, _)| *last))) {
-            (Some(earliest), Some(latest)) => Gap::new(ids::before(epoch, earliest))
-                .between(ids::event(epoch, earliest), ids::event(epoch, latest)),
-            _ => Gap::new(ids::before(epoch, place + 1)),
+            (Some(earliest), Some(latest)) => Gap::new(id_before(epoch, earliest))
+                .between(EventId::with_epoch(epoch, earliest), EventId::with_epoch(epoch, latest)),
+            _ => Gap::new(id_before(epoch, place + 1)),
         });
         gap = gap.map(|gap| gap.requested(&asked));
     }

@@ -10,11 +10,13 @@ use std::task::{Context, Poll, Waker, ready};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
+use super::Inner;
 use super::fetch::{Fetched, Wanted, fetch};
 use super::window::Found;
-use super::{Inner, ids};
-use crate::event_log::memory::wake_list::Ticket;
+use crate::event_log::ids::position_of;
+use crate::event_log::wake_list::{Ticket, look_or_register};
 use crate::event_log::{Follow, Gap, Logged, Start, Step, Topics};
+use crate::wire::EventId;
 
 /// Follows topics of a [`NatsLog`](super::NatsLog).
 ///
@@ -61,7 +63,7 @@ impl NatsFollower {
             Start::Live => {}
             Start::Earliest => wanted = Some(Wanted::Earliest),
             Start::Unknown => wanted = Some(Wanted::Unknown(from)),
-            Start::After(id) => match ids::place(epoch, id) {
+            Start::After(id) => match position_of(epoch, id) {
                 // Read here, or given out by another node before it could be.
                 Some(of) => {
                     (place, told) = (of, of);
@@ -80,7 +82,7 @@ impl NatsFollower {
     fn asked(&self) -> Start {
         match self.told {
             0 => Start::Live,
-            told => Start::After(ids::event(self.epoch, told)),
+            told => Start::After(EventId::with_epoch(self.epoch, told)),
         }
     }
 
@@ -96,27 +98,21 @@ impl NatsFollower {
 
     /// Looks into the window, and waits there if there is nothing.
     fn look(&mut self, waker: &Waker) -> Poll<Found> {
-        // Cloned, and dropped, outside of the lock: that is somebody else's code.
-        let mut own = None;
-        loop {
-            let mut window = self.inner.shared.window();
-            match window.next(&self.topics, self.generation, self.place) {
-                Found::Nothing(place) => self.place = place,
-                found => return Poll::Ready(found),
-            }
-            let wakers = window.wakers(&self.topics);
-            if wakers.holds(&self.ticket, waker) {
-                return Poll::Pending;
-            }
-            if let Some(waker) = own.take() {
-                let known = wakers.wait(&mut self.ticket, waker);
-                drop(window);
-                drop(known);
-                return Poll::Pending;
-            }
-            drop(window);
-            own = Some(waker.clone());
-        }
+        let (topics, generation) = (&self.topics, self.generation);
+        let found = look_or_register(
+            || self.inner.shared.window(),
+            |window| window.wakers(topics),
+            &mut self.ticket,
+            waker,
+            |window| match window.next(topics, generation, self.place) {
+                Found::Nothing(place) => {
+                    self.place = place;
+                    None
+                }
+                found => Some(found),
+            },
+        );
+        found.map_or(Poll::Pending, Poll::Ready)
     }
 }
 

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::{NatsConnectError, NatsLogBuilder, NatsStorage};
 use crate::event_log::{Logged, Topic, Topics};
+use crate::wire::EventId;
 
 /// The connection to the servers, and the stream there.
 #[derive(Debug)]
@@ -184,7 +185,7 @@ impl Link {
     ) -> Option<Logged> {
         let topic = subject.strip_prefix(&*self.settings.prefix)?.strip_prefix('.')?;
         let topic = Topic::new(topic).ok()?;
-        Logged::from_encoded(topic, &super::ids::event(epoch, sequence), payload).ok()
+        Logged::from_encoded(topic, &EventId::with_epoch(epoch, sequence), payload).ok()
     }
 }
 

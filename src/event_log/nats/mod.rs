@@ -5,7 +5,6 @@ mod builder;
 mod error;
 mod fetch;
 mod follower;
-mod ids;
 mod link;
 mod reader;
 mod shared;
@@ -18,6 +17,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
+use super::ids::id_before;
 use super::{EventLog, Start, Topic, Topics};
 use crate::wire::{Event, EventId};
 
@@ -151,7 +151,7 @@ impl EventLog for NatsLog {
         let stream = shared.link.known_stream().await.map_err(|_| NatsLogError::Unanswered)?;
         let info = stream.cached_info();
         // Of no event: it reveals no id.
-        Ok(ids::before(made(info), info.state.last_sequence + 1))
+        Ok(id_before(made(info), info.state.last_sequence + 1))
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::link::{Trouble, consume, give_up, made};
 use super::shared::Shared;
-use crate::event_log::memory::wake_list::wake;
+use crate::event_log::wake_list::wake;
 
 /// Reads the stream as long as it is let.
 ///

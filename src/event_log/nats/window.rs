@@ -5,7 +5,7 @@ use std::task::Waker;
 
 use slab::Slab;
 
-use crate::event_log::memory::wake_list::{Ticket, WakeList};
+use crate::event_log::wake_list::{Ticket, WakeList};
 use crate::event_log::{Logged, Topic, Topics};
 
 /// The last events of all topics that this process has read, in the order of the stream.
@@ -104,8 +104,8 @@ impl Window {
     }
 
     fn wake_all(&mut self) -> Vec<Slab<Waker>> {
-        let cells = self.topics.values_mut().filter_map(|cell| cell.wakers.take());
-        cells.chain(self.wakers.take()).collect()
+        let cells = self.topics.values_mut().filter_map(|cell| cell.wakers.take_all());
+        cells.chain(self.wakers.take_all()).collect()
     }
 
     /// Takes note that so many sequences were given out.
@@ -131,7 +131,7 @@ impl Window {
         let (topic, floor) = (event.topic().clone(), self.floor);
         let cell = self.topics.entry(topic).or_insert_with(|| Cell::new(floor));
         cell.events.push_back((sequence, event));
-        let wakers = [cell.wakers.take(), self.wakers.take()];
+        let wakers = [cell.wakers.take_all(), self.wakers.take_all()];
         while self.events.len() > self.limits.events || self.bytes > self.limits.bytes {
             self.forget_first();
         }
@@ -158,7 +158,7 @@ impl Window {
         if generation != self.generation {
             return Found::Anew;
         }
-        let (events, lost) = match topics.only() {
+        let (events, lost) = match topics.single() {
             Some(topic) => match self.topics.get(topic) {
                 Some(cell) => (&cell.events, cell.lost),
                 None => return Found::Behind,
@@ -170,7 +170,7 @@ impl Window {
         }
         let first = events.partition_point(|(sequence, _)| *sequence <= place);
         let mut events = events.range(first..);
-        let fits = |event: &Logged| topics.only().is_some() || topics.matches(event.topic());
+        let fits = |event: &Logged| topics.single().is_some() || topics.matches(event.topic());
         match events.find(|(_, event)| fits(event)) {
             Some((sequence, event)) => Found::Event(*sequence, event.clone()),
             None => Found::Nothing(place.max(self.head)),
@@ -179,7 +179,7 @@ impl Window {
 
     /// Has a topic stay for a follower of it alone.
     pub(super) fn join(&mut self, topics: &Topics) {
-        if let Some(topic) = topics.only() {
+        if let Some(topic) = topics.single() {
             let floor = self.floor;
             self.topics.entry(topic.clone()).or_insert_with(|| Cell::new(floor)).followers += 1;
         }
@@ -187,14 +187,14 @@ impl Window {
 
     /// Lets go of it, and gives the waker that waited, to be dropped outside of locks.
     pub(super) fn leave(&mut self, topics: &Topics, ticket: &mut Ticket) -> Option<Waker> {
-        let Some(topic) = topics.only() else {
-            return self.wakers.leave(ticket);
+        let Some(topic) = topics.single() else {
+            return self.wakers.deregister(ticket);
         };
         let cell = self.topics.get_mut(topic)?;
-        let waker = cell.wakers.leave(ticket);
+        let waker = cell.wakers.deregister(ticket);
         cell.followers -= 1;
         if cell.followers == 0 {
-            cell.wakers.shrink();
+            cell.wakers.shrink_if_empty();
             if cell.events.is_empty() {
                 self.topics.remove(topic);
             }
@@ -204,7 +204,7 @@ impl Window {
 
     /// Those who wait for events of these topics.
     pub(super) fn wakers(&mut self, topics: &Topics) -> &mut WakeList {
-        match topics.only() {
+        match topics.single() {
             Some(topic) => match self.topics.get_mut(topic) {
                 Some(cell) => &mut cell.wakers,
                 None => &mut self.wakers,

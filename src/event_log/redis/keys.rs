@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::event_log::Topic;
-use crate::event_log::number::random;
+use crate::event_log::ids::random;
 
 /// Where a log is in Redis, and how much of it. All keys have one hash tag, so that a cluster keeps
 /// them together.
