@@ -18,12 +18,11 @@ use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::http::request::Parts;
-use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Router, serve};
 use tokio::net::TcpListener;
-use tower_sse::event_log::{EventLog, MemoryLog, Topic};
+use tower_sse::event_log::{EventLog, MemoryLog, Start, Topic};
+use tower_sse::hub::Subscription;
 use tower_sse::{Event, Hub, Shutdown, SseLayer};
 
 #[tokio::main]
@@ -64,12 +63,9 @@ fn app<L: EventLog>(hub: Hub<L>, shutdown: &Shutdown) -> Router {
 async fn events<L: EventLog>(
     State(hub): State<Hub<L>>,
     Path(topic): Path<String>,
-    request: Parts,
-) -> Response {
-    match Topic::new(&topic) {
-        Ok(topic) => hub.subscribe(topic).resume(&request).into_response().into_response(),
-        Err(invalid) => (StatusCode::NOT_FOUND, invalid.to_string()).into_response(),
-    }
+    start: Start,
+) -> Result<Subscription<L>, (StatusCode, String)> {
+    Ok(hub.subscribe(topic_of(&topic)?).start(start))
 }
 
 /// Answers with the id that the event got.
@@ -78,11 +74,14 @@ async fn publish<L: EventLog>(
     Path(topic): Path<String>,
     data: String,
 ) -> Result<String, (StatusCode, String)> {
-    let topic = Topic::new(&topic).map_err(|it| (StatusCode::NOT_FOUND, it.to_string()))?;
     // 503 also says that it is not known whether the event was published.
-    let published = hub.publish(&topic, Event::new().data(data)).await;
+    let published = hub.publish(&topic_of(&topic)?, Event::new().data(data)).await;
     let id = published.map_err(|it| (StatusCode::SERVICE_UNAVAILABLE, it.to_string()))?;
     Ok(id.to_string())
+}
+
+fn topic_of(name: &str) -> Result<Topic, (StatusCode, String)> {
+    Topic::new(name).map_err(|invalid| (StatusCode::NOT_FOUND, invalid.to_string()))
 }
 
 /// Short, because nobody at ctrl-c likes to wait. It spreads the clients' return: a real server takes

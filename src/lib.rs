@@ -3,6 +3,8 @@
 // The documentation is made with all features, and names what some of them add.
 #![cfg_attr(not(feature = "axum"), allow(rustdoc::broken_intra_doc_links))]
 
+#[cfg(feature = "axum")]
+mod axum_impls;
 mod body;
 mod driver;
 mod engine;

@@ -24,13 +24,12 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use axum::http::request::Parts;
-use axum::response::{Html, IntoResponse};
+use axum::response::Html;
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
-use tower_sse::event_log::{Topic, Topics};
-use tower_sse::hub::{Contract, Reference};
+use tower_sse::event_log::{Start, Topic, Topics};
+use tower_sse::hub::{Contract, Reference, Subscription};
 use tower_sse::{Farewell, Hub, Shutdown, ShutdownLayer, SseLayer};
 
 #[tokio::main]
@@ -98,10 +97,9 @@ async fn page(
 async fn events(
     State(hub): State<Hub>,
     Query(User { user }): Query<User>,
-    request: Parts,
-) -> Result<impl IntoResponse, StatusCode> {
-    let topics = topics(&user)?;
-    Ok(hub.subscribe(topics).resume(&request).into_response())
+    start: Start,
+) -> Result<Subscription, StatusCode> {
+    Ok(hub.subscribe(topics(&user)?).start(start))
 }
 
 async fn notify_all(state: State<Hub>, text: String) -> Result<String, StatusCode> {

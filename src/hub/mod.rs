@@ -9,10 +9,9 @@
 //! use axum::Router;
 //! use axum::extract::{Path, State};
 //! use axum::http::StatusCode;
-//! use axum::http::request::Parts;
-//! use axum::response::IntoResponse;
 //! use axum::routing::{get, post};
-//! use tower_sse::event_log::{MemoryLogError, Topic};
+//! use tower_sse::event_log::{MemoryLogError, Start, Topic};
+//! use tower_sse::hub::Subscription;
 //! use tower_sse::{Event, Hub, SseLayer};
 //!
 //! let app: Router = Router::new()
@@ -24,10 +23,9 @@
 //! async fn events(
 //!     State(hub): State<Hub>,
 //!     Path(id): Path<u64>,
-//!     request: Parts,
-//! ) -> impl IntoResponse {
-//!     let topic = order(id)?;
-//!     Ok::<_, StatusCode>(hub.subscribe(topic).resume(&request).into_response())
+//!     start: Start,
+//! ) -> Result<Subscription, StatusCode> {
+//!     Ok(hub.subscribe(order(id)?).start(start))
 //! }
 //!
 //! async fn pay(State(hub): State<Hub>, Path(id): Path<u64>) -> Result<(), StatusCode> {
@@ -36,7 +34,7 @@
 //! }
 //!
 //! fn order(id: u64) -> Result<Topic, StatusCode> {
-//!     Topic::new(&format!("orders.{id}")).map_err(|_| StatusCode::NOT_FOUND)
+//!     Topic::new(format!("orders.{id}")).map_err(|_| StatusCode::NOT_FOUND)
 //! }
 //! ```
 //!

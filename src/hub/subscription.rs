@@ -6,14 +6,14 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Response, request};
 
 use super::HubBody;
-use crate::event_log::{EventLog, GapPolicy, Logged, Start, Topics};
+use crate::event_log::{EventLog, GapPolicy, Logged, MemoryLog, Start, Topics};
 use crate::wire::EventId;
 
 /// What a client is to get: made by [`Hub::subscribe`](super::Hub::subscribe).
 ///
 /// By default it gets what is published from now on; after a gap it gets what there is.
 #[must_use]
-pub struct Subscription<L: EventLog> {
+pub struct Subscription<L: EventLog = MemoryLog> {
     log: L,
     topics: Topics,
     start: Start,
@@ -32,16 +32,16 @@ impl<L: EventLog> Subscription<L> {
     /// by `last_event_id` in the query. See [`Start::of_request`].
     pub fn resume(self, request: &request::Parts) -> Self {
         let start = Start::of_request(&request.headers, &request.uri);
-        self.from(start)
+        self.start(start)
     }
 
     /// Begins behind the event with this id.
     pub fn after(self, id: EventId) -> Self {
-        self.from(Start::After(id))
+        self.start(Start::After(id))
     }
 
-    /// Begins there.
-    pub fn from(mut self, start: Start) -> Self {
+    /// Sets where the client begins. By default it gets what is published from now on.
+    pub fn start(mut self, start: Start) -> Self {
         self.start = start;
         self
     }

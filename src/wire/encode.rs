@@ -114,7 +114,7 @@ impl Event {
 }
 
 /// The lines of `text`, at least one, without the CRLF, CR or LF between them.
-fn lines(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn lines(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     iter::from_fn(move || {
         let text = rest.take()?;

@@ -16,6 +16,8 @@ pub(crate) mod text;
 
 pub(crate) use close_reason::{CloseReason, REFUSED_ABOVE_LIMIT};
 pub use decoder::{Decoder, MessageEvent};
+#[cfg(feature = "axum")]
+pub(crate) use encode::lines;
 pub(crate) use event::Event;
 pub(crate) use framing::Framing;
 #[cfg(feature = "hub")]

@@ -24,6 +24,7 @@ const STRATA: &[(&str, &[&str])] = &[
     ("event_log", &["wire", "state"]),
     ("hub", &["wire", "event_log"]),
     ("resume", &["wire", "state", "service", "event_log"]),
+    ("axum_impls", &["wire", "event_log", "hub"]),
 ];
 
 /// What any of them may name, and what holds them together.

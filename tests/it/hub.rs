@@ -99,7 +99,7 @@ async fn a_filter_that_lets_nothing_pass_leaves_the_others_their_turn() {
     for n in 0..1_000 {
         append(hub.log(), "t", &n.to_string());
     }
-    let body = hub.subscribe(topic("t")).from(Start::Earliest).filter(|_| false);
+    let body = hub.subscribe(topic("t")).start(Start::Earliest).filter(|_| false);
     let mut body = body.into_body();
     let mut polls = 0;
     let all = std::future::poll_fn(|cx| {
@@ -205,7 +205,7 @@ fn debug_shows_nothing_of_what_is_said() {
     let hub = Hub::default();
     let secret = Event::new().data("secret");
     hub.publish_blocking(&topic("t"), secret).unwrap();
-    let subscription = hub.subscribe(topic("t")).from(Start::Earliest).filter(|event| {
+    let subscription = hub.subscribe(topic("t")).start(Start::Earliest).filter(|event| {
         let text = format!("{event:?}");
         assert!(!text.contains("secret") && text.contains("len"), "{text}");
         true

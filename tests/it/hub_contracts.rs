@@ -48,7 +48,7 @@ async fn a_value_is_sent_under_the_name_of_its_contract() {
     let hub = Hub::default();
     let paid = hub.publish_as(&topic("orders.1"), &Paid { cents: 5 }).await.unwrap();
     let note = hub.publish_as(&topic("news"), &Note("hi")).await.unwrap();
-    let mut body = hub.subscribe(hub::topics(&[">"])).from(Start::Earliest).into_body();
+    let mut body = hub.subscribe(hub::topics(&[">"])).start(Start::Earliest).into_body();
     let expected =
         format!("event: paid\ndata: {{\"cents\":5}}\nid: {paid}\n\ndata: \"hi\"\nid: {note}\n\n");
     assert_eq!(text(&mut body), expected);

@@ -64,7 +64,7 @@ fn a_frame_ends_with_an_event_and_holds_16_kib() {
     for (n, len) in (0..100).zip(lengths.into_iter().cycle()) {
         append(hub.log(), "t", &format!("{n:0len$}"));
     }
-    let mut body = hub.subscribe(topic("t")).from(Start::Earliest).into_body();
+    let mut body = hub.subscribe(topic("t")).start(Start::Earliest).into_body();
     let (mut numbers, mut frames) = (Vec::new(), 0);
     while let Some(frame) = frame(&mut body) {
         let events = said(&frame);

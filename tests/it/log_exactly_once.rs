@@ -91,7 +91,7 @@ impl Client {
     /// Reads so many bytes, or all that there is, and goes in the middle of whatever that is.
     fn connect(&mut self, hub: &Hub, topics: &Topics, published: &[&str], budget: Option<usize>) {
         let start = Start::requested(&self.last);
-        let mut body = hub.subscribe(topics.clone()).from(start).into_body();
+        let mut body = hub.subscribe(topics.clone()).start(start).into_body();
         let (mut decoder, mut left) = (Decoder::new(), budget.unwrap_or(usize::MAX));
         while left > 0 {
             let bytes = match chunk(&mut body) {

@@ -5,6 +5,8 @@
 mod harness;
 
 mod architecture;
+#[cfg(feature = "axum")]
+mod axum_handlers;
 mod behaviour;
 mod body;
 mod compression;

@@ -60,7 +60,7 @@ impl Client {
         L::Follower: Unpin,
     {
         let start = Start::requested(&self.last);
-        let mut body = hub.subscribe(topics.clone()).from(start).into_body();
+        let mut body = hub.subscribe(topics.clone()).start(start).into_body();
         let (mut decoder, mut left) = (Decoder::new(), budget);
         while left > 0 {
             let frame = timeout(LONG, body.frame()).await.expect("more comes").unwrap().unwrap();

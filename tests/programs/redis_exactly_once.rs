@@ -71,7 +71,7 @@ async fn reconnect(names: &[&'static str]) {
         let budget = usize::try_from(random >> 33).unwrap() % 800;
         let hub = &nodes[n as usize % 2];
         let start = Start::requested(&client.last);
-        let mut body = hub.subscribe(followed.clone()).from(start).into_body();
+        let mut body = hub.subscribe(followed.clone()).start(start).into_body();
         let (mut decoder, mut left) = (Decoder::new(), budget);
         while left > 0 {
             let frame = timeout(redis::LONG, body.frame()).await.expect("something comes");
@@ -88,7 +88,7 @@ async fn reconnect(names: &[&'static str]) {
         counts.push(publisher.await.unwrap());
     }
     let start = Start::requested(&client.last);
-    let mut body = nodes[0].subscribe(followed).from(start).into_body();
+    let mut body = nodes[0].subscribe(followed).start(start).into_body();
     let mut decoder = Decoder::new();
     while client.next != counts {
         let frame = timeout(redis::LONG, body.frame()).await.expect("all comes");

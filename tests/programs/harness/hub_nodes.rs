@@ -8,15 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::http::request::Parts;
-use axum::response::IntoResponse;
 use axum::routing::get;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
-use tower_sse::event_log::EventLog;
+use tower_sse::event_log::{EventLog, Start};
 use tower_sse::wire::{Decoder, MessageEvent};
 use tower_sse::{Hub, KeepAliveLayer, Shutdown, SseLayer};
 
@@ -34,9 +32,7 @@ impl Node {
         let hub = Hub::new(log.clone());
         let shutdown = Shutdown::builder().window(Duration::from_millis(200)).build().unwrap();
         let keep_alive = KeepAliveLayer::every(KEEP_ALIVE);
-        let events = async move |request: Parts| {
-            hub.subscribe(topic("t")).resume(&request).into_response().into_response()
-        };
+        let events = async move |start: Start| hub.subscribe(topic("t")).start(start);
         let app = Router::new()
             .route("/events", get(events))
             .layer(SseLayer::new().keep_alive(keep_alive).shutdown(shutdown.clone()));
