@@ -1,4 +1,4 @@
-//! Reading a whole stream, the way a browser does.
+//! A decoder that reads a stream as a browser does.
 
 use std::mem;
 use std::time::Duration;
@@ -7,12 +7,11 @@ use memchr::memchr2;
 
 /// Reads the events of a stream that comes in chunks.
 ///
-/// This is the [interpretation of event streams][spec] to the letter, written for tests of
-/// streams: what it returns is what a page would see. It keeps the whole of an event until its
-/// blank line, however long that is, so it is not meant for streams of servers that are not
-/// trusted.
+/// It follows the [interpretation of event streams][spec] to the letter, for tests of streams: it
+/// returns what a page would see. It keeps an event until its blank line, however long the event is,
+/// so it is not for streams of servers that are not trusted.
 ///
-/// Events that the stream ends in the middle of are never returned: browsers drop them as well.
+/// An event that the stream ends in the middle of is never returned: browsers drop it as well.
 ///
 /// # Examples
 ///
@@ -37,16 +36,16 @@ use memchr::memchr2;
 /// [spec]: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
 #[derive(Clone, Debug, Default)]
 pub struct Decoder {
-    /// Of the line that has not ended yet.
+    /// The beginning of a line that has not ended yet.
     line: Vec<u8>,
-    /// Whether the last byte was a CR: an LF behind it is part of the same line end.
+    /// Whether the last byte was a CR: an LF after it is part of the same line end.
     after_cr: bool,
     /// Whether the first line, which may begin with a byte order mark, has ended.
     begun: bool,
     event: String,
-    /// Each of its lines ends in LF, the last too: so one empty line differs from none.
+    /// Each line ends in LF, the last one too, so that an empty line differs from no line.
     data: String,
-    /// Becomes the last event id with the next blank line, and is kept then.
+    /// Becomes the last event id with the next blank line, and stays for the blank lines after it.
     id: String,
     last_event_id: String,
     retry: Option<Duration>,
@@ -71,16 +70,16 @@ impl Decoder {
         Self::default()
     }
 
-    /// Reads on, and returns the events that `chunk` completes.
+    /// Reads a chunk, and returns the events that it completes.
     ///
-    /// Chunks may begin and end anywhere. What is not UTF-8 is read as U+FFFD.
+    /// Chunks may begin and end anywhere. Bytes that are not UTF-8 are read as U+FFFD.
     pub fn decode(&mut self, chunk: &[u8]) -> Vec<MessageEvent> {
         let mut rest = chunk;
         std::iter::from_fn(|| self.next_event(&mut rest)).collect()
     }
 
-    /// Reads on to the end of the next event, and leaves what is behind it in `rest`; nothing is left
-    /// there when there is none.
+    /// Reads to the end of the next event, and leaves the bytes after it in `rest`. Returns `None`
+    /// after all bytes of `rest` if no event ends in them.
     pub(crate) fn next_event(&mut self, rest: &mut &[u8]) -> Option<MessageEvent> {
         while let Some((&first, tail)) = rest.split_first() {
             if mem::take(&mut self.after_cr) && first == b'\n' {
@@ -102,13 +101,13 @@ impl Decoder {
         None
     }
 
-    /// How many bytes of an event are kept that is not whole yet.
+    /// The number of bytes that the decoder keeps of an event that is not whole yet.
     #[cfg(feature = "resume")]
     pub(crate) fn held(&self) -> usize {
         self.line.len() + self.data.len() + self.event.len() + self.id.len()
     }
 
-    /// The delay that the stream asked for since this was called last.
+    /// The delay that the stream asked for since the last call.
     #[cfg(feature = "resume")]
     pub(crate) fn take_retry(&mut self) -> Option<Duration> {
         self.retry.take()
@@ -122,7 +121,7 @@ impl Decoder {
         &self.last_event_id
     }
 
-    /// The delay before reconnecting that the stream asked for last, if it did.
+    /// The last delay before a reconnect that the stream asked for.
     #[must_use]
     pub fn retry(&self) -> Option<Duration> {
         self.retry
@@ -139,8 +138,8 @@ impl Decoder {
             return self.end_block();
         }
 
-        // A line at a time is as good as the whole stream: line ends are never part of a longer
-        // sequence of UTF-8.
+        // Line by line this gives what the whole stream would: no line end is part of a longer
+        // UTF-8 sequence.
         let line = String::from_utf8_lossy(line);
         let (name, value) = line.split_once(':').unwrap_or((&line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
@@ -153,10 +152,10 @@ impl Decoder {
             "id" if !value.contains('\0') => value.clone_into(&mut self.id),
             // Digits only: `parse` would let a sign pass.
             "retry" if value.bytes().all(|byte| byte.is_ascii_digit()) => {
-                // More than an integer can hold is as good as no number.
+                // A number that no integer can hold is ignored.
                 self.retry = value.parse().ok().map(Duration::from_millis).or(self.retry);
             }
-            // Comments too: their name is empty.
+            // Comments, whose name is empty, and unknown fields.
             _ => {}
         }
         None

@@ -1,20 +1,24 @@
-//! Events that are to be written.
+//! Events, and how they are written.
 
 use std::borrow::Cow;
+use std::iter;
 use std::time::Duration;
 
-use super::{EventId, EventName};
+use bytes::Bytes;
+use memchr::memchr2;
 
-/// One event, to be written into a stream.
+use super::{EventId, EventName, LineEnd};
+
+/// An event to be written into a stream.
 ///
 /// The fields are written in one order, whatever the order of the calls: comments, `event`, `id`,
-/// `retry`, and the data last, since some clients take up the id of an event that was cut short.
+/// `retry`, and the data last, because some clients keep the id of an event that was cut short.
 ///
 /// # Events without data
 ///
 /// Clients [do not dispatch][dispatch] an event that has no data, and several of them fail on a
 /// block with only an `id` or `retry`. Of such an event only the comments and the `retry` line are
-/// written, with no blank line behind, so that they are read as part of the event that follows.
+/// written, without a blank line after them, so that clients read them as part of the next event.
 /// Its name and id are not written. `data("")` is data: it dispatches an event that is empty.
 ///
 /// # Examples
@@ -40,17 +44,17 @@ use super::{EventId, EventName};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Event {
-    pub(super) comment: Option<String>,
-    /// Never one of the default type.
-    pub(super) name: Option<EventName>,
+    comment: Option<String>,
+    /// Never a name of the default type.
+    name: Option<EventName>,
     pub(super) id: Option<EventId>,
     /// In milliseconds, from 1 to [`MAX_RETRY`].
     pub(super) retry: Option<u32>,
-    pub(super) data: Option<Cow<'static, str>>,
+    data: Option<Cow<'static, str>>,
 }
 
 impl Event {
-    /// An event of which nothing is written yet.
+    /// An empty event.
     pub fn new() -> Self {
         Self::default()
     }
@@ -59,7 +63,7 @@ impl Event {
     ///
     /// # Errors
     ///
-    /// That of [`serde_json::to_string`]: `value` cannot be serialised.
+    /// The error of [`serde_json::to_string`], if `value` cannot be serialised.
     #[cfg(feature = "json")]
     #[cfg_attr(docsrs, doc(cfg(feature = "json")))]
     pub fn json<T: serde::Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
@@ -68,29 +72,29 @@ impl Event {
 
     /// Sets the data.
     ///
-    /// Each line of it becomes a line of the stream. CRLF and CR count as line ends too; clients
+    /// Each line of `data` becomes a line of the stream. CRLF and CR count as line ends too; clients
     /// read all of them as LF.
     pub fn data(mut self, data: impl Into<String>) -> Self {
         self.data = Some(Cow::Owned(data.into()));
         self
     }
 
-    /// Sets the name, by which pages listen for the event.
-    ///
-    /// The name `message` is that of events without one and is not written: htmx 4 treats events
-    /// that spell it out as custom ones and does not swap them.
-    pub fn event(mut self, name: impl Into<EventName>) -> Self {
-        self.name = Some(name.into()).filter(|name| !name.is_default());
-        self
-    }
-
-    /// Sets data of the crate's own.
+    /// Sets data that is a literal, without a copy.
     pub(crate) fn said(mut self, data: &'static str) -> Self {
         self.data = Some(Cow::Borrowed(data));
         self
     }
 
-    /// Sets one of the crate's own names.
+    /// Sets the name, by which pages listen for the event.
+    ///
+    /// The name `message` is the type of events without a name and is not written: htmx 4 does not
+    /// swap events that have it as their name.
+    pub fn event(mut self, name: impl Into<EventName>) -> Self {
+        self.name = Some(name.into()).filter(|name| !name.is_default());
+        self
+    }
+
+    /// Sets a name that is a literal.
     pub(crate) fn named(self, name: &'static str) -> Self {
         self.event(EventName::from_static(name))
     }
@@ -101,16 +105,16 @@ impl Event {
         self
     }
 
-    /// Tells clients how long to wait before they reconnect.
+    /// Sets how long clients wait before they reconnect.
     ///
-    /// Written in whole milliseconds, rounded up, and from 1 to 2147483647 (24 days) at that: with
-    /// 0 clients reconnect without a pause, and Node does so with more than its timers can hold.
+    /// It is written in whole milliseconds, rounded up, from 1 to 2147483647 (24 days). With 0
+    /// clients reconnect without a pause, and so does Node with more than its timers can hold.
     pub fn retry(mut self, delay: Duration) -> Self {
         self.retry = Some(millis(delay));
         self
     }
 
-    /// Adds comment lines in front, one for each line of `text`. Clients skip them.
+    /// Adds comment lines before the event, one for each line of `text`. Clients skip them.
     pub fn comment(mut self, text: impl AsRef<str>) -> Self {
         let text = text.as_ref();
         self.comment = Some(match self.comment {
@@ -131,12 +135,180 @@ impl Event {
     }
 }
 
-/// Whole milliseconds, rounded up, and such as all clients can hold.
+/// How an event is written.
+impl Event {
+    /// The bytes of the event, with lines that end in LF.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        self.encode_with(LineEnd::Lf)
+    }
+
+    /// The bytes of the event, with lines that end in `end`.
+    pub(crate) fn encode_with(&self, end: LineEnd) -> Bytes {
+        let mut len = 0;
+        self.write(end, self.event_id(), |part| len += part.len());
+        // `Bytes` allocates once more for a vector with room to spare.
+        let mut bytes = Vec::with_capacity(len);
+        self.write(end, self.event_id(), |part| bytes.extend_from_slice(part.as_bytes()));
+        debug_assert_eq!(bytes.len(), len);
+        Bytes::from(bytes)
+    }
+
+    /// The bytes of the event without its id, as brokers keep it. None if there is no data.
+    #[cfg(any(feature = "nats", feature = "redis"))]
+    pub(crate) fn encode_without_id(&self) -> Option<Vec<u8>> {
+        let mut bytes = self.encode_unended("\n".len())?;
+        bytes.push(b'\n');
+        Some(bytes)
+    }
+
+    /// The bytes of the event without its id and without the blank line that ends it, in a vector
+    /// with `room` for more. None if there is no data.
+    #[cfg(feature = "hub")]
+    pub(crate) fn encode_unended(&self, room: usize) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.encode_unended_into(room, &mut bytes).then_some(bytes)
+    }
+
+    /// Appends to `bytes` what [`encode_unended`](Self::encode_unended) returns. False if there is no
+    /// data: then nothing is written.
+    #[cfg(feature = "hub")]
+    #[must_use]
+    pub(crate) fn encode_unended_into(&self, room: usize, bytes: &mut Vec<u8>) -> bool {
+        if let Some(data) = &self.data {
+            // Enough for data of one line, as most events have. For more the vector grows.
+            bytes.reserve("data: \n\n".len() + data.len() + room);
+            let mut out = |part: &str| bytes.extend_from_slice(part.as_bytes());
+            self.write_head(LineEnd::Lf, None, &mut out);
+            self.write_data(LineEnd::Lf, &mut out);
+        }
+        self.has_data()
+    }
+
+    /// The length of the encoded event without its id.
+    #[cfg(feature = "resume")]
+    pub(crate) fn len_without_id(&self) -> usize {
+        let mut len = 0;
+        self.write(LineEnd::Lf, None, |part| len += part.len());
+        len
+    }
+
+    fn write(&self, end: LineEnd, id: Option<&EventId>, mut out: impl FnMut(&str)) {
+        self.write_head(end, id, &mut out);
+        self.write_data(end, &mut out);
+        self.write_blank(end, &mut out);
+    }
+
+    /// Writes the lines before the data: comments, name, id and `retry`.
+    pub(super) fn write_head(&self, end: LineEnd, id: Option<&EventId>, mut out: impl FnMut(&str)) {
+        let end = end.as_str();
+        let mut line = |name: &str, value: &str| {
+            out(name);
+            out(value);
+            out(end);
+        };
+
+        for text in self.comment.iter().flat_map(|comment| lines(comment)) {
+            line(if text.is_empty() { ":" } else { ": " }, text);
+        }
+        if let Some(name) = self.name.as_ref().filter(|_| self.has_data()) {
+            line("event: ", name.as_str());
+        }
+        if let Some(id) = id {
+            line("id: ", id.as_str());
+        }
+        if let Some(millis) = self.retry {
+            line("retry: ", itoa::Buffer::new().format(millis));
+        }
+    }
+
+    /// Writes the data.
+    pub(super) fn write_data(&self, end: LineEnd, mut out: impl FnMut(&str)) {
+        for text in self.data.iter().flat_map(|data| lines(data)) {
+            // With a space in any case: clients would take one that the text begins with for it.
+            out("data: ");
+            out(text);
+            out(end.as_str());
+        }
+    }
+
+    /// Writes the blank line that ends the event, if there is data.
+    pub(super) fn write_blank(&self, end: LineEnd, mut out: impl FnMut(&str)) {
+        if self.has_data() {
+            out(end.as_str());
+        }
+    }
+}
+
+/// The lines of `text`, at least one, without the CRLF, CR or LF between them.
+pub(crate) fn lines(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    iter::from_fn(move || {
+        let text = rest.take()?;
+        let Some(at) = memchr2(b'\r', b'\n', text.as_bytes()) else {
+            return Some(text);
+        };
+        let (line, tail) = text.split_at(at);
+        rest = Some(tail.strip_prefix("\r\n").unwrap_or(&tail[1..]));
+        Some(line)
+    })
+}
+
+/// Whole milliseconds, rounded up, in the range that all clients can hold.
 pub(super) fn millis(delay: Duration) -> u32 {
     let of_the_last_second = delay.subsec_nanos().div_ceil(1_000_000);
     let millis = delay.as_secs().saturating_mul(1_000).saturating_add(of_the_last_second.into());
     u32::try_from(millis).map_or(MAX_RETRY, |millis| millis.clamp(1, MAX_RETRY))
 }
 
-/// What the timers of Node can hold, and `setTimeout` of browsers: 31 bits of milliseconds.
+/// The most that the timers of Node and `setTimeout` of browsers hold: 31 bits of milliseconds.
 const MAX_RETRY: u32 = i32::MAX.unsigned_abs();
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::Decoder;
+
+    #[test]
+    fn every_line_ends_as_asked() {
+        let event = Event::new().comment("a\n\nb").data("x\r\ny\rz\n");
+        let lines = ": a\n:\n: b\ndata: x\ndata: y\ndata: z\ndata: \n\n";
+        for end in LineEnd::ALL {
+            let expected = lines.replace('\n', end.as_str());
+            assert_eq!(event.encode_with(end), expected, "{end:?}");
+        }
+    }
+
+    #[test]
+    fn without_data_there_is_no_id() {
+        let event = Event::new().id(EventId::from_static("1"));
+        assert_eq!((event.has_data(), event.event_id()), (false, None));
+        let event = event.data("").retry(Duration::ZERO);
+        assert!(event.has_data() && event.event_id().is_some() && event.retry == Some(1));
+    }
+
+    proptest! {
+        #[test]
+        fn decodes_to_what_was_given(
+            data in "([a:\0 ]|\r\n|\r|\n|data: |[^a]){0,9}|[a\n]{200,300}",
+            comment in "([a: ]|\r\n|\r|\n|data: |[^a]){0,5}",
+            name in "([a: ]|[^\0\r\n]){0,3}",
+            id in "([a: ]|[^\0\r\n]){0,3}",
+        ) {
+            let event = Event::new().comment(comment).data(data.as_str());
+            let event = event.event(EventName::new(&name)?).id(EventId::new(&id)?);
+            let data = data.replace("\r\n", "\n").replace('\r', "\n");
+            let name = if name.is_empty() { "message" } else { &name };
+
+            for end in LineEnd::ALL {
+                let events = Decoder::new().decode(&event.encode_with(end));
+                prop_assert_eq!(events.len(), 1);
+                prop_assert_eq!(&events[0].event, name);
+                prop_assert_eq!(&events[0].data, &data);
+                prop_assert_eq!(&events[0].last_event_id, &id);
+            }
+        }
+    }
+}

@@ -4,28 +4,23 @@
 
 mod close_reason;
 mod decoder;
-mod encode;
-// The root exports what is in these two.
+// The root exports what is public in this module and in `text`.
 pub(crate) mod event;
 mod framing;
-mod id_line;
-mod line_end;
 mod scanner;
-mod stencil;
+mod template;
 pub(crate) mod text;
 
 pub(crate) use close_reason::{CloseReason, REFUSED_ABOVE_LIMIT};
 pub use decoder::{Decoder, MessageEvent};
-#[cfg(feature = "axum")]
-pub(crate) use encode::lines;
 pub(crate) use event::Event;
-pub(crate) use framing::Framing;
-#[cfg(feature = "hub")]
-pub(crate) use id_line::end_with_id;
-pub(crate) use id_line::with_id_line;
-pub(crate) use line_end::{ByLineEnd, LineEnd};
+#[cfg(feature = "axum")]
+pub(crate) use event::lines;
+pub(crate) use framing::{ByLineEnd, Framing, LineEnd};
 pub(crate) use scanner::{BlockId, Boundary, EndedBlock, Scanner};
-pub(crate) use stencil::Stencil;
+#[cfg(feature = "hub")]
+pub(crate) use template::end_with_id;
+pub(crate) use template::{Stencil, with_id_line};
 #[cfg(feature = "hub")]
 pub(crate) use text::checked_conversions;
 pub(crate) use text::{Comment, EventId, EventName, Text, checked_text, is_control};

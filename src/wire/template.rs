@@ -1,0 +1,115 @@
+//! Encoded events that get lines of one client: an id, or a `retry`.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::event::millis;
+use super::{Event, LineEnd};
+
+/// An encoded event with room for two lines that differ from client to client: its `retry`, and its
+/// position as the `id`.
+#[derive(Debug)]
+pub(crate) struct Stencil {
+    text: Box<str>,
+    /// Where a `retry` line goes. None if the event has a `retry`, or no data.
+    retry_at: Option<usize>,
+    /// Where an id line goes. None if the event has an id, or no data.
+    id_at: Option<usize>,
+    end: &'static str,
+}
+
+impl Stencil {
+    pub(crate) fn of(event: &Event, end: LineEnd) -> Self {
+        let mut text = String::new();
+        event.write_head(end, event.event_id(), |part| text.push_str(part));
+        let retry_at = (event.has_data() && event.retry.is_none()).then_some(text.len());
+        event.write_data(end, |part| text.push_str(part));
+        let id_at = (event.has_data() && event.id.is_none()).then_some(text.len());
+        event.write_blank(end, |part| text.push_str(part));
+        Self { text: text.into(), retry_at, id_at, end: end.as_str() }
+    }
+
+    /// The event for one client. A value for which the event has no room is left out.
+    pub(crate) fn fill(&self, retry: Option<Duration>, id: Option<&str>) -> Bytes {
+        let mut bytes = Vec::new();
+        self.fill_into(&mut bytes, retry, id);
+        Bytes::from(bytes)
+    }
+
+    /// Appends to `bytes` what [`fill`](Self::fill) returns.
+    pub(crate) fn fill_into(&self, bytes: &mut Vec<u8>, retry: Option<Duration>, id: Option<&str>) {
+        let mut digits = itoa::Buffer::new();
+        let retry = retry.zip(self.retry_at).map(|(retry, at)| (at, digits.format(millis(retry))));
+        let id = id.zip(self.id_at).map(|(id, at)| (at, id));
+        let line = |name: &str, line: Option<(usize, &str)>| {
+            line.map_or(0, |(_, value)| name.len() + value.len() + self.end.len())
+        };
+        let len = self.text.len() + line(RETRY, retry) + line(ID, id);
+        // `Bytes` allocates once more for a vector with room to spare.
+        bytes.reserve_exact(len);
+        let mut from = 0;
+        for (name, line) in [(RETRY, retry), (ID, id)] {
+            if let Some((at, value)) = line {
+                for part in [&self.text[from..at], name, value, self.end] {
+                    bytes.extend_from_slice(part.as_bytes());
+                }
+                from = at;
+            }
+        }
+        bytes.extend_from_slice(self.text[from..].as_bytes());
+    }
+
+    /// The length of the event without the lines of one client.
+    pub(crate) fn len(&self) -> usize {
+        self.text.len()
+    }
+}
+
+/// An encoded event with an id line before its blank line, which begins at `blank`.
+pub(crate) fn with_id_line(event: &[u8], blank: usize, id: &str, line_end: LineEnd) -> Bytes {
+    let (event, blank) = event.split_at(blank);
+    // One allocation, of the exact length: an id is added to each event.
+    let line = [ID.as_bytes(), id.as_bytes(), line_end.as_str().as_bytes()];
+    Bytes::from([event, line[0], line[1], line[2], blank].concat())
+}
+
+/// Ends an event that was encoded without its blank line. The parts of its id become its last line.
+#[cfg(feature = "hub")]
+pub(crate) fn end_with_id(event: &mut Vec<u8>, id: &[&str]) {
+    event.extend_from_slice(ID.as_bytes());
+    for part in id {
+        event.extend_from_slice(part.as_bytes());
+    }
+    event.extend_from_slice(b"\n\n");
+}
+
+const RETRY: &str = "retry: ";
+const ID: &str = "id: ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::EventId;
+
+    #[test]
+    fn a_client_gets_the_lines_that_the_event_leaves_open() {
+        let (retry, id) = (Some(Duration::from_millis(5)), Some("7"));
+        let own_id = EventId::from_static("1");
+        #[rustfmt::skip]
+        let table = [
+            (Event::new().data("x"),                       "retry: 5\ndata: x\nid: 7\n\n"),
+            (Event::new().data("x").id(&own_id),           "id: 1\nretry: 5\ndata: x\n\n"),
+            (Event::new().data("x").retry(Duration::ZERO), "retry: 1\ndata: x\nid: 7\n\n"),
+            // A block with nothing but a `retry` or an id breaks clients.
+            (Event::new().comment("c").id(&own_id),        ": c\n"),
+        ];
+        for (event, expected) in table {
+            for end in LineEnd::ALL {
+                let template = Stencil::of(&event, end);
+                assert_eq!(template.fill(retry, id), expected.replace('\n', end.as_str()));
+                assert_eq!(template.fill(None, None), event.encode_with(end));
+            }
+        }
+    }
+}
