@@ -15,7 +15,6 @@
 //!
 //! use tower_sse::Event;
 //! use tower_sse::event_log::{EventLog, Follow, MemoryLog, Start, Step, Topic};
-//! use tower_sse::Event;
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {

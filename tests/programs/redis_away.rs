@@ -180,7 +180,7 @@ async fn publishers_are_told_at_once_or_after_their_timeout() {
 #[tokio::test]
 async fn what_cannot_be_appended_is_refused() {
     let server = Server::start().await;
-    let log = connect(RedisLog::builder().longest(64), &server.url()).await;
+    let log = connect(RedisLog::builder().max_event_bytes(64), &server.url()).await;
     let append = async |event| log.append(&topic("t"), event).await;
     assert_eq!(append(Event::new()).await, Err(RedisLogError::NoData));
     let too_long = Event::new().data("x".repeat(64));
@@ -205,7 +205,7 @@ async fn a_log_that_cannot_be_is_refused_when_it_is_made() {
         builder().events(0),
         builder().window(0, 1),
         builder().window(1, 0),
-        builder().longest(0),
+        builder().max_event_bytes(0),
         builder().idle(Duration::ZERO),
         builder().idle(Duration::MAX),
         builder().append_timeout(Duration::ZERO),

@@ -5,217 +5,223 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use super::member::Member;
-use super::{Cell, Entry, Upstream, Wait};
+use super::cursor::BrokerCursor;
+use super::topic::LoadedState;
+use super::{BrokerEvent, BrokerFuture, BrokerTopic, BrokerTopics};
 use crate::event_log::ids::parse_id;
 use crate::event_log::{Follow, Gap, Start, Step, Topics};
 use crate::wire::EventId;
 
-/// Follows topics of a broker's log: a place in each, and a waker while it waits.
+/// Follows topics of a broker's log: a cursor in each topic, and a waker while it waits.
 pub(in crate::event_log) struct BrokerFollower {
-    upstream: Arc<Upstream>,
-    members: Vec<Member>,
-    /// The epoch and the sequence of the last event that was given, or that it began behind.
-    told: Option<(u64, u64)>,
-    /// What it was to begin behind, if that cannot be had: to be told first.
-    asked: Option<Box<Start>>,
-    stage: Stage,
-    /// Whether it ends behind its first gap.
-    ends: bool,
+    topics: Arc<BrokerTopics>,
+    cursors: Vec<BrokerCursor>,
+    /// The epoch and the sequence of the last event that was returned, or of the position that the
+    /// follower started at.
+    delivered: Option<(u64, u64)>,
+    /// The requested position, until the gap is returned that says that it cannot be replayed.
+    unreplayable: Option<Start>,
+    stage: FollowStage,
+    /// Whether the follower ends after its first gap.
+    ends_after_gap: bool,
 }
 
-enum Stage {
-    Begins(Box<Beginning>),
-    Goes,
-    /// There is nothing behind a gap, and a place is needed that is behind all: it, and a look at
-    /// what came before it.
-    Settles(Wait<Settled>),
+enum FollowStage {
+    Starting(Box<Starting>),
+    Following,
+    /// Finds a position for a gap that no event follows.
+    FetchingGap(BrokerFuture<ReservedPosition>),
     Ended,
 }
 
-struct Beginning {
+struct Starting {
     from: Start,
-    /// The place of [`Start::Live`] when it was asked for.
+    /// The position of [`Start::Live`] when the follower was made.
     live: u64,
-    /// And what was read by then.
-    read: u64,
-    /// To know whether an id is newer than the head, and not only than what was read.
-    head: Option<Wait<(u64, u64)>>,
+    /// Up to where the poller had read at that time.
+    watermark: u64,
+    /// Reads the head, to know whether an id is newer than it and not only newer than what was read.
+    head: Option<BrokerFuture<(u64, u64)>>,
 }
 
-type Settled = ((u64, u64), Vec<Vec<Entry>>);
+/// The epoch and the sequence of a position after all events, and the events before it: a page for
+/// each topic.
+type ReservedPosition = ((u64, u64), Vec<Vec<BrokerEvent>>);
 
 impl BrokerFollower {
-    /// Begins to follow. `load` has to have each of the new topics loaded.
+    /// Follows topics. `load` must have each new topic loaded.
     ///
-    /// There is no index of topics: of patterns it is said at once that their events cannot be had,
-    /// by a gap and the end.
+    /// There is no index of topics, so a set with patterns gets a gap at once, and then the end.
     pub(in crate::event_log) fn new(
-        upstream: Arc<Upstream>,
-        topics: &Topics,
+        topics: Arc<BrokerTopics>,
+        followed: &Topics,
         from: Start,
-        load: impl Fn(Arc<Cell>),
+        load: impl Fn(Arc<BrokerTopic>),
     ) -> Self {
-        let (live, read) = (upstream.source.live(), upstream.watermark());
-        let ends = topics.has_patterns();
-        let mut members = Vec::new();
-        for topic in topics.names().filter(|_| !ends) {
-            let (cell, new) = upstream.join(topic);
-            members.push(Member::new(Arc::clone(&cell)));
+        let (live, watermark) = (topics.source.live(), topics.watermark());
+        let ends_after_gap = followed.has_patterns();
+        let mut cursors = Vec::new();
+        for name in followed.names().filter(|_| !ends_after_gap) {
+            let (topic, new) = topics.add_follower(name);
+            cursors.push(BrokerCursor::new(Arc::clone(&topic)));
             if new {
-                load(cell);
+                load(topic);
             }
         }
-        let asked = ends.then(|| Box::new(from.clone()));
-        let stage = Stage::Begins(Box::new(Beginning { from, live, read, head: None }));
-        Self { upstream, members, told: None, asked, stage, ends }
+        let unreplayable = ends_after_gap.then(|| from.clone());
+        let starting = Starting { from, live, watermark, head: None };
+        let stage = FollowStage::Starting(Box::new(starting));
+        Self { topics, cursors, delivered: None, unreplayable, stage, ends_after_gap }
     }
 
-    /// Finds the places to begin at, once all topics are loaded.
-    fn poll_begin(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Stage::Begins(beginning) = &mut self.stage else {
+    /// Finds the positions to start at, after all topics are loaded.
+    fn poll_start(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let FollowStage::Starting(starting) = &mut self.stage else {
             return Poll::Ready(());
         };
-        let mut births = Vec::with_capacity(self.members.len());
-        for member in &mut self.members {
-            if member.cell.birth().is_none() {
-                member.wait(cx);
+        let mut loaded: Vec<LoadedState> = Vec::with_capacity(self.cursors.len());
+        for cursor in &mut self.cursors {
+            if cursor.topic.loaded_state().is_none() {
+                cursor.register(cx);
             }
-            births.extend(member.cell.birth());
+            loaded.extend(cursor.topic.loaded_state());
         }
-        if births.len() < self.members.len() {
+        if loaded.len() < self.cursors.len() {
             return Poll::Pending;
         }
-        let watermark = self.upstream.watermark();
-        let known = births.iter().map(|birth| birth.head.max(watermark));
-        let place = match &beginning.from {
-            Start::Live => Some(beginning.live),
+        let watermark = self.topics.watermark();
+        let position = match &starting.from {
+            Start::Live => Some(starting.live),
             Start::Earliest => None,
             Start::Unknown => {
-                self.asked = Some(Box::new(Start::Unknown));
+                self.unreplayable = Some(Start::Unknown);
                 None
             }
             Start::After(id) => {
-                let epoch = births.first().map(|birth| birth.epoch);
-                let place =
-                    parse_id(id.as_str()).filter(|it| epoch.is_none_or(|epoch| epoch == it.0));
-                let head = known.max().unwrap_or_default();
-                let place = match place {
-                    // What another node was told of may not have been read here as yet.
-                    Some(place) if place.1 > head => {
-                        let source = &self.upstream.source;
-                        let asked = beginning.head.get_or_insert_with(|| source.head());
-                        let (epoch, head) = ready!(asked.as_mut().poll(cx));
-                        Some(place).filter(|place| place.0 == epoch && place.1 <= head)
+                let epoch = loaded.first().map(|state| state.epoch);
+                let head = loaded.iter().map(|state| state.head.max(watermark)).max();
+                let head = head.unwrap_or_default();
+                let position = match parse_id(id.as_str()) {
+                    Some(position) if epoch.is_some_and(|epoch| epoch != position.0) => None,
+                    // Another node may have returned an event that is not read here yet.
+                    Some(position) if position.1 > head => {
+                        let source = &self.topics.source;
+                        let request = starting.head.get_or_insert_with(|| source.head());
+                        let (epoch, head) = ready!(request.as_mut().poll(cx));
+                        Some(position).filter(|it| it.0 == epoch && it.1 <= head)
                     }
-                    place => place,
+                    position => position,
                 };
-                match place {
-                    Some(place) => self.told = Some(place),
-                    None => self.asked = Some(Box::new(beginning.from.clone())),
+                match position {
+                    Some(position) => self.delivered = Some(position),
+                    None => self.unreplayable = Some(starting.from.clone()),
                 }
-                place.map(|(_, sequence)| sequence)
+                position.map(|(_, sequence)| sequence)
             }
         };
-        for (member, birth) in self.members.iter_mut().zip(births) {
-            match (&beginning.from, place) {
-                // A clock that was set back is no reason to miss anything.
-                (Start::Live, Some(place)) => {
-                    // Not what was read since, which came after it was asked for.
-                    let read = if member.was_loaded() { beginning.read } else { watermark };
-                    let place = place.min(birth.head.max(read));
-                    member.begin_live(place, birth.resets, birth.epoch);
+        for (cursor, state) in self.cursors.iter_mut().zip(loaded) {
+            match (&starting.from, position) {
+                (Start::Live, Some(live)) => {
+                    // Without what was read since the follower was made: that came afterwards.
+                    let read = if cursor.was_loaded() { starting.watermark } else { watermark };
+                    // If the broker's clock was set back, `live` is too late; what was read is not.
+                    let position = live.min(state.head.max(read));
+                    cursor.start_live(position, state.resets, state.epoch);
                 }
-                _ => member.begin(place, birth.resets, birth.epoch),
+                _ => cursor.start(position, state.resets, state.epoch),
             }
         }
-        self.stage = Stage::Goes;
+        self.stage = FollowStage::Following;
         Poll::Ready(())
     }
 
-    /// Finds a place behind all where there is nothing, or what came in the meantime.
-    fn poll_settle(&mut self, cx: &mut Context<'_>) -> Poll<Option<Gap>> {
-        let Stage::Settles(settles) = &mut self.stage else {
-            return Poll::Ready(None);
-        };
-        let ((epoch, here), pages) = ready!(settles.as_mut().poll(cx));
-        self.stage = Stage::Goes;
-        if pages.iter().any(|page| !page.is_empty()) {
-            for (member, page) in self.members.iter_mut().zip(pages) {
-                member.refill(page);
-            }
-            return Poll::Ready(None);
-        }
-        self.told = Some((epoch, here));
-        for member in &mut self.members {
-            member.go_on(here, epoch);
-        }
-        Poll::Ready(Some(Gap::new(EventId::with_epoch(epoch, here))))
-    }
-
-    fn settle(&mut self) {
-        let upstream = Arc::clone(&self.upstream);
-        let places: Vec<_> =
-            self.members.iter().map(|it| (it.cell.topic.clone(), it.place())).collect();
-        self.stage = Stage::Settles(Box::pin(async move {
-            // First, so that the look is at all that is before it.
-            let here = upstream.source.reserve().await;
+    /// Starts to find a position for a gap that no event follows.
+    fn fetch_gap(&mut self) {
+        let topics = Arc::clone(&self.topics);
+        let positions: Vec<_> =
+            self.cursors.iter().map(|it| (it.topic.name.clone(), it.position())).collect();
+        self.stage = FollowStage::FetchingGap(Box::pin(async move {
+            // First, so that the pages have all events before it.
+            let reserved = topics.source.reserve().await;
             let mut pages = Vec::new();
-            for (topic, place) in places {
-                pages.push(upstream.source.page(&topic, place).await);
+            for (topic, position) in positions {
+                pages.push(topics.source.page(&topic, position).await);
             }
-            (here, pages)
+            (reserved, pages)
         }));
     }
 
-    /// The member with the next event of all, if there is one that nothing else can come before.
-    fn poll_next_member(&mut self, cx: &mut Context<'_>) -> Poll<Option<usize>> {
+    /// Returns the gap that [`fetch_gap`](Self::fetch_gap) fetched, unless events came in the
+    /// meantime.
+    fn poll_fetched_gap(&mut self, cx: &mut Context<'_>) -> Poll<Option<Gap>> {
+        let FollowStage::FetchingGap(fetch) = &mut self.stage else {
+            return Poll::Ready(None);
+        };
+        let ((epoch, reserved), pages) = ready!(fetch.as_mut().poll(cx));
+        self.stage = FollowStage::Following;
+        if pages.iter().any(|page| !page.is_empty()) {
+            for (cursor, page) in self.cursors.iter_mut().zip(pages) {
+                cursor.refill(page);
+            }
+            return Poll::Ready(None);
+        }
+        self.delivered = Some((epoch, reserved));
+        for cursor in &mut self.cursors {
+            cursor.skip_to(reserved, epoch);
+        }
+        Poll::Ready(Some(Gap::new(EventId::with_epoch(epoch, reserved))))
+    }
+
+    /// The cursor with the smallest next event, if no smaller event can come; `None` if no topic
+    /// has an event.
+    fn poll_next_cursor(&mut self, cx: &mut Context<'_>) -> Poll<Option<usize>> {
         loop {
-            // Before the topics are looked at: what is up to here is there.
-            let watermark = self.upstream.watermark();
-            for member in &mut self.members {
-                ready!(member.poll(&*self.upstream.source, cx));
-                if member.take_lost() && self.asked.is_none() {
-                    let told = self.told.map(|(epoch, place)| EventId::with_epoch(epoch, place));
-                    self.asked = Some(Box::new(told.map_or(Start::Live, Start::After)));
+            // Before the topics are looked at: all events up to here are there.
+            let watermark = self.topics.watermark();
+            for cursor in &mut self.cursors {
+                ready!(cursor.poll(&*self.topics.source, cx));
+                if cursor.take_lost() && self.unreplayable.is_none() {
+                    let last = self.delivered.map(|(epoch, it)| EventId::with_epoch(epoch, it));
+                    self.unreplayable = Some(last.map_or(Start::Live, Start::After));
                 }
             }
-            let next = self.members.iter().enumerate();
+            let next = self.cursors.iter().enumerate();
             let next = next.filter_map(|(at, it)| Some((it.next.as_ref()?.sequence, at))).min();
             let (sequence, at) = match next {
                 None => return Poll::Ready(None),
-                Some((_, at)) if self.members.len() == 1 => return Poll::Ready(Some(at)),
+                Some((_, at)) if self.cursors.len() == 1 => return Poll::Ready(Some(at)),
                 Some(next) => next,
             };
-            let read = |member: &Member| member.cell.is_read();
-            if sequence <= watermark && self.members.iter().all(read) {
+            let polled = |cursor: &BrokerCursor| cursor.topic.is_polled();
+            if sequence <= watermark && self.cursors.iter().all(polled) {
                 return Poll::Ready(Some(at));
             }
-            for member in &mut self.members {
-                member.wait(cx);
+            for cursor in &mut self.cursors {
+                cursor.register(cx);
             }
-            // Unless it was read just now, before that could wake.
-            if self.upstream.watermark() == watermark
-                && (sequence > watermark || !self.members.iter().all(read))
+            // Unless the poller read just now, before the wakers were registered.
+            if self.topics.watermark() == watermark
+                && (sequence > watermark || !self.cursors.iter().all(polled))
             {
                 return Poll::Pending;
             }
         }
     }
 
-    /// What cannot be had, in front of the next event.
-    fn gap(&mut self, next: usize) -> Option<Gap> {
-        let first = self.members[next].next.as_ref()?;
+    /// The gap before the next event.
+    fn gap_before(&self, next: usize) -> Option<Gap> {
+        let first = self.cursors[next].next.as_ref()?;
         let (epoch, earliest) = (first.epoch, first.sequence);
-        let nexts = || self.members.iter().filter_map(|it| it.next.as_ref());
-        let last = self.members.iter().filter_map(|it| it.cell.last_event());
+        let nexts = || self.cursors.iter().filter_map(|it| it.next.as_ref());
+        let last = self.cursors.iter().filter_map(|it| it.topic.last_event());
         let latest = last.chain(nexts().map(|it| it.sequence)).max().unwrap_or(earliest);
-        // As little as can be is missing for a client that resumes there.
-        let told = self.told.filter(|told| told.0 == epoch && told.1 < earliest);
+        // The last position before the earliest event, so that a client that resumes there misses
+        // as little as possible.
+        let delivered = self.delivered.filter(|it| it.0 == epoch && it.1 < earliest);
         let before = nexts().map(|it| it.before).filter(|before| *before < earliest);
-        let place = before.chain(told.map(|told| told.1)).max().unwrap_or_default();
+        let position = before.chain(delivered.map(|it| it.1)).max().unwrap_or_default();
         let id = |sequence| EventId::with_epoch(epoch, sequence);
-        Some(Gap::new(id(place)).between(id(earliest), id(latest)))
+        Some(Gap::new(id(position)).between(id(earliest), id(latest)))
     }
 }
 
@@ -223,32 +229,32 @@ impl Follow for BrokerFollower {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Step>> {
         let this = &mut *self;
         loop {
-            if let Stage::Ended = this.stage {
+            if let FollowStage::Ended = this.stage {
                 return Poll::Ready(None);
             }
-            ready!(this.poll_begin(cx));
-            let mut gap = ready!(this.poll_settle(cx));
+            ready!(this.poll_start(cx));
+            let mut gap = ready!(this.poll_fetched_gap(cx));
             if gap.is_none() {
-                match (ready!(this.poll_next_member(cx)), this.asked.is_some()) {
+                match (ready!(this.poll_next_cursor(cx)), this.unreplayable.is_some()) {
                     (None, false) => return Poll::Pending,
                     (None, true) => {
-                        this.settle();
+                        this.fetch_gap();
                         continue;
                     }
-                    (Some(at), true) => gap = this.gap(at),
+                    (Some(at), true) => gap = this.gap_before(at),
                     (Some(at), false) => {
-                        let Some(entry) = this.members[at].take() else { continue };
-                        this.told = Some((entry.epoch, entry.sequence));
-                        return Poll::Ready(Some(Step::Event(entry.logged)));
+                        let Some(event) = this.cursors[at].take() else { continue };
+                        this.delivered = Some((event.epoch, event.sequence));
+                        return Poll::Ready(Some(Step::Event(event.logged)));
                     }
                 }
             }
-            let asked = this.asked.take();
-            if this.ends {
-                this.stage = Stage::Ended;
+            let requested = this.unreplayable.take();
+            if this.ends_after_gap {
+                this.stage = FollowStage::Ended;
             }
-            if let (Some(gap), Some(asked)) = (gap, asked) {
-                return Poll::Ready(Some(Step::Gap(gap.requested(&asked))));
+            if let (Some(gap), Some(requested)) = (gap, requested) {
+                return Poll::Ready(Some(Step::Gap(gap.requested(&requested))));
             }
         }
     }
@@ -257,7 +263,7 @@ impl Follow for BrokerFollower {
 impl fmt::Debug for BrokerFollower {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BrokerFollower")
-            .field("topics", &self.members.len())
+            .field("topics", &self.cursors.len())
             .finish_non_exhaustive()
     }
 }

@@ -6,12 +6,12 @@ if not epoch then
   epoch = ARGV[2]
   redis.call('SET', KEYS[2], epoch)
 end
--- Microseconds, so that ids which a crash made Redis forget are not given again.
+-- Microseconds, so that ids that a crash made Redis forget are not given out again.
 local sequence = tonumber(redis.call('GET', KEYS[1]) or '0') + 1
 if sequence < now then
   sequence = now
 end
--- The sequence before, or where there may have been others: what has expired was before this.
+-- The sequence before; if it is not known, one before which all events that expired were.
 local before, known = string.format('%.0f', math.max(0, now - ARGV[4] * 1000)), '0'
 if redis.call('EXISTS', KEYS[3]) == 1 then
   local info = redis.call('XINFO', 'STREAM', KEYS[3])

@@ -1,20 +1,25 @@
-//! Settings of a log in Redis.
+//! [`RedisLogBuilder`], the settings of a log in Redis, and [`RedisLogError`], its errors.
 
+use std::error::Error;
+use std::fmt;
 use std::time::Duration;
 
-use super::{RedisLog, RedisLogError};
+use redis::{ErrorKind, RedisError};
+
+use super::RedisLog;
 use crate::InvalidSetting;
 
-/// Settings of a [`RedisLog`]. All nodes of a log have to have the same `prefix`, `events` and `idle`.
+/// Sets the settings of a [`RedisLog`]. All nodes of a log need the same `prefix`, `events` and
+/// `idle`.
 ///
 /// # Examples
 ///
 /// ```no_run
 /// use std::time::Duration;
 ///
-/// use tower_sse::event_log::RedisLog;
+/// use tower_sse::event_log::{RedisLog, RedisLogError};
 ///
-/// # async fn example() -> Result<(), tower_sse::event_log::RedisLogError> {
+/// # async fn example() -> Result<(), RedisLogError> {
 /// let log = RedisLog::builder()
 ///     .prefix("shop")
 ///     .events(10_000)
@@ -31,86 +36,94 @@ pub struct RedisLogBuilder {
     pub(super) events: usize,
     pub(super) idle: Duration,
     pub(super) append_timeout: Duration,
-    pub(super) longest: usize,
+    pub(super) max_event_bytes: usize,
     pub(super) window: usize,
     pub(super) window_bytes: usize,
 }
 
 impl RedisLogBuilder {
-    /// Sets what the keys in Redis begin with: `{prefix}:`, by default `{tower-sse}:`. Two logs in one
-    /// Redis have two prefixes.
+    /// Sets what the keys in Redis begin with: `{prefix}:`. The default is `{tower-sse}:`.
+    ///
+    /// Two logs in one Redis need two prefixes.
     pub fn prefix(mut self, prefix: impl Into<Box<str>>) -> Self {
         self.prefix = prefix.into();
         self
     }
 
-    /// Sets how many events of a topic Redis keeps at least; by default 1,024, as a log in memory does.
+    /// Sets how many events of a topic Redis keeps at least. The default is 1,024, as for a log in
+    /// memory.
     ///
-    /// Redis trims whole nodes of a stream, so there may be as many more as it puts into one, 100 by
-    /// default.
+    /// Redis trims whole nodes of a stream, so it may keep as many more events as it stores in one
+    /// node, which is 100 by default.
     pub fn events(mut self, count: usize) -> Self {
         self.events = count;
         self
     }
 
-    /// Sets how long a topic is kept behind its last event, all of whose events then go with it; by
-    /// default 24 hours.
+    /// Sets how long after its last event Redis keeps a topic, with all of its events. The default
+    /// is 24 hours.
     ///
-    /// Nothing else is remembered of topics, so a client that was away for longer than this is told
-    /// of a gap also if there was nothing. A log that never forgets is one with a long time here.
+    /// Redis remembers nothing else of topics, so a client that was away for longer than this gets
+    /// a gap also if it missed nothing. For a log that never forgets, set a long time.
     pub fn idle(mut self, time: Duration) -> Self {
         self.idle = time;
         self
     }
 
-    /// Sets after what time an append fails that is not answered; by default 5 seconds. While Redis
-    /// is away an append fails at once or, while the connection is being made anew, after this time.
+    /// Sets how long an append waits for an answer before it fails. The default is 5 seconds.
+    ///
+    /// While Redis is away, an append fails at once or, while the connection is being renewed, after
+    /// this time.
     pub fn append_timeout(mut self, time: Duration) -> Self {
         self.append_timeout = time;
         self
     }
 
-    /// Sets how many bytes an encoded event may have; by default 1 MiB. A longer one is refused.
-    pub fn longest(mut self, bytes: usize) -> Self {
-        self.longest = bytes;
+    /// Sets how many bytes an encoded event may have. A longer event is refused. The default is
+    /// 1 MiB.
+    pub fn max_event_bytes(mut self, bytes: usize) -> Self {
+        self.max_event_bytes = bytes;
         self
     }
 
     /// Sets how many events, and how many bytes of them, this process keeps of a topic that is
-    /// followed; by default 1,024 and 1 MiB. Clients that missed more get it from Redis, each for
-    /// itself.
+    /// followed. The defaults are 1,024 events and 1 MiB.
+    ///
+    /// Clients that missed more get it from Redis, each with requests of its own.
     pub fn window(mut self, events: usize, bytes: usize) -> Self {
         (self.window, self.window_bytes) = (events, bytes);
         self
     }
 
-    /// Connects to a Redis at an URL such as `redis://:password@host:6379/0`. It has to be called in
-    /// a Tokio runtime, in which the log then reads.
+    /// Connects to the Redis at a URL such as `redis://:password@host:6379/0`.
+    ///
+    /// It must be called in a Tokio runtime, in which the log then reads.
     ///
     /// # Errors
     ///
-    /// [`RedisLogError::Setting`] if a topic could keep no event, if a time is zero, or if the prefix
-    /// or the URL is none; others if Redis cannot be had now. Later it may go away and come back.
+    /// [`RedisLogError::Setting`] if a topic could keep no event, if a time is zero, or if the
+    /// prefix or the URL is invalid; other errors if Redis cannot be reached now. After that, Redis
+    /// may go away and come back.
     pub async fn connect(self, url: &str) -> Result<RedisLog, RedisLogError> {
         self.check()?;
         RedisLog::with(self, url).await
     }
 
     fn check(&self) -> Result<(), InvalidSetting> {
-        let none = "it must not be zero";
-        let zero = |time: Duration| time.as_millis() == 0;
-        for (setting, is_none, why) in [
-            ("events", self.events == 0, none),
-            ("window", self.window == 0 || self.window_bytes == 0, none),
-            ("longest", self.longest == 0, none),
-            ("idle", zero(self.idle), none),
-            ("idle", self.idle > LONGEST_IDLE, "it must be less than 100 years"),
-            ("append_timeout", zero(self.append_timeout), none),
+        let zero = "it must not be zero";
+        let is_zero = |time: Duration| time.as_millis() == 0;
+        for (setting, is_invalid, problem) in [
+            ("events", self.events == 0, zero),
+            ("window", self.window == 0 || self.window_bytes == 0, zero),
+            ("max_event_bytes", self.max_event_bytes == 0, zero),
+            ("idle", is_zero(self.idle), zero),
+            ("idle", self.idle > MAX_IDLE, "it must be less than 100 years"),
+            ("append_timeout", is_zero(self.append_timeout), zero),
             ("prefix", self.prefix.is_empty(), "it must not be empty"),
-            ("prefix", self.prefix.contains(['{', '}']), "it is between braces"),
+            ("prefix", self.prefix.contains(['{', '}']), "it must not have braces"),
         ] {
-            if is_none {
-                return Err(InvalidSetting::new(setting, why));
+            if is_invalid {
+                return Err(InvalidSetting::new(setting, problem));
             }
         }
         Ok(())
@@ -124,12 +137,67 @@ impl Default for RedisLogBuilder {
             events: 1024,
             idle: Duration::from_secs(24 * 60 * 60),
             append_timeout: Duration::from_secs(5),
-            longest: 1024 * 1024,
+            max_event_bytes: 1024 * 1024,
             window: 1024,
             window_bytes: 1024 * 1024,
         }
     }
 }
 
-/// Redis counts milliseconds in a number that some more years would not fit in.
-const LONGEST_IDLE: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
+/// The number in which Redis counts milliseconds does not hold many more years.
+const MAX_IDLE: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
+
+/// Why a [`RedisLog`] did not do what it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RedisLogError {
+    /// The event has no data, so clients would not dispatch it. It was not appended.
+    NoData,
+    /// The event is longer than [what may be appended](RedisLogBuilder::max_event_bytes). It was not
+    /// appended.
+    TooLong,
+    /// A setting is invalid, or the URL is.
+    Setting(InvalidSetting),
+    /// Redis refused the request, as when it is full or a replica. The event was not appended.
+    Refused(Box<str>),
+    /// Redis is away, or went away before it answered. The event may or may not have been appended.
+    Away(Box<str>),
+    /// Redis did not answer in time. The event may or may not have been appended.
+    TimedOut,
+}
+
+impl From<RedisError> for RedisLogError {
+    fn from(error: RedisError) -> Self {
+        match error.kind() {
+            // Errors that Redis returned, some of which the library has no kind for.
+            ErrorKind::Server(_) | ErrorKind::Extension => Self::Refused(error.to_string().into()),
+            _ if error.is_timeout() => Self::TimedOut,
+            _ => Self::Away(error.to_string().into()),
+        }
+    }
+}
+
+impl From<InvalidSetting> for RedisLogError {
+    fn from(setting: InvalidSetting) -> Self {
+        Self::Setting(setting)
+    }
+}
+
+impl fmt::Display for RedisLogError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoData => f.write_str("the event has no data"),
+            Self::TooLong => f.write_str("the event is longer than what may be appended"),
+            Self::Setting(_) => f.write_str("a setting of the log in Redis is invalid"),
+            Self::Refused(why) => write!(f, "Redis refused: {why}"),
+            Self::Away(why) => write!(f, "Redis is away: {why}"),
+            Self::TimedOut => f.write_str("Redis did not answer in time"),
+        }
+    }
+}
+
+impl Error for RedisLogError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        if let Self::Setting(setting) = self { Some(setting) } else { None }
+    }
+}

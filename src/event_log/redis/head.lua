@@ -1,5 +1,5 @@
 -- The head of the log: KEYS head, epoch; ARGV new epoch, an epoch and the least head in it, and
--- whether to take a sequence ('1').
+-- whether to reserve a sequence ('1').
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local epoch = redis.call('GET', KEYS[2])
@@ -9,7 +9,7 @@ if not epoch then
 end
 local head = tonumber(redis.call('GET', KEYS[1]) or '0')
 local set = head
--- What was read once is no future, also if a crash made Redis forget it.
+-- The head is at least what was read once, also if a crash made Redis forget that.
 if epoch == ARGV[2] and set < tonumber(ARGV[3]) then
   set = tonumber(ARGV[3])
 end

@@ -1,145 +1,187 @@
-//! What is asked of Redis beside what the reader reads.
+//! The connection for requests to Redis, and the clock of Redis as its answers show it.
 
 use std::future::Future;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use redis::aio::ConnectionManager;
 use redis::{RedisResult, Value};
 use tokio::time::{sleep, timeout};
 
-use super::clock::Clock;
-use super::keys::Keys;
 use super::reply;
-use super::scripts::{Head, Moment, Scripts};
+use super::scripts::{HeadRequest, LogHead, RedisKeys, RedisScripts};
 use crate::event_log::Topic;
-use crate::event_log::broker::{Entry, Loaded, Source, Wait};
+use crate::event_log::broker::{BrokerEvent, BrokerFuture, BrokerSource, LoadedTopic};
+use crate::sync::lock;
 
-/// The connection for all that is not read for good. The client library renews it.
+/// The connection for all requests but those of the poller. The client library renews it.
 #[derive(Clone)]
-pub(super) struct Link {
-    pub(super) connection: ConnectionManager,
-    pub(super) common: Arc<Common>,
+pub(super) struct RedisLink {
+    connection: ConnectionManager,
+    pub(super) keys: Arc<RedisKeys>,
+    scripts: Arc<RedisScripts>,
+    clock: Arc<RedisClock>,
+    /// How many events of a topic are loaded.
+    window: usize,
 }
 
-pub(super) struct Common {
-    pub(super) keys: Keys,
-    pub(super) scripts: Scripts,
-    pub(super) clock: Clock,
-    /// How many events of a topic are in memory.
-    pub(super) window: usize,
-}
-
-impl Link {
-    pub(super) async fn append(&self, topic: &Topic, event: &[u8]) -> RedisResult<Moment> {
-        let Common { scripts, keys, .. } = &*self.common;
-        self.heard(scripts.append(&mut self.connection.clone(), keys, topic, event).await)
-    }
-
-    pub(super) async fn moment(&self, what: Head) -> RedisResult<Moment> {
-        let Common { scripts, keys, .. } = &*self.common;
-        self.heard(scripts.head(&mut self.connection.clone(), keys, what).await)
-    }
-
-    fn heard(&self, moment: RedisResult<Moment>) -> RedisResult<Moment> {
-        if let Ok(moment) = &moment {
-            self.common.clock.heard(moment.now, moment.sequence);
+impl RedisLink {
+    pub(super) fn new(connection: ConnectionManager, keys: RedisKeys, window: usize) -> Self {
+        Self {
+            connection,
+            keys: Arc::new(keys),
+            scripts: Arc::new(RedisScripts::new()),
+            clock: Arc::new(RedisClock::new()),
+            window,
         }
-        moment
     }
 
-    async fn load_once(&self, topic: &Topic) -> RedisResult<Loaded> {
-        let Common { scripts, keys, window, clock } = &*self.common;
+    pub(super) async fn append(&self, topic: &Topic, event: &[u8]) -> RedisResult<LogHead> {
         let connection = &mut self.connection.clone();
-        let (loaded, now) = scripts.load(connection, keys, topic, *window).await?;
-        clock.heard(now, loaded.head);
+        self.set_clock(self.scripts.append(connection, &self.keys, topic, event).await)
+    }
+
+    pub(super) async fn request_head(&self, request: HeadRequest) -> RedisResult<LogHead> {
+        let connection = &mut self.connection.clone();
+        self.set_clock(self.scripts.head(connection, &self.keys, request).await)
+    }
+
+    fn set_clock(&self, head: RedisResult<LogHead>) -> RedisResult<LogHead> {
+        if let Ok(head) = &head {
+            self.clock.set(head.clock, head.sequence);
+        }
+        head
+    }
+
+    async fn try_load(&self, topic: &Topic) -> RedisResult<LoadedTopic> {
+        let connection = &mut self.connection.clone();
+        let load = self.scripts.load(connection, &self.keys, topic, self.window);
+        let (loaded, clock) = load.await?;
+        self.clock.set(clock, loaded.head);
         Ok(loaded)
     }
 
-    async fn page_once(&self, topic: &Topic, place: u64) -> RedisResult<Vec<Entry>> {
+    async fn try_page(&self, topic: &Topic, position: u64) -> RedisResult<Vec<BrokerEvent>> {
         let mut range = redis::cmd("XRANGE");
-        range.arg(self.common.keys.topic(topic)).arg(format!("{place}-1")).arg("+");
-        range.arg("COUNT").arg(PAGE);
+        range.arg(self.keys.topic(topic)).arg(format!("{position}-1")).arg("+");
+        range.arg("COUNT").arg(PAGE_EVENTS);
         let values: Vec<Value> = range.query_async(&mut self.connection.clone()).await?;
-        let (any, read) = (!values.is_empty(), reply::entries(values.into_iter(), topic));
+        let (any, read) = (!values.is_empty(), reply::parse_entries(values.into_iter(), topic));
         match (any, read.last) {
-            // Only what is somebody else's: that is no end.
+            // Foreign entries only: the topic may have events after them.
             (true, Some(last)) if read.events.is_empty() => {
                 let last = last.split_once('-').and_then(|(it, _)| it.parse().ok());
-                Box::pin(self.page_once(topic, last.unwrap_or(u64::MAX))).await
+                Box::pin(self.try_page(topic, last.unwrap_or(u64::MAX))).await
             }
             _ => Ok(read.events),
         }
     }
 
-    /// Has the reader look at which topics there are.
-    pub(super) async fn wake(&self) {
-        let wake = &*self.common.keys.wake;
+    /// Has the poller update its list of topics.
+    pub(super) async fn wake_poller(&self) {
+        let wake = &*self.keys.wake;
         let mut both = redis::pipe();
         both.cmd("XADD").arg(wake).arg(&["MAXLEN", "1", "*", "w", ""]).ignore();
-        both.cmd("PEXPIRE").arg(wake).arg(WAKE_KEPT.as_secs() * 1000).ignore();
-        // If Redis is away the reader begins anew anyway.
+        both.cmd("PEXPIRE").arg(wake).arg(WAKE_TTL.as_secs() * 1000).ignore();
+        // If Redis is away, the poller starts anew anyway.
         let _: RedisResult<()> = both.query_async(&mut self.connection.clone()).await;
     }
 
-    /// Asks until there is an answer.
-    async fn insist<T, F: Future<Output = RedisResult<T>>>(&self, ask: impl Fn() -> F) -> T {
-        let mut pause = FIRST_PAUSE;
+    /// Repeats a request until there is an answer.
+    async fn retry<T, F: Future<Output = RedisResult<T>>>(&self, request: impl Fn() -> F) -> T {
+        let mut delay = MIN_RETRY_DELAY;
         loop {
-            if let Ok(Ok(answer)) = timeout(ASK_AGAIN, ask()).await {
+            if let Ok(Ok(answer)) = timeout(REQUEST_TIMEOUT, request()).await {
                 return answer;
             }
-            sleep(pause).await;
-            pause = longer(pause);
+            sleep(delay).await;
+            delay = next_delay(delay);
         }
     }
 }
 
-impl Source for Link {
-    fn load(&self, topic: &Topic) -> Wait<Loaded> {
+impl BrokerSource for RedisLink {
+    fn load(&self, topic: &Topic) -> BrokerFuture<LoadedTopic> {
         let (link, topic) = (self.clone(), topic.clone());
-        Box::pin(async move { link.insist(|| link.load_once(&topic)).await })
+        Box::pin(async move { link.retry(|| link.try_load(&topic)).await })
     }
 
-    fn page(&self, topic: &Topic, place: u64) -> Wait<Vec<Entry>> {
+    fn page(&self, topic: &Topic, position: u64) -> BrokerFuture<Vec<BrokerEvent>> {
         let (link, topic) = (self.clone(), topic.clone());
-        Box::pin(async move { link.insist(|| link.page_once(&topic, place)).await })
+        Box::pin(async move { link.retry(|| link.try_page(&topic, position)).await })
     }
 
-    fn head(&self) -> Wait<(u64, u64)> {
+    fn head(&self) -> BrokerFuture<(u64, u64)> {
         let link = self.clone();
-        Box::pin(async move { place(link.insist(|| link.moment(Head::Look)).await) })
+        Box::pin(async move {
+            let head = link.retry(|| link.request_head(HeadRequest::Read)).await;
+            (head.epoch, head.sequence)
+        })
     }
 
-    fn reserve(&self) -> Wait<(u64, u64)> {
+    fn reserve(&self) -> BrokerFuture<(u64, u64)> {
         let link = self.clone();
-        Box::pin(async move { place(link.insist(|| link.moment(Head::Take)).await) })
+        Box::pin(async move {
+            let head = link.retry(|| link.request_head(HeadRequest::Reserve)).await;
+            (head.epoch, head.sequence)
+        })
     }
 
     fn live(&self) -> u64 {
-        self.common.clock.at_least()
+        self.clock.earliest_sequence()
     }
 }
 
-fn place(moment: Moment) -> (u64, u64) {
-    (moment.epoch, moment.sequence)
+/// The clock of Redis, as the last answer showed it, and when that answer came.
+///
+/// Sequences are at least this clock. So the least that it can show now is a position before all
+/// events that are appended from now on, on any node. If the clock was set back, sequences are ahead
+/// of it, and each is one more than the one before.
+#[derive(Debug)]
+struct RedisClock(Mutex<ClockReading>);
+
+#[derive(Clone, Copy, Debug)]
+struct ClockReading {
+    micros: u64,
+    /// The last sequence of the log.
+    sequence: u64,
+    read_at: Instant,
 }
 
-/// The pause behind one more failure.
-pub(super) fn longer(pause: Duration) -> Duration {
-    (pause * 2).min(LONGEST_PAUSE)
+impl RedisClock {
+    fn new() -> Self {
+        Self(Mutex::new(ClockReading { micros: 0, sequence: 0, read_at: Instant::now() }))
+    }
+
+    fn set(&self, micros: u64, sequence: u64) {
+        let reading = ClockReading { micros, sequence, read_at: Instant::now() };
+        *lock(&self.0) = reading;
+    }
+
+    /// A position before all events that are appended from now on, unless the clock is set back.
+    fn earliest_sequence(&self) -> u64 {
+        let reading = *lock(&self.0);
+        let elapsed = u64::try_from(reading.read_at.elapsed().as_micros()).unwrap_or(u64::MAX);
+        // Two clocks differ by some seconds a day; this allows for more than a minute.
+        reading.sequence.max(reading.micros + (elapsed - elapsed / 1000))
+    }
 }
 
-pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// The delay after one more failure.
+pub(super) fn next_delay(delay: Duration) -> Duration {
+    (delay * 2).min(MAX_RETRY_DELAY)
+}
 
-/// Streams are silent for as much longer when Redis is back.
-pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+pub(super) const MIN_RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// A question that gets no answer is asked again: the connection it went by may be dead.
-const ASK_AGAIN: Duration = Duration::from_secs(5);
+/// After Redis is back, streams are silent for as much longer.
+pub(super) const MAX_RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// Events a client is given in one piece when it was away for longer than the window.
-const PAGE: usize = 256;
+/// A request without an answer is sent again after this time: its connection may be dead.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// So that nothing is left of processes that have ended.
-const WAKE_KEPT: Duration = Duration::from_secs(60);
+/// How many events a client that missed more than the window is given at a time.
+const PAGE_EVENTS: usize = 256;
+
+/// How long the wake stream of a process that has ended stays in Redis.
+const WAKE_TTL: Duration = Duration::from_secs(60);

@@ -7,7 +7,7 @@ if not epoch then
   redis.call('SET', KEYS[2], epoch)
 end
 local head = redis.call('GET', KEYS[1]) or '0'
--- What has expired was before this.
+-- All events that expired were before this.
 local floor = math.min(tonumber(head), math.max(0, now - ARGV[3] * 1000))
 local last, entries = string.format('%.0f', floor), {}
 if redis.call('EXISTS', KEYS[3]) == 1 then

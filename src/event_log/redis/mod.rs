@@ -1,11 +1,8 @@
-//! A log in Redis, that any number of nodes share.
+//! [`RedisLog`], a log in Redis Streams that any number of nodes share.
 
 mod builder;
-mod clock;
-mod error;
-mod keys;
 mod link;
-mod reader;
+mod poller;
 mod reply;
 mod scripts;
 
@@ -21,56 +18,57 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use self::clock::Clock;
-use self::keys::Keys;
-use self::link::{Common, FIRST_PAUSE, LONGEST_PAUSE, Link};
-use self::reader::Reader;
-use self::scripts::{Head, Scripts};
-use super::broker::{BrokerFollower, Cell, Limits, Upstream};
+use self::link::{MAX_RETRY_DELAY, MIN_RETRY_DELAY, RedisLink};
+use self::poller::RedisPoller;
+use self::scripts::{HeadRequest, RedisKeys};
+use super::broker::{BrokerFollower, BrokerTopic, BrokerTopics, WindowLimits};
 use super::{EventLog, Follow, Start, Step, Topic, Topics};
 use crate::InvalidSetting;
 use crate::sync::lock;
 use crate::wire::{Event, EventId};
 
-pub use builder::RedisLogBuilder;
-pub use error::RedisLogError;
+pub use builder::{RedisLogBuilder, RedisLogError};
 
-/// A log in Redis Streams, that any number of nodes share: an event has the same id on each of them,
-/// and a client goes on at another node where it was at the first.
+/// A log in Redis Streams that any number of nodes share: an event has the same id on each node, and
+/// a client of one node can resume at another.
 ///
-/// It needs Redis 5 or later, and was tested with 7. Each topic is a stream, and all of them are in one order.
-/// Clones are handles to the same log, which uses two connections: one for what is appended and
-/// asked for, and one for the only reader, which reads all topics that are followed in this process
-/// into windows from which followers read. Its cost for an event grows with the number of topics that are
-/// followed in the process, by about as much as their names take.
+/// It needs Redis 5 or later, and is tested with Redis 7. Each topic is a stream, and all topics are
+/// in one order.
 ///
-/// # What is kept
+/// Clones are handles to the same log, which uses two connections: one for appends and requests, and
+/// one for the poller. The poller reads all topics that are followed in this process into windows,
+/// from which the followers read. Its cost for an event grows with the number of topics that are
+/// followed in the process, by about the length of their names.
 ///
-/// A topic keeps [a number of events](RedisLogBuilder::events), and is gone [a time](RedisLogBuilder::idle)
-/// after its last one. What cannot be had any more is told by a [`Gap`](super::Gap). Redis must not
-/// evict keys (`maxmemory-policy noeviction`): an event that it dropped by itself may be missing without a gap.
-/// With `appendonly yes` and `appendfsync always` a crash loses nothing that was acknowledged; with
-/// `everysec` about a second of it. Ids are never given twice, since sequences are microseconds of
-/// Redis's clock: so they also tell when an event was appended. A Redis that lost all is seen as
-/// another log, and its clients are told of a gap.
+/// # What Redis keeps
+///
+/// Redis keeps [a number of events](RedisLogBuilder::events) of a topic, and drops the topic
+/// [a time](RedisLogBuilder::idle) after its last event. A client that asks for events that are gone
+/// gets a [`Gap`](super::Gap). Redis must not evict keys (`maxmemory-policy noeviction`): an event
+/// that it evicted may be missing without a gap.
+///
+/// With `appendonly yes` and `appendfsync always` a crash of Redis loses no event that was
+/// acknowledged; with `everysec` it loses about a second of events. Ids are never given out twice,
+/// since sequences are microseconds of Redis's clock; so an id also tells when its event was
+/// appended. A Redis that lost everything counts as another log, and its clients get a gap.
 ///
 /// # While Redis is away
 ///
-/// Followers wait, and go on where they were when it is back. An append fails, at once or after
-/// [the time that was set](RedisLogBuilder::append_timeout). Behind an [`Away`](RedisLogError::Away)
-/// or a [`TimedOut`](RedisLogError::TimedOut) the event may have been appended or not, and it is
-/// not tried again, since it might be there twice.
+/// Followers wait, and go on where they were when Redis is back. An append fails, at once or after
+/// [the timeout](RedisLogBuilder::append_timeout). After an [`Away`](RedisLogError::Away) or a
+/// [`TimedOut`](RedisLogError::TimedOut) the event may or may not have been appended. The log does
+/// not try again, since the event might then be there twice.
 ///
 /// # Patterns
 ///
-/// Redis has no index of topics, and so this log has no patterns: who follows a set with a pattern in
-/// it gets a gap, and the end.
+/// Redis has no index of topics, so this log has no patterns: a follower of a set that has a pattern
+/// gets a gap and ends.
 ///
 /// # Examples
 ///
 /// ```no_run
-/// use tower_sse::{Event, Hub};
 /// use tower_sse::event_log::{RedisLog, Topic};
+/// use tower_sse::{Event, Hub};
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let hub = Hub::new(RedisLog::connect("redis://127.0.0.1:6379").await?);
@@ -80,95 +78,90 @@ pub use error::RedisLogError;
 /// ```
 #[derive(Clone)]
 pub struct RedisLog {
-    shared: Arc<Shared>,
+    inner: Arc<RedisLogInner>,
 }
 
-struct Shared {
-    link: Link,
-    upstream: Arc<Upstream>,
+struct RedisLogInner {
+    link: RedisLink,
+    topics: Arc<BrokerTopics>,
     client: Client,
     runtime: Handle,
-    /// The reader, and what loads topics: they end with the last handle and follower.
+    /// The poller, and tasks that load topics: they end with the last handle and the last follower.
     tasks: Mutex<JoinSet<()>>,
     append_timeout: Duration,
-    longest: usize,
+    max_event_bytes: usize,
 }
 
 impl RedisLog {
-    /// Connects to a Redis at an URL such as `redis://127.0.0.1:6379`, with defaults for all else.
+    /// Connects to the Redis at a URL such as `redis://127.0.0.1:6379`, with the default settings:
+    /// see [`RedisLogBuilder`].
     ///
     /// # Errors
     ///
-    /// As of [`RedisLogBuilder::connect`].
+    /// See [`RedisLogBuilder::connect`].
     pub async fn connect(url: &str) -> Result<Self, RedisLogError> {
         Self::builder().connect(url).await
     }
 
-    /// Settings of a log.
+    /// Creates a builder, which sets the settings of a log.
     pub fn builder() -> RedisLogBuilder {
         RedisLogBuilder::default()
     }
 
     async fn with(settings: RedisLogBuilder, url: &str) -> Result<Self, RedisLogError> {
-        // Not what is wrong with it: there may be a password in it.
-        let invalid = |_| InvalidSetting::new("url", "it is no address of a Redis");
+        // Without the reason: it may repeat the URL, which may have a password in it.
+        let invalid = |_| InvalidSetting::new("url", "it is not the address of a Redis");
         let client = Client::open(url).map_err(invalid)?;
         let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(CONNECT))
-            .set_response_timeout(Some(settings.append_timeout.max(ANSWER)))
-            .set_min_delay(FIRST_PAUSE)
-            .set_max_delay(LONGEST_PAUSE);
-        // Once, and not over and over: who starts wants to know.
-        let first = config.clone().set_number_of_retries(0);
-        drop(client.get_connection_manager_with_config(first).await?);
-        let link = Link {
-            connection: client.get_connection_manager_with_config(config).await?,
-            common: Arc::new(Common {
-                keys: Keys::new(&settings.prefix, settings.events, settings.idle),
-                scripts: Scripts::new(),
-                clock: Clock::new(),
-                window: settings.window,
-            }),
-        };
-        // From here on there is an epoch, and its clock is known.
-        link.moment(Head::Look).await?;
-        let limits = Limits { events: settings.window, bytes: settings.window_bytes };
-        let upstream = Arc::new(Upstream::new(Box::new(link.clone()), limits));
-        let shared = Shared {
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(Some(settings.append_timeout.max(RESPONSE_TIMEOUT)))
+            .set_min_delay(MIN_RETRY_DELAY)
+            .set_max_delay(MAX_RETRY_DELAY);
+        // The first connection is tried once, so that the caller learns of a failure.
+        let once = config.clone().set_number_of_retries(0);
+        drop(client.get_connection_manager_with_config(once).await?);
+        let connection = client.get_connection_manager_with_config(config).await?;
+        let keys = RedisKeys::new(&settings.prefix, settings.events, settings.idle);
+        let link = RedisLink::new(connection, keys, settings.window);
+        // After this there is an epoch, and the clock of Redis is known.
+        link.request_head(HeadRequest::Read).await?;
+        let limits = WindowLimits { events: settings.window, bytes: settings.window_bytes };
+        let topics = Arc::new(BrokerTopics::new(Box::new(link.clone()), limits));
+        let inner = RedisLogInner {
             link,
-            upstream,
+            topics,
             client,
             runtime: Handle::current(),
             tasks: Mutex::default(),
             append_timeout: settings.append_timeout,
-            longest: settings.longest,
+            max_event_bytes: settings.max_event_bytes,
         };
-        Ok(Self { shared: Arc::new(shared) })
+        Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Fills a topic that is followed for the first time, and has it read.
-    fn load(&self, cell: Arc<Cell>) {
-        let shared = &self.shared;
-        let (link, upstream) = (shared.link.clone(), Arc::clone(&shared.upstream));
-        let mut tasks = lock(&shared.tasks);
-        // The reader never ends, so there is none only before the first topic.
+    /// Spawns a task that fills a topic that is followed for the first time, and has it polled.
+    fn load(&self, topic: Arc<BrokerTopic>) {
+        let inner = &self.inner;
+        let (link, topics) = (inner.link.clone(), Arc::clone(&inner.topics));
+        let mut tasks = lock(&inner.tasks);
         while tasks.try_join_next().is_some() {}
+        // The poller never ends, so there is no task only before the first topic.
         if tasks.is_empty() {
-            let reader = Reader::new(link.clone(), Arc::clone(&upstream), shared.client.clone());
-            tasks.spawn_on(reader.run(), &shared.runtime);
+            let poller = RedisPoller::new(link.clone(), Arc::clone(&topics), inner.client.clone());
+            tasks.spawn_on(poller.run(), &inner.runtime);
         }
         let load = async move {
-            upstream.load(&cell).await;
-            link.wake().await;
+            topics.load(&topic).await;
+            link.wake_poller().await;
         };
-        tasks.spawn_on(load, &shared.runtime);
+        tasks.spawn_on(load, &inner.runtime);
     }
 
-    async fn within<T>(
+    async fn with_timeout<T>(
         &self,
         answer: impl Future<Output = redis::RedisResult<T>> + Send,
     ) -> Result<T, RedisLogError> {
-        match timeout(self.shared.append_timeout, answer).await {
+        match timeout(self.inner.append_timeout, answer).await {
             Ok(answer) => Ok(answer?),
             Err(_) => Err(RedisLogError::TimedOut),
         }
@@ -181,39 +174,40 @@ impl EventLog for RedisLog {
 
     async fn append(&self, topic: &Topic, event: Event) -> Result<EventId, RedisLogError> {
         let event = event.encode_without_id().ok_or(RedisLogError::NoData)?;
-        if event.len() > self.shared.longest {
+        if event.len() > self.inner.max_event_bytes {
             return Err(RedisLogError::TooLong);
         }
-        let appended = self.within(self.shared.link.append(topic, &event)).await?;
-        Ok(EventId::with_epoch(appended.epoch, appended.sequence))
+        let head = self.with_timeout(self.inner.link.append(topic, &event)).await?;
+        Ok(EventId::with_epoch(head.epoch, head.sequence))
     }
 
     fn follow(&self, topics: Topics, from: Start) -> RedisFollower {
-        let upstream = Arc::clone(&self.shared.upstream);
-        let follower = BrokerFollower::new(upstream, &topics, from, |cell| self.load(cell));
+        let known = Arc::clone(&self.inner.topics);
+        let follower = BrokerFollower::new(known, &topics, from, |topic| self.load(topic));
         RedisFollower { follower, _log: self.clone() }
     }
 
     async fn latest(&self, _: &Topics) -> Result<EventId, RedisLogError> {
-        // A sequence of its own: it is behind all that there is, and reveals no id.
-        let here = self.within(self.shared.link.moment(Head::Take)).await?;
-        Ok(EventId::with_epoch(here.epoch, here.sequence))
+        // A sequence of no event: it is after all events, and reveals no id of another topic.
+        let request = self.inner.link.request_head(HeadRequest::Reserve);
+        let head = self.with_timeout(request).await?;
+        Ok(EventId::with_epoch(head.epoch, head.sequence))
     }
 }
 
 impl fmt::Debug for RedisLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisLog")
-            .field("keys", &self.shared.link.common.keys)
-            .field("upstream", &self.shared.upstream)
+            .field("keys", &self.inner.link.keys)
+            .field("topics", &self.inner.topics)
             .finish_non_exhaustive()
     }
 }
 
-/// Follows topics of a [`RedisLog`]: a place in each, and a waker while it waits.
+/// Follows topics of a [`RedisLog`]: a position in each topic, and a waker while it waits.
 pub struct RedisFollower {
     follower: BrokerFollower,
-    /// So that what it reads is read.
+    /// So that the poller goes on while there is a follower.
     _log: RedisLog,
 }
 
@@ -229,7 +223,8 @@ impl fmt::Debug for RedisFollower {
     }
 }
 
-const CONNECT: Duration = Duration::from_secs(2);
+/// How long it may take to connect.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What is asked for by followers may take as long.
-const ANSWER: Duration = Duration::from_secs(5);
+/// How long an answer to a request of a follower or the poller may take.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,60 +1,62 @@
-//! Events out of the replies of Redis.
+//! Parses the replies of Redis into events.
 
 use redis::Value;
 
-use crate::event_log::broker::Entry;
+use crate::event_log::broker::BrokerEvent;
 use crate::event_log::{Logged, Topic};
 use crate::wire::EventId;
 
-/// Events of one topic, in order.
+/// Entries of one topic's stream.
 #[derive(Debug, Default)]
-pub(super) struct Entries {
-    pub(super) events: Vec<Entry>,
-    /// Of which of them it is not known what was before, as they were the first behind an idle time.
-    pub(super) first: Vec<u64>,
-    /// How many there were in all, with those that are of somebody else.
+pub(super) struct ParsedEntries {
+    /// The events, in order.
+    pub(super) events: Vec<BrokerEvent>,
+    /// The sequences of the events whose predecessor is not known, as they were the first after the
+    /// topic was idle.
+    pub(super) unknown_before: Vec<u64>,
+    /// The number of entries, with foreign ones.
     pub(super) count: usize,
-    /// The id of the last one, as Redis has it.
+    /// The id of the last entry, as Redis writes it.
     pub(super) last: Option<String>,
 }
 
-/// Reads entries of a stream. What is no event of a log is left out, and nothing is missing for it.
-pub(super) fn entries(values: impl Iterator<Item = Value>, topic: &Topic) -> Entries {
-    let mut read = Entries::default();
-    // What was left out, and what was before that.
-    let mut left_out: Option<(u64, u64)> = None;
+/// Parses entries of a topic's stream. Foreign entries, which are not events of a log, are left out
+/// and do not count as missing.
+pub(super) fn parse_entries(values: impl Iterator<Item = Value>, topic: &Topic) -> ParsedEntries {
+    let mut parsed = ParsedEntries::default();
+    // The sequence of the last foreign entry, and that of the event before it.
+    let mut foreign: Option<(u64, u64)> = None;
     for value in values {
-        read.count += 1;
+        parsed.count += 1;
         let Some((id, fields)) = id_and_fields(value) else {
             continue;
         };
-        let parsed = entry(&id, &fields, topic);
-        match (parsed, sequence(&id)) {
-            (Some((mut entry, known)), _) => {
-                if let Some((sequence, before)) = left_out.take() {
-                    if entry.before == sequence {
-                        entry.before = before;
+        match (parse_event(&id, &fields, topic), sequence(&id)) {
+            (Some((mut event, known)), _) => {
+                if let Some((sequence, before)) = foreign.take() {
+                    if event.before == sequence {
+                        event.before = before;
                     }
                 }
                 if !known {
-                    read.first.push(entry.sequence);
+                    parsed.unknown_before.push(event.sequence);
                 }
-                read.events.push(entry);
+                parsed.events.push(event);
             }
             (None, Some((sequence, _))) => {
-                let last = read.events.last().map(|entry| entry.sequence);
-                let before = left_out.map(|(_, before)| before).or(last);
-                left_out = before.map(|before| (sequence, before));
+                let last = parsed.events.last().map(|event| event.sequence);
+                let before = foreign.map(|(_, before)| before).or(last);
+                foreign = before.map(|before| (sequence, before));
             }
             (None, None) => {}
         }
-        read.last = Some(id);
+        parsed.last = Some(id);
     }
-    read
+    parsed
 }
 
-/// The replies of a read of several streams: each stream's key and its entries.
-pub(super) fn streams(value: Value) -> Vec<(String, Vec<Value>)> {
+/// Parses a read of several streams into each stream's key and its entries.
+pub(super) fn parse_streams(value: Value) -> Vec<(String, Vec<Value>)> {
     let key_and_entries = |stream| {
         let [key, entries] = array(stream)?.try_into().ok()?;
         Some((text(key)?, array(entries)?))
@@ -62,8 +64,8 @@ pub(super) fn streams(value: Value) -> Vec<(String, Vec<Value>)> {
     array(value).unwrap_or_default().into_iter().filter_map(key_and_entries).collect()
 }
 
-/// An entry, and whether it is known what was before it.
-fn entry(id: &str, fields: &[Value], topic: &Topic) -> Option<(Entry, bool)> {
+/// Parses an event, and returns whether its predecessor is known.
+fn parse_event(id: &str, fields: &[Value], topic: &Topic) -> Option<(BrokerEvent, bool)> {
     let (sequence, 0) = sequence(id)? else {
         return None;
     };
@@ -76,8 +78,8 @@ fn entry(id: &str, fields: &[Value], topic: &Topic) -> Option<(Entry, bool)> {
     let (epoch, before) = (number(b"g")?, number(b"b")?);
     let id = EventId::with_epoch(epoch, sequence);
     let logged = Logged::from_encoded(topic.clone(), &id, field(b"e")?).ok()?;
-    let entry = Entry { epoch, sequence, before, logged };
-    (before < sequence).then_some((entry, field(b"k") == Some(b"1")))
+    let event = BrokerEvent { epoch, sequence, before, logged };
+    (before < sequence).then_some((event, field(b"k") == Some(b"1")))
 }
 
 fn id_and_fields(value: Value) -> Option<(String, Vec<Value>)> {
@@ -119,9 +121,9 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_else_wrote_is_left_out_and_is_no_gap() {
+    fn foreign_entries_are_left_out_and_are_no_gap() {
         let topic = Topic::new("t").unwrap();
-        let read = entries(
+        let parsed = parse_entries(
             [
                 event("10-0", "9", "0"),
                 stored("11-5", &["some", "thing"]),
@@ -135,19 +137,19 @@ mod tests {
             .into_iter(),
             &topic,
         );
-        let found: Vec<_> = read.events.iter().map(|it| (it.before, it.sequence)).collect();
+        let found: Vec<_> = parsed.events.iter().map(|it| (it.before, it.sequence)).collect();
         assert_eq!(found, [(9, 10), (10, 13), (13, 14)]);
-        assert_eq!(read.first, [10]);
-        assert_eq!((read.count, read.last.as_deref()), (8, Some("16-0")));
-        assert_eq!(read.events[0].logged.bytes(), "data: x\nid: 7-10\n\n");
+        assert_eq!(parsed.unknown_before, [10]);
+        assert_eq!((parsed.count, parsed.last.as_deref()), (8, Some("16-0")));
+        assert_eq!(parsed.events[0].logged.bytes(), "data: x\nid: 7-10\n\n");
     }
 
     #[test]
-    fn replies_that_are_none_give_nothing() {
+    fn replies_of_another_form_have_no_events() {
         let topic = Topic::new("t").unwrap();
         for odd in [Value::Nil, Value::Int(1), Value::Array(vec![Value::Nil]), bulk("x")] {
-            assert!(streams(odd.clone()).is_empty(), "{odd:?}");
-            assert!(entries([odd].into_iter(), &topic).events.is_empty());
+            assert!(parse_streams(odd.clone()).is_empty(), "{odd:?}");
+            assert!(parse_entries([odd].into_iter(), &topic).events.is_empty());
         }
     }
 }

@@ -1,39 +1,80 @@
-//! What is done in Redis, at one moment each.
+//! The scripts that Redis runs, each atomically, and the keys that they are given.
+
+use std::time::Duration;
 
 use redis::{RedisResult, Script, Value};
 
-use super::keys::Keys;
 use super::reply;
 use crate::event_log::Topic;
-use crate::event_log::broker::Loaded;
+use crate::event_log::broker::LoadedTopic;
+use crate::event_log::ids::random;
 
-/// A moment of a log: its epoch, a sequence, and Redis's clock in microseconds.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Moment {
-    pub(super) epoch: u64,
-    pub(super) sequence: u64,
-    pub(super) now: u64,
+/// The keys of a log in Redis, and how much they keep. All keys have one hash tag, so that a
+/// cluster keeps them together.
+#[derive(Clone, Debug)]
+pub(super) struct RedisKeys {
+    /// The last sequence.
+    pub(super) head: Box<str>,
+    epoch: Box<str>,
+    /// A stream of this process's own, which wakes its poller.
+    pub(super) wake: Box<str>,
+    topics: Box<str>,
+    /// How many events of a topic are kept.
+    events: usize,
+    /// How long a topic is kept after its last event.
+    pub(super) idle: Duration,
 }
 
-/// What is done in Redis. Redis keeps scripts by their hash; they are sent again where it forgot.
+impl RedisKeys {
+    pub(super) fn new(prefix: &str, events: usize, idle: Duration) -> Self {
+        let key = |rest: &str| format!("{{{prefix}}}:{rest}").into();
+        Self {
+            head: key("head"),
+            epoch: key("epoch"),
+            wake: key(&format!("wake:{}", random())),
+            topics: key("topic:"),
+            events,
+            idle,
+        }
+    }
+
+    pub(super) fn topic(&self, topic: &Topic) -> String {
+        format!("{}{topic}", self.topics)
+    }
+
+    fn idle_millis(&self) -> u64 {
+        u64::try_from(self.idle.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// The head of a log at one moment, and the clock of Redis.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LogHead {
+    pub(super) epoch: u64,
+    pub(super) sequence: u64,
+    /// The clock of Redis, in microseconds.
+    pub(super) clock: u64,
+}
+
+/// What a request for the head does with it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum HeadRequest {
+    Read,
+    /// Takes a sequence that no event will have.
+    Reserve,
+    /// Raises the sequence to at least this one, if the epoch is this one.
+    AtLeast(u64, u64),
+}
+
+/// The scripts. Redis knows them by their hashes; they are sent again if it forgot them.
 #[derive(Debug)]
-pub(super) struct Scripts {
+pub(super) struct RedisScripts {
     append: Script,
     head: Script,
     load: Script,
 }
 
-/// What a call for the head does with it.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Head {
-    Look,
-    /// Takes a sequence that no event will have.
-    Take,
-    /// Sees to it that it is not behind what was read in this epoch.
-    AtLeast(u64, u64),
-}
-
-impl Scripts {
+impl RedisScripts {
     pub(super) fn new() -> Self {
         Self {
             append: Script::new(include_str!("append.lua")),
@@ -44,51 +85,57 @@ impl Scripts {
 
     pub(super) async fn append(
         &self,
-        to: &mut (impl redis::aio::ConnectionLike + Send),
-        keys: &Keys,
+        connection: &mut (impl redis::aio::ConnectionLike + Send),
+        keys: &RedisKeys,
         topic: &Topic,
         event: &[u8],
-    ) -> RedisResult<Moment> {
+    ) -> RedisResult<LogHead> {
         let mut call = self.append.key(&*keys.head);
         call.key(&*keys.epoch).key(keys.topic(topic)).arg(event);
-        call.arg(keys.new_epoch()).arg(keys.events).arg(keys.idle_millis());
-        Ok(moment(call.invoke_async(to).await?))
+        call.arg(new_epoch()).arg(keys.events).arg(keys.idle_millis());
+        Ok(log_head(call.invoke_async(connection).await?))
     }
 
     pub(super) async fn head(
         &self,
-        to: &mut (impl redis::aio::ConnectionLike + Send),
-        keys: &Keys,
-        what: Head,
-    ) -> RedisResult<Moment> {
-        let (epoch, least) = match what {
-            Head::AtLeast(epoch, least) => (epoch.to_string(), least),
-            Head::Look | Head::Take => (String::new(), 0),
+        connection: &mut (impl redis::aio::ConnectionLike + Send),
+        keys: &RedisKeys,
+        request: HeadRequest,
+    ) -> RedisResult<LogHead> {
+        let (epoch, least) = match request {
+            HeadRequest::AtLeast(epoch, least) => (epoch.to_string(), least),
+            HeadRequest::Read | HeadRequest::Reserve => (String::new(), 0),
         };
-        let take = u8::from(matches!(what, Head::Take));
+        let reserve = u8::from(matches!(request, HeadRequest::Reserve));
         let mut call = self.head.key(&*keys.head);
-        call.key(&*keys.epoch).arg(keys.new_epoch()).arg(epoch).arg(least).arg(take);
-        Ok(moment(call.invoke_async(to).await?))
+        call.key(&*keys.epoch).arg(new_epoch()).arg(epoch).arg(least).arg(reserve);
+        Ok(log_head(call.invoke_async(connection).await?))
     }
 
-    /// The last events of a topic, up to so many, and Redis's clock.
+    /// The last events of a topic, at most `events` of them, and the clock of Redis.
     pub(super) async fn load(
         &self,
-        to: &mut (impl redis::aio::ConnectionLike + Send),
-        keys: &Keys,
+        connection: &mut (impl redis::aio::ConnectionLike + Send),
+        keys: &RedisKeys,
         topic: &Topic,
         events: usize,
-    ) -> RedisResult<(Loaded, u64)> {
+    ) -> RedisResult<(LoadedTopic, u64)> {
         let mut call = self.load.key(&*keys.head);
         call.key(&*keys.epoch).key(keys.topic(topic));
-        call.arg(keys.new_epoch()).arg(events).arg(keys.idle_millis());
-        let (epoch, head, now, floor, entries): (u64, u64, u64, u64, Vec<Value>) =
-            call.invoke_async(to).await?;
-        let entries = reply::entries(entries.into_iter().rev(), topic).events;
-        Ok((Loaded { epoch, head, floor, entries }, now))
+        call.arg(new_epoch()).arg(events).arg(keys.idle_millis());
+        let (epoch, head, clock, floor, entries): (u64, u64, u64, u64, Vec<Value>) =
+            call.invoke_async(connection).await?;
+        let events = reply::parse_entries(entries.into_iter().rev(), topic).events;
+        Ok((LoadedTopic { epoch, head, floor, events }, clock))
     }
 }
 
-fn moment((epoch, sequence, now): (u64, u64, u64)) -> Moment {
-    Moment { epoch, sequence, now }
+/// An epoch for a log that has none, so that a Redis that lost everything is another log. Scripts
+/// cannot make one, since their random numbers are not random.
+fn new_epoch() -> u64 {
+    random()
+}
+
+fn log_head((epoch, sequence, clock): (u64, u64, u64)) -> LogHead {
+    LogHead { epoch, sequence, clock }
 }

@@ -1,0 +1,166 @@
+//! A follower's cursor in one topic: its position, the next event, and pages from the broker.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::topic::{BrokerTopic, WindowLookup};
+use super::{BrokerEvent, BrokerFuture, BrokerSource};
+use crate::event_log::wake_list::Ticket;
+
+/// A follower's position in one topic.
+pub(super) struct BrokerCursor {
+    pub(super) topic: Arc<BrokerTopic>,
+    /// The follower has all events up to this.
+    position: u64,
+    resets: u32,
+    /// The epoch of the position. A page may be of a later epoch than the topic's window.
+    epoch: u64,
+    /// Up to where the topic was read when the cursor was made, and its resets, if it was loaded.
+    read_before: Option<(u64, u32)>,
+    /// The follower starts with the first event that there is, so events before it are not lost.
+    from_first: bool,
+    /// Events after the position are lost.
+    lost: bool,
+    pub(super) next: Option<BrokerEvent>,
+    /// Events that the broker returned.
+    page: VecDeque<BrokerEvent>,
+    /// The page that was requested, and the sequence from which on the window has all events.
+    fetch: Option<(u64, BrokerFuture<Vec<BrokerEvent>>)>,
+    ticket: Ticket,
+}
+
+impl BrokerCursor {
+    /// A cursor in a topic that counts it as a follower.
+    pub(super) fn new(topic: Arc<BrokerTopic>) -> Self {
+        let read_before = topic.loaded_state().map(|state| (topic.last(), state.resets));
+        Self {
+            topic,
+            read_before,
+            position: 0,
+            resets: 0,
+            epoch: 0,
+            from_first: true,
+            lost: false,
+            next: None,
+            page: VecDeque::new(),
+            fetch: None,
+            ticket: Ticket::default(),
+        }
+    }
+
+    /// Whether the topic was loaded when the cursor was made.
+    pub(super) fn was_loaded(&self) -> bool {
+        self.read_before.is_some()
+    }
+
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Starts after a position, or with the first event that there is.
+    pub(super) fn start(&mut self, position: Option<u64>, resets: u32, epoch: u64) {
+        (self.resets, self.epoch) = (resets, epoch);
+        self.from_first = position.is_none();
+        self.position = position.unwrap_or_default();
+    }
+
+    /// Starts after a position, and after all events that were read before the cursor was made.
+    pub(super) fn start_live(&mut self, position: u64, resets: u32, epoch: u64) {
+        let read = self.read_before.filter(|before| before.1 == resets).map(|before| before.0);
+        self.start(Some(position.max(read.unwrap_or_default())), resets, epoch);
+    }
+
+    /// Moves to a position up to which there are no events.
+    pub(super) fn skip_to(&mut self, position: u64, epoch: u64) {
+        self.start(Some(position), self.resets, epoch);
+    }
+
+    /// Takes events that the broker returned, if there are none from an earlier page.
+    pub(super) fn refill(&mut self, page: Vec<BrokerEvent>) {
+        if self.page.is_empty() {
+            self.page = page.into();
+        }
+    }
+
+    /// Takes the next event.
+    pub(super) fn take(&mut self) -> Option<BrokerEvent> {
+        let event = self.next.take()?;
+        self.position = event.sequence;
+        Some(event)
+    }
+
+    /// Whether events were lost since the last call.
+    pub(super) fn take_lost(&mut self) -> bool {
+        std::mem::take(&mut self.lost)
+    }
+
+    /// Has the task woken by the topic's next event.
+    pub(super) fn register(&mut self, cx: &Context<'_>) {
+        self.topic.register(&mut self.ticket, cx.waker());
+    }
+
+    /// Looks for the next event. Ready if there is one in `next`, or if there is none yet; then the
+    /// topic's next event wakes the task.
+    pub(super) fn poll(&mut self, source: &dyn BrokerSource, cx: &mut Context<'_>) -> Poll<()> {
+        let mut registered = false;
+        while self.next.is_none() {
+            if let Some(event) = self.page.pop_front() {
+                self.set_next(event);
+                continue;
+            }
+            if let Some((floor, fetch)) = &mut self.fetch {
+                let floor = *floor;
+                let Poll::Ready(page) = fetch.as_mut().poll(cx) else {
+                    return Poll::Pending;
+                };
+                self.fetch = None;
+                // If the broker has nothing, all events up to the floor are gone.
+                if page.is_empty() && floor > self.position {
+                    self.lost |= !self.from_first;
+                    self.position = floor;
+                }
+                self.page = page.into();
+                continue;
+            }
+            match self.topic.find(self.position, self.resets, self.epoch) {
+                WindowLookup::Event(event) => self.set_next(event),
+                WindowLookup::Below(floor) => {
+                    self.fetch = Some((floor, source.page(&self.topic.name, self.position)));
+                }
+                // A page was of this epoch before.
+                WindowLookup::Reset(resets, epoch) if epoch == self.epoch => self.resets = resets,
+                WindowLookup::Reset(resets, epoch) => {
+                    self.lost = true;
+                    self.start(None, resets, epoch);
+                }
+                WindowLookup::Nothing if registered => break,
+                WindowLookup::Nothing => {
+                    self.register(cx);
+                    registered = true;
+                }
+            }
+        }
+        Poll::Ready(())
+    }
+
+    fn set_next(&mut self, event: BrokerEvent) {
+        // The broker lost everything, and the poller may not have noticed it yet.
+        if event.epoch != self.epoch {
+            self.lost = true;
+            self.start(None, self.resets, event.epoch);
+        }
+        if event.sequence <= self.position {
+            return;
+        }
+        self.lost |= event.before > self.position && !self.from_first;
+        self.from_first = false;
+        self.next = Some(event);
+    }
+}
+
+impl Drop for BrokerCursor {
+    fn drop(&mut self) {
+        self.topic.remove_follower(&mut self.ticket);
+    }
+}
