@@ -80,7 +80,7 @@ const TABLE: &[Row] = &[
     ("drain-13", &["drain_spread::ends_and_returns_are_spread_evenly"], ""),
     ("drain-14", &["deadline::the_server_is_over_by_the_deadline_whatever_clients_do",
                    "stalled::a_client_that_stops_during_a_drain_is_reported_as_stalled"], ""),
-    ("drain-15", &["drain_threads::ten_thousand_streams_are_drained_within_a_second"], ""),
+    ("drain-15", &["drain_threads::ten_thousand_streams_are_drained_in_one_tick_and_polled_once_each"], ""),
     ("drain-16", &["shutdown::a_drain_waits_for_bodies_that_are_not_polled_up_to_its_deadline",
                    "shutdown::the_report_adds_up"], ""),
     ("drain-18", &["shutdown::two_shutdowns_have_nothing_to_do_with_each_other"], ""),

@@ -84,7 +84,7 @@ async fn outside_it_holds_no_event_back() {
         shutdown.trigger();
         read_until(&mut body, &mut text, |_| false).await.unwrap();
         assert!(text.contains("event: close\n") && text.ends_with("id: 3\n\n"), "{text}");
-        tokio::time::timeout(crate::harness::net::LONG, server).await.unwrap().unwrap().unwrap();
+        tokio::time::timeout(crate::harness::LONG, server).await.unwrap().unwrap().unwrap();
     }
 }
 

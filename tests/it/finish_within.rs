@@ -10,6 +10,7 @@ use tower_sse::{
     DrainReport, Farewell, KeepAliveLayer, Registry, Shutdown, ShutdownLayer, SseLayer,
 };
 
+use crate::harness::LONG;
 use crate::harness::rig::{Fate, Handler, open};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -102,7 +103,7 @@ fn a_long_event_that_never_ends_is_cut_before_the_deadline() {
             let runtime = runtime.enable_time().start_paused(true).build().unwrap();
             done.send(runtime.block_on(cut_all(window * SECOND))).unwrap();
         });
-        let report = is_done.recv_timeout(Duration::from_secs(10)).expect("streams spin");
+        let report = is_done.recv_timeout(LONG).expect("streams spin");
         assert_eq!((report.cut, report.closed, report.forced), (64, 0, 0), "{window}");
     }
 }

@@ -18,6 +18,7 @@ use tower_sse::{
     Event, EventIdLayer, EventName, Hub, KeepAliveLayer, Registry, Shutdown, SseLayer,
 };
 
+use crate::harness::LONG;
 use crate::harness::bodies::read;
 use crate::harness::hub;
 use crate::harness::hub::{append, chunk, data, id, text, topic, topics};
@@ -109,7 +110,7 @@ async fn a_filter_that_lets_nothing_pass_leaves_the_others_their_turn() {
         if polls == 4 { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
     });
     // It wakes itself as long as there is more.
-    tokio::time::timeout(Duration::from_secs(10), all).await.expect("it goes on");
+    tokio::time::timeout(LONG, all).await.expect("it goes on");
 }
 
 #[tokio::test(start_paused = true)]
@@ -226,6 +227,6 @@ async fn a_body_that_waits_is_woken() {
     let reader = tokio::spawn(async move { body.frame().await });
     tokio::task::yield_now().await;
     append(hub.log(), "t", "x");
-    let frame = tokio::time::timeout(Duration::from_secs(10), reader).await;
+    let frame = tokio::time::timeout(LONG, reader).await;
     assert!(frame.unwrap().unwrap().unwrap().unwrap().is_data());
 }

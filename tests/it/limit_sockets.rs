@@ -21,8 +21,9 @@ use tokio::time::{sleep, timeout};
 use tower::{Layer, service_fn};
 use tower_sse::{LimitLayer, SseLayer};
 
+use crate::harness::LONG;
 use crate::harness::net::Version::{H1, H2};
-use crate::harness::net::{Client, LONG, Version, listen, read_until, serve};
+use crate::harness::net::{Client, Version, listen, read_until, serve};
 
 const MOST: usize = 4;
 

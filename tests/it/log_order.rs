@@ -7,6 +7,7 @@ use http_body_util::BodyExt;
 use tower_sse::Hub;
 use tower_sse::event_log::{EventLog, MemoryFollower, MemoryLog, Start, Step};
 
+use crate::harness::LONG;
 use crate::harness::hub::{all, append, data, follow, next, topic, topics};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -207,5 +208,3 @@ fn assert_rising(follower: &mut MemoryFollower, events: usize) {
         (last, count) = (sequence, count + 1);
     }
 }
-
-const LONG: Duration = Duration::from_secs(60);

@@ -11,6 +11,7 @@ use tower_sse::{
     Registry, RegistryLayer, SendError, SseLayer, StreamId,
 };
 
+use crate::harness::LONG;
 use crate::harness::rig::{Client, Fate, Handler, open};
 
 fn event(data: &str) -> Event {
@@ -254,7 +255,7 @@ fn returns(work: impl FnOnce() + Send + 'static) -> bool {
         work();
         done.send(()).unwrap();
     });
-    is_done.recv_timeout(Duration::from_secs(10)).is_ok()
+    is_done.recv_timeout(LONG).is_ok()
 }
 
 #[test]

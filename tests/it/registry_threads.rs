@@ -12,6 +12,7 @@ use tokio::time::advance;
 use tower::Layer;
 use tower_sse::{Event, Farewell, Registry, RegistryLayer, StreamState};
 
+use crate::harness::LONG;
 use crate::harness::rig::{Client, Fate, Handler, open};
 
 #[test]
@@ -181,7 +182,7 @@ fn a_waker_may_own_another_stream() {
         }
         done.send(registry.len()).unwrap();
     });
-    assert_eq!(is_done.recv_timeout(Duration::from_secs(10)), Ok(1));
+    assert_eq!(is_done.recv_timeout(LONG), Ok(1));
 }
 
 /// Bytes whose owner looks at the list when they are dropped.
@@ -214,5 +215,5 @@ fn a_second_farewell_may_look_at_the_list_when_it_is_dropped() {
         drop(client);
         done.send((closed, registry.len())).unwrap();
     });
-    assert_eq!(is_done.recv_timeout(Duration::from_secs(10)), Ok(([true; 2], 0)));
+    assert_eq!(is_done.recv_timeout(LONG), Ok(([true; 2], 0)));
 }

@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -14,6 +13,7 @@ use http_body_util::BodyExt;
 use tower::{Layer, service_fn};
 use tower_sse::wire::Decoder;
 
+use crate::harness::LONG;
 use crate::harness::resume::{ask, layer, request};
 
 const RECONNECTS: usize = 1_000;
@@ -73,7 +73,7 @@ async fn a_thousand_reconnects_lose_and_repeat_nothing() {
         let response = ask(&service, request(last.as_deref())).await;
         let (mut body, mut decoder) = (response.into_body(), Decoder::new());
         while left > 0 {
-            let frame = tokio::time::timeout(Duration::from_secs(10), body.frame()).await;
+            let frame = tokio::time::timeout(LONG, body.frame()).await;
             let bytes = frame.expect("more comes").expect("no end").unwrap().into_data().unwrap();
             let cut = bytes.len().min(left);
             cut_inside += usize::from(cut < bytes.len());

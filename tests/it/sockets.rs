@@ -23,9 +23,10 @@ use tokio::task::JoinHandle;
 use tower::{Layer, service_fn};
 use tower_sse::{EventIdLayer, KeepAliveLayer, Registry, Shutdown, SseLayer};
 
+use crate::harness::LONG;
 use crate::harness::layers::events;
 use crate::harness::net::Version::{H1, H2};
-use crate::harness::net::{BoxError, Client, LONG, Version, listen, read_until, serve};
+use crate::harness::net::{BoxError, Client, Version, listen, read_until, serve};
 
 #[derive(Clone, Copy, Debug)]
 enum Server {
@@ -177,9 +178,9 @@ async fn a_stream_is_kept_alive_behind_a_burst() {
         let mut body = Client::connect(address, version).await.get("/").await.into_body();
         let mut text = String::new();
         let read = read_until(&mut body, &mut text, |text| text.ends_with("\n:\n:\n"));
-        let read = tokio::time::timeout(20 * INTERVAL, read).await;
+        let read = read.await;
         server.abort();
-        read.unwrap_or_else(|_| panic!("{version:?}: silent for 20 intervals")).unwrap();
+        read.unwrap_or_else(|error| panic!("{version:?}: {error}"));
     }
 }
 

@@ -108,7 +108,7 @@ async fn a_node_has_one_consumer_however_many_follow() {
     }
     let stream = nats.stream().await;
     let count = async || stream.get_info().await.unwrap().state.consumer_count;
-    let settled = timeout(Duration::from_secs(3), async {
+    let settled = timeout(LONG, async {
         while count().await != 2 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

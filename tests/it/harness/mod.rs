@@ -6,6 +6,8 @@
     allow(dead_code, reason = "tests of features that are off use the rest")
 )]
 
+use std::time::Duration;
+
 pub mod bodies;
 pub mod cases;
 #[cfg(feature = "hub")]
@@ -25,3 +27,6 @@ pub mod server;
 pub mod slow;
 #[path = "../../../src/support/streams.rs"]
 pub mod streams;
+
+/// After so long a test has failed: far more than anything takes, however busy the machine is.
+pub const LONG: Duration = Duration::from_secs(60);

@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -18,6 +17,8 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tower::Service;
+
+use crate::harness::LONG;
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -157,6 +158,3 @@ pub async fn listen() -> (TcpListener, SocketAddr) {
 
 /// What clients grant to a stream of HTTP/2 by default.
 const WINDOW: u32 = 65_535;
-
-/// Longer than anything here takes, so that a test fails rather than hangs.
-pub const LONG: Duration = Duration::from_secs(10);

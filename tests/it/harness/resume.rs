@@ -21,8 +21,8 @@ use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_sse::resume::{ResumeKey, ResumeLayer, ResumeService};
 use tower_sse::wire::Decoder;
 
+use crate::harness::LONG;
 use crate::harness::bodies::{Read, Script, Step, read};
-use crate::harness::net::LONG;
 
 /// What the handler did.
 #[derive(Clone, Debug, Default)]

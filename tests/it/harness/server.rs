@@ -28,7 +28,8 @@ use tokio_stream::wrappers::IntervalStream;
 use tower::Layer;
 use tower_sse::{DrainReport, EndReason, Registry, Shutdown, SseLayer, StreamInfo};
 
-use crate::harness::net::{Client, LONG, Version, listen, read_until, serve_as};
+use crate::harness::LONG;
+use crate::harness::net::{Client, Version, listen, read_until, serve_as};
 use crate::harness::slow::{Brake, Braked, Pace};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -22,7 +22,7 @@ async fn sigterm_ends_the_processes_by_the_deadline_whatever_clients_do() {
         let (status, ended) = example.exit().await;
         assert_eq!(status.code(), Some(0), "{name}");
         let took = ended - signalled;
-        assert!(took < Duration::from_millis(1250), "{name}: {took:?}");
+        assert!(took < Duration::from_secs(10), "{name}: {took:?}");
     }
 }
 

@@ -17,6 +17,8 @@ use tokio::time::{sleep, timeout};
 use tower_sse::event_log::{EventLog, Follow, Gap, Start, Step, Topic, Topics};
 use tower_sse::{Event, EventId};
 
+pub use crate::harness::LONG;
+
 /// A broker as a process, with a directory of its own. It is killed when this is dropped.
 #[derive(Debug)]
 pub struct Broker {
@@ -272,6 +274,3 @@ pub fn data_of(bytes: &[u8]) -> String {
     let text = std::str::from_utf8(bytes).unwrap();
     text.lines().find_map(|line| line.strip_prefix("data: ")).unwrap().to_owned()
 }
-
-/// Much longer than anything takes here, also on a machine that is busy.
-pub const LONG: Duration = Duration::from_secs(20);

@@ -11,7 +11,7 @@ use axum::Router;
 use axum::routing::get;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tower_sse::event_log::{EventLog, Start};
@@ -108,12 +108,19 @@ impl Stream {
 
 /// Publishes numbers until it is told to end, however the broker is; gives those that it was told are
 /// in the log.
-fn publish_anyhow<L: EventLog>(log: L, over: Arc<AtomicBool>) -> JoinHandle<Vec<usize>> {
+fn publish_anyhow<L: EventLog>(
+    log: L,
+    counted: watch::Sender<usize>,
+    over: Arc<AtomicBool>,
+) -> JoinHandle<Vec<usize>> {
     tokio::spawn(async move {
         let (mut kept, mut n) = (Vec::new(), 0);
         while !over.load(Ordering::Relaxed) {
             match log.append(&topic("t"), data(n.to_string())).await {
-                Ok(_) => kept.push(n),
+                Ok(_) => {
+                    kept.push(n);
+                    counted.send_replace(kept.len());
+                }
                 // It may be there or not; the next number is another event.
                 Err(_) => sleep(Duration::from_millis(5)).await,
             }
@@ -130,14 +137,12 @@ pub async fn a_client_that_is_drained_from_one_node_goes_on_at_the_other<L: Even
     let [a, b] = [Node::start(&logs[0]).await, Node::start(&logs[1]).await];
     let over = Arc::new(Notify::new());
     let publishing = publish(logs[1].clone(), "t", Arc::clone(&over));
+    let mut at_a = a.open("earliest").await;
+    at_a.until_data("9").await;
     let draining = tokio::spawn({
         let shutdown = a.shutdown.clone();
-        async move {
-            sleep(Duration::from_millis(300)).await;
-            shutdown.drain().await
-        }
+        async move { shutdown.drain().await }
     });
-    let mut at_a = a.open("earliest").await;
     // To the end, which the drain makes.
     at_a.until(|_| false).await;
     assert!(at_a.text.contains("event: close\n"), "it is told: {:.300}", at_a.text);
@@ -170,16 +175,17 @@ pub async fn streams_stay_open_and_whole_while_the_broker_is_killed<L: EventLog>
     let nodes = [Node::start(&logs[0]).await, Node::start(&logs[1]).await];
     let mut streams = [nodes[0].open("earliest").await, nodes[1].open("earliest").await];
     let over = Arc::new(AtomicBool::new(false));
-    let publishing = publish_anyhow(logs[0].clone(), Arc::clone(&over));
-    for _ in 0..3 {
-        sleep(Duration::from_millis(300)).await;
+    let (counted, mut count) = watch::channel(0);
+    let publishing = publish_anyhow(logs[0].clone(), counted, Arc::clone(&over));
+    for kills in 1..=3 {
+        timeout(LONG, count.wait_for(|kept| *kept >= 100 * kills)).await.unwrap().unwrap();
         broker.kill();
         for stream in &mut streams {
             stream.keeps_alive(10).await;
         }
         broker.restart().await;
     }
-    sleep(Duration::from_millis(500)).await;
+    timeout(LONG, count.wait_for(|kept| *kept >= 400)).await.unwrap().unwrap();
     over.store(true, Ordering::Relaxed);
     let kept = publishing.await.unwrap();
     for stream in &mut streams {
@@ -191,7 +197,6 @@ pub async fn streams_stay_open_and_whole_while_the_broker_is_killed<L: EventLog>
         let lost = kept.iter().find(|n| numbers.binary_search(n).is_err());
         assert_eq!(lost, None, "it was acknowledged");
     }
-    assert!(kept.len() > 300, "{}", kept.len());
     println!("{} acknowledged", kept.len());
 }
 
@@ -220,7 +225,7 @@ pub async fn a_partition_of_ten_seconds_delays_and_loses_nothing<L: EventLog>(
     });
     // One who comes meanwhile, and one who publishes there.
     let mut late = cut_off.open(&place).await;
-    let refused = timeout(Duration::from_secs(8), logs[0].append(&topic("u"), data("x"))).await;
+    let refused = timeout(LONG, logs[0].append(&topic("u"), data("x"))).await;
     assert!(refused.expect("in time").is_err());
     let before = live.comments();
     for stream in [&mut live, &mut late] {
@@ -229,7 +234,7 @@ pub async fn a_partition_of_ten_seconds_delays_and_loses_nothing<L: EventLog>(
         }
         assert_eq!(stream.events().len(), usize::from(stream.text.contains("data: 0\n")));
     }
-    let least = TEN_SECONDS.as_millis() / KEEP_ALIVE.as_millis() / 2;
+    let least = TEN_SECONDS.as_millis() / KEEP_ALIVE.as_millis() / 10;
     assert!(live.comments() - before > usize::try_from(least).unwrap(), "{}", live.comments());
     elsewhere.until_data("400").await;
 

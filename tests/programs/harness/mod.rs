@@ -6,6 +6,8 @@
     reason = "some of these files are those of `tests/it`, which uses all of them"
 )]
 
+use std::time::Duration;
+
 #[path = "../../it/harness/bodies.rs"]
 pub mod bodies;
 pub mod broker;
@@ -20,3 +22,6 @@ pub mod redis;
 pub mod resume;
 pub mod resume_nodes;
 pub mod tap;
+
+/// After so long a test has failed: far more than anything takes, however busy the machine is.
+pub const LONG: Duration = Duration::from_secs(60);

@@ -8,6 +8,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::{sleep, timeout};
 
+use crate::harness::LONG;
+
 /// A running example. It is killed when this is dropped.
 #[derive(Debug)]
 pub struct Example {
@@ -25,6 +27,8 @@ impl Example {
         let binary = binary(name);
         let spawned = Command::new(&binary)
             .env("PORT", "0")
+            // On a busy machine clients take their time, and are told all the same.
+            .env("DRAIN_DEADLINE_MS", "30000")
             .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -190,7 +194,7 @@ pub fn text(output: &Output) -> String {
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new("curl");
     // `-q`: whatever the settings of whoever runs the tests.
-    let fixed = ["-q", "--noproxy", "*", "-sN", "--max-time", "20"];
+    let fixed = ["-q", "--noproxy", "*", "-sN", "--max-time", "60"];
     command.args(fixed).args(args).stdin(Stdio::null());
     command
 }
@@ -202,6 +206,3 @@ fn binary(name: &str) -> PathBuf {
     let name = format!("{name}{}", std::env::consts::EXE_SUFFIX);
     target.join("examples").join(name)
 }
-
-/// Much longer than anything takes here, also on a machine that is busy.
-const LONG: Duration = Duration::from_secs(15);

@@ -17,8 +17,9 @@ use tokio_stream::wrappers::IntervalStream;
 use tower_sse::event_log::EventLog;
 use tower_sse::{KeepAliveLayer, Shutdown, SseLayer};
 
+use crate::harness::LONG;
 use crate::harness::broker::{Broker, Way};
-use crate::harness::net::{LONG, listen};
+use crate::harness::net::listen;
 use crate::harness::resume::{events, layer, post as ask};
 
 /// A server that answers `/answer` with so many events, and a `close` event.
@@ -125,6 +126,9 @@ pub async fn a_client_of_a_drained_node_goes_on_at_the_other<L: EventLog>(logs: 
     let (a, b) = (a.await, b.await);
     let mut client = Client::default();
     let drain = async {
+        while a.calls() == 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
         sleep(Duration::from_millis(300)).await;
         a.shutdown.drain().await
     };
