@@ -1,13 +1,14 @@
 //! The body of responses that went through the layers.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::driver::Stream;
+use crate::driver::{Stream, StreamLink};
 use crate::state::Permit;
 
 pin_project! {
@@ -31,29 +32,31 @@ pin_project! {
 
 #[derive(Debug)]
 enum Mode {
-    /// The inner body as it is.
-    Plain,
+    /// The inner body as it is, with a link if it is a stream that no other link is for.
+    Plain(Option<Arc<StreamLink>>),
     /// The same, of a size that is not told.
-    Unsized,
-    /// The inner body as it is, which takes its part of what may be open.
-    Counted(#[expect(dead_code, reason = "it is there to be dropped")] Box<Permit>),
+    Unsized(Option<Arc<StreamLink>>),
+    /// The inner body as it is, with the permit of a limit.
+    Counted(Box<(Permit, Arc<StreamLink>)>),
     /// A stream that is looked after.
     Driven(Pin<Box<Stream>>),
     Ended,
 }
 
 impl<B> SseBody<B> {
-    pub(crate) fn plain(inner: B) -> Self {
-        Self { inner: Some(inner), mode: Mode::Plain }
+    /// The inner body as it is.
+    pub(crate) fn plain(inner: B, link: Option<Arc<StreamLink>>) -> Self {
+        Self { inner: Some(inner), mode: Mode::Plain(link) }
     }
 
-    /// The inner body as it is, with its part of what may be open.
-    pub(crate) fn counted(inner: B, slot: Permit) -> Self {
-        Self { inner: Some(inner), mode: Mode::Counted(Box::new(slot)) }
+    /// The inner body as it is, with the permit of a limit.
+    pub(crate) fn counted(inner: B, permit: Permit, link: Arc<StreamLink>) -> Self {
+        Self { inner: Some(inner), mode: Mode::Counted(Box::new((permit, link))) }
     }
 
-    pub(crate) fn unsized_stream(inner: B) -> Self {
-        Self { inner: Some(inner), mode: Mode::Unsized }
+    /// The inner body as it is, of a size that is not told.
+    pub(crate) fn unsized_stream(inner: B, link: Option<Arc<StreamLink>>) -> Self {
+        Self { inner: Some(inner), mode: Mode::Unsized(link) }
     }
 
     pub(crate) fn driven(inner: B, stream: Stream) -> Self {
@@ -61,8 +64,8 @@ impl<B> SseBody<B> {
     }
 
     /// A stream of these bytes.
-    pub(crate) fn stream_of(bytes: Bytes) -> Self {
-        Self { inner: None, mode: Mode::Driven(Box::pin(Stream::of(bytes))) }
+    pub(crate) fn stream_of(bytes: Bytes, link: Arc<StreamLink>) -> Self {
+        Self { inner: None, mode: Mode::Driven(Box::pin(Stream::of(bytes, link))) }
     }
 
     pub(crate) fn empty() -> Self {
@@ -96,7 +99,7 @@ where
                 },
                 None => None,
             },
-            Mode::Plain | Mode::Unsized => match this.inner.as_pin_mut() {
+            Mode::Plain(_) | Mode::Unsized(_) => match this.inner.as_pin_mut() {
                 Some(inner) => {
                     let polled = inner.poll_frame(cx);
                     if let Poll::Ready(None) = polled {
@@ -113,19 +116,41 @@ where
 
     fn is_end_stream(&self) -> bool {
         match (&self.mode, &self.inner) {
-            (Mode::Plain | Mode::Unsized | Mode::Counted(_), Some(inner)) => inner.is_end_stream(),
+            (Mode::Plain(_) | Mode::Unsized(_) | Mode::Counted(_), Some(inner)) => {
+                inner.is_end_stream()
+            }
             // Too early, and what was still to be sent would be lost.
             (Mode::Driven(stream), _) => stream.ended().is_some(),
-            (Mode::Plain | Mode::Unsized | Mode::Counted(_), None) | (Mode::Ended, _) => true,
+            (Mode::Plain(_) | Mode::Unsized(_) | Mode::Counted(_), None) | (Mode::Ended, _) => true,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
+        if StreamLink::answer_search(self.link()) {
+            // A layer further out asks, and not for the size.
+            return self
+                .inner
+                .as_ref()
+                .filter(|_| self.link().is_none())
+                .map_or_else(SizeHint::default, B::size_hint);
+        }
         match (&self.mode, &self.inner) {
-            (Mode::Plain | Mode::Counted(_), Some(inner)) => inner.size_hint(),
-            (Mode::Plain | Mode::Counted(_), None) | (Mode::Ended, _) => SizeHint::with_exact(0),
+            (Mode::Plain(_) | Mode::Counted(_), Some(inner)) => inner.size_hint(),
+            (Mode::Plain(_) | Mode::Counted(_), None) | (Mode::Ended, _) => SizeHint::with_exact(0),
             // An exact hint becomes a `Content-Length`, which would cut what is added.
-            (Mode::Unsized | Mode::Driven(_), _) => SizeHint::default(),
+            (Mode::Unsized(_) | Mode::Driven(_), _) => SizeHint::default(),
+        }
+    }
+}
+
+impl<B> SseBody<B> {
+    /// What layers further out share with this body.
+    fn link(&self) -> Option<&Arc<StreamLink>> {
+        match &self.mode {
+            Mode::Plain(link) | Mode::Unsized(link) => link.as_ref(),
+            Mode::Counted(counted) => Some(&counted.1),
+            Mode::Driven(stream) => stream.link(),
+            Mode::Ended => None,
         }
     }
 }
@@ -157,7 +182,7 @@ where
                 }
                 return polled;
             }
-            Mode::Plain | Mode::Unsized | Mode::Ended => return Poll::Ready(None),
+            Mode::Plain(_) | Mode::Unsized(_) | Mode::Ended => return Poll::Ready(None),
         };
         // Nearly as short a way for a stream whose end is planned.
         if let (None, Some(body), true) =

@@ -1,7 +1,6 @@
 //! What the stacked layers ask for, together.
 
-mod line;
-
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -14,17 +13,85 @@ use crate::engine::{
 };
 use crate::state::{Drain, Label, Limit, RegistryInner};
 
-/// What one layer asks for, or several together.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Plan {
-    pub(crate) keep_alive: Setting<KeepAlive>,
-    pub(crate) event_ids: Setting<EventIds>,
-    pub(crate) no_buffer: Setting<NoBuffer>,
-    pub(crate) registry: Setting<RegistrySetting>,
-    pub(crate) shutdown: Setting<ShutdownSetting>,
-    pub(crate) rotation: Setting<Rotation>,
-    pub(crate) limit: Setting<Arc<Limit>>,
-    pub(crate) hold_limit: Option<usize>,
+/// Defines the [`Plan`]: one line a setting.
+macro_rules! plan {
+    ($($name:ident: $setting:ty,)*) => {
+        /// What one layer asks for, or several together.
+        #[derive(Clone, Debug, Default)]
+        pub(crate) struct Plan {
+            $(pub(crate) $name: Setting<$setting>,)*
+            pub(crate) hold_limit: Option<usize>,
+        }
+
+        impl Plan {
+            /// Silences everything.
+            pub(crate) fn off() -> Self {
+                Self { $($name: Setting::Off,)* hold_limit: None }
+            }
+
+            /// Completes this plan with one further out: the setting nearest to the handler wins.
+            pub(crate) fn within(&self, outer: &Self) -> Self {
+                Self {
+                    $($name: self.$name.or(&outer.$name),)*
+                    hold_limit: self.hold_limit.or(outer.hold_limit),
+                }
+            }
+
+            /// What is left of this plan after `done` was carried out.
+            pub(crate) fn without(&self, done: &Self) -> Self {
+                Self {
+                    $($name: self.$name.unless(&done.$name),)*
+                    hold_limit: self.hold_limit.filter(|_| done.hold_limit.is_none()),
+                }
+            }
+
+            /// The settings that a stream with the plan `done` cannot take over, since it has
+            /// another of the kind and both hold.
+            pub(crate) fn beside(&self, done: &Self) -> Self {
+                Self { $($name: self.$name.beside(&done.$name),)* hold_limit: None }
+            }
+
+            /// The settings of this plan that are those of `done`, too, and not just of their kind.
+            pub(crate) fn held_by(&self, done: &Self) -> Self {
+                Self { $($name: self.$name.held_by(&done.$name),)* hold_limit: None }
+            }
+
+            /// Whether a stream's bytes have to be looked at; else its head is all that changes.
+            pub(crate) fn drives(&self) -> bool {
+                $(self.$name.on().is_some_and(PlanSetting::drives) ||)* false
+            }
+
+            /// Whether no setting was made.
+            pub(crate) fn is_unset(&self) -> bool {
+                $(matches!(self.$name, Setting::Unset) &&)* self.hold_limit.is_none()
+            }
+        }
+
+        /// Each setting by its name: its value, `off`, or `-` where no layer made it.
+        impl fmt::Display for Plan {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let mut separator = "";
+                $(
+                    write!(f, "{separator}{}={}", stringify!($name), self.$name)?;
+                    separator = " ";
+                )*
+                match self.hold_limit {
+                    Some(limit) => write!(f, "{separator}hold_limit={limit}"),
+                    None => Ok(()),
+                }
+            }
+        }
+    };
+}
+
+plan! {
+    keep_alive: KeepAlive,
+    event_ids: EventIds,
+    no_buffer: NoBuffer,
+    registry: RegistrySetting,
+    shutdown: ShutdownSetting,
+    rotation: Rotation,
+    limit: Arc<Limit>,
 }
 
 /// One kind of setting: not spoken of, silenced, or set.
@@ -77,8 +144,75 @@ impl ShutdownSetting {
     }
 }
 
-impl<T: Clone> Setting<T> {
-    /// This setting, or `outer` where this one does not speak.
+/// A setting of a [`Plan`]. The defaults suit most kinds.
+pub(crate) trait PlanSetting: Clone {
+    /// Whether `other` is about the same thing that streams are counted or listed in.
+    fn is_same(&self, _other: &Self) -> bool {
+        true
+    }
+
+    /// Whether a stream's bytes have to be looked at for it.
+    fn drives(&self) -> bool {
+        true
+    }
+
+    /// Whether one stream can have two of these. Else the nearest one wins.
+    const BOTH_HOLD: bool = false;
+
+    /// The value in logs.
+    fn describe(&self) -> Cow<'static, str> {
+        Cow::Borrowed("on")
+    }
+}
+
+impl PlanSetting for EventIds {}
+
+impl PlanSetting for NoBuffer {
+    fn drives(&self) -> bool {
+        false
+    }
+}
+
+impl PlanSetting for Rotation {
+    fn drives(&self) -> bool {
+        self.is_on()
+    }
+}
+
+impl PlanSetting for KeepAlive {
+    fn drives(&self) -> bool {
+        !self.interval.is_zero()
+    }
+
+    fn describe(&self) -> Cow<'static, str> {
+        format!("{:?}", self.interval).into()
+    }
+}
+
+impl PlanSetting for RegistrySetting {
+    const BOTH_HOLD: bool = true;
+
+    fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.registry, &other.registry)
+    }
+}
+
+impl PlanSetting for ShutdownSetting {
+    const BOTH_HOLD: bool = true;
+
+    fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.drain, &other.drain)
+    }
+}
+
+impl PlanSetting for Arc<Limit> {
+    fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.count, &other.count)
+    }
+}
+
+impl<T: PlanSetting> Setting<T> {
+    /// This setting, or `outer` where this one is unset.
     fn or(&self, outer: &Self) -> Self {
         match self {
             Self::Unset => outer.clone(),
@@ -86,18 +220,45 @@ impl<T: Clone> Setting<T> {
         }
     }
 
-    /// This setting, unless it was spoken of in `done`.
+    /// This setting, unless `done` covers it.
     fn unless(&self, done: &Self) -> Self {
         match done {
             Self::Unset => self.clone(),
+            _ => self.beside(done),
+        }
+    }
+
+    /// This setting, if it holds beside `other`.
+    pub(crate) fn beside(&self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::On(one), Self::On(other)) if T::BOTH_HOLD && !one.is_same(other) => self.clone(),
             _ => Self::Unset,
         }
     }
 
-    fn on(&self) -> Option<&T> {
+    /// This setting, if `other` is the same.
+    fn held_by(&self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::On(one), Self::On(other)) if one.is_same(other) => self.clone(),
+            _ => Self::Unset,
+        }
+    }
+
+    /// The value, if this setting is on.
+    pub(crate) fn on(&self) -> Option<&T> {
         match self {
             Self::On(setting) => Some(setting),
             Self::Unset | Self::Off => None,
+        }
+    }
+}
+
+impl<T: PlanSetting> fmt::Display for Setting<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unset => f.write_str("-"),
+            Self::Off => f.write_str("off"),
+            Self::On(setting) => f.write_str(&setting.describe()),
         }
     }
 }
@@ -114,48 +275,6 @@ pub(crate) struct ResolvedPlan {
 }
 
 impl Plan {
-    /// Silences everything.
-    pub(crate) fn off() -> Self {
-        Self {
-            keep_alive: Setting::Off,
-            event_ids: Setting::Off,
-            no_buffer: Setting::Off,
-            registry: Setting::Off,
-            shutdown: Setting::Off,
-            rotation: Setting::Off,
-            limit: Setting::Off,
-            hold_limit: None,
-        }
-    }
-
-    /// Completes this plan with one further out: what is set nearest to the handler wins.
-    pub(crate) fn within(&self, outer: &Self) -> Self {
-        Self {
-            keep_alive: self.keep_alive.or(&outer.keep_alive),
-            event_ids: self.event_ids.or(&outer.event_ids),
-            no_buffer: self.no_buffer.or(&outer.no_buffer),
-            registry: self.registry.or(&outer.registry),
-            shutdown: self.shutdown.or(&outer.shutdown),
-            rotation: self.rotation.or(&outer.rotation),
-            limit: self.limit.or(&outer.limit),
-            hold_limit: self.hold_limit.or(outer.hold_limit),
-        }
-    }
-
-    /// What is left of this plan once `done` was carried out.
-    pub(crate) fn without(&self, done: &Self) -> Self {
-        Self {
-            keep_alive: self.keep_alive.unless(&done.keep_alive),
-            event_ids: self.event_ids.unless(&done.event_ids),
-            no_buffer: self.no_buffer.unless(&done.no_buffer),
-            registry: self.registry.unless(&done.registry),
-            shutdown: self.shutdown.unless(&done.shutdown),
-            rotation: self.rotation.unless(&done.rotation),
-            limit: self.limit.unless(&done.limit),
-            hold_limit: self.hold_limit,
-        }
-    }
-
     /// Whether a credential's expiry ends a stream: nobody said no.
     pub(crate) fn heeds_expiry(&self) -> bool {
         !matches!(self.rotation, Setting::Off)
@@ -167,7 +286,7 @@ impl Plan {
     }
 
     pub(crate) fn resolve(self) -> ResolvedPlan {
-        let keep_alive = self.keep_alive.on().filter(|setting| !setting.interval.is_zero());
+        let keep_alive = self.keep_alive.on().filter(|setting| setting.drives());
         let closing = self.shutdown.on();
         let registry = self.registry.on().map(|registry| &registry.registry);
         let rotation = match &self.rotation {
@@ -190,9 +309,18 @@ impl Plan {
             },
             on_error: closing.and_then(ShutdownSetting::on_error),
             close_at_end: None,
+            around_another: false,
             rotation,
         };
         ResolvedPlan { engine, observed: OnceLock::new(), plan: self, opened: Arc::default() }
+    }
+}
+
+impl ResolvedPlan {
+    /// This plan for streams that already went through a stream of this crate.
+    pub(crate) fn around_another(mut self) -> Self {
+        self.engine.around_another = true;
+        self
     }
 }
 
@@ -203,10 +331,6 @@ impl AsRef<Settings> for ResolvedPlan {
 }
 
 impl ResolvedPlan {
-    pub(crate) fn no_buffer(&self) -> Option<NoBuffer> {
-        self.plan.no_buffer.on().copied()
-    }
-
     pub(crate) fn registry(&self) -> Option<&RegistrySetting> {
         self.plan.registry.on()
     }
@@ -217,11 +341,6 @@ impl ResolvedPlan {
 
     pub(crate) fn limit(&self) -> Option<&Limit> {
         self.plan.limit.on().map(|limit| &**limit)
-    }
-
-    /// Whether anybody spoke of how many streams may be open.
-    pub(crate) fn counts(&self) -> bool {
-        !matches!(self.plan.limit, Setting::Unset)
     }
 
     /// The same for a stream that is observed.
@@ -237,19 +356,5 @@ impl ResolvedPlan {
     /// The number of a new stream.
     pub(crate) fn next(&self) -> u32 {
         self.opened.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// Whether a stream's bytes are to be looked at; else its head is all that changes.
-    pub(crate) fn drives(&self) -> bool {
-        let Settings { keep_alive, ids, rotation, .. } = &self.engine;
-        let listed =
-            self.registry().is_some() || self.closing().is_some() || self.limit().is_some();
-        let rotates = rotation.as_ref().is_some_and(Rotation::is_on);
-        keep_alive.is_some() || ids.is_some() || listed || rotates
-    }
-
-    /// Whether anything is asked for at all.
-    pub(crate) fn is_empty(&self) -> bool {
-        !self.drives() && self.no_buffer().is_none()
     }
 }

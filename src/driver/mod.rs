@@ -1,7 +1,7 @@
 //! One driven stream: its engine with a clock, a waker and its places on the lists.
 
 mod close_if_replaced;
-mod late_plan;
+mod link;
 mod listed;
 mod loss;
 mod places;
@@ -16,8 +16,8 @@ use bytes::Bytes;
 use pin_project_lite::pin_project;
 
 use close_if_replaced::close_if_replaced;
-use late_plan::LateParts;
-pub(crate) use late_plan::{LatePlan, Registrations};
+use link::Opening;
+pub(crate) use link::{Around, Done, Registrations, StreamLink};
 use listed::{Listed, put_behind};
 use places::Places;
 use timer::Timer;
@@ -41,6 +41,8 @@ pin_project! {
         places: Places,
         seat: Option<Registration<DrainStatus>>,
         watch: Watch,
+        // As long as layers further out may ask for it.
+        link: Option<Arc<StreamLink>>,
     }
 
     impl PinnedDrop for Stream {
@@ -51,24 +53,27 @@ pin_project! {
 }
 
 impl Stream {
-    pub(crate) fn new(
-        engine: Engine<ResolvedPlan>,
-        seats: Registrations,
-        joining: Arc<LatePlan>,
-        watch: Watch,
-    ) -> Self {
-        let Registrations { registry, shutdown, slot } = seats;
-        let places = Places::new(registry.map(Listed::of), slot);
-        let timer = Timer::Unopened { joining };
-        Self { engine, timer, waker: None, places, seat: shutdown, watch }
+    /// A stream that takes its plan and its registrations from `link` when it is polled first.
+    pub(crate) fn new(engine: Engine<ResolvedPlan>, link: Arc<StreamLink>) -> Self {
+        Self {
+            engine,
+            timer: Timer::Unopened,
+            waker: None,
+            places: Places::default(),
+            seat: None,
+            watch: Watch::off(),
+            link: Some(link),
+        }
     }
 
     /// A stream of these bytes, on no list.
-    pub(crate) fn of(bytes: Bytes) -> Self {
-        let engine = Engine::only(Arc::new(Plan::default().resolve()), bytes);
-        let watch = Watch::off();
-        let (timer, places) = (Timer::Unset, Places::default());
-        Self { engine, timer, waker: None, places, seat: None, watch }
+    pub(crate) fn of(bytes: Bytes, link: Arc<StreamLink>) -> Self {
+        Self::new(Engine::only(Arc::new(Plan::default().resolve()), bytes), link)
+    }
+
+    /// What layers further out share with this stream, as long as they may ask for it.
+    pub(crate) fn link(&self) -> Option<&Arc<StreamLink>> {
+        self.link.as_ref()
     }
 
     /// Nothing is to be done before the body is polled, and no note is to be taken after.
@@ -101,8 +106,8 @@ impl Stream {
 
     /// Does what is to be done before the body is asked for more, and gives what is to be sent.
     fn attend(mut self: Pin<&mut Self>) -> Option<Bytes> {
-        if let Some(joining) = self.as_mut().project().timer.open() {
-            let expiry = self.as_mut().apply_pending(&joining);
+        if self.as_mut().project().timer.open() {
+            let expiry = self.as_mut().begin();
             let (this, now) = (self.as_mut().project(), now());
             this.watch.starts(|| this.engine.settings().plan.to_string());
             let mut opening = this.engine.open(now);
@@ -140,24 +145,19 @@ impl Stream {
         first.or_else(|| this.engine.next())
     }
 
-    /// Takes up what layers further out ask for, before anything was sent.
+    /// Takes the plan, with what outer layers added to it, and the registrations.
     ///
-    /// Gives when the stream's credential ends.
-    fn apply_pending(self: Pin<&mut Self>, joining: &LatePlan) -> Option<Expiry> {
-        let LateParts { asked, expiry } = joining.take();
-        let Some((resolved, seats)) = asked else {
-            return expiry;
-        };
+    /// Gives when the stream's credential expires.
+    fn begin(self: Pin<&mut Self>) -> Option<Expiry> {
         let this = self.project();
-        this.engine.replace_settings(if this.watch.is_on() {
-            resolved.observed()
-        } else {
-            resolved
-        });
-        this.places.apply_pending(seats.registry.map(Listed::of), seats.slot);
-        if let Some(seat) = seats.shutdown {
-            *this.seat = Some(seat);
-        }
+        let link = this.link.take()?;
+        let Opening { plan, registrations, watch, expiry } = link.open();
+        *this.link = Some(link).filter(|link| Arc::weak_count(link) > 0);
+        let Registrations { registry, shutdown, permit } = registrations;
+        this.engine.replace_settings(plan);
+        *this.places = Places::new(registry.map(Listed::of), permit);
+        *this.seat = shutdown;
+        *this.watch = watch;
         if let (Some(listed), Some(closing)) =
             (this.places.listed(), this.engine.settings().closing())
         {
@@ -182,6 +182,7 @@ impl Stream {
         this.engine.end();
         if this.engine.ended().is_some() {
             this.places.release_permit();
+            *this.link = None;
         }
     }
 
@@ -243,19 +244,23 @@ impl Stream {
     pub(crate) fn note(self: Pin<&mut Self>, bytes: usize) {
         let this = self.project();
         this.places.sent(bytes, this.engine);
+        if this.link.is_some() && this.engine.ended().is_some() {
+            *this.link = None;
+        }
         this.watch.sent(bytes, this.engine, now);
     }
 
     /// Leaves the lists.
     fn leave(mut self: Pin<&mut Self>) {
-        if let Some(joining) = self.as_mut().project().timer.open() {
+        if self.as_mut().project().timer.open() {
             // Never polled, but listed.
-            self.as_mut().apply_pending(&joining);
+            self.as_mut().begin();
         }
         let reason = self.engine.ended().unwrap_or_else(|| self.lost());
         let this = self.project();
         // First: who comes because hooks or a drain's report tell of this end finds the slot free.
         this.places.release_permit();
+        *this.link = None;
         this.watch.ended(reason, this.engine, now);
         let listed = this.places.take_listed();
         if let (Some(listed), Some(registry)) = (listed, this.engine.settings().registry()) {

@@ -27,12 +27,6 @@ impl Places {
         Self(held.map(Box::new))
     }
 
-    /// Takes these over where there is something in them.
-    pub(super) fn apply_pending(&mut self, listed: Option<Listed>, slot: Option<Permit>) {
-        let (known, taken) = self.split();
-        *self = Self::new(listed.or(known), slot.or(taken));
-    }
-
     #[inline]
     pub(super) fn listed(&self) -> Option<&Listed> {
         match &**self.0.as_ref()? {

@@ -1,25 +1,19 @@
 //! A stream's timer, and what the stream waits for before it has one.
 
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::LatePlan;
-
 pin_project! {
     /// A stream's timer.
-    ///
-    /// It has no room of its own for what a stream needs before its first poll only: that is
-    /// memory of every stream, for as long as it is open.
     #[project = Projected]
     #[derive(Debug)]
     pub(super) enum Timer {
         /// The stream has not been polled yet.
-        Unopened { joining: Arc<LatePlan> },
+        Unopened,
         Unset,
         Set {
             #[pin]
@@ -30,17 +24,16 @@ pin_project! {
 
 impl Timer {
     pub(super) fn is_unopened(&self) -> bool {
-        matches!(self, Self::Unopened { .. })
+        matches!(self, Self::Unopened)
     }
 
-    /// Takes what was there before the first poll.
-    pub(super) fn open(mut self: Pin<&mut Self>) -> Option<Arc<LatePlan>> {
-        let Projected::Unopened { joining } = self.as_mut().project() else {
-            return None;
-        };
-        let joining = Arc::clone(joining);
-        self.set(Self::Unset);
-        Some(joining)
+    /// Notes the first poll. False if there was one already.
+    pub(super) fn open(mut self: Pin<&mut Self>) -> bool {
+        let first = self.is_unopened();
+        if first {
+            self.set(Self::Unset);
+        }
+        first
     }
 
     #[inline]

@@ -179,6 +179,11 @@ impl<S: AsRef<Settings>> Engine<S> {
         match self.phase {
             Phase::Over(_) => {}
             Phase::Flowing => self.over(EndReason::Cut),
+            _ if self.scanner.in_event() && self.settings.around_another => {
+                let rare = self.rare();
+                rare.queue.extend(std::mem::take(&mut rare.held).into_pieces());
+                self.over(EndReason::Finished);
+            }
             _ if self.scanner.in_event() => {
                 self.fail();
             }

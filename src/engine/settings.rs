@@ -22,6 +22,9 @@ pub(crate) struct Settings {
     /// The last event of a stream whose body came to its own end, on an event boundary.
     #[allow(dead_code)]
     pub(crate) close_at_end: Option<Farewell>,
+    /// The body is a stream of another engine. It ends on a boundary, so what follows its last event
+    /// is a farewell of bytes, which has no boundary.
+    pub(crate) around_another: bool,
     /// When the stream is ended for its age; none if it is not, not for an expiry either.
     pub(crate) rotation: Option<Rotation>,
 }
@@ -59,6 +62,7 @@ impl Default for Settings {
             noted: Observation::Nothing,
             on_error: None,
             close_at_end: None,
+            around_another: false,
             rotation: Some(Rotation::default()),
         }
     }

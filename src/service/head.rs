@@ -1,8 +1,8 @@
-//! The heads of responses: which of them are streams, and what is said to proxies.
+//! The heads of requests and responses: which are about event streams, and what proxies are told.
 
 use http::header::{
-    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName,
-    HeaderValue,
+    ACCEPT, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG,
+    HeaderMap, HeaderName, HeaderValue,
 };
 use http::response::Parts;
 use http::{Method, StatusCode};
@@ -10,18 +10,17 @@ use http::{Method, StatusCode};
 use crate::plan::NoBuffer;
 use crate::wire::Framing;
 
-/// The framing of a response's body, if it is a stream whose bytes can be looked at.
-pub(crate) fn framing(method: &Method, head: &Parts) -> Option<Framing> {
-    stream(method, head).filter(|_| !is_encoded(&head.headers))
+/// How a stream's body can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StreamKind {
+    /// By its events.
+    Framed(Framing),
+    /// Not at all, because of its content encoding.
+    Encoded,
 }
 
-/// Whether a response's body is a stream whose bytes say nothing to us.
-pub(super) fn is_encoded_stream(method: &Method, head: &Parts) -> bool {
-    is_encoded(&head.headers) && stream(method, head).is_some()
-}
-
-/// The framing of a response's body, if it is a stream.
-fn stream(method: &Method, head: &Parts) -> Option<Framing> {
+/// How the body of a response can be read, if it is a stream.
+pub(super) fn stream_kind(method: &Method, head: &Parts) -> Option<StreamKind> {
     // On HTTP/2 hyper sends a body for these if it is given one.
     let bodiless = matches!(*method, Method::HEAD | Method::CONNECT);
     let partial = matches!(
@@ -31,47 +30,127 @@ fn stream(method: &Method, head: &Parts) -> Option<Framing> {
     if bodiless || partial || !head.status.is_success() {
         return None;
     }
-    Framing::of(head.headers.get(CONTENT_TYPE)?.as_bytes())
+    let framing = Framing::of(content_type(&head.headers)?)?;
+    let encoded = list(&head.headers, &CONTENT_ENCODING)
+        .any(|encoding| !encoding.eq_ignore_ascii_case(b"identity"));
+    Some(if encoded { StreamKind::Encoded } else { StreamKind::Framed(framing) })
 }
 
-/// Whether a body is encoded, so that its bytes cannot be looked at.
-pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
-    let encodings = headers.get_all(CONTENT_ENCODING).iter().flat_map(list);
-    encodings.into_iter().any(|encoding| !encoding.eq_ignore_ascii_case(b"identity"))
+/// The framing of a response's body, if it is a stream whose bytes can be read.
+#[cfg(feature = "resume")]
+pub(crate) fn framing(method: &Method, head: &Parts) -> Option<Framing> {
+    match stream_kind(method, head)? {
+        StreamKind::Framed(framing) => Some(framing),
+        StreamKind::Encoded => None,
+    }
 }
+
+/// The content type that clients go by: the last one that is valid.
+///
+/// As the Fetch standard [extracts a MIME type](https://fetch.spec.whatwg.org/#concept-header-extract-mime-type).
+fn content_type(headers: &HeaderMap) -> Option<&[u8]> {
+    list(headers, &CONTENT_TYPE).filter(|value| is_mime_type(value)).last()
+}
+
+/// Whether `value` begins with a type and a subtype, and is not the wildcard.
+fn is_mime_type(value: &[u8]) -> bool {
+    let essence = value.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
+    let Some(slash) = essence.iter().position(|&byte| byte == b'/') else {
+        return false;
+    };
+    let is_token = |text: &[u8]| {
+        let is_tchar =
+            |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+        !text.is_empty() && text.iter().all(is_tchar)
+    };
+    is_token(&essence[..slash]) && is_token(&essence[slash + 1..]) && essence != b"*/*"
+}
+
+/// Removes what a stream's head says of the exact bytes, which layers are going to add to.
+pub(super) fn prepare_for_changes(headers: &mut HeaderMap) {
+    for name in ABOUT_EXACT_BYTES {
+        headers.remove(name);
+    }
+    // A weak one does not promise the bytes.
+    if headers.get(ETAG).is_some_and(|tag| !tag.as_bytes().starts_with(b"W/")) {
+        headers.remove(ETAG);
+    }
+}
+
+const ABOUT_EXACT_BYTES: [HeaderName; 6] = [
+    ACCEPT_RANGES,
+    CONTENT_LENGTH,
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("content-md5"),
+    HeaderName::from_static("digest"),
+    HeaderName::from_static("repr-digest"),
+];
 
 /// Asks proxies to pass each event on at once.
 pub(super) fn refuse_buffering(headers: &mut HeaderMap, settings: NoBuffer) {
     headers.remove(CONTENT_LENGTH);
-    headers.entry(ACCEL_BUFFERING).or_insert(HeaderValue::from_static("no"));
-    refuse_caching(headers);
+    refuse_buffering_of_encoded(headers);
     if settings.identity {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("identity"));
     }
 }
 
-/// Adds what is missing to what the handler said, as one line: not everybody reads a second.
-pub(super) fn refuse_caching(headers: &mut HeaderMap) {
-    let said = headers.get_all(CACHE_CONTROL);
+/// Asks proxies to pass each piece of an encoded stream on at once.
+pub(super) fn refuse_buffering_of_encoded(headers: &mut HeaderMap) {
+    headers.entry(ACCEL_BUFFERING).or_insert(HeaderValue::from_static("no"));
+    refuse_caching(headers);
+}
+
+/// Adds what is missing to the handler's `Cache-Control`, as one line: not every proxy reads a
+/// second.
+fn refuse_caching(headers: &mut HeaderMap) {
     let is_missing = |wanted: &&[u8]| {
-        !said.iter().flat_map(list).any(|directive| directive.eq_ignore_ascii_case(wanted))
+        !list(headers, &CACHE_CONTROL).any(|directive| directive.eq_ignore_ascii_case(wanted))
     };
     let missing: Vec<&[u8]> = WANTED.into_iter().filter(is_missing).collect();
     if missing.is_empty() {
         return;
     }
-    let lines = said.iter().map(|line| line.as_bytes().trim_ascii());
+    let lines = headers.get_all(CACHE_CONTROL).iter().map(|line| line.as_bytes().trim_ascii());
     let all: Vec<&[u8]> = lines.filter(|line| !line.is_empty()).chain(missing).collect();
-    // Header values and our own words: always a header value.
+    // Header values and words of this module are always a header value.
     if let Ok(value) = HeaderValue::from_bytes(&all.join(&b", "[..])) {
         headers.insert(CACHE_CONTROL, value);
     }
 }
 
-/// The members of a header's comma-separated list. A comma in a quoted string separates nothing.
-fn list(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+/// What [nginx](https://nginx.org/en/docs/http/ngx_http_proxy_module.html#proxy_buffering) reads.
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// `no-cache`, or caches put two clients on one stream; `no-transform`, or proxies compress.
+const WANTED: [&[u8]; 2] = [b"no-cache", b"no-transform"];
+
+/// Whether an `EventSource` may have made this request: a GET that names event streams in
+/// `Accept`, and not to refuse them.
+pub(super) fn wants_events(method: &Method, headers: &HeaderMap) -> bool {
+    *method == Method::GET
+        && list(headers, &ACCEPT).any(|range| Framing::of(range).is_some() && quality(range) > 0.0)
+}
+
+/// The weight of a media range, from 0 to 1. Without a valid one it is 1.
+fn quality(range: &[u8]) -> f32 {
+    let weight = range.split(|&byte| byte == b';').skip(1).find_map(|parameter| {
+        let (name, value) =
+            parameter.split_at_checked(parameter.iter().position(|&b| b == b'=')?)?;
+        name.trim_ascii().eq_ignore_ascii_case(b"q").then_some(&value[1..])
+    });
+    let weight = weight.and_then(|weight| std::str::from_utf8(weight.trim_ascii()).ok());
+    weight.and_then(|weight| weight.parse().ok()).unwrap_or(1.0)
+}
+
+/// The members of a header's comma-separated lists. A comma in a quoted string separates nothing.
+fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+    headers.get_all(name).iter().flat_map(|value| members(value.as_bytes()))
+}
+
+fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     let (mut quoted, mut escaped) = (false, false);
-    let members = value.as_bytes().split(move |&byte| {
+    let members = value.split(move |&byte| {
         (quoted, escaped) = match byte {
             b'"' if !escaped => (!quoted, false),
             b'\\' if quoted => (quoted, !escaped),
@@ -81,15 +160,3 @@ fn list(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
     });
     members.map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
 }
-
-/// Whether a request asks for an event stream by name.
-pub(super) fn asks_for_events(headers: &HeaderMap) -> bool {
-    let accepted = headers.get_all(http::header::ACCEPT).iter().flat_map(list);
-    accepted.into_iter().any(|range| Framing::of(range).is_some())
-}
-
-/// What [nginx](https://nginx.org/en/docs/http/ngx_http_proxy_module.html#proxy_buffering) reads.
-const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
-
-/// `no-cache`, or caches put two clients on one stream; `no-transform`, or proxies compress.
-const WANTED: [&[u8]; 2] = [b"no-cache", b"no-transform"];

@@ -1,6 +1,5 @@
 //! The one service behind all layers.
 
-mod encoded;
 mod head;
 mod refusal;
 mod request;
@@ -25,8 +24,8 @@ use tower_service::Service;
 use crate::body::SseBody;
 use crate::observe::Observer;
 use crate::plan::{Plan, ResolvedPlan};
-use crate::state::{Expiry, Label};
-use request::{OuterPlan, PlanReceipt, RequestInfo};
+use crate::state::{Drain, Expiry, Label};
+use request::{MadeStreams, OuterPlan, RequestInfo};
 
 /// The service that all layers of this crate make.
 ///
@@ -96,43 +95,52 @@ impl<S> SseService<S> {
     }
 
     /// Completes the plan with what outer layers asked for, and asks inner ones.
-    fn ask<B>(&self, request: Request<B>) -> (Request<B>, OuterPlan, Option<Arc<PlanReceipt>>) {
+    fn ask<B>(&self, request: Request<B>) -> (Request<B>, OuterPlan, Option<MadeStreams>) {
         let outer = request.extensions().get::<OuterPlan>();
-        let outer_answer = outer.map(|outer| Arc::clone(&outer.answer));
+        let outer_made = outer.map(|outer| outer.made.clone());
         let resolved = outer
             .map_or_else(|| Arc::clone(&self.own.alone), |outer| self.own.within(&outer.resolved));
-        let call = outer
-            .map_or_else(|| Arc::new(RequestInfo::of(&request)), |outer| Arc::clone(&outer.call));
+        let info = outer.map_or_else(
+            || Arc::new(RequestInfo::of(&request)),
+            |outer| Arc::clone(&outer.request),
+        );
         let label = outer.map(|outer| outer.label.clone()).unwrap_or_default();
         let key = outer.map(|outer| outer.key.clone()).unwrap_or_default();
         let own = request.extensions().get::<Expiry>().copied();
-        let expiry = earlier(outer.and_then(|outer| outer.expiry), own);
-        let observer = self.own.observer.clone();
-        let answer = Arc::default();
-        let mut asked = OuterPlan { resolved, call, label, key, expiry, answer, observer };
+        let expiry = Expiry::earliest(outer.and_then(|outer| outer.expiry), own);
+        let mut asked = OuterPlan {
+            resolved,
+            request: info,
+            label,
+            key,
+            expiry,
+            outer_drains: outer.map(|outer| self.outer_drains(outer)).unwrap_or_default(),
+            made: MadeStreams::default(),
+            observer: self.own.observer.clone(),
+        };
         let (mut parts, body) = request.into_parts();
         if let Some(label) = self.label(&parts) {
             asked.label = label;
         }
-        if let Some(limit) = self.own.alone.limit() {
+        if let Some(limit) = self.own.plan.limit.on() {
             asked.key = limit.key_of(&parts);
         }
         parts.extensions.insert(asked.clone());
-        (Request::from_parts(parts, body), asked, outer_answer)
+        (Request::from_parts(parts, body), asked, outer_made)
+    }
+
+    /// The drains of outer layers, but for the one that is in the plan.
+    fn outer_drains(&self, outer: &OuterPlan) -> Vec<Arc<Drain>> {
+        let mut drains = outer.outer_drains.clone();
+        let hidden = outer.resolved.plan.shutdown.beside(&self.own.plan.shutdown);
+        drains.extend(hidden.on().map(|shutdown| Arc::clone(&shutdown.drain)));
+        drains
     }
 
     /// The label, if it is this layer that lists streams.
     fn label(&self, parts: &http::request::Parts) -> Option<Label> {
-        let registry = self.own.alone.registry()?;
+        let registry = self.own.plan.registry.on()?;
         Some(registry.label.as_ref().map(|label| label(parts)).unwrap_or_default())
-    }
-}
-
-/// The earlier of what two said, if any did.
-fn earlier(one: Option<Expiry>, other: Option<Expiry>) -> Option<Expiry> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.or_earlier(other)),
-        (one, other) => one.or(other),
     }
 }
 
@@ -168,20 +176,21 @@ pin_project! {
         #[pin]
         inner: F,
         asked: OuterPlan,
-        // Where to say what was done, besides in the response.
-        outer: Option<Arc<PlanReceipt>>,
+        // Where to say which stream was made, besides in the response.
+        outer: Option<MadeStreams>,
     }
 }
 
 impl<F, B, E> Future for SseFuture<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
+    B: Body<Data = Bytes>,
 {
     type Output = Result<Response<SseBody<B>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let response = ready!(this.inner.poll(cx))?;
-        Poll::Ready(Ok(respond::respond(this.asked, this.outer.as_deref(), response)))
+        Poll::Ready(Ok(respond::respond(this.asked, this.outer.as_ref(), response)))
     }
 }

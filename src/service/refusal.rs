@@ -1,27 +1,30 @@
-//! The answer to those whose stream is not served.
+//! The response to a request whose stream is not served.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
+    CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, SET_COOKIE,
+    STRICT_TRANSPORT_SECURITY, VARY,
 };
 use http::response::Parts;
 use http::{Response, StatusCode};
 
-use super::head;
-use super::request::RequestInfo;
+use super::request::{MadeStreams, RequestInfo, tell};
 use crate::body::SseBody;
+use crate::driver::{Done, StreamLink};
 use crate::engine::restate;
 use crate::observe::refused;
+use crate::plan::Plan;
 use crate::state::{Drain, Limit};
 use crate::wire::{Event, LineEnd, REFUSED_ABOVE_LIMIT};
 
 /// Why a stream is not served.
 #[derive(Debug)]
 pub(super) struct Refusal {
-    /// The event's name, and the word for it in metrics.
-    why: &'static str,
+    /// The event's name, and the word in metrics.
+    reason: &'static str,
     data: &'static str,
     status: StatusCode,
     retry: Duration,
@@ -31,52 +34,76 @@ impl Refusal {
     /// The server drains.
     pub(super) fn draining(drain: &Drain) -> Self {
         let (status, retry) = (StatusCode::SERVICE_UNAVAILABLE, drain.retry_refused());
-        Self { why: "draining", data: "{}", status, retry }
+        Self { reason: "draining", data: "{}", status, retry }
     }
 
-    /// As many streams are open as may be.
+    /// A limit is reached.
     pub(super) fn full(limit: &Limit) -> Self {
         let (status, retry) = (limit.status, limit.retry_refused());
-        Self { why: "limit", data: REFUSED_ABOVE_LIMIT, status, retry }
+        Self { reason: "limit", data: REFUSED_ABOVE_LIMIT, status, retry }
     }
 }
 
-/// Answers a stream's request with how long to wait.
+/// Answers with how long the client is to wait.
 ///
-/// An `EventSource` never comes back after any status but 200, so who asks for an event stream gets
-/// one, with one event. Others get a status with `Retry-After`.
+/// An `EventSource` never comes back after any status but 200, so a request that may be one's gets
+/// a stream with one event. Other requests get a status with `Retry-After`.
+///
+/// It is a response of its own. Of the handler's head, which may be one of an upstream with a body
+/// in chunks or in ranges, it keeps what lets the client read a response at all.
 pub(super) fn refuse<B>(
-    mut head: Parts,
-    call: &RequestInfo,
+    head: Parts,
+    request: &RequestInfo,
+    outer: Option<&MadeStreams>,
     refusal: &Refusal,
 ) -> Response<SseBody<B>> {
-    refused(refusal.why);
-    head.headers.remove(CONTENT_LENGTH);
-    if head::is_encoded(&head.headers) {
-        head.headers.remove(CONTENT_ENCODING);
-    }
-    if call.asks_for_events {
-        head.status = StatusCode::OK;
-        // Whatever the handler and the layers say of theirs: nobody else is to get this one.
-        head::refuse_caching(&mut head.headers);
-        return Response::from_parts(head, SseBody::stream_of(event(call, refusal)));
-    }
-    head.status = refusal.status;
-    for of_the_stream in [CONTENT_TYPE, CACHE_CONTROL] {
-        head.headers.remove(of_the_stream);
-    }
-    // Whole seconds, rounded up: zero would bring everybody back at once.
-    let seconds = refusal.retry.as_millis().div_ceil(1000).max(1);
-    if let Ok(value) = HeaderValue::from_str(itoa::Buffer::new().format(seconds)) {
-        head.headers.insert(RETRY_AFTER, value);
-    }
-    Response::from_parts(head, SseBody::empty())
+    refused(refusal.reason);
+    // There is nothing to do in it for layers further out.
+    let link = StreamLink::passive(Done::new(Arc::new(Plan::off().resolve())));
+    let (status, name, value, body) = if request.wants_events {
+        let body = SseBody::stream_of(event(request, refusal), Arc::clone(&link));
+        (StatusCode::OK, CONTENT_TYPE, HeaderValue::from_static("text/event-stream"), body)
+    } else {
+        // Whole seconds, rounded up: zero would bring all clients back at once.
+        let seconds = refusal.retry.as_millis().div_ceil(1000).max(1);
+        let seconds = HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX));
+        (refusal.status, RETRY_AFTER, seconds, SseBody::empty())
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.extensions_mut() = head.extensions;
+    *response.headers_mut() = kept(head.headers);
+    response.headers_mut().insert(name, value);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    tell(&link, response.extensions_mut(), outer);
+    response
 }
 
-/// Gives back the client's own place: without an id some clients lose it.
-fn event(call: &RequestInfo, refusal: &Refusal) -> Bytes {
-    let Refusal { why, data, retry, .. } = *refusal;
+/// What a refusal keeps of the handler's headers.
+fn kept(headers: HeaderMap) -> HeaderMap {
+    let mut kept = HeaderMap::new();
+    for name in headers.keys() {
+        let is_kept = KEPT.contains(name)
+            || KEPT_PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix));
+        if is_kept {
+            for value in headers.get_all(name) {
+                kept.append(name.clone(), value.clone());
+            }
+        }
+    }
+    kept
+}
+
+const KEPT: [HeaderName; 4] =
+    [SET_COOKIE, STRICT_TRANSPORT_SECURITY, HeaderName::from_static("timing-allow-origin"), VARY];
+
+/// Without the headers of CORS a page is not shown a status or an event.
+const KEPT_PREFIXES: [&str; 2] = ["access-control-", "cross-origin-"];
+
+/// The event restates the client's position: without an id some clients lose it.
+fn event(request: &RequestInfo, refusal: &Refusal) -> Bytes {
+    let Refusal { reason, data, retry, .. } = *refusal;
     // It begins as other streams do.
-    let event = Event::new().comment("").named(why).said(data);
-    restate(&event, Some(retry), &call.place(), LineEnd::Lf)
+    let event = Event::new().comment("").named(reason).said(data);
+    restate(&event, Some(retry), &request.position(), LineEnd::Lf)
 }

@@ -1,66 +1,88 @@
-//! What is kept of a request until its response comes, and what layers tell each other.
+//! What is known of a request until its response comes, and what the layers tell each other.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use http::header::{HeaderName, HeaderValue};
-use http::response::Parts;
-use http::{Method, Request, Uri};
+use http::{Extensions, Method, Request, Uri};
+use http_body::Body;
 
 use super::head;
-use crate::driver::LatePlan;
+use crate::driver::{Registrations, StreamLink};
 use crate::engine::Position;
-use crate::observe::Observer;
+use crate::observe::{Observer, Watch};
 use crate::plan::{Plan, ResolvedPlan};
-use crate::state::{Expiry, Label, LimitKey};
+use crate::state::{Drain, Expiry, Label, LimitKey};
 use crate::sync::lock;
 
-/// What a layer tells those further in: what is asked so far.
+/// What a layer asks of those further in, in the extensions of the request.
 #[derive(Clone, Debug)]
 pub(super) struct OuterPlan {
     pub(super) resolved: Arc<ResolvedPlan>,
-    pub(super) call: Arc<RequestInfo>,
-    /// What the layer that lists the stream calls it.
+    pub(super) request: Arc<RequestInfo>,
+    /// The label that the nearest layer with a registry gives the stream.
     pub(super) label: Label,
-    /// By what the layer that limits streams counts this one.
+    /// The key that the nearest layer with a limit gives the stream.
     pub(super) key: LimitKey,
-    /// When the credential ends on which it is asked.
+    /// When the credential of the request expires.
     pub(super) expiry: Option<Expiry>,
-    /// Where the next layer further in says what was done, too.
-    pub(super) answer: Arc<PlanReceipt>,
-    /// Who is told of the layer's streams.
+    /// The drains of outer layers that are not in the plan, since a nearer layer has another.
+    pub(super) outer_drains: Vec<Arc<Drain>>,
+    pub(super) made: MadeStreams,
     pub(super) observer: Observer,
 }
 
-/// What a layer tells those further out: what was done, and by which stream.
-#[derive(Clone, Debug)]
-pub(super) struct Done {
-    pub(super) plan: Arc<Plan>,
-    /// Takes what layers further out ask for that were not heard on the way in.
-    pub(super) stream: Option<Arc<LatePlan>>,
-}
+/// The streams that layers further in made for one request: mostly one, which is in the response.
+///
+/// A handler may call a service of its own with its request, and answer with another stream than
+/// the service did. What the service's layers took for the request is taken back then.
+#[derive(Clone, Debug, Default)]
+pub(super) struct MadeStreams(Arc<Mutex<Vec<Weak<StreamLink>>>>);
 
-impl Done {
-    /// Says it to layers further out.
-    pub(super) fn tell(self, head: &mut Parts, outer: Option<&PlanReceipt>) {
-        if let Some(outer) = outer {
-            outer.set(self.clone());
+impl MadeStreams {
+    pub(super) fn add(&self, link: &Arc<StreamLink>) {
+        lock(&self.0).push(Arc::downgrade(link));
+    }
+
+    /// Takes back what these streams hold for `plan`.
+    pub(super) fn reclaim(&self, plan: &Plan) -> Registrations {
+        let mut registrations = Registrations::default();
+        for link in self.links() {
+            registrations.complete(link.reclaim(plan));
         }
-        head.extensions.insert(self);
+        registrations
+    }
+
+    /// Takes back what is observed of these streams.
+    pub(super) fn reclaim_watch(&self) -> Option<Watch> {
+        self.links().iter().find_map(|link| link.reclaim_watch())
+    }
+
+    fn links(&self) -> Vec<Arc<StreamLink>> {
+        lock(&self.0).iter().filter_map(Weak::upgrade).collect()
     }
 }
 
-/// What was done, by a way that no middleware between two layers can cut: the response has it too,
-/// but its extensions may be dropped.
-#[derive(Debug, Default)]
-pub(super) struct PlanReceipt(Mutex<Option<Done>>);
+/// Tells layers further out which stream a response carries, in its extensions.
+#[derive(Clone, Debug)]
+struct CarriedStream(Weak<StreamLink>);
 
-impl PlanReceipt {
-    pub(super) fn set(&self, done: Done) {
-        *lock(&self.0) = Some(done);
-    }
+/// The stream that a response carries, if a layer further in made one.
+///
+/// See the [module docs](super) for what is taken as evidence of it.
+pub(super) fn carried(body: &impl Body, extensions: &mut Extensions) -> Option<Arc<StreamLink>> {
+    let told = extensions.remove::<CarriedStream>();
+    StreamLink::inside(body).or_else(|| told?.0.upgrade())
+}
 
-    pub(super) fn get(&self) -> Option<Done> {
-        lock(&self.0).clone()
+/// Tells layers further out which stream a response carries.
+pub(super) fn tell(
+    link: &Arc<StreamLink>,
+    extensions: &mut Extensions,
+    outer: Option<&MadeStreams>,
+) {
+    extensions.insert(CarriedStream(Arc::downgrade(link)));
+    if let Some(outer) = outer {
+        outer.add(link);
     }
 }
 
@@ -69,7 +91,8 @@ impl PlanReceipt {
 pub(super) struct RequestInfo {
     pub(super) method: Method,
     pub(super) uri: Uri,
-    pub(super) asks_for_events: bool,
+    /// The request is one that an `EventSource` makes.
+    pub(super) wants_events: bool,
     last_event_id: Option<HeaderValue>,
 }
 
@@ -78,23 +101,23 @@ impl RequestInfo {
         Self {
             method: request.method().clone(),
             uri: request.uri().clone(),
-            asks_for_events: head::asks_for_events(request.headers()),
+            wants_events: head::wants_events(request.method(), request.headers()),
             last_event_id: request.headers().get(LAST_EVENT_ID).cloned(),
         }
     }
 
     /// Where the client says that it is in the stream.
-    pub(super) fn place(&self) -> Position {
+    pub(super) fn position(&self) -> Position {
         self.last_event_id.as_ref().map_or(Position::None, |id| Position::brought(id.as_bytes()))
     }
 }
 
-/// Takes out what layers further out and further in tell each other: what stands between them makes
-/// two streams of one, and each side looks after its own.
+/// Removes what layers tell each other, where a stream begins or ends that is not the same on both
+/// sides.
 #[cfg(feature = "resume")]
-pub(crate) fn separate(extensions: &mut http::Extensions) {
+pub(crate) fn separate(extensions: &mut Extensions) {
     extensions.remove::<OuterPlan>();
-    extensions.remove::<Done>();
+    extensions.remove::<CarriedStream>();
 }
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");

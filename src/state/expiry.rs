@@ -73,13 +73,16 @@ impl Expiry {
         Self(Moment::OnTheClock(now() + time.min(LONGEST)))
     }
 
-    /// The earlier of two.
-    pub(crate) fn or_earlier(self, other: Self) -> Self {
+    /// The earlier of two, where both are there.
+    pub(crate) fn earliest(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        let (Some(first), Some(second)) = (one, other) else {
+            return one.or(other);
+        };
         let now = now();
-        match (self.on_the_clock(now), other.on_the_clock(now)) {
+        match (first.on_the_clock(now), second.on_the_clock(now)) {
             (Some(one), Some(two)) if two < one => other,
             (None, Some(_)) => other,
-            _ => self,
+            _ => one,
         }
     }
 

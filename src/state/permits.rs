@@ -173,6 +173,11 @@ struct Place {
 }
 
 impl Permit {
+    /// Whether the stream may be asked to go for a newer one.
+    pub(crate) fn is_replaceable(&self) -> bool {
+        self.place.is_some()
+    }
+
     /// Whether this stream may have been replaced: one load.
     pub(crate) fn is_signalled(&self) -> bool {
         self.place.as_ref().is_some_and(|place| place.seat.is_signalled())

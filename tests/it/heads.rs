@@ -42,10 +42,6 @@ const UNTOUCHED: &[Case] = &[
     (Method::GET,      200, "text/event-stream-2; x", &[]),
     (Method::GET,      200, "x; text/event-stream",   &[]),
     (Method::POST,     200, "text/plain",             &[]),
-    (Method::GET,      200, "text/event-stream",      &[("content-encoding", "gzip")]),
-    (Method::GET,      200, "text/event-stream",      &[("content-encoding", "GZIP")]),
-    (Method::GET,      200, "text/event-stream",      &[("content-encoding", "identity, br")]),
-    (Method::GET,      200, "text/event-stream",      &[("content-encoding", "identity"), ("content-encoding", "br")]),
 ];
 
 #[rustfmt::skip]
@@ -126,6 +122,93 @@ async fn streams_are_told_by_status_type_and_encoding() {
         let text = read(&mut body, FOREVER).await.text();
         assert_eq!(text, ":\ndata: a\nid: 1\n\n", "{what}");
         assert!(registry.is_empty(), "{what}");
+    }
+}
+
+/// The head needs no look at the bytes.
+#[tokio::test(start_paused = true)]
+async fn the_head_of_an_encoded_stream_is_set_and_its_bytes_are_left_alone() {
+    let encodings: [&[(&str, &str)]; 4] = [
+        &[("content-encoding", "gzip")],
+        &[("content-encoding", "GZIP")],
+        &[("content-encoding", "identity, br")],
+        &[("content-encoding", "identity"), ("content-encoding", "br")],
+    ];
+    for encoding in encodings {
+        let registry = Registry::new();
+        let identity = SseLayer::new().no_buffer(NoBufferLayer::new().identity());
+        for layer in [everything(&registry), identity] {
+            let mut inner = Response::new(Script::new([Data("not to be read")]).exact(14));
+            fill(inner.headers_mut(), "text/event-stream", encoding);
+            fill(inner.headers_mut(), "", &[("content-length", "14"), ("etag", "\"a\"")]);
+            let mut expected = inner.headers().clone();
+            expected.insert("x-accel-buffering", HeaderValue::from_static("no"));
+            expected.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+            let response = respond(&layer, Method::GET, inner);
+            assert_eq!(listed(response.headers()), listed(&expected));
+            assert!(registry.is_empty());
+            let mut body = response.into_body();
+            assert_eq!(body.size_hint().exact(), Some(14));
+            assert_eq!(read(&mut body, FOREVER).await.text(), "not to be read");
+        }
+    }
+}
+
+#[test]
+fn what_a_head_says_of_the_exact_bytes_is_removed_when_bytes_may_be_added() {
+    let exact = [
+        ("accept-ranges", "bytes"),
+        ("content-digest", "sha-256=:AA==:"),
+        ("content-length", "9"),
+        ("content-md5", "AA=="),
+        ("digest", "sha-256=AA=="),
+        ("etag", "\"strong\""),
+        ("repr-digest", "sha-256=:AA==:"),
+    ];
+    let kept = [("etag", "W/\"weak\""), ("last-modified", "Thu, 01 Jan 1970 00:00:00 GMT")];
+    for (headers, stay) in [(&exact[..], false), (&kept[..], true)] {
+        for (name, value) in headers {
+            for layer in [
+                SseLayer::off().keep_alive(KeepAliveLayer::every(Duration::from_secs(1))),
+                SseLayer::off().event_ids(EventIdLayer::sequential()),
+                SseLayer::off().registry(Registry::new()),
+                SseLayer::off().shutdown(Shutdown::new()),
+                everything(&Registry::new()),
+            ] {
+                let mut inner = Response::new(Script::new([Hang]));
+                fill(inner.headers_mut(), "text/event-stream", &[(name, value)]);
+                let response = respond(&layer, Method::GET, inner);
+                assert_eq!(response.headers().contains_key(*name), stay, "{name}");
+            }
+        }
+    }
+}
+
+/// As browsers [do](https://fetch.spec.whatwg.org/#concept-header-extract-mime-type).
+#[test]
+fn the_last_valid_content_type_counts() {
+    #[rustfmt::skip]
+    let table: &[(&[&str], bool)] = &[
+        (&["text/plain", "text/event-stream"],                          true),
+        (&["text/event-stream", "text/plain"],                          false),
+        (&["text/plain, text/event-stream;charset=utf-8"],              true),
+        (&["text/event-stream, text/plain"],                            false),
+        (&["text/event-stream", "*/*"],                                 true),
+        (&["text/event-stream", ""],                                    true),
+        (&["text/event-stream", "nonsense"],                            true),
+        (&["text/event-stream", "a b/c"],                               true),
+        (&["text/event-stream, text/"],                                 true),
+        (&["text/plain;a=\"x,text/event-stream\""],                   false),
+        (&["text/plain;a=\"x\", text/event-stream"],                  true),
+    ];
+    for (content_types, is_stream) in table {
+        let registry = Registry::new();
+        let mut inner = Response::new(Script::new([Hang]));
+        for content_type in *content_types {
+            inner.headers_mut().append(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        }
+        let _open = respond(&everything(&registry), Method::GET, inner);
+        assert_eq!(registry.len(), usize::from(*is_stream), "{content_types:?}");
     }
 }
 

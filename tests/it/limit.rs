@@ -46,7 +46,7 @@ async fn an_event_source_beyond_the_cap_is_told_in_an_event() {
     let mut response = call(&mut service, request);
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(response.headers()["content-type"], "text/event-stream");
-    assert_eq!(response.headers()["cache-control"], "no-cache, no-transform");
+    assert_eq!(response.headers()["cache-control"], "no-store");
     assert!(!response.headers().contains_key("retry-after"));
     let feed = response.extensions_mut().remove::<Feed>().unwrap();
     assert!(feed.is_gone() && !feed.was_polled(), "what the handler made is dropped");

@@ -33,6 +33,7 @@ mod hub_contracts;
 #[cfg(feature = "hub")]
 mod hub_together;
 mod idle;
+mod inner_service;
 mod keep_alive;
 mod limit;
 mod limit_layers;

@@ -74,7 +74,7 @@ async fn the_setting_nearest_to_the_handler_wins() {
         .shutdown(ShutdownLayer::new(shutdown.clone()));
     let service = outer.layer(inner.layer(handler_of(|| vec![Data("data: a\n\n"), Hang])));
     let mut body = service.oneshot(Request::new(())).await.unwrap().into_body();
-    assert_eq!((near.len(), far.len()), (1, 0));
+    assert_eq!((near.len(), far.len()), (1, 1), "a stream is on the lists of all its registries");
     assert_eq!(near.snapshot()[0].label.as_str(), "near");
     let seconds = read(&mut body, Duration::from_millis(4_200)).await;
     assert_eq!(seconds.text(), ":\ndata: a\nid: near-1\n\n:\n:\n:\n:\n");

@@ -29,6 +29,7 @@ fn settings() -> impl Strategy<Value = Settings> {
             count_events,
             on_error: None,
             close_at_end: None,
+            around_another: false,
             noted: if observed { Observation::FirstEvent } else { Observation::Nothing },
             rotation: None,
         },
