@@ -1,4 +1,4 @@
-//! Tells load balancers whether to send requests here.
+//! The service that answers the probes of load balancers.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -14,7 +14,7 @@ use tower_service::Service;
 
 use crate::state::Drain;
 
-/// Service that answers 200 `ready`, and 503 `draining` from the trigger of a shutdown on.
+/// Service that answers 200 `ready`, and 503 `draining` after the trigger of a shutdown.
 ///
 /// [`Shutdown::readiness`](crate::Shutdown::readiness) makes it. It answers any method and path.
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ impl<B> Service<Request<B>> for Readiness {
             None => (StatusCode::OK, "ready"),
             Some(_) => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
         };
-        // hyper sends the body of an answer to HEAD over HTTP/2.
+        // Over HTTP/2 hyper sends the body of a response to HEAD.
         let word = if request.method() == Method::HEAD { "" } else { word };
         let mut response = Response::new(ReadinessBody(word));
         *response.status_mut() = status;
@@ -51,7 +51,7 @@ impl<B> Service<Request<B>> for Readiness {
     }
 }
 
-/// The body of an answer of [`Readiness`].
+/// The body of a response of [`Readiness`].
 #[derive(Debug)]
 pub struct ReadinessBody(&'static str);
 

@@ -1,8 +1,13 @@
-//! Locks, the clock, and calls of foreign code that may panic.
+//! Locks, wakers, sleeps, the clock, and calls of foreign code that may panic.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
+
+use tokio::task::unconstrained;
+use tokio::time::{Sleep, sleep_until};
 
 /// Locks `mutex`, also after a panic of another thread that held it.
 ///
@@ -23,4 +28,68 @@ pub(crate) fn catch_panic<T>(call: impl FnOnce() -> T) -> Option<T> {
 /// The time of Tokio's clock, so that tests can pause it.
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
+}
+
+/// Puts a clone of `waker` in the place that `place` finds in the locked data, if it finds one, and
+/// returns the other value of `place`.
+///
+/// The waker is cloned before the lock is taken, and the one that it replaces is dropped after the
+/// lock is released: both run foreign code, which may use the same lock.
+pub(crate) fn replace_waker<T, R>(
+    mutex: &Mutex<T>,
+    waker: &Waker,
+    place: impl FnOnce(&mut T) -> (Option<&mut Option<Waker>>, R),
+) -> R {
+    let waker = waker.clone();
+    let mut data = lock(mutex);
+    let (place, result) = place(&mut data);
+    let unused = match place {
+        Some(place) => place.replace(waker),
+        None => Some(waker),
+    };
+    drop(data);
+    drop(unused);
+    result
+}
+
+/// Polls a sleep that is set for some time until `until`.
+///
+/// A sleep that is set for an earlier time is left alone until it elapses, and set anew then. So a
+/// deadline that moves with each event costs no timer operation an event.
+///
+/// The task's cooperative budget does not count: it may be used up after a burst, and then a sleep
+/// that is due says `Pending`.
+pub(crate) fn poll_sleep(
+    mut sleep: Pin<&mut Sleep>,
+    until: Instant,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    let until = tokio::time::Instant::from_std(until);
+    if sleep.deadline() > until || sleep.is_elapsed() {
+        sleep.as_mut().reset(until);
+    }
+    while pin!(unconstrained(sleep.as_mut())).poll(cx).is_ready() {
+        if sleep.deadline() >= until {
+            return Poll::Ready(());
+        }
+        sleep.as_mut().reset(until);
+    }
+    Poll::Pending
+}
+
+/// A sleep that takes no memory while nothing is waited for.
+#[derive(Debug, Default)]
+pub(crate) struct LazySleep(Option<Pin<Box<Sleep>>>);
+
+impl LazySleep {
+    /// Polls the sleep until `until`, as [`poll_sleep`] does.
+    pub(crate) fn poll_until(&mut self, until: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(until.into())));
+        poll_sleep(sleep.as_mut(), until, cx)
+    }
+
+    /// Waits for nothing any more, and frees the memory.
+    pub(crate) fn clear(&mut self) {
+        self.0 = None;
+    }
 }

@@ -17,7 +17,7 @@ pub(super) fn close_if_replaced(
         return None;
     }
     if let Some(listed) = places.listed() {
-        listed.stats.closing();
+        listed.stats.mark_closing();
     }
     let at = now();
     engine.close(|settings| Some((settings.limit()?.replace(at, KICK_GRACE), at)))

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use http_body::Body;
 
-use crate::observe::Watch;
+use crate::observe::StreamObserver;
 use crate::plan::{Plan, ResolvedPlan};
 use crate::roster::Registration;
 use crate::state::{DrainStatus, Expiry, Permit, RegistryEntry, StreamStats};
@@ -91,7 +91,7 @@ enum Phase {
     /// The body passes as it is, and has no stream of this crate.
     Passive,
     /// The stream was not polled yet.
-    Unopened { registrations: Registrations, watch: Watch },
+    Unopened { registrations: Registrations, watch: StreamObserver },
     /// The stream was polled.
     Open { permit: Option<Permit> },
 }
@@ -109,7 +109,7 @@ pub(crate) struct Around {
 pub(super) struct Opening {
     pub(super) plan: Arc<ResolvedPlan>,
     pub(super) registrations: Registrations,
-    pub(super) watch: Watch,
+    pub(super) watch: StreamObserver,
     pub(super) expiry: Option<Expiry>,
 }
 
@@ -123,7 +123,7 @@ impl StreamLink {
     pub(crate) fn of_stream(
         done: Done,
         registrations: Registrations,
-        watch: Watch,
+        watch: StreamObserver,
         expiry: Option<Expiry>,
     ) -> Arc<Self> {
         Self::new(done, expiry, Phase::Unopened { registrations, watch })
@@ -224,10 +224,10 @@ impl StreamLink {
     }
 
     /// Takes back what is observed of the stream, if it was not polled yet.
-    pub(crate) fn reclaim_watch(&self) -> Option<Watch> {
+    pub(crate) fn reclaim_watch(&self) -> Option<StreamObserver> {
         match &mut self.lock().phase {
             Phase::Unopened { watch, .. } if watch.is_on() => {
-                Some(mem::replace(watch, Watch::off()))
+                Some(mem::replace(watch, StreamObserver::off()))
             }
             _ => None,
         }
@@ -241,7 +241,9 @@ impl StreamLink {
         let open = Phase::Open { permit: None };
         let (mut registrations, watch) = match mem::replace(phase, open) {
             Phase::Unopened { registrations, watch } => (registrations, watch),
-            Phase::Passive | Phase::Open { .. } => (Registrations::default(), Watch::off()),
+            Phase::Passive | Phase::Open { .. } => {
+                (Registrations::default(), StreamObserver::off())
+            }
         };
         if Arc::weak_count(self) > 0 {
             let permit = registrations.permit.take_if(|permit| !permit.is_replaceable());

@@ -44,7 +44,7 @@ impl Listed {
         let writable = engine.accepts_events();
         self.waiting = !writable;
         self.taken += u8::from(writable && self.taken < IN_A_ROW);
-        let Mail { first, rest, .. } = self.seat.look(|entry| entry.mail.take(writable))?;
+        let Mail { first, rest, .. } = self.seat.update(|entry| entry.mail.take(writable))?;
         let mut frame = first.and_then(|event| engine.inject(&event));
         let Some(Rest { more, close }) = rest.map(|rest| *rest) else {
             return frame;
@@ -57,7 +57,7 @@ impl Listed {
             let at = now();
             let (reason, farewell) = (CloseReason::Kicked, Cow::Owned(farewell));
             let cut_at = Some(at + KICK_GRACE);
-            self.stats.closing();
+            self.stats.mark_closing();
             let close = Close { reason, farewell, retry: None, at, cut_at };
             let farewell = engine.close(|_| Some((close, at)));
             put_behind(&mut frame, farewell, engine);
@@ -76,9 +76,9 @@ impl Listed {
     }
 
     pub(super) fn sent(&mut self, bytes: usize, engine: &mut Engine<ResolvedPlan>) {
-        self.stats.count(engine.keepalives(), engine.events());
+        self.stats.record_counts(engine.keepalives(), engine.events());
         if engine.take_moved() {
-            self.stats.moved(engine.place());
+            self.stats.record_position(engine.place());
         }
         self.sent = true;
         match self.frames {
@@ -86,13 +86,13 @@ impl Listed {
             left => self.frames = left - 1,
         }
         // Behind the clock: else it would be as if what was given had waited since the poll before.
-        self.stats.sent(bytes);
+        self.stats.record_frame(bytes);
     }
 
     pub(super) fn polled(&mut self) {
         self.taken = 0;
-        self.stats.waits();
-        self.stats.polled_at(now(), std::mem::take(&mut self.sent));
+        self.stats.record_idle();
+        self.stats.record_poll(now(), std::mem::take(&mut self.sent));
         // The next frame may come much later, and how long it is not followed by a poll shows only
         // if its own time is known.
         (self.frames, self.read) = (0, None);
@@ -102,7 +102,7 @@ impl Listed {
     /// they are taken so slowly that reading it costs nothing beside.
     fn read_clock(&mut self) {
         let now = now();
-        self.stats.polled_at(now, true);
+        self.stats.record_poll(now, true);
         let slow = self.read.replace(now).is_some_and(|last| now - last > SLOW);
         self.frames = if slow { 0 } else { CLOCK_EVERY - 1 };
     }

@@ -29,12 +29,20 @@ impl Stream {
         let Some(limit) = drain.settings.stall_limit else {
             return false;
         };
+        let limit = limit.mul_f32(MOST_OF_IT);
         let since = |at: Instant| now.saturating_duration_since(at);
-        let unread = self.places.listed().and_then(|listed| listed.stats.unread_for(now));
+        let stats = self.places.listed().map(|listed| &listed.stats);
+        // On HTTP/2 a body has a task of its own, which learns of the failure a moment later.
+        if drain.connection_failed_recently(now)
+            && stats.and_then(|stats| stats.unread_for_at_most(now)) >= Some(limit)
+        {
+            return true;
+        }
+        let unread = stats.and_then(|stats| stats.unread_for(now));
         let unheard = self.seat.as_ref().filter(|seat| Registration::is_signalled(seat));
         let unheard = unheard.and_then(|_| drain.started()).map(since);
         let waited = [unread, unheard, self.engine.overdue().map(since)].into_iter().flatten();
-        waited.max() >= Some(limit.mul_f32(MOST_OF_IT))
+        waited.max() >= Some(limit)
     }
 }
 

@@ -23,7 +23,7 @@ use places::Places;
 use timer::Timer;
 
 use crate::engine::{EndReason, Engine};
-use crate::observe::Watch;
+use crate::observe::StreamObserver;
 use crate::plan::{Plan, ResolvedPlan, ShutdownSetting};
 use crate::roster::Registration;
 use crate::state::{DrainStatus, Expiry};
@@ -40,7 +40,7 @@ pin_project! {
         waker: Option<Waker>,
         places: Places,
         seat: Option<Registration<DrainStatus>>,
-        watch: Watch,
+        watch: StreamObserver,
         // As long as layers further out may ask for it.
         link: Option<Arc<StreamLink>>,
     }
@@ -61,7 +61,7 @@ impl Stream {
             waker: None,
             places: Places::default(),
             seat: None,
-            watch: Watch::off(),
+            watch: StreamObserver::off(),
             link: Some(link),
         }
     }
@@ -161,7 +161,7 @@ impl Stream {
         if let (Some(listed), Some(closing)) =
             (this.places.listed(), this.engine.settings().closing())
         {
-            listed.stats.ended_by(&closing.drain);
+            listed.stats.set_drain(&closing.drain);
         }
         expiry
     }
@@ -203,7 +203,7 @@ impl Stream {
         let this = self.project();
         let farewell = this.engine.rotate(now());
         if let Some(listed) = this.places.listed().filter(|_| this.engine.is_closing()) {
-            listed.stats.closing();
+            listed.stats.mark_closing();
         }
         farewell
     }
@@ -225,12 +225,11 @@ impl Stream {
         let farewell = close_if_replaced(this.places, this.engine);
         put_behind(&mut first, farewell, this.engine);
         if let Some(seat) = this.seat.as_mut().filter(|seat| seat.is_signalled()) {
-            seat.see();
             let farewell = this.engine.close(|settings| {
                 let ShutdownSetting { drain, finish_within, farewell, .. } = settings.closing()?;
-                let close = drain.close(seat.index(), *finish_within, farewell.as_ref())?;
+                let close = drain.close_order(seat, *finish_within, farewell.as_ref())?;
                 if let Some(listed) = this.places.listed() {
-                    listed.stats.closing();
+                    listed.stats.mark_closing();
                 }
                 Some(close)
             });
@@ -269,7 +268,7 @@ impl Stream {
         }
         // Last, so that a drain is not over before the hooks were told.
         if let (Some(seat), Some(closing)) = (this.seat.take(), this.engine.settings().closing()) {
-            closing.drain.leave(seat, reason);
+            closing.drain.unregister(seat, reason);
         }
     }
 }

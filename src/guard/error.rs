@@ -1,4 +1,4 @@
-//! Why a connection was given up.
+//! The error of a connection that was given up.
 
 use std::error::Error;
 use std::fmt;
@@ -7,8 +7,8 @@ use std::time::Duration;
 
 /// Why a [guarded](crate::Shutdown::guard) connection was given up.
 ///
-/// It is inside of an [`io::Error`] of the kind [`TimedOut`](io::ErrorKind::TimedOut), of which
-/// servers make an error of their own.
+/// It is inside an [`io::Error`] of the kind [`TimedOut`](io::ErrorKind::TimedOut), which servers
+/// wrap in errors of their own.
 ///
 /// # Examples
 ///
@@ -19,7 +19,7 @@ use std::time::Duration;
 /// /// Whether a server's error about a connection has this cause.
 /// fn is_stalled(mut error: &(dyn Error + 'static)) -> bool {
 ///     loop {
-///         // An `io::Error` does not count what it holds as its source.
+///         // The source of an `io::Error` is not the error inside it, but the source of that.
 ///         let held = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
 ///         if let Some(cause) = held.and_then(|held| held.downcast_ref::<GuardError>()) {
 ///             return cause.is_stalled();
@@ -33,42 +33,42 @@ use std::time::Duration;
 /// # assert!(!is_stalled(&std::io::Error::other("another")));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GuardError(Why);
+pub struct GuardError(Cause);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Why {
+enum Cause {
     Stalled(Duration),
     Deadline,
 }
 
 impl GuardError {
     pub(super) const fn stalled(limit: Duration) -> Self {
-        Self(Why::Stalled(limit))
+        Self(Cause::Stalled(limit))
     }
 
     pub(super) const fn deadline() -> Self {
-        Self(Why::Deadline)
+        Self(Cause::Deadline)
     }
 
     /// Whether the client took nothing for the
     /// [stall limit](crate::ShutdownBuilder::stall_limit).
     #[must_use]
     pub const fn is_stalled(&self) -> bool {
-        matches!(self.0, Why::Stalled(_))
+        matches!(self.0, Cause::Stalled(_))
     }
 
     /// Whether the [deadline](crate::ShutdownBuilder::deadline) of a drain had passed.
     #[must_use]
     pub const fn is_deadline(&self) -> bool {
-        matches!(self.0, Why::Deadline)
+        matches!(self.0, Cause::Deadline)
     }
 }
 
 impl fmt::Display for GuardError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Why::Stalled(limit) => write!(f, "the client took nothing for {limit:?}"),
-            Why::Deadline => f.write_str("the deadline of the shutdown has passed"),
+            Cause::Stalled(limit) => write!(f, "the client took nothing for {limit:?}"),
+            Cause::Deadline => f.write_str("the deadline of the shutdown has passed"),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Metrics and traces of streams: features `metrics` and `tracing`, both off by default.
 //!
-//! Nothing has to be set up in a layer. With the feature `metrics` all streams are counted by the
-//! recorder of the [`metrics`] facade, and with the feature `tracing` each has a span of [`tracing`].
+//! Layers need no settings for this. With the feature `metrics` the recorder of the [`metrics`]
+//! facade counts all streams, and with the feature `tracing` each stream has a span of [`tracing`].
 //! A stream that opens while there is no recorder and no subscriber costs what it costs without the
-//! features. Streams count with or without a registry, as long as a layer looks after their bytes;
-//! of a body that only [`NoBufferLayer`](crate::NoBufferLayer) sees nothing is known.
+//! features. Streams are observed with and without a registry, by any layer that works on their
+//! bytes. A body that only passes a [`NoBufferLayer`](crate::NoBufferLayer) is not observed.
 //!
 //! # Metrics
 //!
@@ -14,73 +14,157 @@
 //! | `tower_sse_opened_total` | counter | streams | | opened so far |
 //! | `tower_sse_ended_total` | counter | streams | `reason` | ended so far; the reason is [`EndReason::as_str`](crate::EndReason::as_str) |
 //! | `tower_sse_duration_seconds` | histogram | seconds | | from the response's head to the stream's end |
-//! | `tower_sse_first_event_seconds` | histogram | seconds | | from the response's head to the first event; streams that had none are not in it |
-//! | `tower_sse_events_total` | counter | events | | events handed to the server, of streams whose events are looked at |
+//! | `tower_sse_first_event_seconds` | histogram | seconds | | from the response's head to the first event; streams without an event are not in it |
+//! | `tower_sse_events_total` | counter | events | | events handed to the server, of streams whose events are read |
 //! | `tower_sse_bytes_total` | counter | bytes | | bytes handed to the server, comments and farewells included |
 //! | `tower_sse_keepalives_total` | counter | comments | | written because a stream was silent |
-//! | `tower_sse_mailbox_dropped_total` | counter | events | | found a stream's mailbox full ([`Delivery::dropped`](crate::Delivery::dropped), [`SendError::Full`](crate::SendError::Full)) |
-//! | `tower_sse_refused_total` | counter | requests | `reason` | not given a stream; `draining` while a [`Shutdown`](crate::Shutdown) drains, `limit` at the cap of a [`LimitLayer`](crate::LimitLayer) |
-//! | `tower_sse_drain_pending` | gauge | streams | | that a drain still waits for; zero while there is none |
+//! | `tower_sse_mailbox_dropped_total` | counter | events | | events that found a stream's mailbox full ([`Delivery::dropped`](crate::Delivery::dropped), [`SendError::Full`](crate::SendError::Full)) |
+//! | `tower_sse_refused_total` | counter | requests | `reason` | requests not given a stream; `draining` while a [`Shutdown`](crate::Shutdown) drains, `limit` at the cap of a [`LimitLayer`](crate::LimitLayer) |
+//! | `tower_sse_drain_pending` | gauge | streams | | streams that a drain still waits for; zero without a drain |
 //!
 //! `reason` is the only label, and its values are words of this crate. Nothing that comes from a
-//! request or a [`Label`](crate::Label) becomes one, so the number of time series is fixed.
+//! request or a [`Label`](crate::Label) becomes a label, so the number of time series is fixed.
 //!
-//! Every stream that is opened is ended once, on whatever path: also if it fails, panics, or is
-//! dropped before it was polled.
+//! Every stream that opens ends once, on every path: also if it fails, panics, or is dropped before
+//! its first poll.
 //!
-//! Events are counted where they are looked at anyway: with
-//! [`EventIdLayer`](crate::EventIdLayer), or with
+//! Events are counted where they are read anyway: with [`EventIdLayer`](crate::EventIdLayer), or with
 //! [`RegistryBuilder::count_events`](crate::RegistryBuilder::count_events). Other streams add none,
-//! since a scan of all their bytes would cost more than all else that is done for them. Those that
-//! are sent by a registry are counted, heartbeats and farewells are not.
+//! because a scan of all their bytes would cost more than all the rest. Events that a registry sends
+//! are counted. Heartbeats and farewells are not.
 //!
-//! A stream keeps its own counts and adds them to the recorder's when it has nothing to send, every
-//! 64 KiB, and at its end. So the totals are exact as soon as a stream is quiet or over.
+//! A stream adds its counts to those of the recorder when it has nothing to send, every 64 KiB, and
+//! at its end. So the totals are exact as soon as a stream is quiet or over.
 //!
-//! The recorder is asked for its metrics when a layer's first stream opens, so it may be installed
-//! after the layers were built, and is kept from then on. Events that are dropped and requests that
-//! are refused are rare: for them it is asked each time. A panic in a recorder harms no stream.
+//! The recorder is asked for the metrics of streams when the first stream of a layer opens, and for
+//! the gauge of a drain when the drain begins. So it may be installed after the layers are built. It
+//! is kept from then on. A recorder that keeps neither the gauge of open streams nor their durations
+//! counts as none. A panic in a recorder harms no stream.
 //!
 //! # Traces
 //!
-//! All have the target `tower_sse`.
+//! All of them have the target `tower_sse`.
 //!
 //! | level | what | fields |
 //! | --- | --- | --- |
 //! | info | span `sse.stream` from the response's head to the stream's end, a child of the span that is current when the response is ready: mostly the request's | `label`, `method`, `path` (without the query); at the end `reason`, `duration_secs`, `bytes`, `keepalives`, and `events` if they are counted |
-//! | debug | event `stream starts`, in that span, when the stream is polled first | `plan`: what the layers ask for, all together |
+//! | debug | event `stream starts`, in that span, at the first poll of the stream | `plan`: the settings of all layers together |
 //! | debug | event `stream ended`, in that span | those of the span's end |
+//! | info | event `drain begins`, at the trigger of a [`Shutdown`](crate::Shutdown) | `streams` that are open, `notice_secs`, `spread_secs` over which they end, `deadline_secs` |
+//! | info | event `drain is forced`, at [`Shutdown::force`](crate::Shutdown::force) | |
+//! | info | event `drain ended`, when the last stream has left, or the deadline has passed and [`Shutdown::drain`](crate::Shutdown::drain) is waited for | those of a [`DrainReport`](crate::DrainReport): `closed`, `finished`, `cut`, `stalled`, `forced`, `elapsed_secs` |
 //! | warn | event `an event stream with a Content-Encoding passes untouched`, once a layer | `path` |
 //!
 //! The plan names each setting as it holds for this stream: its value or `on`, `off` where a layer
-//! silenced it, and `-` where no layer spoke of it:
+//! turned it off, and `-` where no layer set it:
 //! `keep_alive=15s event_ids=on no_buffer=on registry=- shutdown=off`.
 //!
-//! The span is not entered while the body is polled: it would cost every frame of every stream.
-//! What a handler logs in its stream is put into a span by the handler, with `tracing`'s
-//! `Instrument` or `in_scope`. The request's span closes when that of its stream does, if the
-//! subscriber keeps parents open for their children, as `tracing-subscriber` does.
+//! The span is not entered while the body is polled, which would cost every frame of every stream.
+//! To put what a handler logs in its stream into a span, the handler uses `tracing`'s `Instrument` or
+//! `in_scope`. The request's span closes when that of its stream does, if the subscriber keeps
+//! parents open for their children, as `tracing-subscriber` does.
 //!
 //! [`metrics`]: https://docs.rs/metrics
 //! [`tracing`]: https://docs.rs/tracing
 
 #[cfg(feature = "metrics")]
-mod named;
-#[cfg_attr(not(feature = "metrics"), path = "no_totals.rs")]
-mod totals;
-#[cfg_attr(not(any(feature = "metrics", feature = "tracing")), path = "no_watch.rs")]
-mod watch;
+mod metrics;
+#[cfg(any(feature = "metrics", feature = "tracing"))]
+mod stream;
+#[cfg(feature = "tracing")]
+mod tracing;
 
 use http::Method;
 
-pub(crate) use totals::{Pending, mailbox_dropped, refused};
-pub(crate) use watch::{Observer, Watch};
+pub(crate) use self::metrics::{PendingGauge, mailbox_dropped, refused};
+pub(crate) use self::stream::{LayerObserver, StreamObserver};
+pub(crate) use self::tracing::{drain_begins, drain_ended, drain_forced};
 
-/// Whose stream it is.
+/// What is known of a stream when it opens.
 #[derive(Clone, Copy, Debug)]
-#[cfg_attr(not(feature = "tracing"), expect(dead_code, reason = "only spans tell of it"))]
+#[cfg_attr(not(feature = "tracing"), expect(dead_code, reason = "only spans say it"))]
 pub(crate) struct Subject<'a> {
     pub(crate) label: &'a str,
     pub(crate) method: &'a Method,
     pub(crate) path: &'a str,
+}
+
+/// Stands in for what is observed of streams without the features.
+#[cfg(not(any(feature = "metrics", feature = "tracing")))]
+mod stream {
+    #![expect(clippy::unused_self, reason = "with the features there is something in them")]
+
+    use std::time::Instant;
+
+    use crate::engine::{EndReason, Engine, Settings};
+    use crate::observe::Subject;
+
+    #[derive(Clone, Debug, Default)]
+    pub(crate) struct LayerObserver(());
+
+    #[derive(Debug)]
+    pub(crate) struct StreamObserver;
+
+    impl LayerObserver {
+        pub(crate) fn open(&self, _: Subject<'_>, _: Instant) -> StreamObserver {
+            StreamObserver
+        }
+
+        pub(crate) fn passed_by(&self, _: impl FnOnce() -> bool, _: &str) {}
+    }
+
+    impl StreamObserver {
+        pub(crate) fn off() -> Self {
+            Self
+        }
+
+        pub(crate) fn is_on(&self) -> bool {
+            false
+        }
+
+        pub(crate) fn starts(&self, _: impl FnOnce() -> String) {}
+        pub(crate) fn flush<S: AsRef<Settings>>(&mut self, _: &Engine<S>) {}
+
+        pub(crate) fn sent<S: AsRef<Settings>>(
+            &mut self,
+            _: usize,
+            _: &Engine<S>,
+            _: fn() -> Instant,
+        ) {
+        }
+
+        pub(crate) fn ended<S: AsRef<Settings>>(
+            &mut self,
+            _: EndReason,
+            _: &Engine<S>,
+            _: fn() -> Instant,
+        ) {
+        }
+    }
+}
+
+/// Stands in for the metrics without the feature.
+#[cfg(not(feature = "metrics"))]
+mod metrics {
+    #[derive(Debug, Default)]
+    pub(crate) struct PendingGauge(());
+
+    #[expect(clippy::unused_self, reason = "with the feature there is a gauge")]
+    impl PendingGauge {
+        pub(crate) fn add(&self, _: usize) {}
+        pub(crate) fn remove(&self, _: usize) {}
+    }
+
+    pub(crate) fn mailbox_dropped(_: usize) {}
+    pub(crate) fn refused(_: &'static str) {}
+}
+
+/// Stands in for the events without the feature.
+#[cfg(not(feature = "tracing"))]
+mod tracing {
+    use std::time::Duration;
+
+    pub(crate) fn drain_begins(_: usize, _: Duration, _: Duration, _: Duration) {}
+    pub(crate) fn drain_forced() {}
+    pub(crate) fn drain_ended(_: [usize; 5], _: Duration) {}
 }

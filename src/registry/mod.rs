@@ -73,7 +73,7 @@ impl Registry {
         let mut seen = Vec::with_capacity(self.len());
         self.registry.roster.visit(|_, entry| {
             seen.push(entry.look());
-            Visit::Pass
+            Visit::Skip
         });
         // Read after the locks: streams do not wait for it.
         seen.iter().map(|(stats, mail)| self.registry.show(stats, *mail)).collect()
@@ -82,7 +82,7 @@ impl Registry {
     /// One stream, if it is still open.
     #[must_use]
     pub fn get(&self, id: StreamId) -> Option<StreamInfo> {
-        let seen = self.registry.roster.visit_one(id.0, |entry| (entry.look(), Visit::Pass));
+        let seen = self.registry.roster.visit_one(id.0, |entry| (entry.look(), Visit::Skip));
         seen.map(|(stats, mail)| self.registry.show(&stats, mail))
     }
 
@@ -97,7 +97,7 @@ impl Registry {
         let put = |entry: &mut RegistryEntry| match entry.put(&event, self.registry.mailbox, now())
         {
             true => (Ok(()), Visit::Wake),
-            false => (Err(SendError::Full), Visit::Pass),
+            false => (Err(SendError::Full), Visit::Skip),
         };
         let sent = self.registry.roster.visit_one(id.0, put).unwrap_or(Err(SendError::Gone));
         observe::mailbox_dropped(usize::from(sent == Err(SendError::Full)));
@@ -160,7 +160,7 @@ impl Registry {
             return Visit::Wake;
         }
         delivery.dropped += 1;
-        Visit::Pass
+        Visit::Skip
     }
 
     pub(crate) fn into_inner(self) -> Arc<RegistryInner> {

@@ -1,125 +1,113 @@
-//! A list of what is open, cheap to enter, to leave and to signal.
+//! A sharded list of what is open, with a waker for each entry: cheap to enter, leave and signal.
 
 mod registration;
-mod roster_id;
+mod slots;
+#[cfg(test)]
+mod tests;
 
-use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::task::Waker;
 
 use crate::sync::lock;
 
 pub(crate) use registration::Registration;
-pub(crate) use roster_id::RosterId;
-use roster_id::SHARD_BITS;
-use slab::Slab;
+use slots::Slots;
 
-/// Open streams, in shards that are locked one at a time and only for moments.
+/// A list of what is open, in shards that are locked one at a time and only for moments.
 ///
-/// Each shard has an epoch that a signal advances, so a stream learns with one load whether
-/// there is something for it. The slot holds the stream's waker: to signal all, the shards are
-/// walked, and the wakers are taken out under the lock and woken after it.
+/// Each shard has an epoch, which a signal advances. So a stream learns with one load whether there
+/// may be something for it. An entry holds the stream's waker: to signal all, [`visit`](Self::visit)
+/// walks over the shards, takes the wakers out under the lock and wakes them after it.
+///
+/// Entries have running numbers and stay in this order. The memory of the list and the cost of a
+/// walk follow the number of entries that are on the list now.
 #[derive(Debug)]
 pub(crate) struct Roster<T> {
     shards: Box<[Arc<Shard<T>>]>,
     len: Arc<AtomicUsize>,
-    joined: AtomicU64,
+    /// How often an entry was asked for. It decides on the shard.
+    asked: AtomicU64,
 }
 
-/// In a cache line of its own: streams on other cores look at other shards' epochs.
+/// A part of a list, in a cache line of its own: streams on other cores load the epochs of other
+/// shards.
 #[derive(Debug)]
 #[repr(align(64))]
 struct Shard<T> {
     epoch: AtomicU32,
-    slots: Mutex<Slab<Slot<T>>>,
-    index: usize,
-    /// Of the whole roster.
+    slots: Mutex<Slots<T>>,
+    /// How many entries are in all shards together.
     len: Arc<AtomicUsize>,
 }
 
-#[derive(Debug)]
-struct Slot<T> {
-    /// Never zero, which makes a vacant slot of the slab no larger than this.
-    number: NonZeroU32,
-    waker: Option<Waker>,
-    value: T,
-}
+/// The running number of an entry among all of its list, from 1 on. No number is given twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct RosterId(u64);
 
-/// What [`Roster::visit`] is to do with a slot that it has seen.
+/// What becomes of the waker of an entry that was visited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Visit {
     Wake,
-    Pass,
+    Skip,
 }
 
 impl<T> Roster<T> {
     pub(crate) fn new() -> Self {
         let len = Arc::new(AtomicUsize::new(0));
-        let shard = |index| {
-            let (epoch, slots) = (AtomicU32::new(0), Mutex::new(Slab::new()));
-            Arc::new(Shard { epoch, slots, index, len: Arc::clone(&len) })
+        let shard = || {
+            let (epoch, slots) = (AtomicU32::new(0), Mutex::new(Slots::new()));
+            Arc::new(Shard { epoch, slots, len: Arc::clone(&len) })
         };
-        let shards = (0..SHARDS).map(shard).collect();
-        Self { shards, len, joined: AtomicU64::new(1) }
+        let shards = (0..SHARDS).map(|_| shard()).collect();
+        Self { shards, len, asked: AtomicU64::new(0) }
     }
 
-    /// How many are on the list, in one order with all that is `SeqCst` (see `Drain`).
+    /// The number of entries, in one order with everything that is `SeqCst` (see `Drain`).
     pub(crate) fn len(&self) -> usize {
         self.len.load(Ordering::SeqCst)
     }
 
-    /// Enters a stream, unless `admit` says no.
+    /// Adds an entry, unless `admit` refuses it.
     ///
-    /// `admit` is asked under the lock that a signal to all takes too. So what it sees not
-    /// signalled yet is on the list when the signal comes.
-    pub(crate) fn join(
+    /// `admit` is called under the lock that a walk over all takes too. If `admit` does not see a
+    /// change that is followed by a walk, the walk comes to the entry.
+    pub(crate) fn insert(
         &self,
         admit: impl FnOnce() -> bool,
         value: impl FnOnce(RosterId) -> T,
     ) -> Option<Registration<T>> {
-        let joined = self.joined.fetch_add(1, Ordering::Relaxed);
-        let index =
-            usize::try_from((joined - 1) / u64::from(RUN) % SHARDS as u64).unwrap_or_default();
-        let shard = &self.shards[index];
-        // It goes round after four billion streams; by then the slot has other users.
-        let number = u32::try_from(joined & u64::from(u32::MAX)).unwrap_or_default();
-        let number = NonZeroU32::new(number).unwrap_or(NonZeroU32::MAX);
-        let mut slots = shard.lock();
+        let run = self.asked.fetch_add(1, Ordering::Relaxed) / RUN;
+        let index = usize::try_from(run % SHARDS as u64).unwrap_or_default();
+        let shard = self.shards.get(index)?;
+        let mut slots = lock(&shard.slots);
         if !admit() {
             return None;
         }
-        if slots.len() == slots.capacity() {
-            let more = slots.len() / GROWTH + 1;
-            slots.reserve_exact(more);
-        }
-        let entry = slots.vacant_entry();
-        let key = u32::try_from(entry.key()).ok()?;
-        let id = RosterId::of(index, key, number);
-        entry.insert(Slot { number, waker: None, value: value(id) });
-        self.len.fetch_add(1, Ordering::SeqCst);
+        let key = slots.insert(|number| value(RosterId::of(index, number)))?;
+        shard.len.fetch_add(1, Ordering::SeqCst);
         let seen = shard.epoch.load(Ordering::Relaxed);
         drop(slots);
-        Some(Registration { shard: Arc::clone(shard), key, seen })
+        Some(Registration::new(Arc::clone(shard), key, seen))
     }
 
-    /// Looks at one stream, if it is still there.
+    /// Visits one entry, if it is still on the list.
     pub(crate) fn visit_one<R>(
         &self,
         id: RosterId,
         visit: impl FnOnce(&mut T) -> (R, Visit),
     ) -> Option<R> {
-        let (shard, key, number) = id.parts();
-        let shard = self.shards.get(shard)?;
-        let mut slots = shard.lock();
-        let slot = slots.get_mut(key).filter(|slot| slot.number.get() == number)?;
-        let (result, and) = visit(&mut slot.value);
-        let waker = match and {
+        let (index, number) = id.parts()?;
+        let shard = self.shards.get(index)?;
+        let mut slots = lock(&shard.slots);
+        let slot = slots.get_number(number)?;
+        let (result, then) = visit(slot.value.as_mut()?);
+        let waker = match then {
             Visit::Wake => {
                 shard.epoch.fetch_add(1, Ordering::Release);
                 slot.waker.take()
             }
-            Visit::Pass => None,
+            Visit::Skip => None,
         };
         drop(slots);
         if let Some(waker) = waker {
@@ -128,102 +116,72 @@ impl<T> Roster<T> {
         Some(result)
     }
 
-    /// Looks at all streams, in about the order in which they came: a run of each shard, then the next
-    /// of each.
+    /// Visits all entries in about the order in which they came.
     ///
-    /// A stream of a later run may look, and find nothing yet, before it is visited.
+    /// Streams that come together are often together in memory, and a signal to all is fastest in
+    /// that order. An entry may see its shard's epoch advanced before it is visited itself.
     pub(crate) fn visit(&self, mut visit: impl FnMut(RosterId, &mut T) -> Visit) {
         let mut wakers = Vec::new();
-        let mut run = 0..RUN;
+        // Of each shard, the number from which on entries are still to be visited, if there are any,
+        // and the number of the first one that came after the walk began.
+        let mut left = [(Some(0), u64::MAX); SHARDS];
         loop {
-            let mut is_behind_all = true;
-            for (index, shard) in self.shards.iter().enumerate() {
-                let mut slots = shard.lock();
-                is_behind_all &= slots.capacity() <= run.end as usize;
+            let Some(first) = left.iter().filter_map(|(next, _)| *next).min() else {
+                return;
+            };
+            let run_end = (first / RUN + 1) * RUN;
+            for (index, (shard, (next, end))) in self.shards.iter().zip(&mut left).enumerate() {
+                let Some(from) = next.filter(|next| *next < run_end) else {
+                    continue;
+                };
+                let mut slots = lock(&shard.slots);
+                *end = (*end).min(slots.next_number());
                 let mut signalled = false;
-                for key in run.clone() {
-                    let Some(slot) = slots.get_mut(key as usize) else {
-                        continue;
-                    };
-                    if visit(RosterId::of(index, key, slot.number), &mut slot.value) == Visit::Wake
-                    {
+                *next = slots.visit(from, run_end.min(*end), |number, waker, value| {
+                    if visit(RosterId::of(index, number), value) == Visit::Wake {
                         signalled = true;
-                        wakers.extend(slot.waker.take());
+                        wakers.extend(waker.take());
                     }
-                }
+                });
+                *next = next.filter(|next| next < end);
                 if signalled {
                     shard.epoch.fetch_add(1, Ordering::Release);
                 }
                 drop(slots);
-                // Outside of the lock, which each of them takes first thing on another thread.
+                // After the lock, which each of them takes first thing on another thread.
                 wakers.drain(..).for_each(Waker::wake);
             }
-            if is_behind_all {
-                return;
-            }
-            run = run.end..run.end + RUN;
         }
     }
 }
 
-impl<T> Shard<T> {
-    /// A panic in one stream's hook is no reason to give up on the others: what is behind the
-    /// lock is whole between any two statements.
-    fn lock(&self) -> MutexGuard<'_, Slab<Slot<T>>> {
-        lock(&self.slots)
+impl RosterId {
+    pub(crate) const fn from_u64(id: u64) -> Self {
+        Self(id)
+    }
+
+    pub(crate) const fn as_u64(self) -> u64 {
+        self.0
+    }
+
+    /// The id of the entry with this number in its shard: shards take turns, a run each.
+    const fn of(shard: usize, number: u64) -> Self {
+        let (run, of_run) = (number / RUN, number % RUN);
+        Self((run * SHARDS as u64 + shard as u64) * RUN + of_run + 1)
+    }
+
+    /// The index of the shard, and the number in it.
+    fn parts(self) -> Option<(usize, u64)> {
+        let id = self.0.checked_sub(1)?;
+        let (run, of_run) = (id / RUN, id % RUN);
+        let shard = usize::try_from(run % SHARDS as u64).ok()?;
+        Some((shard, run / SHARDS as u64 * RUN + of_run))
     }
 }
 
-/// Streams that come together are often together in memory, and a signal to all is quickest in that
-/// order: so this many are put into one shard, and not more, or short lists would be in one.
-const RUN: u32 = 32;
-
-/// A full shard grows by this part of it: doubled, as vectors are, it would on average be a third
-/// empty, and that is memory of every stream.
-const GROWTH: usize = 8;
+/// How many entries in a row are put into one shard: enough for a walk in the order of arrival to
+/// be one through memory, and not so many that a short list is in one shard.
+const RUN: u64 = 32;
 
 /// Enough that threads rarely meet at a lock, and few enough that a short list has short shards.
-const SHARDS: usize = 1 << SHARD_BITS;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_numbers_of_those_on_the_list_are_dense() {
-        let roster = Roster::new();
-        let seats: Vec<_> = (0..5_000).map(|_| roster.join(|| true, |_| ()).unwrap()).collect();
-        let mut numbers: Vec<_> = seats.iter().map(Registration::index).collect();
-        numbers.sort_unstable();
-        assert!(numbers.into_iter().eq(1..=5_000));
-    }
-
-    #[test]
-    fn a_walk_comes_once_to_each_in_the_order_in_which_they_came() {
-        for most in [0, 1, 31, 32, 33, 2_048, 2_049, 5_000] {
-            let roster = Roster::new();
-            let seats: Vec<_> = (0..most).map(|n| roster.join(|| true, |_| n)).collect();
-            // Some leave, and as many come in their places.
-            let (leave, stay): (Vec<_>, Vec<_>) =
-                seats.into_iter().flatten().enumerate().partition(|(n, _)| n % 3 == 0);
-            let walked = |roster: &Roster<usize>| {
-                let mut walked = Vec::new();
-                roster.visit(|_, n| {
-                    walked.push(*n);
-                    Visit::Pass
-                });
-                walked
-            };
-            assert!(walked(&roster).into_iter().eq(0..most));
-            let left = leave.len();
-            drop(leave);
-            assert!(walked(&roster).into_iter().eq((0..most).filter(|n| n % 3 != 0)));
-            let come: Vec<_> = (most..most + left).map(|n| roster.join(|| true, |_| n)).collect();
-            let mut all = walked(&roster);
-            all.sort_unstable();
-            assert!(all.into_iter().eq((0..most + left).filter(|n| *n >= most || n % 3 != 0)));
-            drop((stay, come));
-            assert!(walked(&roster).is_empty());
-        }
-    }
-}
+const SHARDS: usize = 64;

@@ -22,7 +22,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::body::SseBody;
-use crate::observe::Observer;
+use crate::observe::LayerObserver;
 use crate::plan::{Plan, ResolvedPlan};
 use crate::state::{Drain, Expiry, Label};
 use request::{MadeStreams, OuterPlan, RequestInfo};
@@ -46,7 +46,7 @@ struct OwnPlan {
     /// Within the layers further out that were met first, which mostly are the only ones: so a
     /// plan is completed once a server and not once a request.
     within: OnceLock<(Arc<ResolvedPlan>, Arc<ResolvedPlan>)>,
-    observer: Observer,
+    observer: LayerObserver,
 }
 
 impl OwnPlan {
@@ -71,7 +71,7 @@ impl ServiceFactory {
                 plan,
                 alone,
                 within: OnceLock::new(),
-                observer: Observer::default(),
+                observer: LayerObserver::default(),
             })
         });
         SseService { inner, own: Arc::clone(own) }

@@ -9,7 +9,7 @@ use http_body::Body;
 use super::head;
 use crate::driver::{Registrations, StreamLink};
 use crate::engine::Position;
-use crate::observe::{Observer, Watch};
+use crate::observe::{LayerObserver, StreamObserver};
 use crate::plan::{Plan, ResolvedPlan};
 use crate::state::{Drain, Expiry, Label, LimitKey};
 use crate::sync::lock;
@@ -28,7 +28,7 @@ pub(super) struct OuterPlan {
     /// The drains of outer layers that are not in the plan, since a nearer layer has another.
     pub(super) outer_drains: Vec<Arc<Drain>>,
     pub(super) made: MadeStreams,
-    pub(super) observer: Observer,
+    pub(super) observer: LayerObserver,
 }
 
 /// The streams that layers further in made for one request: mostly one, which is in the response.
@@ -53,7 +53,7 @@ impl MadeStreams {
     }
 
     /// Takes back what is observed of these streams.
-    pub(super) fn reclaim_watch(&self) -> Option<Watch> {
+    pub(super) fn reclaim_watch(&self) -> Option<StreamObserver> {
         self.links().iter().find_map(|link| link.reclaim_watch())
     }
 

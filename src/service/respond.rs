@@ -13,7 +13,7 @@ use super::request::{MadeStreams, OuterPlan, carried, tell};
 use crate::body::SseBody;
 use crate::driver::{Around, Done, Registrations, Stream, StreamLink};
 use crate::engine::Engine;
-use crate::observe::{Subject, Watch};
+use crate::observe::{StreamObserver, Subject};
 use crate::plan::{Plan, ResolvedPlan};
 use crate::state::Expiry;
 use crate::sync::now;
@@ -106,7 +106,7 @@ fn around<B>(
     let resolved = plan.resolve_as(&asked.resolved);
     let (resolved, watch) = match inner.is_passive() {
         true => (Arc::new(resolved), open_watch(asked)),
-        false => (Arc::new(resolved.around_another()), Watch::off()),
+        false => (Arc::new(resolved.around_another()), StreamObserver::off()),
     };
     let done = inner.done().around(Arc::clone(&resolved));
     let link = StreamLink::of_stream(done, registrations, watch, expiry);
@@ -170,7 +170,7 @@ fn encoded<B>(
     })
 }
 
-fn open_watch(asked: &OuterPlan) -> Watch {
+fn open_watch(asked: &OuterPlan) -> StreamObserver {
     let (method, path) = (&asked.request.method, asked.request.uri.path());
     asked.observer.open(Subject { label: asked.label.as_str(), method, path }, now())
 }
@@ -195,7 +195,7 @@ fn register(
     }
     if let Some(drain) = drain {
         // The drain may have begun since it was asked above; the permit is released then.
-        let registration = drain.enter().ok_or_else(|| Refusal::draining(drain))?;
+        let registration = drain.register().ok_or_else(|| Refusal::draining(drain))?;
         registrations.shutdown = Some(registration);
     }
     if let (Some(registry), None) = (plan.registry.on(), &registrations.registry) {
@@ -203,7 +203,7 @@ fn register(
         registrations.registry = registry.registry.enter(asked.label.clone(), method, path);
     }
     if let (Some((_, stats)), Some(shutdown)) = (&registrations.registry, plan.shutdown.on()) {
-        stats.ended_by(&shutdown.drain);
+        stats.set_drain(&shutdown.drain);
     }
     Ok(registrations)
 }

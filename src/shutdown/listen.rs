@@ -1,4 +1,4 @@
-//! Listeners for axum.
+//! Listeners for axum whose connections end by the deadline.
 
 use std::sync::Arc;
 
@@ -10,18 +10,21 @@ use crate::guard::{GuardedListener, Listening, TcpOptions};
 impl Shutdown {
     /// Guards the connections of a listener, so that `axum::serve` is over by the deadline.
     ///
-    /// It takes any listener of axum's: of TCP, of Unix sockets, with TLS. Each connection is
-    /// [guarded](Self::guard), and those of TCP get the [options](Self::tcp_options) that let the
-    /// server notice soon that a client does not read.
+    /// It takes any listener for axum: TCP, Unix sockets, TLS. Each connection is
+    /// [guarded](Self::guard), and TCP connections get the [options](Self::tcp_options) with which the
+    /// server learns soon that a client does not read.
     ///
-    /// With it `axum::serve(..).with_graceful_shutdown(..)` returns by the deadline, whatever its
-    /// clients do. It is one deadline for all connections: uploads and upgraded ones end then, too.
+    /// With it `axum::serve(..).with_graceful_shutdown(..)` returns by the deadline, whatever clients
+    /// do. The deadline is for all connections: uploads and upgraded connections end then, too.
+    ///
+    /// A listener that does the TLS handshake in `accept` hides the socket, and the guard stands above
+    /// TLS. Let it guard the sockets by itself then, or bound the time of its handshakes.
     ///
     /// # `ConnectInfo`
     ///
-    /// `into_make_service_with_connect_info::<SocketAddr>()` works as before. A type of your own
+    /// `into_make_service_with_connect_info::<SocketAddr>()` works as without it. Your own type
     /// implements `Connected` for `IncomingStream<'_, Listening<L>>`, whose connection is a
-    /// [`Guarded`](crate::Guarded) one.
+    /// [`Guarded`](crate::Guarded).
     ///
     /// # Examples
     ///
@@ -50,7 +53,8 @@ impl Shutdown {
         self.listen_with(listener, self.tcp_options())
     }
 
-    /// The same, with other [options](Self::tcp_options) for TCP.
+    /// Guards the connections of a listener as [`listen`](Self::listen) does, with other
+    /// [options](Self::tcp_options) for TCP connections.
     #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
     pub fn listen_with<L>(&self, listener: L, options: TcpOptions) -> Listening<L>
     where
@@ -59,11 +63,11 @@ impl Shutdown {
         GuardedListener::new(listener, options, Arc::clone(&self.drain)).tap_io(|_| {})
     }
 
-    /// What [`listen`](Self::listen) asks of the system for connections of TCP.
+    /// The options that [`listen`](Self::listen) sets for TCP connections.
     ///
     /// # Examples
     ///
-    /// A listener that hides its sockets gets them where they are made:
+    /// For a listener that hides its sockets they are set where the sockets are made:
     ///
     /// ```no_run
     /// use axum::serve::ListenerExt;

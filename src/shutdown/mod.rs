@@ -1,4 +1,4 @@
-//! Ends all streams of a server, spread over a window, within a deadline.
+//! The handle that ends all streams of a server, evenly spread and by a deadline.
 
 mod builder;
 #[cfg(feature = "axum")]
@@ -12,24 +12,24 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, sleep_until, timeout_at};
 
 pub use builder::ShutdownBuilder;
 
 use crate::guard::Guarded;
 use crate::readiness::Readiness;
 use crate::state::{Drain, DrainReport};
-use crate::sync::now;
 
-/// Ends all streams of a server, spread over a window, within a deadline.
+/// Ends all streams of a server, evenly spread and by a deadline.
 ///
-/// When it is triggered, each stream that went through a [`ShutdownLayer`](crate::ShutdownLayer)
-/// with this handle gets a farewell behind its last whole event, and the end. Streams that open
-/// later are answered with one `draining` event, or with 503 if the request did not ask for an
-/// event stream by name.
+/// When it is triggered, each stream that has a [`ShutdownLayer`](crate::ShutdownLayer) with this
+/// handle gets a farewell after its last whole event, and ends. Ends are spread at a
+/// [rate](ShutdownBuilder::rate), so that clients do not come back all at once. Requests for new
+/// streams are answered with one `draining` event, or with 503 if they did not ask for an event
+/// stream by name.
 ///
-/// Handles are cheap to clone and stand for one shutdown. Two shutdowns in one process have
-/// nothing to do with each other.
+/// Handles are cheap to clone and stand for the same shutdown. Two shutdowns in one process are
+/// independent of each other. If two layers around one handler have different shutdowns, the inner
+/// one ends the stream, and the outer one does not see it.
 ///
 /// # Examples
 ///
@@ -54,18 +54,18 @@ use crate::sync::now;
 /// # async fn events() {}
 /// ```
 ///
-/// # Streams, and connections
+/// # Streams and connections
 ///
-/// A body that is not polled cannot end, and hyper does not poll one whose client has stopped
-/// reading ([hyper#3121](https://github.com/hyperium/hyper/issues/3121)). Nor is there a stream on
-/// a connection whose client says nothing, or never finishes its handshake. A server that waits
-/// for its connections, as `axum::serve(..).with_graceful_shutdown(..)` does, waits for these **for
-/// ever**, unless the connections are guarded: by [`listen`](Self::listen) for axum, by
-/// [`guard`](Self::guard) for whatever accepts connections itself. A guarded connection is given up
-/// at the deadline, and so the server is over by then.
+/// A body that is not polled cannot end, and hyper does not poll a body whose client has stopped
+/// reading ([hyper#3121](https://github.com/hyperium/hyper/issues/3121)). A connection whose client
+/// sends nothing, or never finishes its handshake, has no stream at all. A server that waits for its
+/// connections, as `axum::serve(..).with_graceful_shutdown(..)` does, waits for these **for ever**,
+/// unless the connections are guarded: with [`listen`](Self::listen) for axum, with
+/// [`guard`](Self::guard) for other servers. A guarded connection is given up at the deadline, so the
+/// server is over by then.
 ///
-/// Without it, streams that are still open at the deadline are counted as `forced` all the same,
-/// but their connections stay.
+/// Without guards, streams that are still open at the deadline are counted as `forced`, but their
+/// connections stay.
 #[derive(Clone, Debug)]
 pub struct Shutdown {
     drain: Arc<Drain>,
@@ -75,27 +75,46 @@ impl Shutdown {
     /// A shutdown with the defaults of [`builder`](Self::builder).
     #[must_use]
     pub fn new() -> Self {
-        ShutdownBuilder::default().into_shutdown()
+        ShutdownBuilder::default_shutdown()
     }
 
-    /// Settings to choose.
+    /// A builder with settings to choose.
     pub fn builder() -> ShutdownBuilder {
         ShutdownBuilder::default()
     }
 
-    /// Begins to end the streams. Only the first call does anything; it can come from any thread.
+    /// Begins to end the streams. Only the first call has an effect. It may come from any thread.
     pub fn trigger(&self) {
         self.drain.begin();
     }
 
+    /// Moves the deadline to now, and triggers the shutdown if that has not happened.
+    ///
+    /// Whatever the notice, the rate, the window and
+    /// [`finish_within`](crate::ShutdownLayer::finish_within) are:
+    ///
+    /// - Each stream gets its farewell and ends at once. In the middle of an event that is too long to
+    ///   hold, it ends without one and is counted as `cut`.
+    /// - [Guarded](Self::guard) connections have a quarter of a second to send the last bytes to
+    ///   clients that read them. Then they are given up.
+    /// - [`drain`](Self::drain) returns when the last stream has ended, or after this quarter of a
+    ///   second.
+    ///
+    /// Clients are still told to come back spread over the range of
+    /// [`retry`](ShutdownBuilder::retry). Only the first call has an effect. It may come from any
+    /// thread.
+    pub fn force(&self) {
+        self.drain.force();
+    }
+
     /// Triggers when `signal` is ready.
     ///
-    /// The future is ready when the shutdown was triggered, by this or by anything else, and its
-    /// [notice](ShutdownBuilder::notice) is over; and so it fits `with_graceful_shutdown`.
+    /// The future is ready when the shutdown has been triggered, by this or by anything else, and its
+    /// [notice](ShutdownBuilder::notice) is over. So it fits `with_graceful_shutdown`.
     ///
     /// # Cancellation safety
     ///
-    /// Dropped early, it triggers nothing.
+    /// If it is dropped early, it triggers nothing.
     pub fn trigger_on<F>(&self, signal: F) -> impl Future<Output = ()> + Send + use<F>
     where
         F: Future + Send,
@@ -104,12 +123,12 @@ impl Shutdown {
         async move {
             either(async { drop(signal.await) }, drain.begun()).await;
             drain.begin();
-            noticed(&drain).await;
+            drain.notice_over().await;
         }
     }
 
-    /// Waits until the shutdown was triggered and its [notice](ShutdownBuilder::notice) is over: the
-    /// moment for a server to stop to accept connections.
+    /// Waits until the shutdown has been triggered and its [notice](ShutdownBuilder::notice) is over.
+    /// This is when a server stops to accept connections.
     ///
     /// # Cancellation safety
     ///
@@ -119,55 +138,53 @@ impl Shutdown {
     ///
     /// With a notice, outside of a Tokio runtime with its timer enabled.
     pub async fn triggered(&self) {
-        self.drain.begun().await;
-        noticed(&self.drain).await;
+        self.drain.notice_over().await;
     }
 
-    /// Whether the shutdown was triggered, also during its [notice](ShutdownBuilder::notice).
+    /// Whether the shutdown has been triggered, also during its [notice](ShutdownBuilder::notice).
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.drain.started().is_some()
     }
 
-    /// Triggers, and waits until all streams have ended or the deadline has passed; in any case
+    /// Triggers, and waits until all streams have ended or the deadline has passed, and in any case
     /// until the [notice](ShutdownBuilder::notice) is over.
     ///
-    /// It may be called any number of times, by several at once.
+    /// It may be called any number of times, also at the same time.
     ///
-    /// The report counts what the streams handed over. A farewell may still be on its way out then:
-    /// the server has to be awaited too before the process exits.
+    /// A stream counts as ended when its body has handed over the last bytes. The server may not have
+    /// sent them yet, so wait for the server, too, before the process exits.
     ///
     /// # Cancellation safety
     ///
-    /// Dropped early, the streams end all the same.
+    /// If it is dropped early, the streams end all the same.
     ///
     /// # Panics
     ///
     /// Outside of a Tokio runtime with its timer enabled, if streams are open or there is a notice.
     pub async fn drain(&self) -> DrainReport {
         self.trigger();
-        let drain = &*self.drain;
-        noticed(drain).await;
-        if let Some(deadline) = drain.deadline() {
-            // Whether it was in time shows in what is left.
-            let _ = timeout_at(Instant::from_std(deadline), drain.emptied()).await;
-        }
-        drain.report()
+        self.drain.notice_over().await;
+        self.drain.over().await;
+        self.drain.report()
     }
 
     /// Guards a connection, so that it ends when its client takes nothing, and at the deadline.
     ///
-    /// For servers that accept connections themselves, with hyper or tonic: serve what this gives
-    /// instead of `io`. For axum there is [`listen`](Self::listen).
+    /// For servers that accept connections themselves, with hyper or tonic: serve the guarded
+    /// connection instead of `io`. For axum there is [`listen`](Self::listen). With TLS, guard the
+    /// socket and run the handshake over the guarded connection. A guard above TLS does not see a
+    /// client that never finishes its handshake.
     ///
     /// - When a write, a flush or a shutdown of the connection makes no progress for the
     ///   [stall limit](ShutdownBuilder::stall_limit), it fails.
-    /// - When the drain's [deadline](ShutdownBuilder::deadline) has passed, everything fails at
-    ///   once, reads too.
+    /// - When the [deadline](ShutdownBuilder::deadline) of the drain has passed, everything fails at
+    ///   once, including reads.
     ///
     /// Both are errors of the kind [`TimedOut`](std::io::ErrorKind::TimedOut) with a
-    /// [`GuardError`](crate::GuardError) inside. See [`Guarded`] for what it costs and what it
-    /// cannot see.
+    /// [`GuardError`](crate::GuardError) inside. See [`Guarded`] for what a guard costs and what it
+    /// cannot see. With the feature `tonic` a guarded connection implements tonic's `Connected`, if
+    /// the connection inside does.
     ///
     /// # Examples
     ///
@@ -187,6 +204,7 @@ impl Shutdown {
     /// #     B: http_body::Body<Data = bytes::Bytes, Error = std::convert::Infallible> + Send + 'static,
     /// # {
     /// let shutdown = Shutdown::new();
+    /// tokio::spawn(shutdown.on_signals());
     /// let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
     /// let (server, graceful) = (Builder::new(TokioExecutor::new()), GracefulShutdown::new());
     /// loop {
@@ -194,11 +212,12 @@ impl Shutdown {
     ///         accepted = listener.accept() => accepted?.0,
     ///         () = shutdown.triggered() => break,
     ///     };
+    ///     // With TLS: accept it on the guarded stream, in a task of its own.
     ///     let io = TokioIo::new(shutdown.guard(stream));
     ///     let connection = server.serve_connection(io, service.clone()).into_owned();
     ///     tokio::spawn(graceful.watch(connection));
     /// }
-    /// // Over by the deadline.
+    /// // It is over by the deadline, and a second signal makes that now.
     /// graceful.shutdown().await;
     /// # Ok(())
     /// # }
@@ -210,10 +229,10 @@ impl Shutdown {
         Guarded::new(io, Arc::clone(&self.drain))
     }
 
-    /// A service that answers 200 `ready`, and 503 `draining` from the trigger on.
+    /// A service for the probes of load balancers. It answers 200 `ready`, and 503 `draining` after
+    /// the trigger.
     ///
-    /// For the probes of load balancers. With a [notice](ShutdownBuilder::notice) it says so before
-    /// streams are closed.
+    /// With a [notice](ShutdownBuilder::notice) load balancers learn of it before streams end.
     ///
     /// # Examples
     ///
@@ -231,17 +250,6 @@ impl Shutdown {
 
     pub(crate) fn into_drain(self) -> Arc<Drain> {
         self.drain
-    }
-}
-
-/// Waits until the notice is over, behind the trigger.
-async fn noticed(drain: &Drain) {
-    if let Some(closing_at) = drain.closing_at() {
-        if now() < closing_at {
-            sleep_until(Instant::from_std(closing_at)).await;
-        }
-        // All streams may have left during the notice, or there may be none.
-        drain.finish_if_empty(now());
     }
 }
 

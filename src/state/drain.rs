@@ -1,82 +1,113 @@
-//! What a shutdown and its streams share.
+//! What a shutdown, its streams and its connections share.
 
 use std::borrow::Cow;
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
+use tokio::time::timeout_at;
 
-use super::DrainReport;
-use super::tally::{DrainStatus, DrainTally};
+use super::connection_failure::ConnectionFailures;
+use super::tally::{DrainReport, DrainStatus, DrainTally};
 use crate::engine::spread::{Retry, Spread};
-use crate::engine::{Close, CloseReason, EndReason, Farewell};
-use crate::observe::Pending;
+use crate::engine::{Close, EndReason, Farewell};
+use crate::observe::{self, PendingGauge};
 use crate::roster::{Registration, Roster, Visit};
 use crate::sync::now;
+use crate::wire::CloseReason;
 
 /// What a shutdown, its streams and its connections share.
+///
+/// A drain begins once, and may then be forced once. Streams and connections are on lists that are
+/// walked at both moments; each of them then asks what it is to do, and keeps its own time.
 #[derive(Debug)]
 pub(crate) struct Drain {
     pub(crate) settings: DrainSettings,
-    pub(crate) roster: Arc<Roster<DrainStatus>>,
-    /// Who is to be woken when it begins: both directions of each connection.
+    streams: Roster<DrainStatus>,
+    /// Both directions of each guarded connection.
     connections: Roster<()>,
-    /// When no stream waits any longer for its own end, counted from the end of the notice.
-    last_call: Duration,
     begun: OnceLock<Begun>,
-    /// No stream enters any more, and all that did are on the list.
+    forced: OnceLock<Instant>,
+    /// No stream enters any more, and all that did are members.
     sealed: AtomicBool,
     emptied: OnceLock<Instant>,
     report: OnceLock<DrainReport>,
+    /// The end was observed.
+    concluded: AtomicBool,
     tally: DrainTally,
+    failures: ConnectionFailures,
     refused: AtomicU64,
-    /// Tells how many streams are still waited for.
-    pending: Pending,
-    /// Advanced when the drain begins and when the last stream has left it.
+    pending: PendingGauge,
+    /// Advanced when the drain begins, is forced, and when its last stream has left.
     progress: watch::Sender<()>,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct DrainSettings {
-    /// How long streams are served as before when it has begun.
+    /// For how long after the trigger streams are served as before.
     pub(crate) notice: Duration,
+    /// How many streams end in a second.
+    pub(crate) rate: NonZeroU32,
+    /// The longest time over which ends are spread.
     pub(crate) window: Duration,
     pub(crate) deadline: Duration,
     pub(crate) retry: RangeInclusive<Duration>,
+    /// The range of `retry` ends where the spread of a drain does, if it was not set.
+    pub(crate) retry_follows_spread: bool,
     pub(crate) farewell: Farewell,
-    /// How long a client may take nothing; none is for ever.
+    /// For how long a client may take nothing. `None` is for ever.
     pub(crate) stall_limit: Option<Duration>,
 }
 
-/// The moments of a drain that has begun.
-#[derive(Clone, Copy, Debug)]
+/// What is decided at the trigger.
+#[derive(Debug)]
 struct Begun {
     at: Instant,
     /// The end of the notice.
     closing_at: Instant,
+    /// From here on no stream waits for its own end.
     last_call: Instant,
+    /// From here on nobody waits.
     hard_deadline: Instant,
+    /// How many streams were open, and over which time their ends are spread.
+    streams: u32,
+    spread: Duration,
+    retry: RangeInclusive<Duration>,
+}
+
+impl DrainSettings {
+    /// Over which time the ends of so many streams are spread.
+    fn spread_of(&self, streams: u32) -> Duration {
+        self.window.min(Duration::from_secs(streams.into()) / self.rate.get())
+    }
+
+    /// When no stream waits any longer for its own end, from the end of the notice on.
+    fn last_call(&self) -> Duration {
+        self.deadline.mul_f32(LAST_CALL)
+    }
 }
 
 impl Drain {
     pub(crate) fn new(mut settings: DrainSettings) -> Self {
-        let last_call = settings.deadline.mul_f32(LAST_CALL);
-        settings.window = settings.window.min(last_call);
+        settings.window = settings.window.min(settings.last_call());
         settings.farewell = settings.farewell.for_reason(CloseReason::Shutdown);
         Self {
-            last_call,
             settings,
-            roster: Arc::new(Roster::new()),
+            streams: Roster::new(),
             connections: Roster::new(),
             begun: OnceLock::new(),
+            forced: OnceLock::new(),
             sealed: AtomicBool::new(false),
             emptied: OnceLock::new(),
             report: OnceLock::new(),
+            concluded: AtomicBool::new(false),
             tally: DrainTally::default(),
+            failures: ConnectionFailures::default(),
             refused: AtomicU64::new(0),
-            pending: Pending::default(),
+            pending: PendingGauge::default(),
             progress: watch::Sender::new(()),
         }
     }
@@ -84,96 +115,21 @@ impl Drain {
     /// When the drain began, if it has.
     #[inline]
     pub(crate) fn started(&self) -> Option<Instant> {
+        // One load before the drain: connections ask whenever they are read or written.
         self.begun.get().map(|begun| begun.at)
     }
 
     /// When the notice is over, if the drain has begun.
     pub(crate) fn closing_at(&self) -> Option<Instant> {
-        self.begun.get().map(|begun| begun.closing_at)
+        let closing_at = self.begun.get()?.closing_at;
+        Some(self.forced.get().map_or(closing_at, |forced| closing_at.min(*forced)))
     }
 
     /// When connections are given up, if the drain has begun.
     #[inline]
     pub(crate) fn hard_deadline(&self) -> Option<Instant> {
-        // One load until then: connections ask whenever they are read or written.
-        self.begun.get().map(|begun| begun.hard_deadline)
-    }
-
-    /// Begins to drain; only the first call does.
-    pub(crate) fn begin(&self) {
-        let at = now();
-        let closing_at = at + self.settings.notice;
-        let (last_call, hard_deadline) =
-            (closing_at + self.last_call, closing_at + self.settings.deadline);
-        if self.begun.set(Begun { at, closing_at, last_call, hard_deadline }).is_ok() {
-            self.progress.send_replace(());
-            self.roster.visit(|_, status| {
-                self.tally.admit(status);
-                Visit::Wake
-            });
-            self.connections.visit(|_, ()| Visit::Wake);
-            if self.settings.notice.is_zero() {
-                // This walk is that of `finish_if_empty`, too.
-                self.sealed.store(true, Ordering::SeqCst);
-            }
-            self.pending.follow(|| self.roster.len());
-            self.finish_if_empty(now());
-        }
-    }
-
-    /// Whether streams that come are turned away, since streams are being closed.
-    pub(crate) fn refuses(&self, now: Instant) -> bool {
-        self.closing_at().is_some_and(|closing| closing <= now)
-    }
-
-    /// Enters a stream, unless streams are being closed.
-    pub(crate) fn enter(&self) -> Option<Registration<DrainStatus>> {
-        let mut late = false;
-        let admit = || {
-            let closing = self.closing_at();
-            late = closing.is_some();
-            closing.is_none_or(|closing| now() < closing)
-        };
-        let seat = self.roster.join(admit, |_| DrainStatus::Open)?;
-        // The walk of the trigger may have come by already, and not again.
-        Some(if late { self.enter_late(seat) } else { seat })
-    }
-
-    /// Enters a stream during the notice.
-    #[cold]
-    fn enter_late(&self, mut seat: Registration<DrainStatus>) -> Registration<DrainStatus> {
-        seat.look(|status| self.tally.admit(status));
-        self.pending.follow(|| self.roster.len());
-        seat.unseen()
-    }
-
-    /// Puts a direction of a connection on the list of those that are woken by the trigger.
-    pub(crate) fn connect(&self) -> Option<Registration<()>> {
-        self.connections.join(|| true, |_| ())
-    }
-
-    /// Takes a stream off that has ended.
-    pub(crate) fn leave(&self, mut seat: Registration<DrainStatus>, reason: EndReason) {
-        let status = seat.look(|status| {
-            if self.started().is_some() {
-                // It may have heard of the trigger before the walk of it came by.
-                self.tally.admit(status);
-            }
-            std::mem::replace(status, DrainStatus::Gone)
-        });
-        if status == Some(DrainStatus::Member) {
-            // Dropped, and not ended by itself, at the deadline or later: it is left over.
-            let dropped = matches!(reason, EndReason::ClientGone | EndReason::Stalled);
-            if !(dropped && self.is_past_deadline(now())) {
-                self.tally.leave(reason);
-            }
-        }
-        drop(seat);
-        // OuterPlan behind that: it may have begun meanwhile, and have seen this stream on the list.
-        if self.started().is_some() {
-            self.pending.follow(|| self.roster.len());
-            self.finish_if_empty(now());
-        }
+        let deadline = self.begun.get()?.hard_deadline;
+        Some(self.forced.get().map_or(deadline, |forced| deadline.min(*forced + LAST_BYTES)))
     }
 
     /// Whether connections are given up.
@@ -181,40 +137,156 @@ impl Drain {
         self.hard_deadline().is_some_and(|deadline| deadline <= now)
     }
 
-    /// Sees whether the last stream has left, once the notice is over.
+    /// Whether new streams are refused, because streams are being closed.
+    pub(crate) fn refuses(&self, now: Instant) -> bool {
+        self.closing_at().is_some_and(|closing| closing <= now)
+    }
+
+    /// Begins to drain. Only the first call does, and returns true.
+    pub(crate) fn begin(&self) -> bool {
+        let settings = &self.settings;
+        let at = now();
+        let open = self.streams.len();
+        let streams = u32::try_from(open).unwrap_or(u32::MAX);
+        let spread = settings.spread_of(streams);
+        let retry = if settings.retry_follows_spread {
+            let least = *settings.retry.start();
+            least..=spread.max(SHORTEST_RETURN).max(least)
+        } else {
+            settings.retry.clone()
+        };
+        let closing_at = at + settings.notice;
+        let begun = Begun {
+            at,
+            closing_at,
+            last_call: closing_at + settings.last_call(),
+            hard_deadline: closing_at + settings.deadline,
+            streams,
+            spread,
+            retry,
+        };
+        if self.begun.set(begun).is_err() {
+            return false;
+        }
+        observe::drain_begins(open, settings.notice, spread, settings.deadline);
+        self.progress.send_replace(());
+        // Before the walk, so that the gauge never falls below zero when streams leave meanwhile.
+        self.pending.add(open);
+        let admitted = self.admit_all(Visit::Wake);
+        self.pending.add(admitted.saturating_sub(open));
+        self.pending.remove(open.saturating_sub(admitted));
+        self.connections.visit(|_, ()| Visit::Wake);
+        if settings.notice.is_zero() {
+            // This walk is that of `finish_if_empty`, too.
+            self.sealed.store(true, Ordering::SeqCst);
+        }
+        self.finish_if_empty(now());
+        true
+    }
+
+    /// Moves the deadline to now, and begins to drain if that has not begun.
+    pub(crate) fn force(&self) {
+        if self.forced.set(now()).is_err() || self.begin() {
+            return;
+        }
+        observe::drain_forced();
+        self.progress.send_replace(());
+        self.streams.visit(|_, _| Visit::Wake);
+        self.connections.visit(|_, ()| Visit::Wake);
+        self.finish_if_empty(now());
+    }
+
+    /// Makes members of all streams that are open, and returns how many are new.
+    fn admit_all(&self, then: Visit) -> usize {
+        let mut admitted = 0;
+        self.streams.visit(|_, status| {
+            admitted += usize::from(self.tally.admit(status).1);
+            then
+        });
+        admitted
+    }
+
+    /// Puts a stream on the list, unless streams are being closed.
+    pub(crate) fn register(&self) -> Option<Registration<DrainStatus>> {
+        let mut late = false;
+        let admit = || {
+            let closing = self.closing_at();
+            late = closing.is_some();
+            closing.is_none_or(|closing| now() < closing)
+        };
+        let registration = self.streams.insert(admit, |_| DrainStatus::OPEN)?;
+        // The walk of the trigger may have come by already, and does not come again.
+        Some(if late { self.admit_late(registration) } else { registration })
+    }
+
+    /// Makes a stream a member that opens during the notice.
+    #[cold]
+    fn admit_late(&self, mut registration: Registration<DrainStatus>) -> Registration<DrainStatus> {
+        let is_new = registration.update(|status| self.tally.admit(status).1);
+        self.pending.add(usize::from(is_new == Some(true)));
+        registration.signal();
+        registration
+    }
+
+    /// Puts a direction of a connection on the list of those that are woken.
+    pub(crate) fn connect(&self) -> Option<Registration<()>> {
+        self.connections.insert(|| true, |_| ())
+    }
+
+    /// Takes a stream off that has ended.
+    pub(crate) fn unregister(&self, registration: Registration<DrainStatus>, reason: EndReason) {
+        let was_pending = registration.remove(|status| {
+            // It may have learned of the trigger before the walk came by.
+            let is_new = self.started().is_some() && self.tally.admit(status).1;
+            if status.member().is_some() {
+                // One that is dropped at the deadline or later, and did not end by itself, is left
+                // over.
+                let dropped = matches!(reason, EndReason::ClientGone | EndReason::Stalled);
+                if !(dropped && self.is_past_deadline(now())) {
+                    self.tally.record_end(reason);
+                }
+            }
+            status.member().is_some() && !is_new
+        });
+        self.pending.remove(usize::from(was_pending == Some(true)));
+        // Asked again after it left: the drain may have begun meanwhile, and have counted it.
+        if self.started().is_some() {
+            self.finish_if_empty(now());
+        }
+    }
+
+    /// Finds out whether the last stream has left, once the notice is over.
     pub(crate) fn finish_if_empty(&self, at: Instant) {
-        if self.closing_at().is_none_or(|closing| at < closing) {
+        if !self.refuses(at) {
             return;
         }
         if !self.sealed.load(Ordering::SeqCst) {
-            // Before this walk a stream may be about to enter that was let in before. The walk
-            // takes the locks under which they enter, so behind it all of them are counted. As
-            // members, too: the walk of the trigger may not have come to all of them yet, and a
-            // report may be due.
-            self.roster.visit(|_, status| {
-                self.tally.admit(status);
-                Visit::Pass
-            });
-            // In one order with the count: of a walk that ends and a stream that leaves at the
-            // same time, one has to see the other, or nobody would say that all have left.
+            // A stream may be about to enter that was admitted before. This walk takes the locks
+            // under which streams enter, so all of them are counted after it. As members, too: the
+            // walk of the trigger may not have come to all of them yet, and a report may be due.
+            let admitted = self.admit_all(Visit::Skip);
+            self.pending.add(admitted);
+            // In one order with the count: of a walk that ends and a stream that leaves at the same
+            // time one has to see the other, or nobody would learn that all have left.
             self.sealed.store(true, Ordering::SeqCst);
         }
-        if self.roster.len() == 0 && self.emptied.set(at).is_ok() {
+        if self.streams.len() == 0 && self.emptied.set(at).is_ok() {
+            // Observed before those that wait go on, and perhaps end the process.
+            self.report();
             self.progress.send_replace(());
         }
     }
 
-    /// When nobody waits any longer; none if no stream is left to wait for.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        let waits = self.emptied.get().is_none();
-        self.hard_deadline().filter(|_| waits)
-    }
-
-    /// What happened; the same for all who ask once it is over.
+    /// What happened. It is the same for all that ask once the drain is over.
     pub(crate) fn report(&self) -> DrainReport {
         let started = self.started().unwrap_or_else(now);
         let over = self.emptied.get().copied().unwrap_or_else(now);
-        *self.report.get_or_init(|| DrainReport::of(&self.tally, over - started))
+        let report = *self.report.get_or_init(|| self.tally.report(over - started));
+        if !self.concluded.swap(true, Ordering::Relaxed) {
+            let DrainReport { closed, finished, cut, stalled, forced, elapsed } = report;
+            observe::drain_ended([closed, finished, cut, stalled, forced], elapsed);
+        }
+        report
     }
 
     /// Waits until the drain has begun.
@@ -222,50 +294,106 @@ impl Drain {
         self.wait_until(|| self.started().is_some()).await;
     }
 
-    /// Waits until no stream is left.
-    pub(crate) async fn emptied(&self) {
-        self.wait_until(|| self.emptied.get().is_some()).await;
+    /// Waits until the drain has begun and its notice is over.
+    pub(crate) async fn notice_over(&self) {
+        self.begun().await;
+        if let Some(closing_at) = self.closing_at().filter(|at| now() < *at) {
+            let forced = self.wait_until(|| self.forced.get().is_some());
+            // Ready in time or not, the notice is over.
+            let _ = timeout_at(closing_at.into(), forced).await;
+        }
+        // All streams may have left during the notice, or there may be none.
+        self.finish_if_empty(now());
+    }
+
+    /// Waits until no stream is left, or the deadline has passed.
+    pub(crate) async fn over(&self) {
+        let is_over = || self.emptied.get().is_some();
+        while let Some(deadline) = self.hard_deadline().filter(|_| !is_over()) {
+            if deadline <= now() {
+                return;
+            }
+            let moved = || self.hard_deadline() != Some(deadline);
+            // Whether it was in time shows in what is left.
+            let _ = timeout_at(deadline.into(), self.wait_until(|| is_over() || moved())).await;
+        }
     }
 
     async fn wait_until(&self, reached: impl Fn() -> bool) {
         let mut progress = self.progress.subscribe();
         while !reached() {
-            // The sender is ours, so it cannot be gone.
+            // The sender is in this value, so it is not gone.
             let _ = progress.changed().await;
         }
     }
 
-    /// The order for the `n`-th stream, if the drain has begun, and what time it is at least.
+    /// The order to end a stream, if the drain has begun, and what time it is at least.
+    ///
+    /// It marks the signal of the stream as seen.
     #[inline]
-    pub(crate) fn close<'a>(
+    pub(crate) fn close_order<'a>(
         &'a self,
-        n: u64,
+        registration: &mut Registration<DrainStatus>,
         finish_within: Option<Duration>,
         farewell: Option<&'a Farewell>,
     ) -> Option<(Close<'a>, Instant)> {
         let begun = self.begun.get()?;
-        let wait = match finish_within {
-            Some(limit) => limit.min(self.last_call),
-            None => Spread::in_window(n).of(self.settings.window),
+        let (n, is_new) = registration.update(|status| self.tally.admit(status))?;
+        if is_new {
+            // The walk has not come by yet. It adds to the gauge those that it makes members.
+            self.pending.add(1);
+        }
+        let forced = self.forced.get().copied();
+        let at = match (forced, finish_within) {
+            (Some(forced), _) => forced,
+            (None, Some(limit)) => begun.closing_at + limit.min(self.settings.last_call()),
+            (None, None) => {
+                // Streams that opened during the notice make the spread longer.
+                let spread = match n <= begun.streams {
+                    true => begun.spread,
+                    false => self.settings.spread_of(n),
+                };
+                begun.closing_at + Spread::in_window(n.into()).of(spread)
+            }
         };
+        let last_call = forced.map_or(begun.last_call, |forced| begun.last_call.min(forced));
         let close = Close {
             reason: CloseReason::Shutdown,
             farewell: Cow::Borrowed(farewell.unwrap_or(&self.settings.farewell)),
-            retry: Some(Retry::nth(n, &self.settings.retry)),
-            at: begun.closing_at + wait,
-            cut_at: Some(begun.last_call),
+            retry: Some(Retry::nth(n.into(), &begun.retry)),
+            at,
+            cut_at: Some(last_call),
         };
         // What is due at once needs no look at the clock.
-        let now = if close.at <= begun.at { begun.at } else { now() };
+        let known = forced.unwrap_or(begun.at);
+        let now = if close.at <= known { known } else { now() };
         Some((close, now))
     }
 
-    /// How long a client is to wait that comes while the server drains.
+    /// How long a client is to wait that asks for a stream while the server drains.
     pub(crate) fn retry_refused(&self) -> Duration {
-        Retry::alone(self.refused.fetch_add(1, Ordering::Relaxed), &self.settings.retry)
+        let retry = self.begun.get().map_or(&self.settings.retry, |begun| &begun.retry);
+        Retry::alone(self.refused.fetch_add(1, Ordering::Relaxed), retry)
+    }
+
+    /// Records that the connection that this task drives is given up.
+    pub(crate) fn record_connection_failure(&self, now: Instant) {
+        self.failures.record(now);
+    }
+
+    /// Whether any connection was given up in the last moments.
+    pub(crate) fn connection_failed_recently(&self, now: Instant) -> bool {
+        self.failures.is_recent(now)
     }
 }
 
-/// The share of the deadline after which no stream waits any longer for its own end: a farewell
-/// that is written at the deadline itself would come too late to be sent.
+/// The share of the deadline after which no stream waits any longer for its own end: a farewell that
+/// is written at the deadline itself comes too late to be sent.
 const LAST_CALL: f32 = 0.95;
+
+/// How long connections have after a drain is forced to send the last bytes of streams. A client that
+/// reads takes them within a round trip or two.
+const LAST_BYTES: Duration = Duration::from_millis(250);
+
+/// The end of the range of `retry` is not earlier than this.
+const SHORTEST_RETURN: Duration = Duration::from_secs(1);

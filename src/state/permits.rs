@@ -87,7 +87,7 @@ impl Permits {
         let mut known = None;
         let seat = match at_cap {
             AtCap::Refuse => None,
-            AtCap::ReplaceOldest => self.roster.join(
+            AtCap::ReplaceOldest => self.roster.insert(
                 || true,
                 |id| {
                     known = Some(id);
@@ -186,7 +186,7 @@ impl Permit {
     /// Whether this stream has been replaced; says so once.
     pub(crate) fn take_replaced(&mut self) -> bool {
         let place = self.place.as_mut();
-        place.and_then(|place| place.seat.look(std::mem::take)).unwrap_or_default()
+        place.and_then(|place| place.seat.update(std::mem::take)).unwrap_or_default()
     }
 
     /// Has `waker` woken when this stream is replaced. Says whether it may have been already.

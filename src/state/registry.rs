@@ -97,7 +97,7 @@ impl RegistryEntry {
         };
         *close = Some(said);
         self.mail.came(now());
-        self.stats.closing();
+        self.stats.mark_closing();
         unsaid
     }
 }
@@ -129,7 +129,7 @@ impl RegistryInner {
         path: &str,
     ) -> Option<(Registration<RegistryEntry>, Arc<StreamStats>)> {
         let mut stats = None;
-        let seat = self.roster.join(
+        let seat = self.roster.insert(
             || true,
             |id| {
                 let new = StreamStats::new(StreamId(id), label, method, path, self.count_events);
@@ -159,7 +159,7 @@ impl RegistryInner {
         let Some(hook) = &self.hooks.on_close else {
             return;
         };
-        let mail = seat.look(|entry| entry.mail.since).flatten();
+        let mail = seat.update(|entry| entry.mail.since).flatten();
         drop(seat);
         catch_panic(|| hook(&self.show(stats, mail), reason));
     }

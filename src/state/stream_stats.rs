@@ -1,4 +1,4 @@
-//! What is known of one stream, written by the stream and read by anybody.
+//! The counts and times of one stream, written by the stream and read by anybody.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
@@ -12,10 +12,10 @@ use crate::engine::Position;
 use crate::sync::{lock, now};
 use crate::wire::EventId;
 
-/// What is known of one stream.
+/// The counts and times of one stream.
 ///
-/// The stream is the only writer of its counts, so they are stores and no read-modify-writes.
-/// Readers take no lock of the roster while they look.
+/// The stream is the only writer of its counts, so they need no read-modify-writes. Readers take no
+/// lock of the roster.
 #[derive(Debug)]
 pub(crate) struct StreamStats {
     id: StreamId,
@@ -28,12 +28,13 @@ pub(crate) struct StreamStats {
     events: Option<AtomicU64>,
     last_sent: Moment,
     last_polled: Moment,
-    /// The last poll gave a frame. A server asks for more at once, unless it has no room.
-    given: AtomicBool,
-    /// Its signal may wait unread, too.
+    /// How many frames were sent since the last poll that is in `last_polled`, with that of this poll.
+    /// Zero if the body had nothing at the last poll.
+    frames: AtomicU32,
+    /// The drain whose signal the stream may have missed.
     drain: OnceLock<Arc<Drain>>,
     closing: AtomicBool,
-    place: Mutex<Position>,
+    position: Mutex<Position>,
 }
 
 impl StreamStats {
@@ -55,32 +56,36 @@ impl StreamStats {
             events: count_events.then(AtomicU64::default),
             last_sent: Moment::default(),
             last_polled: Moment::default(),
-            given: AtomicBool::new(false),
+            frames: AtomicU32::new(0),
             drain: OnceLock::new(),
             closing: AtomicBool::new(false),
-            place: Mutex::default(),
+            position: Mutex::default(),
         }
     }
 
-    pub(crate) fn sent(&self, bytes: usize) {
+    /// Records a frame that is sent. A poll that is recorded for it comes before.
+    pub(crate) fn record_frame(&self, bytes: usize) {
         let before = self.bytes.load(Relaxed);
         self.bytes.store(before + bytes as u64, Relaxed);
-        // With it the time of a poll that was noted before is to be seen.
-        self.given.store(true, Release);
+        let before = self.frames.load(Relaxed);
+        // Whoever sees it sees the time of the poll, too.
+        self.frames.store(before.saturating_add(1), Release);
     }
 
-    pub(crate) fn count(&self, keepalives: u32, events: u64) {
+    pub(crate) fn record_counts(&self, keepalives: u32, events: u64) {
         self.keepalives.store(keepalives, Relaxed);
         if let Some(count) = &self.events {
             count.store(events, Relaxed);
         }
     }
 
-    pub(crate) fn moved(&self, place: &Position) {
-        lock(&self.place).set(place);
+    pub(crate) fn record_position(&self, position: &Position) {
+        lock(&self.position).set(position);
     }
 
-    pub(crate) fn polled_at(&self, now: Instant, sent: bool) {
+    /// Records the time of a poll, and whether frames were sent since the last one.
+    pub(crate) fn record_poll(&self, now: Instant, sent: bool) {
+        self.frames.store(0, Relaxed);
         let moment = Moment::between(self.started, now);
         self.last_polled.0.store(moment, Relaxed);
         if sent {
@@ -88,32 +93,47 @@ impl StreamStats {
         }
     }
 
-    /// Notes that the stream had nothing to give.
-    pub(crate) fn waits(&self) {
-        self.given.store(false, Relaxed);
+    /// Records that the body has nothing.
+    pub(crate) fn record_idle(&self) {
+        self.frames.store(0, Relaxed);
     }
 
     /// Has the stream be ended by `drain`.
-    pub(crate) fn ended_by(&self, drain: &Arc<Drain>) {
-        // Of two the nearer one is set first, and is the one that counts.
+    pub(crate) fn set_drain(&self, drain: &Arc<Drain>) {
+        // Of two drains the inner one is set first, and counts.
         let _ = self.drain.set(Arc::clone(drain));
     }
 
-    /// How long what the last poll gave has not been followed by another: the client does not
-    /// read. None if the stream gave nothing, or had nothing more to give.
-    ///
-    /// In a burst the last poll may have been a few frames later.
-    pub(crate) fn unread_for(&self, now: Instant) -> Option<Duration> {
-        // In this order: of another frame's poll the time would be too long ago.
-        let polled = self.given.load(Acquire).then(|| self.last_polled.get(self.started))??;
-        Some(now.saturating_duration_since(polled))
+    pub(crate) fn mark_closing(&self) {
+        self.closing.store(true, Relaxed);
     }
 
-    /// How long there has been something to give, or to be told, with no poll since; `mail` is since
-    /// when there is some.
-    fn unheeded_for(&self, mail: Option<Instant>, now: Instant) -> Option<Duration> {
-        let told = self.closing.load(Relaxed);
-        let signal = self.drain.get().filter(|_| !told).and_then(|drain| drain.started());
+    /// For how long at least the client has not read at some time since the last recorded poll. `None`
+    /// if the body had nothing to send.
+    ///
+    /// A server polls again at once, unless it has no room because the client does not read. But in a
+    /// burst the clock is not read for each frame, and the frames since may have been sent at any
+    /// time. Of the pauses that they leave, one is as long as all of them are on average.
+    pub(crate) fn unread_for(&self, now: Instant) -> Option<Duration> {
+        let frames = self.frames.load(Acquire);
+        Some(self.unread_for_at_most(now)? / frames.max(1))
+    }
+
+    /// For how long the client has not read at most.
+    pub(crate) fn unread_for_at_most(&self, now: Instant) -> Option<Duration> {
+        // In this order: with the frames the time of their poll is seen, or a later one.
+        let polled = match self.frames.load(Acquire) {
+            0 => None,
+            _ => self.last_polled.get(self.started),
+        };
+        polled.map(|polled| now.saturating_duration_since(polled))
+    }
+
+    /// For how long the stream had something to send or a signal to see, without a poll. `mail` is the
+    /// time of the oldest mail.
+    fn unpolled_for(&self, mail: Option<Instant>, now: Instant) -> Option<Duration> {
+        let is_closing = self.closing.load(Relaxed);
+        let signal = self.drain.get().filter(|_| !is_closing).and_then(|drain| drain.started());
         let waiting = [mail, signal].into_iter().flatten().min();
         let waiting = waiting.max(self.last_polled.get(self.started).filter(|_| waiting.is_some()));
         let waited = waiting.map(|since| now.saturating_duration_since(since));
@@ -122,7 +142,7 @@ impl StreamStats {
 
     fn state(&self, mail: Option<Instant>, stalled_after: Duration) -> StreamState {
         let limit = Some(stalled_after).filter(|limit| !limit.is_zero());
-        let stalled = || self.unheeded_for(mail, now()) >= limit;
+        let stalled = || self.unpolled_for(mail, now()) >= limit;
         match self.closing.load(Relaxed) {
             _ if limit.is_some() && stalled() => StreamState::Stalled,
             true => StreamState::Closing,
@@ -130,15 +150,12 @@ impl StreamStats {
         }
     }
 
-    pub(crate) fn closing(&self) {
-        self.closing.store(true, Relaxed);
-    }
-
-    /// What a registry shows of it; a stream that heeds nothing for so long is stalled.
+    /// What a registry shows of the stream. It is stalled if it is not polled for so long.
     pub(crate) fn to_info(&self, mail: Option<Instant>, stalled_after: Duration) -> StreamInfo {
-        let place = lock(&self.place);
-        let last_event_id = place.with_text(|text| text.and_then(|text| EventId::new(text).ok()));
-        drop(place);
+        let position = lock(&self.position);
+        let last_event_id =
+            position.with_text(|text| text.and_then(|text| EventId::new(text).ok()));
+        drop(position);
         StreamInfo {
             id: self.id,
             label: self.label.clone(),
@@ -156,7 +173,7 @@ impl StreamStats {
     }
 }
 
-/// A moment after a stream's start, or none yet.
+/// A time after a stream's start, or none yet.
 #[derive(Debug, Default)]
 struct Moment(AtomicU64);
 
@@ -178,24 +195,44 @@ mod tests {
     use super::*;
     use crate::roster::RosterId;
 
+    fn stats() -> StreamStats {
+        let id = StreamId(RosterId::from_u64(1));
+        StreamStats::new(id, Label::default(), Method::GET, "/", false)
+    }
+
     #[test]
-    fn what_the_last_poll_gave_is_unread_until_the_next() {
-        let id = StreamId(RosterId::from_u64(0));
-        let stats = StreamStats::new(id, Label::default(), Method::GET, "/", false);
+    fn a_frame_is_unread_until_the_next_poll() {
+        let stats = stats();
         let at = |seconds| stats.started + Duration::from_secs(seconds);
         let unread_at_9 = || stats.unread_for(at(9)).map(|time| time.as_secs());
         assert_eq!(unread_at_9(), None, "never polled");
-        stats.waits();
-        stats.polled_at(at(1), false);
-        assert_eq!(unread_at_9(), None, "nothing was given");
-        stats.sent(5);
-        stats.polled_at(at(2), true);
+        stats.record_idle();
+        stats.record_poll(at(1), false);
+        assert_eq!(unread_at_9(), None, "nothing was sent");
+        stats.record_poll(at(2), true);
+        stats.record_frame(5);
         assert_eq!(unread_at_9(), Some(7));
         assert_eq!(stats.unread_for(at(1)), Some(Duration::ZERO), "clocks of two threads");
         // Orders are no evidence of what the client reads.
-        stats.closing();
+        stats.mark_closing();
         assert_eq!(unread_at_9(), Some(7));
-        stats.waits();
-        assert_eq!(unread_at_9(), None, "asked again");
+        stats.record_idle();
+        assert_eq!(unread_at_9(), None, "polled again");
+    }
+
+    #[test]
+    fn frames_since_the_last_clock_reading_are_taken_to_be_spread_over_its_age() {
+        let stats = stats();
+        let at = |seconds| stats.started + Duration::from_secs(seconds);
+        stats.record_poll(at(0), true);
+        for frame in 1..=15 {
+            stats.record_frame(5);
+            let now = at(2 * frame);
+            assert_eq!(stats.unread_for(now), Some(Duration::from_secs(2)));
+            assert_eq!(stats.unread_for_at_most(now), Some(Duration::from_secs(2 * frame)));
+        }
+        stats.record_poll(at(32), true);
+        stats.record_frame(5);
+        assert_eq!(stats.unread_for(at(40)), Some(Duration::from_secs(8)));
     }
 }

@@ -42,7 +42,7 @@ const IO: &[&str] =
 const ONCE: &[(&str, &[&str])] = &[
     ("fn poll_frame", &["body", "readiness", "hub", "resume"]),
     ("fn call", &["service", "readiness", "resume"]),
-    ("Sleep", &["driver", "guard", "resume"]),
+    ("Sleep", &["driver", "guard", "resume", "sync"]),
     ("fn poll_write", &["guard"]),
 ];
 

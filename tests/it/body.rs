@@ -190,19 +190,24 @@ async fn a_flood_of_nothing_is_ended_by_a_drain() {
 /// While a long event passes, the stream waits for the moment to cut it; behind it, for its turn.
 #[tokio::test(start_paused = true)]
 async fn a_long_event_that_has_ended_delays_no_farewell() {
-    let shutdown = Shutdown::builder().window(10 * SECOND).deadline(20 * SECOND);
+    let shutdown = Shutdown::builder().rate(1).window(10 * SECOND).deadline(20 * SECOND);
     let shutdown = shutdown.build().unwrap();
     let layer = SseLayer::off().hold_limit(8).shutdown(shutdown.clone());
     let long = [Data("data: long, "), Wait(2 * SECOND), Data("longer\n\n"), Hang];
     let short = [Data("data: a\n\n"), Wait(2 * SECOND), Data("data: b\n\n"), Hang];
+    // Among others, so that their turn comes later than that.
+    let others =
+        |count| (0..count).map(|_| respond(&layer, Script::new([Hang]))).collect::<Vec<_>>();
+    let _earlier = others(2);
     let mut bodies = [long, short].map(|steps| respond(&layer, Script::new(steps)));
+    let _later = others(6);
     shutdown.trigger();
     let [long, short] = &mut bodies;
     let (long, short) = tokio::join!(read(long, FOREVER), read(short, FOREVER));
     for read in [long, short] {
         let (at, farewell) = read.chunks.last().unwrap();
         assert!(farewell.starts_with("event: close\n"), "{:?}", read.chunks);
-        assert!(*at < 10_000, "after the window: {:?}", read.chunks);
+        assert!(*at > 2_000 && *at < 10_000, "after the window: {:?}", read.chunks);
     }
 }
 

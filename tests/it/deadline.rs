@@ -23,8 +23,8 @@ const DEADLINE: Duration = Duration::from_secs(1);
 const SLACK: Duration = Duration::from_secs(10);
 
 fn shutdown() -> Shutdown {
-    let shutdown = Shutdown::builder().window(Duration::from_millis(200)).deadline(DEADLINE);
-    shutdown.build().unwrap()
+    let shutdown = Shutdown::builder().rate(1).window(Duration::from_millis(200));
+    shutdown.deadline(DEADLINE).build().unwrap()
 }
 
 const A_BYTE_A_SECOND: Pace = Pace::Slow(1, Duration::from_secs(1));

@@ -109,7 +109,7 @@ fn a_long_event_that_never_ends_is_cut_before_the_deadline() {
 }
 
 async fn cut_all(window: Duration) -> DrainReport {
-    let builder = Shutdown::builder().window(window).deadline(10 * SECOND);
+    let builder = Shutdown::builder().rate(1).window(window).deadline(10 * SECOND);
     let shutdown = builder.build().unwrap();
     let (_, layer) = long(&shutdown);
     let mut service = layer.layer(Handler);

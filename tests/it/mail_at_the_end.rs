@@ -45,7 +45,7 @@ const MAILBOX: Duration = Duration::from_millis(64 * 100);
 async fn no_mail_puts_off_the_end_by_a_drain() {
     for finishes in [false, true] {
         let registry = Registry::new();
-        let shutdown = Shutdown::builder().window(20 * SECOND).deadline(60 * SECOND);
+        let shutdown = Shutdown::builder().rate(1).deadline(60 * SECOND);
         let shutdown = shutdown.build().unwrap();
         let layer = ShutdownLayer::new(shutdown.clone());
         let layer = if finishes { layer.finish_within(20 * SECOND) } else { layer };

@@ -116,7 +116,8 @@ async fn each_end_is_counted_as_rotated() {
 /// Each stream says one farewell, that of what came first.
 #[tokio::test(start_paused = true)]
 async fn of_a_drain_and_an_age_the_earlier_counts() {
-    let shutdown = Shutdown::builder().window(60 * SECOND).deadline(70 * SECOND).build().unwrap();
+    let shutdown = Shutdown::builder().rate(1).window(60 * SECOND).deadline(70 * SECOND);
+    let shutdown = shutdown.build().unwrap();
     let layer = SseLayer::new()
         .event_ids(EventIdLayer::sequential())
         .registry(Registry::new())

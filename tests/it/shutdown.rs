@@ -146,7 +146,7 @@ async fn the_report_adds_up() {
 
 #[tokio::test(start_paused = true)]
 async fn each_way_to_end_is_counted_for_what_it_is() {
-    let shutdown = Shutdown::builder().window(5 * SECOND).build().unwrap();
+    let shutdown = Shutdown::builder().rate(1).build().unwrap();
     let layer = SseLayer::new().shutdown(shutdown.clone()).hold_limit(8);
     let mut service = layer.layer(Handler);
     let mut streams: Vec<_> = (0..4).map(|_| open(&mut service)).collect();
@@ -184,7 +184,7 @@ async fn a_drain_waits_for_bodies_that_are_not_polled_up_to_its_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn draining_twice_tells_the_same() {
-    let shutdown = Shutdown::builder().window(2 * SECOND).build().unwrap();
+    let shutdown = Shutdown::builder().rate(1).window(2 * SECOND).build().unwrap();
     let mut service = ShutdownLayer::new(shutdown.clone()).layer(Handler);
     let streams: Vec<_> = (0..20).map(|_| open(&mut service)).collect();
     let (_feeds, clients): (Vec<_>, Vec<_>) = streams.into_iter().unzip();
@@ -276,6 +276,7 @@ fn settings_that_cannot_work_are_named() {
     let table = [
         (shutdown().window(11 * SECOND), "window"),
         (shutdown().window(3 * SECOND).deadline(2 * SECOND), "window"),
+        (shutdown().rate(0), "rate"),
         (shutdown().retry(2 * SECOND..=SECOND), "retry"),
         (shutdown().retry(Duration::ZERO..=SECOND), "retry"),
         (shutdown().deadline(Duration::MAX), "deadline"),

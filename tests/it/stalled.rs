@@ -21,7 +21,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn shutdown() -> Shutdown {
     // Not all at once: a server that is woken may find room for one frame more.
-    let shutdown = Shutdown::builder().window(LIMIT / 2).deadline(60 * SECOND);
+    let shutdown = Shutdown::builder().rate(1).window(LIMIT / 2).deadline(60 * SECOND);
     shutdown.stall_limit(LIMIT).build().unwrap()
 }
 

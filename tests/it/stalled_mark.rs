@@ -156,10 +156,10 @@ async fn a_drain_that_is_not_heard_marks_it() {
     assert_eq!(client.now().await.1, Fate::Ended);
 
     // One that has heard and waits for its turn is not stuck.
-    let shutdown = Shutdown::builder().window(9 * SECOND).build().unwrap();
+    let shutdown = Shutdown::builder().rate(1).window(9 * SECOND).build().unwrap();
     let layer = SseLayer::off().registry(registry.clone()).shutdown(shutdown.clone());
     let mut service = layer.layer(Handler);
-    let mut streams: Vec<_> = (0..3).map(|_| open(&mut service)).collect();
+    let mut streams: Vec<_> = (0..9).map(|_| open(&mut service)).collect();
     shutdown.trigger();
     for (_, client) in &mut streams {
         client.now().await;

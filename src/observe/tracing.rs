@@ -1,19 +1,20 @@
-//! The span of one stream.
+//! The spans of streams, and the events of streams, layers and drains.
 
 use std::time::Duration;
 
 use tracing::field::Empty;
-use tracing::{Span, debug, info_span, warn};
+use tracing::{Span, debug, info, info_span, warn};
 
+use super::Subject;
 use crate::engine::{EndReason, Engine, Settings};
-use crate::observe::Subject;
+use crate::sync::catch_panic;
 
 /// The span of one stream. It closes when this is dropped.
 #[derive(Debug)]
 pub(super) struct StreamSpan(Span);
 
 impl StreamSpan {
-    /// A child of the span that is current, if somebody subscribed to such spans.
+    /// A child of the current span. `None` if no subscriber is interested.
     pub(super) fn open(subject: Subject<'_>) -> Option<Self> {
         let Subject { label, method, path } = subject;
         let span = info_span!(
@@ -31,12 +32,11 @@ impl StreamSpan {
         (!span.is_disabled()).then_some(Self(span))
     }
 
-    /// Says what is asked of the stream.
     pub(super) fn starts(&self, plan: impl FnOnce() -> String) {
         debug!(target: TARGET, parent: &self.0, plan = plan(), "stream starts");
     }
 
-    /// Says how the stream ended, and closes the span.
+    /// Records how the stream ended, and closes the span.
     pub(super) fn ended(
         self,
         reason: EndReason,
@@ -65,10 +65,49 @@ impl StreamSpan {
     }
 }
 
-/// Says that the streams of a layer cannot be looked at.
+/// Warns that the streams of a layer pass untouched.
 pub(super) fn warn_of_encoding(path: &str) {
-    warn!(target: TARGET, path, "an event stream with a Content-Encoding passes untouched");
+    catch_panic(|| {
+        warn!(target: TARGET, path, "an event stream with a Content-Encoding passes untouched");
+    });
 }
 
-/// Not the module's path: whoever filters by it is to find the same word in every version.
+/// Logs that a drain begins with so many open streams, whose ends are spread over `spread`.
+pub(crate) fn drain_begins(streams: usize, notice: Duration, spread: Duration, deadline: Duration) {
+    catch_panic(|| {
+        info!(
+            target: TARGET,
+            streams,
+            notice_secs = notice.as_secs_f64(),
+            spread_secs = spread.as_secs_f64(),
+            deadline_secs = deadline.as_secs_f64(),
+            "drain begins"
+        );
+    });
+}
+
+/// Logs that the deadline of a drain is moved to now.
+pub(crate) fn drain_forced() {
+    catch_panic(|| info!(target: TARGET, "drain is forced"));
+}
+
+/// Logs the end of a drain: how many streams were closed, finished, cut, stalled and forced.
+pub(crate) fn drain_ended(counts: [usize; 5], elapsed: Duration) {
+    let [closed, finished, cut, stalled, forced] = counts;
+    let elapsed_secs = elapsed.as_secs_f64();
+    catch_panic(|| {
+        info!(
+            target: TARGET,
+            closed,
+            finished,
+            cut,
+            stalled,
+            forced,
+            elapsed_secs,
+            "drain ended"
+        );
+    });
+}
+
+/// Not the module's path: a filter by target finds the same word in every version.
 const TARGET: &str = "tower_sse";
