@@ -2,6 +2,8 @@
 
 use std::error::Error;
 use std::fmt;
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 /// The error of a setting that cannot work. It names the setting and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +31,30 @@ impl fmt::Display for InvalidSetting {
 }
 
 impl Error for InvalidSetting {}
+
+/// Checks a range of how long clients are told to wait, for builders.
+#[allow(dead_code)]
+pub(crate) fn check_retry(retry: &RangeInclusive<Duration>) -> Result<(), InvalidSetting> {
+    if retry.is_empty() {
+        return Err(InvalidSetting::new("retry", "the range is empty"));
+    }
+    if *retry.start() < SHORTEST_RETRY {
+        let why = "less than a millisecond brings clients back without a pause";
+        return Err(InvalidSetting::new("retry", why));
+    }
+    Ok(())
+}
+
+/// Makes such a range valid, for layers: it begins with a millisecond at least, and does not end
+/// before it begins.
+pub(crate) fn clamp_retry(retry: RangeInclusive<Duration>) -> RangeInclusive<Duration> {
+    let (start, end) = retry.into_inner();
+    let start = start.max(SHORTEST_RETRY);
+    start..=end.max(start)
+}
+
+/// With a `retry` of zero a client comes back without a pause.
+const SHORTEST_RETRY: Duration = Duration::from_millis(1);
 
 /// The error of text that breaks the rule of its type: an id, a name, a comment, a label or a topic.
 ///

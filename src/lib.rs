@@ -45,8 +45,8 @@ pub use guard::{GuardedListener, Listening, TcpOptions};
 #[cfg_attr(docsrs, doc(cfg(feature = "hub")))]
 pub use hub::Hub;
 pub use layer::{
-    EventIdLayer, KeepAliveLayer, LimitLayer, NoBufferLayer, RegistryLayer, RotationLayer,
-    ShutdownLayer, SseLayer,
+    CloseAtEndLayer, EventIdLayer, KeepAliveLayer, LimitLayer, NoBufferLayer, RegistryLayer,
+    RotationLayer, ShutdownLayer, SseLayer,
 };
 pub use readiness::{Readiness, ReadinessBody};
 pub use registry::{Delivery, Registry, RegistryBuilder, SendError};

@@ -71,10 +71,10 @@ macro_rules! plan {
         impl fmt::Display for Plan {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 let mut separator = "";
-                $(
+                $(if self.$name.is_logged() {
                     write!(f, "{separator}{}={}", stringify!($name), self.$name)?;
                     separator = " ";
-                )*
+                })*
                 match self.hold_limit {
                     Some(limit) => write!(f, "{separator}hold_limit={limit}"),
                     None => Ok(()),
@@ -92,6 +92,7 @@ plan! {
     shutdown: ShutdownSetting,
     rotation: Rotation,
     limit: Arc<Limit>,
+    close_at_end: Farewell,
 }
 
 /// One kind of setting: not spoken of, silenced, or set.
@@ -159,6 +160,9 @@ pub(crate) trait PlanSetting: Clone {
     /// Whether one stream can have two of these. Else the nearest one wins.
     const BOTH_HOLD: bool = false;
 
+    /// Whether logs name this kind where no layer made a setting.
+    const LOGGED_UNSET: bool = true;
+
     /// The value in logs.
     fn describe(&self) -> Cow<'static, str> {
         Cow::Borrowed("on")
@@ -166,6 +170,11 @@ pub(crate) trait PlanSetting: Clone {
 }
 
 impl PlanSetting for EventIds {}
+
+/// How a stream is closed whose body came to its end.
+impl PlanSetting for Farewell {
+    const LOGGED_UNSET: bool = false;
+}
 
 impl PlanSetting for NoBuffer {
     fn drives(&self) -> bool {
@@ -244,6 +253,10 @@ impl<T: PlanSetting> Setting<T> {
         }
     }
 
+    fn is_logged(&self) -> bool {
+        T::LOGGED_UNSET || !matches!(self, Self::Unset)
+    }
+
     /// The value, if this setting is on.
     pub(crate) fn on(&self) -> Option<&T> {
         match self {
@@ -300,7 +313,11 @@ impl Plan {
             keep_alive: keep_alive.cloned(),
             ids: self.event_ids.on().cloned(),
             hold_limit: self.hold_limit.unwrap_or(Settings::HOLD_LIMIT),
-            restate: closing.is_some() || registry.is_some() || rotates || replaces,
+            restate: closing.is_some()
+                || registry.is_some()
+                || rotates
+                || replaces
+                || self.close_at_end.on().is_some(),
             count_events: registry.is_some_and(|registry| registry.count_events),
             noted: if registry.is_some() || replaces {
                 Observation::Frames
@@ -308,7 +325,7 @@ impl Plan {
                 Observation::Nothing
             },
             on_error: closing.and_then(ShutdownSetting::on_error),
-            close_at_end: None,
+            close_at_end: self.close_at_end.on().cloned(),
             around_another: false,
             rotation,
         };

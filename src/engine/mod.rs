@@ -187,7 +187,16 @@ impl<S: AsRef<Settings>> Engine<S> {
             _ if self.scanner.in_event() => {
                 self.fail();
             }
-            _ => self.over(EndReason::Finished),
+            _ => match self.settings.close_at_end.clone() {
+                Some(farewell) => {
+                    let retry = Retry::nth(0, &(FINISHED_RETRY..=FINISHED_RETRY));
+                    let (reason, retry) = (CloseReason::Finished, Some(&retry));
+                    if let Some(frame) = self.say_farewell(&farewell, reason, retry) {
+                        self.defer(frame);
+                    }
+                }
+                None => self.over(EndReason::Finished),
+            },
         }
     }
 
@@ -295,3 +304,6 @@ fn blank_at_end(chunk: &[u8]) -> Option<LineEnd> {
     }
     chunk.ends_with(b"\n\r\n").then_some(LineEnd::CrLf)
 }
+
+/// A client that a close event does not stop stays away for a day.
+const FINISHED_RETRY: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);

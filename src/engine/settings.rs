@@ -20,7 +20,6 @@ pub(crate) struct Settings {
     /// Said instead of an error of the stream's own body.
     pub(crate) on_error: Option<ErrorFarewell>,
     /// The last event of a stream whose body came to its own end, on an event boundary.
-    #[allow(dead_code)]
     pub(crate) close_at_end: Option<Farewell>,
     /// The body is a stream of another engine. It ends on a boundary, so what follows its last event
     /// is a farewell of bytes, which has no boundary.

@@ -1,5 +1,6 @@
 //! The layers: what can be asked for, in short builders.
 
+mod close_at_end;
 mod event_id;
 mod keep_alive;
 mod layer_setting;
@@ -10,6 +11,7 @@ mod rotation;
 mod shutdown;
 mod sse;
 
+pub use close_at_end::CloseAtEndLayer;
 pub use event_id::EventIdLayer;
 pub use keep_alive::KeepAliveLayer;
 pub use limit::LimitLayer;

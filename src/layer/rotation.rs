@@ -6,8 +6,8 @@ use std::time::Duration;
 use tower_layer::Layer;
 
 use super::layer_setting::LayerSetting;
-use crate::InvalidSetting;
 use crate::engine::{Farewell, Rotation};
+use crate::error::clamp_retry;
 use crate::plan::{Plan, Setting};
 use crate::service::SseService;
 
@@ -89,25 +89,14 @@ impl RotationLayer {
         Self(self.0.change(|settings| settings.idle = limit))
     }
 
-    /// Sets how long clients are told to wait before they come back, spread over 1,024 steps of this
+    /// Sets how long clients are told to wait before they come back, each its own time from this
     /// range; by default from 100 milliseconds to one second.
     ///
-    /// The server is there, so there is nothing to wait for; but clients whose streams end together
-    /// should not come back at the same moment.
-    ///
-    /// # Errors
-    ///
-    /// [`InvalidSetting`] if the range is empty or begins with less than a millisecond, with which
-    /// clients would come back without a pause.
-    pub fn retry(self, retry: RangeInclusive<Duration>) -> Result<Self, InvalidSetting> {
-        if retry.is_empty() {
-            return Err(InvalidSetting::new("retry", "the range is empty"));
-        }
-        if *retry.start() < Duration::from_millis(1) {
-            let why = "less than a millisecond brings clients back without a pause";
-            return Err(InvalidSetting::new("retry", why));
-        }
-        Ok(Self(self.0.change(|settings| settings.retry = retry)))
+    /// The server is still there, so nothing has to be waited for, but clients whose streams end
+    /// together should not come back at the same moment. A start below a millisecond counts as a
+    /// millisecond, with which clients at least pause, and an end before the start as the start.
+    pub fn retry(self, retry: RangeInclusive<Duration>) -> Self {
+        Self(self.0.change(|settings| settings.retry = clamp_retry(retry)))
     }
 
     /// Sets the last event of a stream; by default [`Farewell::close`].

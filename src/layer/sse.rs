@@ -6,8 +6,8 @@ use tower_layer::Layer;
 
 use super::layer_setting::LayerSetting;
 use super::{
-    EventIdLayer, KeepAliveLayer, LimitLayer, NoBufferLayer, RegistryLayer, RotationLayer,
-    ShutdownLayer,
+    CloseAtEndLayer, EventIdLayer, KeepAliveLayer, LimitLayer, NoBufferLayer, RegistryLayer,
+    RotationLayer, ShutdownLayer,
 };
 use crate::plan::{Plan, Setting};
 use crate::service::SseService;
@@ -82,6 +82,12 @@ impl SseLayer {
     /// Sets how many streams may be open.
     pub fn limit(self, layer: LimitLayer) -> Self {
         Self(self.0.change(|plan| plan.limit = layer.setting()))
+    }
+
+    /// Sets how a stream is closed whose own body comes to its end: a [`Farewell`](crate::Farewell),
+    /// or a layer. By default it just ends, and an `EventSource` comes back.
+    pub fn close_at_end(self, layer: impl Into<CloseAtEndLayer>) -> Self {
+        Self(self.0.change(|plan| plan.close_at_end = layer.into().setting()))
     }
 
     /// Sets the length in bytes up to which an event is held back until it is whole; by default

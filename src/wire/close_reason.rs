@@ -14,7 +14,6 @@ pub(crate) enum CloseReason {
     Idle,
     Error,
     /// The stream's body came to its own end.
-    #[allow(dead_code)]
     Finished,
 }
 

@@ -9,6 +9,7 @@ mod architecture;
 mod axum_handlers;
 mod behaviour;
 mod body;
+mod close_at_end;
 mod compression;
 #[cfg(feature = "axum")]
 mod deadline;

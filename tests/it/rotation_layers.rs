@@ -22,7 +22,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// The first stream of it lives for 24 seconds.
 fn rotation() -> RotationLayer {
-    RotationLayer::new().max_age(30 * SECOND).retry(SECOND..=SECOND).unwrap()
+    RotationLayer::new().max_age(30 * SECOND).retry(SECOND..=SECOND)
 }
 
 /// What a stream is through all layers, with an event from the registry at 21 seconds.
