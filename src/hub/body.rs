@@ -9,33 +9,33 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 use pin_project_lite::pin_project;
 
-use super::subscription::Filter;
+use super::subscription::EventFilter;
 use crate::event_log::{EventLog, Follow, Gap, GapPolicy, Run, Start, Step, Topics};
 
 pin_project! {
-    /// The body of a response that follows a log: whole events, which followers share.
+    /// The body of a response that follows a log: whole events, whose bytes all followers share.
     ///
-    /// An event is a frame, and is not copied. But if four or more events of the one topic that is
-    /// followed are ready together in a [`MemoryLog`](crate::event_log::MemoryLog), those that go into 16
-    /// KiB leave in one frame, which is made once for all who are at the same place: a burst then
-    /// costs a client one write. With several topics, a filter or another log each event stays a
-    /// frame.
+    /// An event is a frame, and is not copied. There is one exception: if four or more events are
+    /// ready together in a [`MemoryLog`](crate::event_log::MemoryLog), and the body follows one topic
+    /// without a filter, up to 16 KiB of them leave in one frame, which is made once for all followers
+    /// at the same position. So a burst costs a client one write.
     ///
-    /// It ends when the log does, which most never do, or at a gap under [`GapPolicy::End`].
+    /// The body ends when the log ends, which most logs never do, and after a gap under
+    /// [`GapPolicy::End`].
     pub struct HubBody<L: EventLog> {
-        // Dropped at the end, so that the log has a follower less.
+        // Dropped at the end, so that the log has one follower less.
         #[pin]
         follower: Option<L::Follower>,
         policy: GapPolicy,
-        rare: Option<Box<Rare<L>>>,
+        options: Option<Box<BodyOptions<L>>>,
     }
 }
 
-/// What few bodies need.
-struct Rare<L> {
-    filter: Option<Box<Filter>>,
-    /// To begin anew behind a gap.
-    anew: Option<(L, Topics)>,
+/// The settings that most bodies do not have.
+struct BodyOptions<L> {
+    filter: Option<Box<EventFilter>>,
+    /// For a new follower after a gap, under [`GapPolicy::Live`].
+    restart: Option<(L, Topics)>,
 }
 
 impl<L: EventLog> HubBody<L> {
@@ -44,20 +44,21 @@ impl<L: EventLog> HubBody<L> {
         topics: Topics,
         start: Start,
         policy: GapPolicy,
-        filter: Option<Box<Filter>>,
+        filter: Option<Box<EventFilter>>,
     ) -> Self {
         let follower = Some(log.follow(topics.clone(), start));
-        let anew = (policy == GapPolicy::Live).then_some((log, topics));
-        let rare = (filter.is_some() || anew.is_some()).then(|| Box::new(Rare { filter, anew }));
-        Self { follower, policy, rare }
+        let restart = (policy == GapPolicy::Live).then_some((log, topics));
+        let options = (filter.is_some() || restart.is_some())
+            .then(|| Box::new(BodyOptions { filter, restart }));
+        Self { follower, policy, options }
     }
 
-    /// Tells of a gap, and goes on as the policy says.
-    fn tell(self: Pin<&mut Self>, gap: &Gap) -> Bytes {
+    /// Goes on after a gap as the policy says, and returns the event `gap`.
+    fn pass_gap(self: Pin<&mut Self>, gap: &Gap) -> Bytes {
         let policy = self.policy;
         let mut this = self.project();
-        let anew = this.rare.as_ref().and_then(|rare| rare.anew.as_ref());
-        match (policy, anew) {
+        let restart = this.options.as_ref().and_then(|options| options.restart.as_ref());
+        match (policy, restart) {
             (GapPolicy::End, _) => this.follower.set(None),
             (GapPolicy::Live, Some((log, topics))) => {
                 let start = Start::After(gap.place_after(policy).clone());
@@ -77,12 +78,12 @@ impl<L: EventLog> Body for HubBody<L> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        for _ in 0..FILTERED {
+        for _ in 0..MAX_FILTERED_PER_POLL {
             let mut this = self.as_mut().project();
             let Some(follower) = this.follower.as_mut().as_pin_mut() else {
                 return Poll::Ready(None);
             };
-            let filter = this.rare.as_ref().and_then(|rare| rare.filter.as_ref());
+            let filter = this.options.as_ref().and_then(|options| options.filter.as_ref());
             let run = match filter {
                 None => ready!(follower.poll_run(cx)),
                 Some(filter) => match ready!(follower.poll_next(cx)) {
@@ -97,12 +98,12 @@ impl<L: EventLog> Body for HubBody<L> {
                     this.follower.set(None);
                     return Poll::Ready(None);
                 }
-                Some(Run::Gap(gap)) => self.as_mut().tell(&gap),
+                Some(Run::Gap(gap)) => self.as_mut().pass_gap(&gap),
                 Some(Run::Events(bytes)) => bytes,
             };
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }
-        // There may be more: others have their turn first.
+        // More events may be ready: other tasks have their turn first.
         cx.waker().wake_by_ref();
         Poll::Pending
     }
@@ -121,6 +122,5 @@ impl<L: EventLog> fmt::Debug for HubBody<L> {
     }
 }
 
-/// So many events may be left out in one poll: a filter that lets nothing pass, of a topic that is
-/// always busy, must not keep the thread.
-const FILTERED: u32 = 256;
+/// A filter that lets no event of a busy topic pass must not keep the thread.
+const MAX_FILTERED_PER_POLL: u32 = 256;

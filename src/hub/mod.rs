@@ -1,7 +1,7 @@
 //! One event to many clients: a [`Hub`] publishes into a log and makes responses that follow it.
 //!
-//! What a client missed while it was away comes first, then what is new, each event once: the
-//! response reads the `Last-Event-ID` that a browser sends when it comes back.
+//! A response first has the events that its client missed, and then the events that are published,
+//! each once: it reads the `Last-Event-ID` that a browser sends when it comes back.
 //!
 //! # Examples
 //!
@@ -15,64 +15,68 @@
 //! use tower_sse::{Event, Hub, SseLayer};
 //!
 //! let app: Router = Router::new()
+//!     .route("/news", get(news))
 //!     .route("/orders/{id}/events", get(events))
 //!     .route("/orders/{id}/pay", post(pay))
 //!     .layer(SseLayer::new())
 //!     .with_state(Hub::default());
 //!
-//! async fn events(
-//!     State(hub): State<Hub>,
-//!     Path(id): Path<u64>,
-//!     start: Start,
-//! ) -> Result<Subscription, StatusCode> {
-//!     Ok(hub.subscribe(order(id)?).start(start))
+//! // A literal is checked when the program is built.
+//! const NEWS: Topic = Topic::from_static("news");
+//!
+//! async fn news(State(hub): State<Hub>, start: Start) -> Subscription {
+//!     hub.subscribe(NEWS).start(start)
 //! }
 //!
-//! async fn pay(State(hub): State<Hub>, Path(id): Path<u64>) -> Result<(), StatusCode> {
-//!     let paid = hub.publish(&order(id)?, Event::new().data("paid")).await;
+//! async fn events(
+//!     State(hub): State<Hub>,
+//!     Path(id): Path<String>,
+//!     start: Start,
+//! ) -> Result<Subscription, StatusCode> {
+//!     Ok(hub.subscribe(order(&id)?).start(start))
+//! }
+//!
+//! async fn pay(State(hub): State<Hub>, Path(id): Path<String>) -> Result<(), StatusCode> {
+//!     let paid = hub.publish(&order(&id)?, Event::new().data("paid")).await;
 //!     paid.map(drop).map_err(|_: MemoryLogError| StatusCode::SERVICE_UNAVAILABLE)
 //! }
 //!
-//! fn order(id: u64) -> Result<Topic, StatusCode> {
+//! /// Text of a request is checked when it becomes a topic.
+//! fn order(id: &str) -> Result<Topic, StatusCode> {
 //!     Topic::new(format!("orders.{id}")).map_err(|_| StatusCode::NOT_FOUND)
 //! }
 //! ```
 //!
 //! # Pages that show a state
 //!
-//! A page that is rendered from a state and then follows what changes it asks for the
-//! [place](Hub::latest) before it reads the state, and connects to
-//! `/events?last_event_id=<the place>`. So nothing is missed in between.
+//! A page that shows a state and follows its changes must not miss a change between the two. Read the
+//! [latest position](Hub::latest) first, then the state, and have the page connect to
+//! `/events?last_event_id=<position>`.
 //!
 //! # With the layers
 //!
-//! Put [`SseLayer`](crate::SseLayer) around it, as around any stream: it keeps it alive, and ends it
-//! on a shutdown. The events have ids of the log, which an `EventIdLayer` leaves alone.
+//! Put [`SseLayer`](crate::SseLayer) around the route, as for any stream: it keeps the stream alive and
+//! ends it on a shutdown. An `EventIdLayer` leaves the ids alone, because the log gives each event one.
 
-mod blocking;
 mod body;
 #[cfg(feature = "json")]
 mod contract;
-#[cfg(feature = "json")]
-mod reference;
 mod subscription;
 
+use std::error::Error;
 use std::fmt;
 use std::future::Future;
+use std::sync::mpsc;
 
 use tokio::runtime::Handle;
 
 use crate::event_log::{EventLog, MemoryLog, Topic, Topics};
 use crate::wire::{Event, EventId};
 
-pub use blocking::PublishError;
 pub use body::HubBody;
 #[cfg(feature = "json")]
 #[cfg_attr(docsrs, doc(cfg(feature = "json")))]
-pub use contract::{Contract, ContractError};
-#[cfg(feature = "json")]
-#[cfg_attr(docsrs, doc(cfg(feature = "json")))]
-pub use reference::Reference;
+pub use contract::{Contract, ContractError, Reference};
 pub use subscription::Subscription;
 
 /// Publishes into a log, and makes responses that follow it.
@@ -87,14 +91,14 @@ pub struct Hub<L: EventLog = MemoryLog> {
 impl<L: EventLog> Hub<L> {
     /// A hub over a log.
     ///
-    /// If this is called in a Tokio runtime, the hub keeps a handle to it, for
+    /// If this is called in a Tokio runtime, the hub keeps a handle to the runtime for
     /// [`publish_blocking`](Self::publish_blocking).
     #[must_use]
     pub fn new(log: L) -> Self {
         Self { log, runtime: Handle::try_current().ok() }
     }
 
-    /// Sets in which runtime [`publish_blocking`](Self::publish_blocking) has its work done.
+    /// Sets the runtime in which [`publish_blocking`](Self::publish_blocking) waits for the log.
     #[must_use]
     pub fn runtime(mut self, runtime: Handle) -> Self {
         self.runtime = Some(runtime);
@@ -106,19 +110,19 @@ impl<L: EventLog> Hub<L> {
         &self.log
     }
 
-    /// Publishes an event in a topic, and gives the id that it got.
+    /// Publishes an event in a topic, and returns the id that the log gave it.
     ///
     /// It waits for the log, and never for a client.
     ///
     /// # Errors
     ///
-    /// That of the log. A [`MemoryLog`] refuses events without data, events that are too long, and
-    /// topics beyond the most that there may be.
+    /// The error of the log. A [`MemoryLog`] refuses an event without data, an event that is too
+    /// long, and a topic above the most topics that it keeps.
     ///
     /// # Cancellation safety
     ///
-    /// A future that is dropped before it is ready may have published the event or not, but never in
-    /// part or twice.
+    /// If the future is dropped before it is ready, the event may or may not have been published. It
+    /// is never published in part, and never twice.
     pub fn publish(
         &self,
         topic: &Topic,
@@ -129,23 +133,40 @@ impl<L: EventLog> Hub<L> {
 
     /// Publishes an event from a thread that may block, with or without a runtime.
     ///
-    /// With a [`MemoryLog`] it blocks on nothing, and may be called from anywhere. With other logs
-    /// the work is done in the hub's runtime while this thread waits, so it must not be called from
-    /// async code.
+    /// With a [`MemoryLog`] it never blocks, and may be called from anywhere. With another log the
+    /// hub's runtime waits for the log while this thread blocks, so it must not be called from async
+    /// code.
     ///
     /// # Errors
     ///
-    /// [`PublishError`]: that of the log, or that there is no runtime to do the work, or that this
-    /// thread is one of a runtime and must not wait. It never panics.
+    /// [`PublishError`] if the log refuses the event, if there is no runtime to wait for the log, or
+    /// if this thread belongs to a runtime and must not block. It never panics.
     pub fn publish_blocking(
         &self,
         topic: &Topic,
         event: Event,
     ) -> Result<EventId, PublishError<L::Error>> {
-        blocking::publish(&self.log, self.runtime.as_ref(), topic, event)
+        if let Some(appended) = self.log.append_at_once(topic, &event) {
+            return appended.map_err(PublishError::Log);
+        }
+        if Handle::try_current().is_ok() {
+            return Err(PublishError::InRuntime);
+        }
+        let runtime = self.runtime.as_ref().ok_or(PublishError::NoRuntime)?;
+        // Not `block_on`, which panics when the runtime has ended.
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let (log, topic) = (self.log.clone(), topic.clone());
+        runtime.spawn(async move {
+            // It fails only if the caller is gone.
+            let _ = sender.send(log.append(&topic, event).await);
+        });
+        match receiver.recv() {
+            Ok(appended) => appended.map_err(PublishError::Log),
+            Err(mpsc::RecvError) => Err(PublishError::RuntimeEnded),
+        }
     }
 
-    /// Follows topics: the beginning of a response.
+    /// Follows topics: the first step to a response.
     ///
     /// Nothing is followed before the [body](Subscription::into_body) or the
     /// [response](Subscription::into_response) is made.
@@ -153,12 +174,12 @@ impl<L: EventLog> Hub<L> {
         Subscription::new(self.log.clone(), topics.into())
     }
 
-    /// The place behind all that there is in these topics, for a page that is rendered now and
-    /// follows later.
+    /// The position after the last event of these topics, for a page that is rendered now and
+    /// follows the topics later.
     ///
     /// # Errors
     ///
-    /// That of the log, when it does not know. A [`MemoryLog`] always knows.
+    /// The error of the log, if it does not know its last event. A [`MemoryLog`] always knows it.
     pub async fn latest(&self, topics: impl Into<Topics> + Send) -> Result<EventId, L::Error> {
         self.log.latest(&topics.into()).await
     }
@@ -174,5 +195,39 @@ impl Default for Hub {
 impl<L: EventLog> fmt::Debug for Hub<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hub").finish_non_exhaustive()
+    }
+}
+
+/// The error of an event that [`Hub::publish_blocking`] did not publish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PublishError<E> {
+    /// The log did not take the event.
+    Log(E),
+    /// Something has to wait for the log, and the hub was made outside of a runtime. Nothing was done.
+    NoRuntime,
+    /// Something has to wait for the log, and this thread belongs to a runtime. Nothing was done.
+    InRuntime,
+    /// The runtime ended before the log answered. The event may or may not have been published.
+    RuntimeEnded,
+}
+
+impl<E> fmt::Display for PublishError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Log(_) => "the log did not take the event",
+            Self::NoRuntime => "the hub has no runtime in which to wait for the log",
+            Self::InRuntime => "a thread of a runtime must not wait for the log: use `publish`",
+            Self::RuntimeEnded => "the runtime ended before the log answered",
+        })
+    }
+}
+
+impl<E: Error + 'static> Error for PublishError<E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Log(error) => Some(error),
+            _ => None,
+        }
     }
 }

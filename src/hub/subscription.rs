@@ -1,4 +1,4 @@
-//! What a client is to get.
+//! Subscriptions: which events a response has, and from where on.
 
 use std::fmt;
 
@@ -9,68 +9,73 @@ use super::HubBody;
 use crate::event_log::{EventLog, GapPolicy, Logged, MemoryLog, Start, Topics};
 use crate::wire::EventId;
 
-/// What a client is to get: made by [`Hub::subscribe`](super::Hub::subscribe).
+/// The events that a response is to have: made by [`Hub::subscribe`](super::Hub::subscribe).
 ///
-/// By default it gets what is published from now on; after a gap it gets what there is.
+/// By default these are the events that are published from now on, and after a gap the events that
+/// the log still has.
+///
+/// With the feature `axum` a handler can return it.
 #[must_use]
 pub struct Subscription<L: EventLog = MemoryLog> {
     log: L,
     topics: Topics,
     start: Start,
     policy: GapPolicy,
-    filter: Option<Box<Filter>>,
+    filter: Option<Box<EventFilter>>,
 }
 
-pub(super) type Filter = dyn Fn(&Logged) -> bool + Send + Sync;
+pub(super) type EventFilter = dyn Fn(&Logged) -> bool + Send + Sync;
 
 impl<L: EventLog> Subscription<L> {
     pub(super) fn new(log: L, topics: Topics) -> Self {
         Self { log, topics, start: Start::Live, policy: GapPolicy::default(), filter: None }
     }
 
-    /// Begins behind the event that the client saw last, as its request says: by `Last-Event-ID`, or
-    /// by `last_event_id` in the query. See [`Start::of_request`].
-    pub fn resume(self, request: &request::Parts) -> Self {
-        let start = Start::of_request(&request.headers, &request.uri);
-        self.start(start)
-    }
-
-    /// Begins behind the event with this id.
-    pub fn after(self, id: EventId) -> Self {
-        self.start(Start::After(id))
-    }
-
-    /// Sets where the client begins. By default it gets what is published from now on.
+    /// Sets where the response begins. By default it begins with the next event that is published.
     pub fn start(mut self, start: Start) -> Self {
         self.start = start;
         self
     }
 
-    /// Sets what happens when the client cannot get what it missed; it is told in any case.
+    /// Begins after the last event that the client saw, by the request's `Last-Event-ID` or
+    /// `last_event_id` in its query: see [`Start::of_request`].
+    pub fn resume(self, request: &request::Parts) -> Self {
+        self.start(Start::of_request(&request.headers, &request.uri))
+    }
+
+    /// Begins after the event with this id.
+    pub fn after(self, id: EventId) -> Self {
+        self.start(Start::After(id))
+    }
+
+    /// Sets how the response goes on after events that the client missed and the log does not have any
+    /// more. In any case the client first gets an event `gap`.
     pub fn on_gap(mut self, policy: GapPolicy) -> Self {
         self.policy = policy;
         self
     }
 
-    /// Leaves out the events for which `filter` says no. The last filter that is set holds.
+    /// Leaves out the events for which `filter` returns false. A second filter replaces the first.
     ///
-    /// It is called for each event and client, where the client's stream is polled, and should be
-    /// quick. A client that comes back is sent what it missed through the filter again. Its place is
-    /// that of the last event that passed: if it comes back when events behind that place are trimmed,
-    /// it is told of a gap, though its filter may have left them out.
+    /// The filter is called for each event and client, in the task of the client's stream, and should
+    /// be quick. When a client comes back, the events that it missed pass through the filter again.
+    ///
+    /// The client's position is the last event that passed. If later events are trimmed from the log
+    /// before the client comes back, it gets a `gap`, even if its filter would have left them out.
     pub fn filter(mut self, filter: impl Fn(&Logged) -> bool + Send + Sync + 'static) -> Self {
         self.filter = Some(Box::new(filter));
         self
     }
 
-    /// The body: what was missed, and then what comes, until the client goes.
+    /// The body: the events that the client missed, and then the events that are published, until the
+    /// client leaves.
     #[must_use]
     pub fn into_body(self) -> HubBody<L> {
         let Self { log, topics, start, policy, filter } = self;
         HubBody::new(log, topics, start, policy, filter)
     }
 
-    /// The response, with the head of an event stream: any handler of axum can return it.
+    /// The response with this body and the headers of an event stream.
     #[must_use]
     pub fn into_response(self) -> Response<HubBody<L>> {
         let mut response = Response::new(self.into_body());
