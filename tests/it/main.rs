@@ -65,6 +65,7 @@ mod notice;
 mod orders;
 mod panics;
 mod read_ahead;
+mod refusals;
 mod registry;
 mod registry_threads;
 mod report_threads;

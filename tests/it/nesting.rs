@@ -7,8 +7,8 @@ use axum::routing::{MethodRouter, get_service};
 use http::Request;
 use tower::{Layer, ServiceExt};
 use tower_sse::{
-    EventIdLayer, Farewell, KeepAliveLayer, NoBufferLayer, Registry, RegistryLayer, Shutdown,
-    ShutdownLayer, SseLayer,
+    Event, EventIdLayer, Farewell, KeepAliveLayer, NoBufferLayer, Registry, RegistryLayer,
+    Shutdown, ShutdownLayer, SseLayer,
 };
 
 use crate::harness::bodies::Step::{Data, Hang};
@@ -80,6 +80,53 @@ async fn the_setting_nearest_to_the_handler_wins() {
     assert_eq!(seconds.text(), ":\ndata: a\nid: near-1\n\n:\n:\n:\n:\n");
     shutdown.trigger();
     assert_eq!(read(&mut body, Duration::ZERO).await.text(), "near");
+}
+
+/// As those of a server and of one of its tenants.
+#[tokio::test(start_paused = true)]
+async fn a_stream_is_on_the_lists_of_all_its_registries_and_shutdowns() {
+    for boxes in [false, true] {
+        for first_is_near in [true, false] {
+            let (near, far) = (Registry::new(), Registry::new());
+            let (tenant, server) = (Shutdown::new(), Shutdown::new());
+            let label = |registry: &Registry, label: &'static str| {
+                RegistryLayer::new(registry.clone()).label(move |_| label)
+            };
+            let inner = SseLayer::off()
+                .registry(label(&near, "near"))
+                .shutdown(tenant.clone())
+                .event_ids(EventIdLayer::sequential());
+            let outer = SseLayer::new().registry(label(&far, "far")).shutdown(server.clone());
+            let steps = || vec![Data("data: a\n\n"), Hang];
+            let service = match boxes {
+                true => boxed(outer.layer(boxed(inner.layer(handler_of(steps))))),
+                false => boxed(outer.layer(inner.layer(handler_of(steps)))),
+            };
+            let mut body = service.clone().oneshot(Request::new(())).await.unwrap().into_body();
+            for (registry, label) in [(&near, "near"), (&far, "far")] {
+                assert_eq!(registry.len(), 1);
+                assert_eq!(registry.snapshot()[0].label.as_str(), label);
+                assert_eq!(registry.broadcast(Event::new().data(label)).sent, 1);
+            }
+            let seen = read(&mut body, SECOND).await.text();
+            for event in ["data: a\nid: 2\n", "data: near\n", "data: far\n"] {
+                assert_eq!(seen.matches(event).count(), 1, "{seen}");
+            }
+            let first = if first_is_near { &tenant } else { &server };
+            first.trigger();
+            let last = read(&mut body, 10 * SECOND).await;
+            assert!(last.ended);
+            assert_eq!(last.text().matches("event: close\n").count(), 1, "{}", last.text());
+            assert_eq!((near.len(), far.len()), (0, 0));
+            // A stream that either of them refuses is seen by nobody.
+            let refused = service.oneshot(Request::new(())).await.unwrap();
+            assert_eq!(refused.status(), 503);
+            assert_eq!((near.len(), far.len()), (0, 0));
+            for shutdown in [tenant, server] {
+                assert_eq!(shutdown.drain().await.forced, 0);
+            }
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
