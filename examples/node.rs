@@ -14,7 +14,6 @@
 use std::env;
 use std::error::Error;
 use std::net::Ipv4Addr;
-use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -40,7 +39,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 async fn node(log: impl EventLog) -> Result<(), Box<dyn Error>> {
     let port: u16 = env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
-    let shutdown = Shutdown::builder().window(WINDOW).build()?;
+    let shutdown = Shutdown::new();
     let app = app(Hub::new(log), &shutdown);
 
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
@@ -83,7 +82,3 @@ async fn publish<L: EventLog>(
 fn topic_of(name: &str) -> Result<Topic, (StatusCode, String)> {
     Topic::new(name).map_err(|invalid| (StatusCode::NOT_FOUND, invalid.to_string()))
 }
-
-/// Short, because nobody at ctrl-c likes to wait. It spreads the clients' return: a real server takes
-/// its streams divided by the reconnects a second that the other nodes can bear.
-const WINDOW: Duration = Duration::from_millis(500);

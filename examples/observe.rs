@@ -34,8 +34,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let port: u16 = env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
     tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_writer(io::stderr).init();
     let registry = Registry::new();
-    // Short, because nobody at ctrl-c likes to wait.
-    let shutdown = Shutdown::builder().window(Duration::from_millis(500)).build()?;
+    let shutdown = Shutdown::new();
     let app = app(registry, &shutdown, prometheus()?);
 
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;

@@ -8,7 +8,7 @@
 //! curl -N 127.0.0.1:3000/raw       # on ctrl-c: nothing, as all is off; the server waits for it
 //! ```
 //!
-//! Press ctrl-c while several are open.
+//! Press ctrl-c while several are open, and once more to end all of them but `/raw` at once.
 
 use std::convert::Infallible;
 use std::env;
@@ -28,11 +28,7 @@ use tower_sse::{EventIdLayer, Farewell, KeepAliveLayer, Shutdown, ShutdownLayer,
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let port: u16 = env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
-    let shutdown = Shutdown::builder()
-        // All feeds at once: this server has few.
-        .window(Duration::ZERO)
-        .deadline(Duration::from_secs(10))
-        .build()?;
+    let shutdown = Shutdown::new();
     let app = app(&shutdown);
 
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;

@@ -41,8 +41,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         _ => EventIdLayer::off(),
     };
 
-    // Short, because nobody at ctrl-c likes to wait.
-    let shutdown = Shutdown::builder().window(Duration::from_millis(500)).build()?;
+    let shutdown = Shutdown::new();
     let layer = SseLayer::new()
         .keep_alive(KeepAliveLayer::every(Duration::from_millis(keep_alive)))
         .event_ids(event_ids)

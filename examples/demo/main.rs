@@ -13,8 +13,8 @@
 //! ```
 //!
 //! Ctrl-c, SIGTERM and the page's button say goodbye to all streams before the process ends, which
-//! it does by the deadline whatever its clients do. `DRAIN_WINDOW_MS` (500), `DRAIN_DEADLINE_MS`
-//! (2000) and `STALL_MS` (5000) set how long it may take.
+//! it does by the deadline whatever its clients do. `DRAIN_DEADLINE_MS` (2000) and `STALL_MS` (5000)
+//! set how long it may take.
 
 use std::convert::Infallible;
 use std::env;
@@ -43,11 +43,7 @@ use tower_sse::{
 async fn main() -> Result<(), Box<dyn Error>> {
     let port: u16 = env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
     let registry = Registry::builder().count_events(true).build()?;
-    // Short, because there are few streams here, and nobody at ctrl-c likes to wait. The window
-    // spreads the clients' return: a real server takes its streams divided by the reconnects a
-    // second that the other instances can bear.
     let shutdown = Shutdown::builder()
-        .window(millis("DRAIN_WINDOW_MS", 500)?)
         .deadline(millis("DRAIN_DEADLINE_MS", 2000)?)
         .stall_limit(millis("STALL_MS", 5000)?)
         .build()?;

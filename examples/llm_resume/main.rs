@@ -31,8 +31,7 @@ use tower_sse::{Shutdown, SseLayer};
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let port: u16 = env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
-    // One answer at a time cannot be gone on with by another process, so nobody need be spread out.
-    let shutdown = Shutdown::builder().window(Duration::ZERO).build()?;
+    let shutdown = Shutdown::new();
     let app = app(&shutdown);
 
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;

@@ -19,7 +19,6 @@
 use std::env;
 use std::error::Error;
 use std::net::Ipv4Addr;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Path, Query, State};
@@ -35,7 +34,7 @@ use tower_sse::{Farewell, Hub, Shutdown, ShutdownLayer, SseLayer};
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let port: u16 = env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
-    let shutdown = Shutdown::builder().window(WINDOW).build()?;
+    let shutdown = Shutdown::new();
     let app = app(Hub::default(), shutdown.clone());
 
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
@@ -132,7 +131,3 @@ fn topic(user: &str) -> Result<Topic, StatusCode> {
         false => Topic::new(format!("users.{user}")).map_err(|_| StatusCode::BAD_REQUEST),
     }
 }
-
-/// Short, because nobody at ctrl-c likes to wait. It spreads the clients' return: a real server takes
-/// its streams divided by the reconnects a second that the other instances can bear.
-const WINDOW: Duration = Duration::from_millis(500);

@@ -14,6 +14,7 @@ mod compression;
 #[cfg(feature = "axum")]
 mod deadline;
 mod drain_between;
+mod drain_rate;
 mod drain_spread;
 mod drain_threads;
 mod draining;
@@ -22,6 +23,7 @@ mod event_ids;
 mod expiry;
 mod farewells;
 mod finish_within;
+mod force;
 mod foreign;
 mod guarded;
 mod heads;

@@ -55,6 +55,45 @@ async fn all_are_told_and_it_ends(signal: &str) {
 }
 
 #[tokio::test]
+async fn ctrl_c_with_one_open_stream_ends_the_process_at_once() {
+    for (name, path) in [("per_route", "/feed"), ("demo", "/events"), ("node", "/events/news")] {
+        let mut example = Example::start(name, &[]).await;
+        let mut client = Transcript::of(&[&example.url(path)]);
+        client.until(|text| text.contains(":\n")).await;
+        let signalled = Instant::now();
+        example.signal("INT").await;
+        let (status, ended) = example.exit().await;
+        let (text, _) = client.end().await;
+        let took = ended.saturating_duration_since(signalled);
+        println!("{name}: ended after {took:?}");
+        assert_eq!(status.code(), Some(0), "{name}");
+        assert!(text.contains("data: {\"reason\":\"shutdown\"}\n"), "{name}: {text}");
+        assert!(took < Duration::from_secs(1), "{name}: {took:?}");
+    }
+}
+
+/// The answer may finish, which takes five seconds.
+#[tokio::test]
+async fn a_second_ctrl_c_ends_what_the_first_one_lets_finish() {
+    for second in ["INT", "TERM"] {
+        let mut example = Example::start("per_route", &[]).await;
+        let mut client = Transcript::of(&[&example.url("/answer")]);
+        client.until(|text| text.contains("data: word 0\n")).await;
+        example.signal("INT").await;
+        client.until(|text| text.contains("data: word 1\n")).await;
+        let signalled = Instant::now();
+        example.signal(second).await;
+        let (status, ended) = example.exit().await;
+        let (text, client) = client.end().await;
+        let took = ended.saturating_duration_since(signalled);
+        println!("ended {took:?} after the second signal");
+        assert_eq!((status.code(), client.code()), (Some(0), Some(0)));
+        assert!(text.contains("event: close\n") && !text.contains("data: word 9\n"), "{text}");
+        assert!(took < Duration::from_secs(1), "{took:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_demo_lists_writes_and_closes_streams() {
     let mut demo = Example::start("demo", &[]).await;
     let mut client = Transcript::of(&[&demo.url("/events?label=me")]);
