@@ -53,9 +53,9 @@ impl RegistryBuilder {
     /// filled all buffers up to a client that does not read. Five seconds is longer than a network
     /// that lost some packets takes, and well below the time after which connections are given up.
     ///
-    /// No timer runs for it: it is found out when somebody looks. In a burst the clock is read every
-    /// 16 frames, so a client that had been fast and then takes a frame at a time may be shown
-    /// as stalled until it has taken that many.
+    /// There is no timer for it: it is found out when somebody looks. In a burst the clock is read
+    /// every 16 frames only, and the frames in between are taken to be spread evenly. So a client that
+    /// stops reading in the middle of a burst is shown as stalled after up to 16 times as long.
     pub fn stalled_after(mut self, time: Duration) -> Self {
         self.stalled_after = time;
         self

@@ -145,6 +145,25 @@ fn memory_follows_what_is_open_and_not_the_peak() {
 }
 
 #[test]
+fn a_walk_after_a_peak_takes_no_longer_than_one_without() {
+    let time = |roster: &Roster<usize>| {
+        let began = std::time::Instant::now();
+        for _ in 0..100 {
+            assert_eq!(walk(roster), [0]);
+        }
+        began.elapsed()
+    };
+    let (fresh, after) = (Roster::new(), Roster::new());
+    let _one = insert(&fresh, 0);
+    let mut peak: Vec<_> = (0..100_000).map(|n| insert(&after, n % 99_999)).collect();
+    // One of the last: with all the others before it.
+    let _last = peak.pop().unwrap();
+    drop(peak);
+    let (fresh, after) = (time(&fresh), time(&after));
+    assert!(after < 10 * fresh, "{after:?} for {fresh:?}");
+}
+
+#[test]
 fn streams_that_come_and_go_take_no_more_memory_than_those_that_are_open() {
     let roster = Roster::new();
     let stays = insert(&roster, 0);

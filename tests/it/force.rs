@@ -134,7 +134,7 @@ async fn a_deadline_that_is_nearer_stays() {
     let shutdown = Shutdown::builder().deadline(SECOND).build().unwrap();
     let (_feed, client) = open(&mut ShutdownLayer::new(shutdown.clone()).layer(Handler));
     let drain = drain(&shutdown);
-    sleep(SECOND - LAST_BYTES / 2).await;
+    sleep(Duration::from_millis(875)).await;
     shutdown.force();
     shutdown.force();
     assert_eq!(drain.await.unwrap().elapsed, SECOND);

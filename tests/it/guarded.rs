@@ -3,8 +3,8 @@
 use std::future::poll_fn;
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -13,7 +13,10 @@ use tokio::io::{
     split,
 };
 use tokio::time::{Instant, sleep, timeout};
-use tower_sse::{GuardError, Guarded, Shutdown};
+use tower::Layer;
+use tower_sse::{EndReason, GuardError, Guarded, Registry, RegistryLayer, Shutdown};
+
+use crate::harness::rig::{Handler, open};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -261,5 +264,70 @@ impl AsyncWrite for Stuck {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Pending
+    }
+}
+
+/// A connection whose reads fail with an error of the kind `TimedOut`.
+#[derive(Debug)]
+struct TimesOut(fn() -> io::Error);
+
+impl AsyncRead for TimesOut {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Poll::Ready(Err((self.0)()))
+    }
+}
+
+impl AsyncWrite for TimesOut {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err((self.0)()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// What `TCP_USER_TIMEOUT` makes of a connection whose client takes nothing.
+#[cfg(target_os = "linux")]
+fn system() -> io::Error {
+    io::Error::from_raw_os_error(110)
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(start_paused = true)]
+async fn of_errors_of_the_connection_inside_only_the_systems_is_a_stall() {
+    let own = || io::Error::new(ErrorKind::TimedOut, "a read timeout of the application's own");
+    let bare = || ErrorKind::TimedOut.into();
+    let table: [(fn() -> io::Error, EndReason); 3] =
+        [(own, EndReason::ClientGone), (bare, EndReason::ClientGone), (system, EndReason::Stalled)];
+    for (error, reason) in table {
+        for writes in [false, true] {
+            let ended = Arc::<Mutex<Option<EndReason>>>::default();
+            let told = Arc::clone(&ended);
+            let registry = Registry::builder();
+            let registry = registry.on_close(move |_, reason| *told.lock().unwrap() = Some(reason));
+            let layer = RegistryLayer::new(registry.build().unwrap());
+            // The task of the connection also has the stream, as with HTTP/1.
+            let task = tokio::spawn(async move {
+                let stream = open(&mut layer.layer(Handler));
+                let mut connection = shutdown().guard(TimesOut(error));
+                let failed = match writes {
+                    true => connection.write_all(b"x").await.unwrap_err(),
+                    false => connection.read_u8().await.unwrap_err(),
+                };
+                assert_eq!(failed.kind(), ErrorKind::TimedOut);
+                drop(stream);
+            });
+            task.await.unwrap();
+            assert_eq!(*ended.lock().unwrap(), Some(reason), "{:?}", error());
+        }
     }
 }

@@ -91,6 +91,34 @@ async fn connections_of_tcp_are_told_from_others_and_get_their_options() {
     assert_eq!(zero, plain);
 }
 
+/// The system counts milliseconds in 31 bits, and refuses more.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_stall_limit_that_the_system_cannot_count_is_set_to_the_nearest() {
+    use socket2::SockRef;
+
+    let days = |days: u64| Duration::from_secs(days * 24 * 60 * 60);
+    let most = Duration::from_millis(i32::MAX as u64);
+    for (asked, set) in [
+        (days(24), days(24)),
+        (days(25), most),
+        (days(365), most),
+        (Duration::from_micros(1_500), Duration::from_millis(1)),
+    ] {
+        let shutdown = Shutdown::builder().stall_limit(asked).build().unwrap();
+        let (listener, address) = listen().await;
+        let _client = TcpStream::connect(address).await.unwrap();
+        let (io, _) = listener.accept().await.unwrap();
+        shutdown.tcp_options().apply(&io).unwrap();
+        let socket = SockRef::from(&io);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(set), "{asked:?}");
+        assert_eq!(socket.tcp_notsent_lowat().unwrap(), 16 * 1024, "{asked:?}");
+        // Shorter than it can count is not without a limit.
+        shutdown.tcp_options().user_timeout(Duration::from_nanos(1)).apply(&io).unwrap();
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_millis(1)));
+    }
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn a_listener_of_unix_sockets_is_guarded_too() {

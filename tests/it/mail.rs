@@ -235,6 +235,22 @@ async fn an_id_never_finds_a_newer_stream() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn ids_are_running_numbers_and_are_not_given_again() {
+    let registry = Registry::new();
+    let mut service = RegistryLayer::new(registry.clone()).layer(Handler);
+    let streams: Vec<_> = (0..100).map(|_| open(&mut service)).collect();
+    let shown = || registry.snapshot().iter().map(|stream| stream.id.to_string()).collect();
+    let ids: Vec<String> = shown();
+    assert!(ids.iter().map(|id| id.parse::<usize>().unwrap()).eq(1..=100));
+    drop(streams);
+    let _later = (open(&mut service), open(&mut service));
+    let ids: Vec<String> = shown();
+    assert_eq!(ids, ["101", "102"]);
+    let old = (1..=100).map(|id: u64| id.to_string().parse().unwrap());
+    assert!(old.into_iter().all(|id| registry.get(id).is_none()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_id_survives_being_written_down() {
     let registry = Registry::new();
     let _stream = open(&mut RegistryLayer::new(registry.clone()).layer(Handler));

@@ -4,13 +4,15 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use http::Request;
 use http_body_util::BodyExt;
 use metrics::{
-    Counter, CounterFn, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+    Counter, CounterFn, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder, SharedString,
+    Unit,
 };
 use metrics_util::debugging::DebuggingRecorder;
 use tower::{Layer, ServiceExt};
@@ -174,6 +176,25 @@ async fn a_drain_is_told_of_until_its_last_stream_has_left() {
     assert_eq!(recorded.number("opened_total"), 3.0, "who is refused opened nothing");
 }
 
+/// Recorders look metrics up under locks, which all ends of a drain would wait for.
+#[tokio::test(start_paused = true)]
+async fn a_drain_looks_its_gauge_up_once_however_many_streams_end() {
+    let recorder = CountsLookUps::default();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let shutdown = Shutdown::builder().notice(Duration::from_secs(1)).build().unwrap();
+    let mut service = SseLayer::new().shutdown(shutdown.clone()).layer(Handler);
+    let early: Vec<_> = (0..500).map(|_| open(&mut service)).collect();
+    shutdown.trigger();
+    let late: Vec<_> = (0..500).map(|_| open(&mut service)).collect();
+    assert_eq!(recorder.pending.value.load(Relaxed), 1_000);
+    drop(early);
+    assert_eq!(recorder.pending.value.load(Relaxed), 500);
+    drop(late);
+    assert_eq!(recorder.pending.value.load(Relaxed), 0);
+    assert_eq!(recorder.pending.least.load(Relaxed), 0, "it is never below zero");
+    assert_eq!(recorder.look_ups.load(Relaxed), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_is_refused_at_a_cap_is_told_of_and_opens_nothing() {
     let debugging = DebuggingRecorder::new();
@@ -257,6 +278,55 @@ async fn a_recorder_that_panics_harms_no_stream() {
         drop(feed);
         client.rest().await;
         assert!(registry.is_empty());
+    }
+}
+
+/// A recorder that counts how often it is asked for the gauge of a drain, and keeps nothing else.
+#[derive(Debug, Default)]
+struct CountsLookUps {
+    look_ups: AtomicUsize,
+    pending: Arc<Pending>,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    value: AtomicI64,
+    least: AtomicI64,
+}
+
+impl GaugeFn for Pending {
+    #[expect(clippy::cast_possible_truncation, reason = "all are small whole numbers")]
+    fn increment(&self, more: f64) {
+        let now = self.value.fetch_add(more as i64, Relaxed) + more as i64;
+        self.least.fetch_min(now, Relaxed);
+    }
+
+    fn decrement(&self, less: f64) {
+        self.increment(-less);
+    }
+
+    fn set(&self, _: f64) {}
+}
+
+impl Recorder for CountsLookUps {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::noop()
+    }
+
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        if key.name() != "tower_sse_drain_pending" {
+            return Gauge::noop();
+        }
+        self.look_ups.fetch_add(1, Relaxed);
+        Gauge::from_arc(Arc::clone(&self.pending))
+    }
+
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::noop()
     }
 }
 

@@ -110,6 +110,25 @@ async fn a_stream_whose_last_frame_was_the_last_thing_asked_for_is_stalled() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_takes_a_frame_every_two_seconds_and_leaves_is_gone() {
+    for (burst, slow) in (1..20).flat_map(|burst| (1..20).map(move |slow| (burst, slow))) {
+        let watched = watched();
+        let (feed, mut client) = open(&mut watched.layer.layer(Handler));
+        client.now().await;
+        for frame in 0..burst + slow {
+            feed.data("data: a\n\n");
+            client.next().await;
+            if frame >= burst {
+                advance(2 * SECOND).await;
+            }
+        }
+        drop(client);
+        let ended = watched.ended.lock().unwrap().clone();
+        assert_eq!(ended, [EndReason::ClientGone], "{slow} frames after a burst of {burst}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stream_that_is_quiet_and_asked_for_is_not_stalled() {
     let watched = watched();
     let (feed, mut client) = open(&mut watched.layer.layer(Handler));

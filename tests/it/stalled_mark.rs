@@ -93,19 +93,37 @@ async fn a_burst_is_known_to_within_sixteen_frames() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_takes_a_frame_at_a_time_is_not_marked_for_ever() {
-    let registry = Registry::new();
-    let (feed, mut client) = listed(&registry);
-    let mut marked = Vec::new();
-    for frame in 0..100 {
-        feed.data("data: a\n\n");
-        client.next().await.unwrap().unwrap();
-        if state(&registry) == Stalled {
-            marked.push(frame);
+async fn a_client_that_takes_a_frame_every_two_seconds_is_never_marked() {
+    // After bursts of any length, so that the clock was last read any number of frames ago.
+    for burst in 0..40 {
+        let registry = Registry::new();
+        let (feed, mut client) = listed(&registry);
+        for frame in 0..burst + 40 {
+            feed.data("data: a\n\n");
+            client.next().await.unwrap().unwrap();
+            assert_eq!(state(&registry), Open, "frame {frame} after a burst of {burst}");
+            if frame >= burst {
+                advance(2 * SECOND).await;
+                assert_eq!(state(&registry), Open, "after frame {frame}, a burst of {burst}");
+            }
         }
-        advance(2 * SECOND).await;
     }
-    assert!(marked.iter().all(|frame| *frame < 16), "{marked:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_stops_in_a_burst_is_marked_after_sixteen_times_as_long_at_most() {
+    for burst in 1..40 {
+        let registry = Registry::new();
+        let (feed, mut client) = listed(&registry);
+        for _ in 0..burst {
+            feed.data("data: a\n\n");
+            client.next().await.unwrap().unwrap();
+        }
+        advance(Duration::from_millis(4_999)).await;
+        assert_eq!(state(&registry), Open, "{burst}");
+        advance(75 * SECOND + Duration::from_millis(1)).await;
+        assert_eq!(state(&registry), Stalled, "{burst}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

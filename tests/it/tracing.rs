@@ -134,6 +134,67 @@ async fn encoded_streams_are_warned_of_once_a_layer() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_drain_tells_its_begin_and_its_end_with_the_report() {
+    let (log, _guard) = Log::new();
+    let shutdown = Shutdown::builder().notice(Duration::from_secs(2)).build().unwrap();
+    let mut service = ShutdownLayer::new(shutdown.clone()).layer(Handler);
+    let (first, second) = (open(&mut service), open(&mut service));
+    let drains = |log: &Log| {
+        let mut events = log.events();
+        events.retain(|event| event.name.starts_with("drain "));
+        events
+    };
+    assert!(drains(&log).is_empty());
+    shutdown.trigger();
+    shutdown.trigger();
+    let [begin] = &drains(&log)[..] else { panic!("one event") };
+    assert_eq!((begin.level, &*begin.name), (Level::INFO, "drain begins"));
+    let expected = [
+        ("deadline_secs", "10.0"),
+        ("notice_secs", "2.0"),
+        ("spread_secs", "0.01"),
+        ("streams", "2"),
+    ];
+    let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    assert_eq!(begin.fields, expected.map(own).into_iter().collect());
+
+    // Nobody waits for the drain: the server only waits for its connections.
+    drop(first);
+    tokio::time::advance(Duration::from_secs(3)).await;
+    assert_eq!(drains(&log).len(), 1);
+    second.1.rest().await;
+    let [_, end] = &drains(&log)[..] else { panic!("two events") };
+    assert_eq!((end.level, &*end.name), (Level::INFO, "drain ended"));
+    let expected = [
+        ("closed", "1"),
+        ("cut", "0"),
+        ("elapsed_secs", "3.0"),
+        ("finished", "1"),
+        ("forced", "0"),
+        ("stalled", "0"),
+    ];
+    assert_eq!(end.fields, expected.map(own).into_iter().collect());
+    shutdown.drain().await;
+    assert_eq!(drains(&log).len(), 2, "once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_that_is_forced_and_leaves_streams_over_tells_both() {
+    let (log, _guard) = Log::new();
+    let shutdown = Shutdown::new();
+    let (_feed, client) = open(&mut ShutdownLayer::new(shutdown.clone()).layer(Handler));
+    shutdown.trigger();
+    shutdown.force();
+    shutdown.drain().await;
+    let events = log.events();
+    let names: Vec<_> = events.iter().map(|event| &*event.name).collect();
+    assert_eq!(names, ["drain begins", "drain is forced", "drain ended"]);
+    assert_eq!(events[2].fields["forced"], "1");
+    drop(client);
+    assert_eq!(log.events().iter().filter(|event| event.name == "drain ended").count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_subscriber_that_panics_harms_no_stream() {
     let _guard = set_default(Spans::default().with(Panics));
     let (feed, mut client) = open(&mut SseLayer::new().layer(Handler));
@@ -141,6 +202,7 @@ async fn a_subscriber_that_panics_harms_no_stream() {
     assert!(client.now().await.0.ends_with("data: a\n\n"));
     drop(feed);
     assert_eq!(client.rest().await, "");
+    assert_eq!(Shutdown::new().drain().await.streams(), 0);
 }
 
 /// A subscriber that notes what the crate says.
