@@ -1,6 +1,6 @@
 //! A decoder that reads event streams as browsers do, for tests of streams.
 //!
-//! Events to be written are at the root of the crate: see [`Event`](crate::Event).
+//! Events to be written are at the root of the crate: see [`Event`].
 
 mod close_reason;
 mod decoder;
