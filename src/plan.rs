@@ -319,7 +319,7 @@ impl Plan {
                 || replaces
                 || self.close_at_end.on().is_some(),
             count_events: registry.is_some_and(|registry| registry.count_events),
-            noted: if registry.is_some() || replaces {
+            observation: if registry.is_some() || replaces {
                 Observation::Frames
             } else {
                 Observation::Nothing
@@ -341,13 +341,12 @@ impl ResolvedPlan {
     }
 }
 
-impl AsRef<Settings> for ResolvedPlan {
-    fn as_ref(&self) -> &Settings {
+impl ResolvedPlan {
+    /// The settings of the streams' engines.
+    pub(crate) fn engine(&self) -> &Settings {
         &self.engine
     }
-}
 
-impl ResolvedPlan {
     pub(crate) fn registry(&self) -> Option<&RegistrySetting> {
         self.plan.registry.on()
     }
@@ -363,7 +362,7 @@ impl ResolvedPlan {
     /// The same for a stream that is observed.
     pub(crate) fn observed(&self) -> Arc<Self> {
         let observed = self.observed.get_or_init(|| {
-            let engine = Settings { noted: Observation::FirstEvent, ..self.engine.clone() };
+            let engine = Settings { observation: Observation::FirstEvent, ..self.engine.clone() };
             let (plan, opened) = (self.plan.clone(), Arc::clone(&self.opened));
             Arc::new(Self { engine, observed: OnceLock::new(), plan, opened })
         });

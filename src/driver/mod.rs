@@ -1,48 +1,53 @@
-//! One driven stream: its engine with a clock, a waker and its places on the lists.
+//! One driven stream: its engine with a clock, wakers and its registrations.
+//!
+//! The driver decides nothing about bytes. It asks the questions of a poll in one order:
+//!
+//! 1. Is the stream polled for the first time? It applies the plan that came late, and begins.
+//! 2. Does a frame wait? It leaves first.
+//! 3. Is there mail? It leaves before anything that ends the stream.
+//! 4. Was the stream replaced, or does a drain end it?
+//! 5. Is a timeout due? It is looked at however busy the body is.
+//! 6. Then the body is asked.
 
-mod close_if_replaced;
 mod link;
-mod listed;
-mod loss;
-mod places;
+mod registry;
 mod timer;
-mod wait;
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use bytes::Bytes;
 use pin_project_lite::pin_project;
+use tokio::runtime::Handle;
 
-use close_if_replaced::close_if_replaced;
 use link::Opening;
 pub(crate) use link::{Around, Done, Registrations, StreamLink};
-use listed::{Listed, put_behind};
-use places::Places;
+use registry::{KICK_GRACE, RegisteredStream, queue_after};
 use timer::Timer;
 
-use crate::engine::{EndReason, Engine};
+pub(crate) use crate::engine::PassOn;
+use crate::engine::{BodyState, Command, EndReason, Engine, FastPath};
 use crate::observe::StreamObserver;
-use crate::plan::{Plan, ResolvedPlan, ShutdownSetting};
+use crate::plan::{ResolvedPlan, ShutdownSetting};
 use crate::roster::Registration;
-use crate::state::{DrainStatus, Expiry};
+use crate::state::{Drain, DrainStatus, Expiry, Permit, connection_failed_just_now};
 use crate::sync::now;
 
 pin_project! {
     /// An engine and what connects it to the world, all but the body that it works on.
     #[derive(Debug)]
     pub(crate) struct Stream {
-        engine: Engine<ResolvedPlan>,
+        plan: Arc<ResolvedPlan>,
+        engine: Engine,
         #[pin]
         timer: Timer,
-        // The waker that the timer and the lists know.
+        // The waker that the timer and the lists have.
         waker: Option<Waker>,
-        places: Places,
-        seat: Option<Registration<DrainStatus>>,
-        watch: StreamObserver,
-        // As long as layers further out may ask for it.
-        link: Option<Arc<StreamLink>>,
+        places: Option<Box<Places>>,
+        shutdown: Option<Registration<DrainStatus>>,
+        observer: StreamObserver,
     }
 
     impl PinnedDrop for Stream {
@@ -52,223 +57,401 @@ pin_project! {
     }
 }
 
-impl Stream {
-    /// A stream that takes its plan and its registrations from `link` when it is polled first.
-    pub(crate) fn new(engine: Engine<ResolvedPlan>, link: Arc<StreamLink>) -> Self {
-        Self {
-            engine,
-            timer: Timer::Unopened,
-            waker: None,
-            places: Places::default(),
-            seat: None,
-            watch: StreamObserver::off(),
-            link: Some(link),
-        }
-    }
+/// How the body of a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BodyEnd {
+    Clean,
+    Failed,
+}
 
-    /// A stream of these bytes, on no list.
-    pub(crate) fn of(bytes: Bytes, link: Arc<StreamLink>) -> Self {
-        Self::new(Engine::only(Arc::new(Plan::default().resolve()), bytes), link)
+/// What there may be to do for a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
+struct Signals {
+    mail: bool,
+    permit: bool,
+    shutdown: bool,
+    timeout: bool,
+}
+
+/// What many streams do not have, so that these pay for one pointer.
+#[derive(Debug, Default)]
+struct Places {
+    registered: Option<RegisteredStream>,
+    permit: Option<Permit>,
+    /// As long as layers further out may ask for it.
+    link: Option<Arc<StreamLink>>,
+}
+
+impl Stream {
+    /// A stream that takes its plan and its registrations from `link` when it is first polled.
+    pub(crate) fn new(plan: Arc<ResolvedPlan>, engine: Engine, link: Arc<StreamLink>) -> Self {
+        Self {
+            plan,
+            engine,
+            timer: Timer::Unopened { link },
+            waker: None,
+            places: None,
+            shutdown: None,
+            observer: StreamObserver::off(),
+        }
     }
 
     /// What layers further out share with this stream, as long as they may ask for it.
     pub(crate) fn link(&self) -> Option<&Arc<StreamLink>> {
-        self.link.as_ref()
+        self.timer.link().or_else(|| self.places.as_ref()?.link.as_ref())
     }
 
-    /// Nothing is to be done before the body is polled, and no note is to be taken after.
+    /// Whether the body can be asked at once, and a chunk that [passes](Self::pass) be sent as it is.
     #[inline]
-    pub(crate) fn is_calm(&self) -> bool {
-        self.engine.is_calm() && !self.seat.as_ref().is_some_and(Registration::is_signalled)
+    pub(crate) fn is_on_fast_path(&self) -> bool {
+        let undisturbed = match self.engine.fast_path() {
+            FastPath::Whole => true,
+            FastPath::Timed => !self.timer.is_due(),
+            _ => false,
+        };
+        undisturbed && !self.shutdown.as_ref().is_some_and(Registration::is_signalled)
     }
 
-    /// The same of a stream that is to end at some time: its sleep tells when to look.
-    #[inline]
-    pub(crate) fn is_calm_so_far(&self) -> bool {
-        let signalled = || self.seat.as_ref().is_some_and(Registration::is_signalled);
-        self.engine.is_calm_for_a_time() && !self.is_hurried() && !signalled()
-    }
-
-    /// Takes a chunk of the body's while the stream is calm, if it can be sent as it is.
+    /// Takes a chunk of the body on the fast path, if it can be sent as it is.
     #[expect(clippy::inline_always, reason = "on its own it costs as much as what it saves")]
     #[inline(always)]
-    pub(crate) fn passes(self: Pin<&mut Self>, data: &Bytes) -> bool {
-        self.project().engine.passes(data)
+    pub(crate) fn pass(self: Pin<&mut Self>, chunk: &Bytes) -> bool {
+        self.project().engine.pass(chunk)
     }
 
     /// What is to be sent before the body is asked for more.
-    #[inline]
-    pub(crate) fn poll_ready(self: Pin<&mut Self>) -> Option<Bytes> {
-        let quiet = self.engine.is_quiet() && !self.timer.is_unopened() && !self.is_signalled();
-        let quiet = quiet && !(self.engine.is_timed() && self.is_hurried());
-        if quiet { None } else { self.attend() }
-    }
-
-    /// Does what is to be done before the body is asked for more, and gives what is to be sent.
-    fn attend(mut self: Pin<&mut Self>) -> Option<Bytes> {
-        if self.as_mut().project().timer.open() {
-            let expiry = self.as_mut().begin();
-            let (this, now) = (self.as_mut().project(), now());
-            this.watch.starts(|| this.engine.settings().plan.to_string());
-            let mut opening = this.engine.open(now);
-            let farewell =
-                this.engine.plan_end(now, expiry.and_then(|expiry| expiry.on_the_clock(now)));
-            put_behind(&mut opening, farewell, this.engine);
+    pub(crate) fn poll_output(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<Bytes> {
+        if self.timer.link().is_some() {
+            let opening = self.as_mut().open(cx);
             if opening.is_some() {
                 return opening;
             }
         }
         let this = self.as_mut().project();
-        if let Some(frame) = this.engine.next() {
+        if let Some(frame) = this.engine.poll_output() {
             return Some(frame);
         }
-        // Before more data is taken, so that a busy stream ends too.
-        let mut first = None;
-        if self.is_signalled() {
-            // If the body has nothing, the signal is seen again: behind mail no waker is known.
-            let listed = self.as_mut().project().places.listed_mut();
-            if !listed.is_some_and(Listed::lets_body_speak) {
-                first = self.as_mut().obey();
-            }
-        }
-        // Also behind mail.
-        if self.engine.is_timed() && self.is_hurried() {
-            let farewell = self.as_mut().rotate();
-            put_behind(&mut first, farewell, self.as_mut().project().engine);
-        }
-        let this = self.project();
-        if this.engine.is_closing() {
-            // Behind a long event its turn may come before what the timer is set for.
-            let frame = this.engine.timeout(now());
-            put_behind(&mut first, frame, this.engine);
-        }
-        first.or_else(|| this.engine.next())
+        let signals = Signals {
+            mail: registered(this.places).is_some_and(|it| it.has_mail(this.engine)),
+            permit: this
+                .places
+                .as_ref()
+                .and_then(|it| it.permit.as_ref())
+                .is_some_and(Permit::is_signalled),
+            shutdown: this.shutdown.as_ref().is_some_and(Registration::is_signalled),
+            timeout: this.engine.fast_path() == FastPath::Due
+                || this.timer.is_due()
+                || this.timer.is_unset()
+                    && this.engine.poll_timeout().is_some_and(|at| at <= now()),
+        };
+        if signals == Signals::default() { None } else { self.attend(cx, signals) }
     }
 
-    /// Takes the plan, with what outer layers added to it, and the registrations.
-    ///
-    /// Gives when the stream's credential expires.
-    fn begin(self: Pin<&mut Self>) -> Option<Expiry> {
-        let this = self.project();
-        let link = this.link.take()?;
-        let Opening { plan, registrations, watch, expiry } = link.open();
-        *this.link = Some(link).filter(|link| Arc::weak_count(link) > 0);
-        let Registrations { registry, shutdown, permit } = registrations;
-        this.engine.replace_settings(plan);
-        *this.places = Places::new(registry.map(Listed::of), permit);
-        *this.seat = shutdown;
-        *this.watch = watch;
-        if let (Some(listed), Some(closing)) =
-            (this.places.listed(), this.engine.settings().closing())
-        {
-            listed.stats.set_drain(&closing.drain);
+    /// Does what the signals ask for, in order. A farewell leaves after the mail that came before it.
+    #[cold]
+    fn attend(mut self: Pin<&mut Self>, cx: &mut Context<'_>, signals: Signals) -> Option<Bytes> {
+        let Signals { mail, permit, shutdown, timeout } = signals;
+        // Signals take the waker out, so it has to be registered again.
+        *self.as_mut().project().waker = None;
+        let ends = permit || shutdown || timeout;
+        let mut first = None;
+        if mail && (ends || !self.as_mut().lets_body_speak()) {
+            first = self.as_mut().read_mail();
         }
+        if permit {
+            let farewell = self.as_mut().close_if_replaced();
+            self.as_mut().queue_after(&mut first, farewell);
+        }
+        if shutdown {
+            let farewell = self.as_mut().close_if_drained();
+            self.as_mut().queue_after(&mut first, farewell);
+        }
+        if timeout {
+            let frame = self.as_mut().handle_timeout(cx, BodyState::Unknown);
+            self.queue_after(&mut first, frame);
+        } else if ends {
+            self.arm(cx);
+        }
+        first
+    }
+
+    fn lets_body_speak(self: Pin<&mut Self>) -> bool {
+        registered(self.project().places).is_some_and(RegisteredStream::lets_body_speak)
+    }
+
+    fn read_mail(self: Pin<&mut Self>) -> Option<Bytes> {
+        let this = self.project();
+        registered(this.places)?.read_mail(this.engine, this.plan.engine())
+    }
+
+    /// Has a frame leave after the one that is sent first.
+    fn queue_after(self: Pin<&mut Self>, first: &mut Option<Bytes>, frame: Option<Bytes>) {
+        let this = self.project();
+        queue_after(first, frame, this.engine, this.plan.engine());
+    }
+
+    /// Begins, with what outer layers added.
+    #[cold]
+    fn open(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<Bytes> {
+        let expiry = self.as_mut().take_opening();
+        let (this, now) = (self.as_mut().project(), now());
+        let settings = this.plan.engine();
+        this.observer.starts(settings.counts_all_events(), || this.plan.plan.to_string());
+        let expires = expiry.and_then(|expiry| expiry.on_the_clock(now));
+        let opening = this.engine.handle_command(settings, Command::Open { now, expires });
+        self.arm(cx);
+        opening
+    }
+
+    /// Takes the plan and the registrations from the link. Gives when the credential expires.
+    fn take_opening(self: Pin<&mut Self>) -> Option<Expiry> {
+        let this = self.project();
+        let link = this.timer.open()?;
+        let Opening { plan, registrations, watch, expiry } = link.open();
+        let Registrations { registry, shutdown, permit } = registrations;
+        let link = Some(link).filter(|link| Arc::weak_count(link) > 0);
+        let registered = registry.map(RegisteredStream::new);
+        if let (Some(registered), Some(closing)) = (&registered, plan.closing()) {
+            registered.stats.set_drain(&closing.drain);
+        }
+        if registered.is_some() || permit.is_some() || link.is_some() {
+            *this.places = Some(Box::new(Places { registered, permit, link }));
+        }
+        (*this.plan, *this.shutdown, *this.observer) = (plan, shutdown, watch);
         expiry
     }
 
-    /// Takes a chunk of the body's, and gives what is to be sent of it.
-    pub(crate) fn data(self: Pin<&mut Self>, chunk: Bytes) -> Option<Bytes> {
-        self.project().engine.data(chunk)
-    }
-
-    /// Takes note of a panic of the body's.
-    pub(crate) fn panicked(self: Pin<&mut Self>) {
-        self.project().engine.abort();
-    }
-
-    /// Takes the body's end.
-    pub(crate) fn end(self: Pin<&mut Self>) {
+    /// Takes a chunk of the body, and gives what is to be sent of it.
+    #[inline]
+    pub(crate) fn handle_data(self: Pin<&mut Self>, chunk: Bytes) -> Option<Bytes> {
         let this = self.project();
-        this.engine.end();
-        if this.engine.ended().is_some() {
-            this.places.release_permit();
-            *this.link = None;
-        }
+        this.engine.handle_data(this.plan.engine(), chunk)
     }
 
-    /// Takes the body's failure. Says whether a farewell stands in for it.
-    pub(crate) fn fail(self: Pin<&mut Self>) -> bool {
-        self.project().engine.fail()
+    /// Takes the end of the body, of whatever kind. Mail that came before it leaves before it.
+    ///
+    /// Gives what is to be sent, and whether the failure of a body has to be passed on after it.
+    pub(crate) fn handle_end(mut self: Pin<&mut Self>, end: BodyEnd) -> (Option<Bytes>, PassOn) {
+        let mut first = self.as_mut().read_mail();
+        let this = self.project();
+        let (frame, pass_on) = match end {
+            BodyEnd::Clean => (this.engine.handle_end(this.plan.engine()), PassOn::No),
+            BodyEnd::Failed => this.engine.handle_error(this.plan.engine()),
+        };
+        queue_after(&mut first, frame, this.engine, this.plan.engine());
+        (first, pass_on)
     }
 
-    /// Why the stream is over, once nothing is left to be sent.
+    /// Notes that foreign code panicked in a poll.
+    pub(crate) fn abort(self: Pin<&mut Self>) {
+        let this = self.project();
+        this.engine.handle_command(this.plan.engine(), Command::Abort);
+    }
+
+    /// Why the stream is over, once all output is sent.
     #[inline]
     pub(crate) fn ended(&self) -> Option<EndReason> {
         self.engine.ended()
     }
 
-    /// Ends the stream if it is time, though its body may have more to say.
-    #[cold]
-    fn rotate(self: Pin<&mut Self>) -> Option<Bytes> {
-        let this = self.project();
-        let farewell = this.engine.rotate(now());
-        if let Some(listed) = this.places.listed().filter(|_| this.engine.is_closing()) {
-            listed.stats.mark_closing();
-        }
-        farewell
+    /// Whether the body came to its own end after a whole event. Output may still wait.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.engine.fast_path() == FastPath::Over(EndReason::Finished)
     }
 
+    /// Waits for the time or a signal, while the body is pending. Ready when there may be something
+    /// to do, with what is to be sent if there is anything.
+    pub(crate) fn poll_wait(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let this = self.as_mut().project();
+        if let Some(registered) = registered(this.places) {
+            registered.polled();
+        }
+        if this.observer.is_on() {
+            this.observer.flush(&this.engine.progress());
+        }
+        if self.waits(cx.waker()) {
+            return Poll::Pending;
+        }
+        if !self.as_mut().register(cx.waker()) {
+            return Poll::Ready(None);
+        }
+        if self.timer.is_due() {
+            return Poll::Ready(self.handle_timeout(cx, BodyState::Pending));
+        }
+        self.poll_timer(cx).map(|()| None)
+    }
+
+    /// Whether everything that may happen wakes `waker` already.
+    ///
+    /// A timer that has the waker is not polled again: that it is due shows without a poll.
+    #[inline(never)]
+    pub(crate) fn waits(&self, waker: &Waker) -> bool {
+        let known = self.waker.as_ref().is_some_and(|known| known.will_wake(waker));
+        known && !self.timer.is_due()
+    }
+
+    /// Has the lists wake this task. False if a signal came meanwhile.
+    fn register(self: Pin<&mut Self>, waker: &Waker) -> bool {
+        let this = self.project();
+        if this.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            return true;
+        }
+        let places = this.places.as_deref();
+        let registered = places.and_then(|places| places.registered.as_ref());
+        let permit = places.and_then(|places| places.permit.as_ref());
+        let missed = registered.is_some_and(|it| it.registration.register(waker))
+            | permit.is_some_and(|permit| permit.register(waker))
+            | this.shutdown.as_ref().is_some_and(|it| it.register(waker));
+        *this.waker = (!missed).then(|| waker.clone());
+        !missed
+    }
+
+    /// Sets the timer for the engine's next timeout, so that [`Timer::is_due`] tells when it is due.
+    ///
+    /// Outside of a runtime the clock is read instead, until the stream has to wait.
+    fn arm(self: Pin<&mut Self>, cx: &mut Context<'_>) {
+        if Handle::try_current().is_ok() {
+            let _ = self.poll_timer(cx);
+        }
+    }
+
+    /// Waits for the engine's next timeout.
+    fn poll_timer(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        let Some(at) = this.engine.poll_timeout() else {
+            this.timer.clear();
+            return Poll::Pending;
+        };
+        this.timer.poll_until(at, cx)
+    }
+
+    fn handle_timeout(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        body: BodyState,
+    ) -> Option<Bytes> {
+        let this = self.as_mut().project();
+        let frame = this.engine.handle_timeout(this.plan.engine(), now(), body);
+        // Its order to close may have come from here.
+        if let (Some(registered), FastPath::Over(_)) =
+            (registered(this.places), this.engine.fast_path())
+        {
+            registered.stats.mark_closing();
+        }
+        self.arm(cx);
+        frame
+    }
+
+    /// Ends the stream if another was let in instead of it.
+    fn close_if_replaced(self: Pin<&mut Self>) -> Option<Bytes> {
+        let this = self.project();
+        let places = this.places.as_deref_mut()?;
+        if !places.permit.as_mut()?.take_replaced() {
+            return None;
+        }
+        if let Some(registered) = &places.registered {
+            registered.stats.mark_closing();
+        }
+        let now = now();
+        let order = this.plan.limit()?.replace(now, KICK_GRACE);
+        this.engine.handle_command(this.plan.engine(), Command::Close { order, now })
+    }
+
+    /// Ends the stream if a drain has begun, now or when it is its turn.
+    fn close_if_drained(self: Pin<&mut Self>) -> Option<Bytes> {
+        let this = self.project();
+        let shutdown = this.shutdown.as_mut().filter(|it| it.is_signalled())?;
+        let ShutdownSetting { drain, finish_within, farewell, .. } = this.plan.closing()?;
+        let (order, now) = drain.close_order(shutdown, *finish_within, farewell.as_ref())?;
+        if let Some(registered) = registered(this.places) {
+            registered.stats.mark_closing();
+        }
+        this.engine.handle_command(this.plan.engine(), Command::Close { order, now })
+    }
+
+    /// Counts a frame that is sent.
     #[inline]
-    pub(crate) fn is_signalled(&self) -> bool {
-        self.seat.as_ref().is_some_and(Registration::is_signalled)
-            || self.places.is_signalled(&self.engine)
-    }
-
-    /// Does what the registry, the limit and the shutdown ask.
-    #[cold]
-    fn obey(self: Pin<&mut Self>) -> Option<Bytes> {
+    pub(crate) fn sent(self: Pin<&mut Self>, bytes: usize) {
         let this = self.project();
-        // Signals take the waker out, so it is to be registered again.
-        *this.waker = None;
-        let listed = this.places.listed_mut().filter(|listed| listed.is_signalled(this.engine));
-        let mut first = listed.and_then(|listed| listed.read_mail(this.engine));
-        let farewell = close_if_replaced(this.places, this.engine);
-        put_behind(&mut first, farewell, this.engine);
-        if let Some(seat) = this.seat.as_mut().filter(|seat| seat.is_signalled()) {
-            let farewell = this.engine.close(|settings| {
-                let ShutdownSetting { drain, finish_within, farewell, .. } = settings.closing()?;
-                let close = drain.close_order(seat, *finish_within, farewell.as_ref())?;
-                if let Some(listed) = this.places.listed() {
-                    listed.stats.mark_closing();
-                }
-                Some(close)
-            });
-            put_behind(&mut first, farewell, this.engine);
+        let registered = this.places.as_deref_mut().and_then(|it| it.registered.as_mut());
+        if registered.is_none() && !this.observer.is_on() {
+            return;
         }
-        first
-    }
-
-    /// Takes note of a frame that is sent.
-    #[inline]
-    pub(crate) fn note(self: Pin<&mut Self>, bytes: usize) {
-        let this = self.project();
-        this.places.sent(bytes, this.engine);
-        if this.link.is_some() && this.engine.ended().is_some() {
-            *this.link = None;
+        let progress = this.engine.progress();
+        if let Some(registered) = registered {
+            registered.sent(bytes, &progress);
         }
-        this.watch.sent(bytes, this.engine, now);
+        this.observer.sent(bytes, &progress, now);
     }
 
     /// Leaves the lists.
     fn leave(mut self: Pin<&mut Self>) {
-        if self.as_mut().project().timer.open() {
-            // Never polled, but listed.
-            self.as_mut().begin();
-        }
-        let reason = self.engine.ended().unwrap_or_else(|| self.lost());
+        // It may never have been polled, but it is registered.
+        self.as_mut().take_opening();
+        let reason = self.engine.ended().unwrap_or_else(|| self.as_mut().lost());
         let this = self.project();
-        // First: who comes because hooks or a drain's report tell of this end finds the slot free.
-        this.places.release_permit();
-        *this.link = None;
-        this.watch.ended(reason, this.engine, now);
-        let listed = this.places.take_listed();
-        if let (Some(listed), Some(registry)) = (listed, this.engine.settings().registry()) {
-            let Listed { seat, stats, .. } = listed;
-            registry.registry.leave(seat, &stats, reason);
+        let Places { registered, permit, link } =
+            this.places.take().map(|places| *places).unwrap_or_default();
+        // First: a client that comes back because hooks or a drain's report tell of this end finds
+        // the permit free.
+        drop((permit, link));
+        this.observer.ended(reason, &this.engine.progress(), now);
+        if let (Some(registered), Some(setting)) = (registered, this.plan.registry()) {
+            let RegisteredStream { registration, stats, .. } = registered;
+            setting.registry.leave(registration, &stats, reason);
         }
         // Last, so that a drain is not over before the hooks were told.
-        if let (Some(seat), Some(closing)) = (this.seat.take(), this.engine.settings().closing()) {
-            closing.drain.unregister(seat, reason);
+        if let (Some(shutdown), Some(closing)) = (this.shutdown.take(), this.plan.closing()) {
+            closing.drain.unregister(shutdown, reason);
         }
     }
+
+    /// Why this stream is dropped before its end.
+    ///
+    /// A server drops a body when its client went away, and also when the connection was given up
+    /// because the client took nothing. Where nothing tells that it was so, the client went away.
+    fn lost(self: Pin<&mut Self>) -> EndReason {
+        let now = now();
+        let mut this = self;
+        let active = this.as_mut().project().engine.progress().active;
+        let drain = this.plan.closing().map(|closing| &*closing.drain);
+        let stalled = connection_failed_just_now(now)
+            || drain.is_some_and(|drain| this.is_stalled(drain, now, active));
+        if stalled { EndReason::Stalled } else { EndReason::ClientGone }
+    }
+
+    fn is_stalled(&self, drain: &Drain, now: Instant, active: bool) -> bool {
+        // A stream that is polled has ended by then.
+        if self.shutdown.is_some() && drain.is_past_deadline(now) {
+            return true;
+        }
+        let Some(limit) = drain.settings.stall_limit else {
+            return false;
+        };
+        let limit = limit.mul_f32(MOST_OF_IT);
+        let since = |at: Instant| now.saturating_duration_since(at);
+        let registered = self.places.as_ref().and_then(|places| places.registered.as_ref());
+        let stats = registered.map(|registered| &registered.stats);
+        // On HTTP/2 a body has a task of its own, which learns of the failure a moment later.
+        if drain.connection_failed_recently(now)
+            && stats.and_then(|stats| stats.unread_for_at_most(now)) >= Some(limit)
+        {
+            return true;
+        }
+        let unread = stats.and_then(|stats| stats.unread_for(now));
+        let unseen = self.shutdown.as_ref().filter(|it| it.is_signalled());
+        let unseen = unseen.and_then(|_| drain.started()).map(since);
+        // When the stream was to be polled at the latest, if it was not polled since.
+        let missed_deadline = self.engine.poll_timeout().filter(|_| !active).map(since);
+        [unread, unseen, missed_deadline].into_iter().flatten().max() >= Some(limit)
+    }
 }
+
+fn registered(places: &mut Option<Box<Places>>) -> Option<&mut RegisteredStream> {
+    places.as_mut().and_then(|places| places.registered.as_mut())
+}
+
+/// The share of the stall limit for which a stream was kept waiting when its connection is given
+/// up: servers poll bodies for some time longer than they can write, until their buffers are full.
+const MOST_OF_IT: f32 = 0.75;

@@ -1,19 +1,26 @@
-//! A stream's timer, and what the stream waits for before it has one.
+//! The timer of a stream, and what the stream waits for before it has one.
 
-use std::pin::{Pin, pin};
+use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use pin_project_lite::pin_project;
-use tokio::task::unconstrained;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Sleep, sleep_until};
+
+use super::StreamLink;
+use crate::sync::poll_sleep;
 
 pin_project! {
-    /// A stream's timer.
-    #[project = Projected]
+    /// The timer of a stream.
+    ///
+    /// What a stream needs before its first poll only takes the room of the timer that it has later:
+    /// it would be memory of every stream, for as long as the stream is open.
+    #[project = TimerProjection]
     #[derive(Debug)]
     pub(super) enum Timer {
         /// The stream has not been polled yet.
-        Unopened,
+        Unopened { link: Arc<StreamLink> },
         Unset,
         Set {
             #[pin]
@@ -23,46 +30,48 @@ pin_project! {
 }
 
 impl Timer {
-    pub(super) fn is_unopened(&self) -> bool {
-        matches!(self, Self::Unopened)
-    }
-
-    /// Notes the first poll. False if there was one already.
-    pub(super) fn open(mut self: Pin<&mut Self>) -> bool {
-        let first = self.is_unopened();
-        if first {
-            self.set(Self::Unset);
+    /// The link of a stream that has not been polled yet.
+    pub(super) fn link(&self) -> Option<&Arc<StreamLink>> {
+        match self {
+            Self::Unopened { link } => Some(link),
+            Self::Unset | Self::Set { .. } => None,
         }
-        first
     }
 
+    /// Takes what was there before the first poll.
+    pub(super) fn open(mut self: Pin<&mut Self>) -> Option<Arc<StreamLink>> {
+        let link = self.link().cloned()?;
+        self.set(Self::Unset);
+        Some(link)
+    }
+
+    pub(super) fn is_unset(&self) -> bool {
+        matches!(self, Self::Unset)
+    }
+
+    /// Whether the time has come for which the timer was set. It takes a load, and no clock.
     #[inline]
     pub(super) fn is_due(&self) -> bool {
         matches!(self, Self::Set { sleep } if sleep.is_elapsed())
     }
 
+    /// Waits for nothing any more.
     pub(super) fn clear(mut self: Pin<&mut Self>) {
         self.set(Self::Unset);
     }
 
-    /// Waits until `at`, or until an earlier moment for which the timer was set before.
+    /// Waits until `at`. A timer that is set for an earlier time is left alone until then.
     pub(super) fn poll_until(
         mut self: Pin<&mut Self>,
         at: Instant,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
-        match self.as_mut().project() {
-            // Later deadlines are left alone until the timer fires: an event costs no timer
-            // operation, only an idle interval does.
-            Projected::Set { sleep } if sleep.deadline() <= at => {}
-            Projected::Set { sleep } => sleep.reset(at),
-            _ => self.set(Self::Set { sleep: sleep_until(at) }),
+        if !matches!(*self, Self::Set { .. }) {
+            self.set(Self::Set { sleep: sleep_until(at.into()) });
         }
-        let Projected::Set { sleep } = self.project() else {
-            return Poll::Pending;
-        };
-        // Behind a burst the task's budget is used up, and a sleep that takes part in it says
-        // `Pending` without having taken note of who waits.
-        pin!(unconstrained(sleep)).poll(cx)
+        match self.project() {
+            TimerProjection::Set { sleep } => poll_sleep(sleep, at, cx),
+            TimerProjection::Unopened { .. } | TimerProjection::Unset => Poll::Pending,
+        }
     }
 }

@@ -1,14 +1,13 @@
 //! The last bytes of a stream that the server ends.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::place::restate;
-use super::spread::Retry;
-use super::texts::Texts;
-use super::{CloseReason, Position};
-use crate::wire::{ByLineEnd, Event, LineEnd, Stencil};
+use super::Position;
+use super::position::restate;
+use crate::wire::{ByLineEnd, CloseReason, Event, LineEnd, Stencil};
 
 /// The last bytes of a stream that the server ends.
 ///
@@ -26,53 +25,30 @@ use crate::wire::{ByLineEnd, Event, LineEnd, Stencil};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Farewell(Kind);
+pub struct Farewell(FarewellKind);
 
 #[derive(Clone, Debug)]
-enum Kind {
+enum FarewellKind {
+    /// An event with this name and the reason as its data.
     Named(&'static str),
     // Shared: each stream of a server has a clone.
-    Event(Arc<Said>),
+    Event(Arc<SharedEvent>),
     Bytes(Bytes),
     None,
 }
 
-/// An event that is said to many, written once for those to whom it is the same.
+/// An event that many clients get, and what its copies have in common.
 #[derive(Debug)]
-struct Said {
+struct SharedEvent {
     event: Event,
-    forms: ByLineEnd<Form>,
-}
-
-#[derive(Debug)]
-struct Form {
-    stencil: Stencil,
-    /// For clients that have no place. Made when it is first asked for: who is reason alone has no
-    /// `retry`.
-    texts: OnceLock<Box<Texts>>,
-}
-
-impl Said {
-    fn words(&self, retry: Option<&Retry>, place: Option<&str>, line_end: LineEnd) -> Bytes {
-        let form = self.forms.get(line_end, || Form {
-            stencil: Stencil::of(&self.event, line_end),
-            texts: OnceLock::new(),
-        });
-        let shared = retry.filter(|_| place.is_none() && Texts::keeps(&form.stencil));
-        shared
-            .and_then(|retry| {
-                let texts = form.texts.get_or_init(|| Box::new(Texts::of(retry.steps())));
-                texts.get(retry, &form.stencil)
-            })
-            .unwrap_or_else(|| form.stencil.fill(retry.map(Retry::delay), place))
-    }
+    stencils: ByLineEnd<Stencil>,
 }
 
 impl Farewell {
     /// `event: close` with the reason as JSON: `{"reason":"shutdown"}`. The default.
     #[must_use]
     pub const fn close() -> Self {
-        Self(Kind::Named("close"))
+        Self(FarewellKind::Named("close"))
     }
 
     /// `event: reconnect` with the reason as JSON.
@@ -81,7 +57,7 @@ impl Farewell {
     /// stop at this one, and an `EventSource` comes back after the `retry` that it carries.
     #[must_use]
     pub const fn reconnect() -> Self {
-        Self(Kind::Named("reconnect"))
+        Self(FarewellKind::Named("reconnect"))
     }
 
     /// Any event, an htmx out-of-band fragment for instance.
@@ -89,7 +65,8 @@ impl Farewell {
     /// Where it has data, a drain adds a `retry` if it has none, and the stream's place as `id`.
     #[must_use]
     pub fn event(event: Event) -> Self {
-        Self(Kind::Event(Arc::new(Said { event, forms: ByLineEnd::default() })))
+        let stencils = ByLineEnd::default();
+        Self(FarewellKind::Event(Arc::new(SharedEvent { event, stencils })))
     }
 
     /// These bytes as they are, for clients that expect something else than an event.
@@ -97,39 +74,42 @@ impl Farewell {
     /// They follow a whole event, and nothing follows them.
     #[must_use]
     pub fn bytes(bytes: impl Into<Bytes>) -> Self {
-        Self(Kind::Bytes(bytes.into()))
+        Self(FarewellKind::Bytes(bytes.into()))
     }
 
     /// Nothing: the stream just ends, behind a whole event.
     #[must_use]
     pub const fn none() -> Self {
-        Self(Kind::None)
+        Self(FarewellKind::None)
     }
 
-    /// The same for streams that are all reason this: what they have in common is written once.
+    /// The farewell for streams that all end for this reason: it is encoded once for all of them.
     pub(crate) fn for_reason(self, reason: CloseReason) -> Self {
         match self.0 {
-            Kind::Named(name) => Self::event(reason.event(name)),
+            FarewellKind::Named(name) => Self::event(reason.event(name)),
             kind => Self(kind),
         }
     }
 
-    /// What is sent to a client at this place, if anything.
-    pub(super) fn last_words(
+    /// The bytes for a client at this position. None if there are none to send.
+    pub(super) fn encode(
         &self,
         reason: CloseReason,
-        retry: Option<&Retry>,
-        place: &Position,
+        retry: Option<Duration>,
+        position: &Position,
         line_end: LineEnd,
     ) -> Option<Bytes> {
         match &self.0 {
-            Kind::Named(name) => {
-                let retry = retry.map(Retry::delay);
-                Some(restate(&reason.event(name), retry, place, line_end))
+            FarewellKind::Named(name) => {
+                Some(restate(&reason.event(name), retry, position, line_end))
             }
-            Kind::Event(said) => Some(place.with_text(|place| said.words(retry, place, line_end))),
-            Kind::Bytes(bytes) => Some(bytes.clone()),
-            Kind::None => None,
+            FarewellKind::Event(shared) => {
+                let make = || Stencil::of(&shared.event, line_end);
+                let stencil = shared.stencils.get(line_end, make);
+                Some(position.with_text(|id| stencil.fill(retry, id)))
+            }
+            FarewellKind::Bytes(bytes) => Some(bytes.clone()),
+            FarewellKind::None => None,
         }
     }
 }

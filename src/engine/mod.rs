@@ -1,309 +1,636 @@
-//! One stream's behaviour: bytes, time and commands in; bytes, deadlines and the end out.
+//! The behaviour of one stream, as a machine: bytes, commands and the time go in; bytes, deadlines
+//! and the end come out.
 //!
 //! The engine does no I/O and reads no clock. It lets whole events through and holds the unfinished
 //! tail, so what has been sent always ends on a boundary, where a comment, an event or a farewell
 //! may be written at any moment.
+//!
+//! # States
+//!
+//! ```text
+//!  new ──▶ Fresh ──── first bytes ────▶ Whole ◀──── boundary ────┐
+//!            │                            │                      │
+//!            │                            ├─ tail > hold limit ─▶ Flowing
+//!            │                            │                      │
+//!            └──────────────┬─────────────┴──────────────────────┘
+//!                           │ end, error, farewell, cut
+//!                           ▼
+//!                     Over(EndReason)
+//! ```
+//!
+//! - In *Fresh* and *Whole* everything may be written: comments, injected events, the farewell.
+//! - In *Flowing* an event that is too long to hold passes in pieces, and nothing is written. A
+//!   farewell waits for the boundary, or until the moment when the stream is cut. A comment that is
+//!   too long to hold flows, too, but a line end is room enough for a farewell.
+//! - *Over* is final: bytes, commands and the time change nothing, and the output that was made
+//!   before is still given out.
+//!
+//! # Calls
+//!
+//! A call that gives a frame gives the next one to send; [`Engine::poll_output`] gives those after
+//! it, and is called until it gives none before anything else is. The order in which a timeout asks
+//! its questions is that of [`Engine::handle_timeout`]: the lifetime, the order to close, the
+//! heartbeat, and silence last.
+//!
+//! # Parts
+//!
+//! | part | owns |
+//! | --- | --- |
+//! | [`splitter`] | where events end, and the stage of the stream |
+//! | [`frames`] | the held tail, and how frames are put together |
+//! | [`position`] | ids, the number of events, the client's position |
+//! | [`silence`] | when a keepalive or a heartbeat is due |
+//! | [`lifetime`] | when the stream is too old, idle or expired |
+//! | [`ending`] | the order to close that waits for its time |
 
-mod assembly;
-mod clock;
-mod close;
-mod end_reason;
-mod event_ids;
+mod ending;
 mod farewell;
-mod hold;
-mod injection;
-mod keep_alive;
-mod overdue;
-mod place;
-mod rare;
-mod rotation;
-mod scan;
+mod frames;
+mod lifetime;
+mod position;
+mod reason;
 mod settings;
+mod silence;
+mod splitter;
 pub(crate) mod spread;
 #[cfg(test)]
 mod tests;
-mod texts;
 
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
-pub(crate) use close::Close;
-pub use end_reason::EndReason;
-pub(crate) use event_ids::{EventIds, Position};
+pub(crate) use ending::Close;
 pub use farewell::Farewell;
-pub(crate) use injection::Injection;
-pub(crate) use keep_alive::{Heartbeat, KeepAlive, LONGEST, SHORTEST};
-pub(crate) use rotation::Rotation;
-use settings::Shared;
+pub(crate) use lifetime::Rotation;
+pub(crate) use position::{EventIds, Injection, Position, restate};
+pub use reason::EndReason;
 pub(crate) use settings::{ErrorFarewell, Observation, Settings};
+pub(crate) use silence::{Heartbeat, KeepAlive, MAX_TIMER, MIN_TIMER};
 
 pub(crate) use crate::wire::CloseReason;
-use crate::wire::{Framing, LineEnd, Scanner};
-use keep_alive::{Sent, Silence};
-pub(crate) use place::restate;
-use place::{Known, Watch};
-use rare::Rare;
-use spread::Retry;
+use crate::wire::Framing;
+use ending::{Ending, Verdict};
+use frames::{Frames, PendingTail};
+use lifetime::Lifetime;
+use position::{EventPosition, IdTracking, Ids};
+use silence::{Activity, Silence};
+use splitter::{Room, Splitter, Until};
+use spread::Spread;
 
 /// The machine that carries out the layers' settings on one stream.
 ///
-/// Calls that give bytes give the first frame to send; [`next`](Self::next) gives the others, and
-/// all of them are taken before anything else is called.
+/// Its owner keeps the settings and gives them to each call.
 #[derive(Debug)]
-pub(crate) struct Engine<S> {
-    settings: Shared<S>,
+pub(crate) struct Engine {
     /// Which stream this is, of many: what is spread over streams is spread by it.
     n: u32,
-    scanner: Scanner,
-    phase: Phase,
-    lane: Lane,
-    /// Bytes were sent since the last tick of [`Silence`].
-    sent: Sent,
-    /// The timer is set for the next timeout, or for an earlier moment.
-    armed: bool,
-    watch: Watch,
-    known: Option<Box<Known>>,
-    silence: Option<Silence>,
     keepalives: u32,
-    /// What few streams need at a time, so that the others do not pay for it in memory.
-    rare: Option<Box<Rare>>,
+    splitter: Splitter,
+    path: FastPath,
+    activity: Activity,
+    tracking: IdTracking,
+    position: EventPosition,
+    silence: Option<Silence>,
+    cold: Option<Box<ColdState>>,
 }
 
+/// How much has to be done for the next chunk of the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// Nothing of the stream's own has come yet.
-    Fresh,
-    Live,
-    /// In the middle of an event too long to hold: its bytes pass, and nothing is added.
-    Flowing,
-    /// Over, once the queue is empty.
+pub(crate) enum FastPath {
+    /// Nothing waits, and a chunk that ends in a blank line is whole: [`Engine::pass`] is enough.
+    Whole,
+    /// As `Whole`, as long as no timeout is due.
+    Timed,
+    /// A chunk that ends in a blank line is whole, but each frame is counted.
+    Counted,
+    /// Events are given ids.
+    Numbered,
+    /// Every byte is scanned.
+    Scan,
+    /// A farewell has waited for the boundary on which the stream is now: a timeout is due.
+    Due,
+    /// The stream is over, once all output is sent.
     Over(EndReason),
 }
 
-/// How the next chunk is looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Lane {
-    /// On a boundary, nothing waits to be sent or closed, and nothing asks for a scan: a chunk
-    /// that ends in a blank line is whole.
-    Whole,
-    /// The same, but note is taken of each frame.
-    Observation,
-    /// On a boundary, nothing waits to be sent or closed, and events are given ids.
-    Stamp,
-    Scan,
-    /// As [`Whole`](Self::Whole), as long as it is not time for the stream to end.
-    Timed,
+/// What happens to a stream from the server's side.
+#[derive(Debug)]
+pub(crate) enum Command<'a> {
+    /// The stream begins. Its credential expires at `expires`.
+    Open { now: Instant, expires: Option<Instant> },
+    /// An event is written into the stream, if it [accepts](Engine::accepts_events) one.
+    Inject(&'a Injection),
+    /// The stream is to end. Of two orders the earlier counts.
+    Close { order: Close<'a>, now: Instant },
+    /// A frame that was taken out goes back, to be sent after what was given out since.
+    Queue(Bytes),
+    /// Foreign code panicked: nothing can be said any more.
+    Abort,
 }
 
-impl<S: AsRef<Settings>> Engine<S> {
-    /// An engine of a stream that is over with these bytes.
-    pub(crate) fn only(settings: Arc<S>, frame: Bytes) -> Self {
-        let mut engine = Self::new(Framing::Sse, settings, 0, Position::None);
-        engine.defer(frame);
-        engine.over(EndReason::Closed);
-        engine
+/// Whether the body of the stream was asked for data when a timeout is handled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BodyState {
+    /// It was asked, and has nothing.
+    Pending,
+    /// It may have data. Then the stream is not silent, and no comment is written.
+    Unknown,
+}
+
+/// What has been sent so far.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Progress<'a> {
+    /// As far as events are counted.
+    pub(crate) events: u64,
+    pub(crate) keepalives: u32,
+    /// The client's position, if it has changed since the last call.
+    pub(crate) moved_to: Option<&'a Position>,
+    /// The engine may have been polled since its last timeout without a trace: that a timeout has
+    /// passed tells nothing.
+    pub(crate) active: bool,
+}
+
+/// What few streams have at a time, so that the others do not pay for it in memory.
+#[derive(Debug, Default)]
+struct ColdState {
+    output: VecDeque<Bytes>,
+    tail: PendingTail,
+    ending: Option<Box<Ending>>,
+    lifetime: Option<Lifetime>,
+    heartbeat: Option<Instant>,
+}
+
+impl ColdState {
+    /// Whether there is something to do at a time, however busy the body is.
+    fn is_timed(&self) -> bool {
+        self.ending.is_some() || self.lifetime.is_some() || self.heartbeat.is_some()
     }
 
-    /// An engine for the `n`-th stream; `place` is where the client says that it is.
-    pub(crate) fn new(framing: Framing, settings: Arc<S>, n: u32, place: Position) -> Self {
-        let settings = Shared(settings);
-        let scanner = match framing {
-            Framing::Sse => Scanner::default(),
-        };
+    fn is_empty(&self) -> bool {
+        self.output.is_empty() && self.tail.is_empty() && !self.is_timed()
+    }
+}
+
+impl Engine {
+    /// An engine for the `n`-th stream, whose client is at `position`.
+    pub(crate) fn new(framing: Framing, settings: &Settings, n: u32, position: Position) -> Self {
         Self {
-            watch: Watch::of(&settings),
-            known: Known::brought(place),
-            settings,
             n,
-            scanner,
-            phase: Phase::Fresh,
-            lane: Lane::Scan,
-            sent: Sent::Never,
-            armed: false,
-            silence: None,
             keepalives: 0,
-            rare: None,
+            splitter: Splitter::new(framing),
+            path: FastPath::Scan,
+            activity: Activity::Never,
+            tracking: IdTracking::of(settings),
+            position: EventPosition::brought(position),
+            silence: None,
+            cold: None,
         }
     }
 
-    /// The settings, with what else they came with.
-    pub(crate) fn settings(&self) -> &S {
-        &self.settings.0
-    }
-
-    /// Takes other settings, before anything was sent.
-    pub(crate) fn replace_settings(&mut self, settings: Arc<S>) {
-        self.settings = Shared(settings);
-        self.watch = Watch::of(&self.settings);
-    }
-
-    /// Takes a chunk of the stream.
+    /// How much has to be done for the next chunk of the body.
     #[inline]
-    pub(crate) fn data(&mut self, mut chunk: Bytes) -> Option<Bytes> {
-        let passes = match self.lane {
-            Lane::Whole | Lane::Observation | Lane::Timed => self.passes(&chunk),
-            Lane::Stamp => self.stamp_plain(&mut chunk),
-            Lane::Scan => false,
-        };
-        if passes { Some(chunk) } else { self.scan(chunk) }
+    pub(crate) fn fast_path(&self) -> FastPath {
+        self.path
     }
 
-    /// Nothing is to be sent but the stream's own, and what [`passes`](Self::passes) needs no scan
-    /// and no note.
-    #[inline]
-    pub(crate) fn is_calm(&self) -> bool {
-        self.lane == Lane::Whole
-    }
-
-    /// The same, but only until [`next_timeout`](Self::next_timeout).
-    #[inline]
-    pub(crate) fn is_calm_for_a_time(&self) -> bool {
-        self.lane == Lane::Timed
-    }
-
-    /// Takes a chunk that needs no scan, if it can be sent as it is.
+    /// Takes a chunk on [`FastPath::Whole`] or [`FastPath::Timed`], if it can be sent as it is. Else
+    /// [`handle_data`](Self::handle_data) takes it.
     #[expect(clippy::inline_always, reason = "on its own it costs as much as what it saves")]
     #[inline(always)]
-    pub(crate) fn passes(&mut self, chunk: &[u8]) -> bool {
-        let Some(line_end) = blank_at_end(chunk) else {
-            return false;
-        };
-        self.scanner.set_line_end(line_end);
-        self.sent = Sent::Something;
-        true
+    pub(crate) fn pass(&mut self, chunk: &[u8]) -> bool {
+        let whole = self.splitter.pass(chunk);
+        if whole {
+            self.activity = Activity::Something;
+        }
+        whole
     }
 
-    /// Takes the end of the stream's own body; an unfinished event is dropped, as clients do.
-    pub(crate) fn end(&mut self) {
-        match self.phase {
-            Phase::Over(_) => {}
-            Phase::Flowing => self.over(EndReason::Cut),
-            _ if self.scanner.in_event() && self.settings.around_another => {
-                let rare = self.rare();
-                rare.queue.extend(std::mem::take(&mut rare.held).into_pieces());
-                self.over(EndReason::Finished);
+    /// Takes a chunk of the body.
+    #[inline]
+    pub(crate) fn handle_data(&mut self, settings: &Settings, chunk: Bytes) -> Option<Bytes> {
+        match self.path {
+            FastPath::Whole | FastPath::Timed | FastPath::Counted if self.splitter.pass(&chunk) => {
+                self.activity = Activity::Something;
+                Some(chunk)
             }
-            _ if self.scanner.in_event() => {
-                self.fail();
-            }
-            _ => match self.settings.close_at_end.clone() {
-                Some(farewell) => {
-                    let retry = Retry::nth(0, &(FINISHED_RETRY..=FINISHED_RETRY));
-                    let (reason, retry) = (CloseReason::Finished, Some(&retry));
-                    if let Some(frame) = self.say_farewell(&farewell, reason, retry) {
-                        self.defer(frame);
-                    }
-                }
-                None => self.over(EndReason::Finished),
+            FastPath::Numbered => match self.splitter.pass_plain_event(&chunk) {
+                Some(blank) => Some(self.number_event(settings, chunk, blank)),
+                None => self.split(settings, chunk),
             },
+            FastPath::Over(_) => None,
+            _ => self.split(settings, chunk),
         }
     }
 
-    /// Takes the failure of the stream's own body. Says whether a farewell stands in for it.
-    pub(crate) fn fail(&mut self) -> bool {
-        match (self.settings.on_error.clone(), self.phase) {
-            (_, Phase::Over(_)) => false,
-            // Behind half an event only the error itself tells the client.
-            (None, _) | (_, Phase::Flowing) => {
-                self.over(EndReason::Error);
-                false
-            }
-            (Some(ErrorFarewell { farewell, retry }), _) => {
-                let retry = Retry::nth(self.n.into(), &retry);
-                if let Some(frame) = self.say_farewell(&farewell, CloseReason::Error, Some(&retry))
-                {
-                    self.defer(frame);
-                }
-                true
-            }
-        }
-    }
-
-    /// Ends with an error that nothing can be said about any more.
-    pub(crate) fn abort(&mut self) {
-        self.rare = None;
-        self.over(EndReason::Error);
-    }
-
-    /// Whether an event can be written now.
-    pub(crate) fn accepts_events(&self) -> bool {
-        matches!(self.phase, Phase::Fresh | Phase::Live)
-    }
-
-    /// Writes an event into the stream, if it [accepts](Self::accepts_events) one.
-    pub(crate) fn inject(&mut self, event: &Injection) -> Option<Bytes> {
-        if !self.accepts_events() {
+    /// Takes the end of the body. An unfinished event is dropped, as clients drop it.
+    pub(crate) fn handle_end(&mut self, settings: &Settings) -> Option<Bytes> {
+        if let FastPath::Over(_) = self.path {
             return None;
         }
-        let before = self.events();
-        let frame = self.encode(event);
-        let injected = self.events() - before;
-        if let Some(ends) = self.rare.as_mut().and_then(|rare| rare.ends.as_mut()) {
-            ends.injected += injected;
+        match self.splitter.room() {
+            Room::None => self.finish(EndReason::Cut),
+            Room::Here if self.splitter.in_event() && settings.around_another => {
+                let tail = self.cold.as_mut().map(|cold| std::mem::take(&mut cold.tail));
+                tail.unwrap_or_default().into_pieces().into_iter().for_each(|it| self.queue(it));
+                self.finish(EndReason::Finished);
+                return self.poll_output();
+            }
+            // An end in the middle of an event is a failure.
+            _ if self.splitter.in_event() => {
+                return self.farewell_on_error(settings).0;
+            }
+            _ => match &settings.close_at_end {
+                Some(farewell) => {
+                    return self.say(farewell, CloseReason::Finished, Some(FINISHED_RETRY));
+                }
+                None => self.finish(EndReason::Finished),
+            },
         }
-        self.sent = Sent::Something;
-        Some(frame)
+        None
     }
 
-    /// Has a frame wait for [`next`](Self::next).
-    pub(crate) fn defer(&mut self, frame: Bytes) {
-        self.lane = Lane::Scan;
-        self.rare().queue.push_back(frame);
+    /// Takes the failure of the body. Says whether the failure has to be passed on, since nothing is
+    /// sent instead.
+    pub(crate) fn handle_error(&mut self, settings: &Settings) -> (Option<Bytes>, PassOn) {
+        match self.path {
+            FastPath::Over(_) => (None, PassOn::Yes),
+            _ => self.farewell_on_error(settings),
+        }
     }
 
-    /// The next frame to send, behind those that calls have given.
+    /// Takes a command.
+    pub(crate) fn handle_command(
+        &mut self,
+        settings: &Settings,
+        command: Command<'_>,
+    ) -> Option<Bytes> {
+        match command {
+            Command::Open { now, expires } => self.open(settings, now, expires),
+            Command::Inject(event) => self.inject(settings, event),
+            Command::Close { order, now } => self.close(order, now),
+            Command::Queue(frame) => {
+                self.queue(frame);
+                None
+            }
+            Command::Abort => {
+                self.cold = None;
+                self.path = FastPath::Over(EndReason::Error);
+                None
+            }
+        }
+    }
+
+    /// Takes the time, at [`poll_timeout`](Self::poll_timeout) or any time later.
+    pub(crate) fn handle_timeout(
+        &mut self,
+        settings: &Settings,
+        now: Instant,
+        body: BodyState,
+    ) -> Option<Bytes> {
+        if let FastPath::Over(_) = self.path {
+            return None;
+        }
+        self.look_at_lifetime(settings, now);
+        let farewell = self.look_at_ending(now);
+        if let FastPath::Over(_) = self.path {
+            return farewell;
+        }
+        let heartbeat = self.look_at_heartbeat(settings, now);
+        if heartbeat.is_some() {
+            return heartbeat;
+        }
+        self.look_at_silence(settings, now, body)
+    }
+
+    /// The next frame to send, after those that other calls have given.
     #[inline]
-    pub(crate) fn next(&mut self) -> Option<Bytes> {
-        self.rare.as_mut()?.queue.pop_front()
+    pub(crate) fn poll_output(&mut self) -> Option<Bytes> {
+        self.cold.as_mut()?.output.pop_front()
     }
 
-    /// Nothing waits to be sent or to be done, and nothing is held.
-    #[inline]
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.rare.as_ref().is_none_or(|rare| rare.is_idle())
+    /// When to call [`handle_timeout`](Self::handle_timeout).
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        if let FastPath::Over(_) = self.path {
+            return None;
+        }
+        let silence = self.silence.map(Silence::tick);
+        let Some(cold) = &self.cold else {
+            return silence;
+        };
+        let ending = cold.ending.as_ref().and_then(|ending| ending.next(self.splitter.room()));
+        let lifetime = cold.lifetime.as_ref().and_then(Lifetime::next);
+        [silence, ending, lifetime, cold.heartbeat].into_iter().flatten().min()
     }
 
-    /// Why the stream is over, once nothing is left to be sent.
+    /// Why the stream is over, once all output is sent.
     #[inline]
     pub(crate) fn ended(&self) -> Option<EndReason> {
-        match (self.phase, &self.rare) {
-            (Phase::Over(_), Some(rare)) if !rare.queue.is_empty() => None,
-            (Phase::Over(reason), _) => Some(reason),
+        match self.path {
+            FastPath::Over(reason) => {
+                let sent = self.cold.as_ref().is_none_or(|cold| cold.output.is_empty());
+                sent.then_some(reason)
+            }
             _ => None,
         }
     }
 
-    /// Whether all events are counted.
-    #[cfg_attr(
-        not(any(feature = "metrics", feature = "tracing")),
-        expect(dead_code, reason = "it is asked for by those who observe")
-    )]
-    pub(crate) fn counts_events(&self) -> bool {
-        self.settings.ids.is_some() || self.settings.count_events
+    /// Whether an event can be written into the stream now.
+    #[inline]
+    pub(crate) fn accepts_events(&self) -> bool {
+        self.splitter.room() == Room::Here && !matches!(self.path, FastPath::Over(_))
     }
 
-    pub(crate) fn keepalives(&self) -> u32 {
-        self.keepalives
-    }
-
-    fn over(&mut self, reason: EndReason) {
-        self.phase = Phase::Over(reason);
-        self.lane = Lane::Scan;
+    /// What has been sent so far.
+    #[inline]
+    pub(crate) fn progress(&mut self) -> Progress<'_> {
+        let closing = self.cold.as_ref().is_some_and(|cold| cold.ending.is_some());
+        Progress {
+            events: self.position.events(),
+            keepalives: self.keepalives,
+            // An engine with an order looks at the time whenever it is polled. Others do when their
+            // body has nothing, and a frame in between has left its trace.
+            active: self.activity == Activity::Something && !closing,
+            moved_to: self.position.take_moved(),
+        }
     }
 }
 
-/// Tells whether a chunk that begins on a boundary is whole, from its last bytes.
-///
-/// Only line ends in LF are looked for: behind a CR it takes a scan to know what an LF means.
-#[expect(clippy::inline_always, reason = "on its own it costs as much as what it saves")]
-#[inline(always)]
-fn blank_at_end(chunk: &[u8]) -> Option<LineEnd> {
-    if chunk.ends_with(b"\n\n") {
-        return Some(LineEnd::Lf);
-    }
-    chunk.ends_with(b"\n\r\n").then_some(LineEnd::CrLf)
+/// Whether the failure of a body has to be passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PassOn {
+    Yes,
+    No,
 }
 
-/// A client that a close event does not stop stays away for a day.
-const FINISHED_RETRY: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
+/// What the machine does with a chunk.
+impl Engine {
+    /// Lets through what is whole, with its additions, and holds the rest.
+    #[inline(never)]
+    fn split(&mut self, settings: &Settings, chunk: Bytes) -> Option<Bytes> {
+        let mut tail =
+            self.cold.as_mut().map(|cold| std::mem::take(&mut cold.tail)).unwrap_or_default();
+        let trimmed = self.splitter.trim(chunk, &mut tail);
+        let mut frames = Frames::default();
+        if trimmed.mark && self.activity == Activity::Never {
+            // A comment takes the place of the byte order mark: of two marks the second must not
+            // become the leading one.
+            frames.push(Bytes::from_static(b":\n"));
+        }
+        let ending = self.cold.as_ref().and_then(|cold| cold.ending.as_ref());
+        let overdue = ending.is_some_and(|ending| ending.is_overdue());
+        let until = if overdue { Until::FirstBoundary } else { Until::End };
+        if !trimmed.chunk.is_empty() {
+            let (tracking, position) = (&mut self.tracking, &mut self.position);
+            let mut ids = Ids { settings, tracking, position };
+            frames = self.splitter.split(trimmed.chunk, &mut tail, &mut ids, until, frames);
+        }
+        if !tail.is_empty() {
+            self.cold.get_or_insert_default().tail = tail;
+        }
+        self.path = self.next_path(settings);
+        if overdue && self.splitter.room() == Room::Here {
+            self.path = FastPath::Due;
+        }
+        self.send(frames)
+    }
+
+    /// Gives an id to a chunk that is one event, whose blank line begins at `blank`.
+    #[inline]
+    fn number_event(&mut self, settings: &Settings, mut event: Bytes, blank: usize) -> Bytes {
+        self.activity = Activity::Something;
+        let id = settings.ids.as_ref().and_then(|ids| self.position.number(ids));
+        let line_end = self.splitter.line_end();
+        let rest = id.and_then(|id| {
+            id.with_text(|id| frames::stamp(&mut event, blank, id.unwrap_or_default(), line_end))
+        });
+        if let Some(rest) = rest {
+            self.cold.get_or_insert_default().output.push_back(rest);
+        }
+        event
+    }
+
+    /// Gives the first of these frames, and queues the others.
+    fn send(&mut self, frames: Frames) -> Option<Bytes> {
+        let Frames { first, rest } = frames;
+        if first.is_some() {
+            self.activity = Activity::Something;
+        }
+        let queued = self.cold.as_ref().is_some_and(|cold| !cold.output.is_empty());
+        if !queued && rest.is_empty() {
+            return first;
+        }
+        first.into_iter().chain(rest).for_each(|frame| self.queue(frame));
+        self.poll_output()
+    }
+
+    /// Has a frame wait for [`poll_output`](Self::poll_output).
+    fn queue(&mut self, frame: Bytes) {
+        self.cold.get_or_insert_default().output.push_back(frame);
+        if !matches!(self.path, FastPath::Over(_) | FastPath::Due) {
+            self.path = FastPath::Scan;
+        }
+    }
+
+    fn next_path(&self, settings: &Settings) -> FastPath {
+        match *settings {
+            _ if !self.splitter.is_clear() => FastPath::Scan,
+            Settings { ids: Some(_), .. } => FastPath::Numbered,
+            _ if self.tracking != IdTracking::Off => FastPath::Scan,
+            Settings { observation: Observation::FirstEvent, .. }
+                if self.position.events() == 0 =>
+            {
+                FastPath::Scan
+            }
+            Settings { observation: Observation::Frames | Observation::FirstEvent, .. } => {
+                FastPath::Counted
+            }
+            _ if self.cold.as_ref().is_some_and(|cold| cold.is_timed()) => FastPath::Timed,
+            _ => FastPath::Whole,
+        }
+    }
+}
+
+/// What the machine does on command and at its own times.
+impl Engine {
+    /// Begins with a comment: some proxies hold the response's head until its first body byte.
+    fn open(
+        &mut self,
+        settings: &Settings,
+        now: Instant,
+        expires: Option<Instant>,
+    ) -> Option<Bytes> {
+        // The settings may be others than at first.
+        self.tracking = IdTracking::of(settings);
+        let mut opening = None;
+        if let Some(keep_alive) = &settings.keep_alive {
+            if let Some(heartbeat) = &keep_alive.heartbeat {
+                self.cold.get_or_insert_default().heartbeat = Some(now + heartbeat.every);
+            }
+            self.silence = Some(Silence::begin(now, keep_alive, self.n));
+            self.activity = Activity::AtTick;
+            opening = Some(keep_alive.comment(self.splitter.line_end()));
+        }
+        let rotation = settings.rotation.as_ref();
+        if let Some(lifetime) = rotation.and_then(|it| Lifetime::begin(it, self.n, now, expires)) {
+            self.cold.get_or_insert_default().lifetime = Some(lifetime);
+            self.tracking.expect_farewell();
+            // It may have expired before it began.
+            self.look_at_lifetime(settings, now);
+            let farewell = self.look_at_ending(now);
+            return self.send(Frames { first: opening, rest: Vec::from_iter(farewell) });
+        }
+        opening
+    }
+
+    fn inject(&mut self, settings: &Settings, event: &Injection) -> Option<Bytes> {
+        if !self.accepts_events() {
+            return None;
+        }
+        let before = self.position.events();
+        let (tracking, position) = (&mut self.tracking, &mut self.position);
+        let frame = Ids { settings, tracking, position }.encode(event, self.splitter.line_end());
+        let injected = self.position.events() - before;
+        if let Some(lifetime) = self.cold.as_mut().and_then(|cold| cold.lifetime.as_mut()) {
+            lifetime.discount(injected);
+        }
+        self.activity = Activity::Something;
+        Some(frame)
+    }
+
+    fn close(&mut self, order: Close<'_>, now: Instant) -> Option<Bytes> {
+        match (self.path, self.splitter.room()) {
+            (FastPath::Over(_), _) => None,
+            // Nothing has to be kept for it.
+            (_, Room::Here) if order.at <= now => {
+                self.say(&order.farewell, order.reason, order.retry)
+            }
+            _ => {
+                self.keep_order(order);
+                self.look_at_ending(now)
+            }
+        }
+    }
+
+    fn keep_order(&mut self, order: Close<'_>) {
+        let cold = self.cold.get_or_insert_default();
+        let kept = cold.ending.take().map(|kept| *kept);
+        cold.ending = Some(Box::new(Ending::keep(kept, order)));
+        self.path = FastPath::Scan;
+    }
+
+    /// Orders the end of a stream whose time has come.
+    fn look_at_lifetime(&mut self, settings: &Settings, now: Instant) {
+        let (events, in_long_event) = (self.position.events(), self.splitter.room() == Room::None);
+        let Some(cold) = &mut self.cold else {
+            return;
+        };
+        let ends = cold.lifetime.as_mut().and_then(|it| it.look(now, events, in_long_event));
+        if let (Some((at, reason)), Some(rotation)) = (ends, &settings.rotation) {
+            cold.lifetime = None;
+            let farewell = Cow::Borrowed(&rotation.farewell);
+            let retry = Some(Spread::nth_return(self.n.into()).within(&rotation.retry));
+            self.keep_order(Close { reason, farewell, retry, at, cut_at: None });
+        }
+    }
+
+    /// Carries out the order to close if its time has come.
+    fn look_at_ending(&mut self, now: Instant) -> Option<Bytes> {
+        let room = self.splitter.room();
+        match Ending::look(&mut self.cold.as_mut()?.ending, now, room) {
+            Verdict::Wait => None,
+            Verdict::Say(Close { reason, farewell, retry, .. }) => {
+                self.say(&farewell, reason, retry)
+            }
+            Verdict::Cut => {
+                self.finish(EndReason::Cut);
+                None
+            }
+        }
+    }
+
+    fn look_at_heartbeat(&mut self, settings: &Settings, now: Instant) -> Option<Bytes> {
+        let heartbeat = settings.keep_alive.as_ref()?.heartbeat.as_ref()?;
+        let at = self.cold.as_mut()?.heartbeat.as_mut().filter(|at| **at <= now)?;
+        *at = now + heartbeat.every;
+        if !self.accepts_events() {
+            return None;
+        }
+        self.activity = Activity::Something;
+        Some(heartbeat.event.bytes(self.splitter.line_end()))
+    }
+
+    fn look_at_silence(
+        &mut self,
+        settings: &Settings,
+        now: Instant,
+        body: BodyState,
+    ) -> Option<Bytes> {
+        let keep_alive = settings.keep_alive.as_ref()?;
+        let silence = self.silence.as_mut().filter(|silence| silence.tick() <= now)?;
+        let silent = self.activity == Activity::Nothing;
+        if silent && body == BodyState::Unknown {
+            // It is looked at again once the body has nothing.
+            return None;
+        }
+        silence.advance(now, keep_alive, self.n);
+        self.activity = if silent { Activity::AtTick } else { Activity::Nothing };
+        // Gives back memory that an idle stream does not need.
+        self.cold = self.cold.take().filter(|cold| !cold.is_empty());
+        if !silent || !self.accepts_events() {
+            return None;
+        }
+        self.keepalives += 1;
+        Some(keep_alive.comment(self.splitter.line_end()))
+    }
+
+    /// Ends the stream with the farewell for an error, if there is one and room for it.
+    fn farewell_on_error(&mut self, settings: &Settings) -> (Option<Bytes>, PassOn) {
+        match (&settings.on_error, self.splitter.room()) {
+            // After half an event only the error itself tells the client.
+            (None, _) | (_, Room::None) => {
+                self.finish(EndReason::Error);
+                (None, PassOn::Yes)
+            }
+            (Some(ErrorFarewell { farewell, retry }), _) => {
+                let retry = Spread::nth_return(self.n.into()).within(retry);
+                (self.say(farewell, CloseReason::Error, Some(retry)), PassOn::No)
+            }
+        }
+    }
+
+    /// Ends the stream with a farewell. The unfinished tail of an event is dropped.
+    fn say(
+        &mut self,
+        farewell: &Farewell,
+        reason: CloseReason,
+        retry: Option<Duration>,
+    ) -> Option<Bytes> {
+        let line_end = self.splitter.line_end();
+        let bytes = farewell.encode(reason, retry, self.position.position(), line_end);
+        let room = self.splitter.room();
+        self.finish(reason.end_reason());
+        match room {
+            Room::AfterLineEnd => bytes.map(|bytes| {
+                let mut frame = BytesMut::from(line_end.as_str());
+                frame.extend_from_slice(&bytes);
+                frame.freeze()
+            }),
+            Room::Here | Room::None => bytes,
+        }
+    }
+
+    fn finish(&mut self, reason: EndReason) {
+        self.path = FastPath::Over(reason);
+        if let Some(cold) = &mut self.cold {
+            let output = std::mem::take(&mut cold.output);
+            **cold = ColdState { output, ..ColdState::default() };
+        }
+    }
+}
+
+/// The `retry` of the close event of a stream that came to its own end. Clients that cannot be
+/// stopped stay away for that long, and then ask once more.
+const FINISHED_RETRY: Duration = Duration::from_secs(24 * 60 * 60);

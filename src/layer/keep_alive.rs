@@ -6,10 +6,9 @@ use std::time::Duration;
 use tower_layer::Layer;
 
 use super::layer_setting::LayerSetting;
-use crate::engine::{Heartbeat, Injection, KeepAlive, LONGEST, SHORTEST};
+use crate::engine::{Heartbeat, Injection, KeepAlive, MAX_TIMER, MIN_TIMER};
 use crate::plan::{Plan, Setting};
 use crate::service::SseService;
-use crate::sync::now;
 use crate::wire::{Comment, Event, EventName};
 
 /// Layer that writes a comment into streams that have been silent for a while.
@@ -53,7 +52,7 @@ impl KeepAliveLayer {
     /// 15 seconds, which [`SseLayer`](crate::SseLayer) has, is half of the shortest limit that
     /// common proxies have.
     pub fn every(interval: Duration) -> Self {
-        Self(LayerSetting::on(KeepAlive::every(interval, now())))
+        Self(LayerSetting::on(KeepAlive::every(interval)))
     }
 
     /// Writes none, whatever a layer further out asked for.
@@ -82,7 +81,7 @@ impl KeepAliveLayer {
     /// Disabled by default, and by an interval of zero.
     pub fn heartbeat(self, name: impl Into<EventName>, interval: Duration) -> Self {
         let event = Arc::new(Injection::new(Event::new().event(name).data("{}")));
-        let every = interval.clamp(SHORTEST, LONGEST);
+        let every = interval.clamp(MIN_TIMER, MAX_TIMER);
         let heartbeat = (!interval.is_zero()).then_some(Heartbeat { every, event });
         Self(self.0.change(|settings| settings.heartbeat = heartbeat))
     }

@@ -10,7 +10,7 @@ use metrics::{
     with_recorder,
 };
 
-use crate::engine::{EndReason, Engine, Settings};
+use crate::engine::{EndReason, Progress};
 use crate::sync::catch_panic;
 
 /// The metrics of the streams of one layer, once there is a recorder.
@@ -62,17 +62,17 @@ impl LayerMeters {
 }
 
 impl StreamMeter {
-    pub(super) fn first_event(&mut self, after: Duration, engine: &Engine<impl AsRef<Settings>>) {
-        self.counts_events = engine.counts_events();
+    pub(super) fn first_event(&mut self, after: Duration, counts_events: bool) {
+        self.counts_events = counts_events;
         self.meters.first_event.record(after);
     }
 
     /// Adds so many bytes, and the events and keepalives since the last call.
     #[inline]
-    pub(super) fn add(&mut self, more_bytes: u64, engine: &Engine<impl AsRef<Settings>>) {
-        let more_events = engine.events() - replace(&mut self.events, engine.events());
+    pub(super) fn add(&mut self, more_bytes: u64, progress: &Progress<'_>) {
+        let more_events = progress.events - replace(&mut self.events, progress.events);
         let more_keepalives =
-            engine.keepalives() - replace(&mut self.keepalives, engine.keepalives());
+            progress.keepalives - replace(&mut self.keepalives, progress.keepalives);
         let Meters { bytes, events, keepalives, .. } = &*self.meters;
         bytes.increment(more_bytes);
         if more_events > 0 && self.counts_events {

@@ -96,7 +96,7 @@ mod stream {
 
     use std::time::Instant;
 
-    use crate::engine::{EndReason, Engine, Settings};
+    use crate::engine::{EndReason, Progress};
     use crate::observe::Subject;
 
     #[derive(Clone, Debug, Default)]
@@ -122,24 +122,12 @@ mod stream {
             false
         }
 
-        pub(crate) fn starts(&self, _: impl FnOnce() -> String) {}
-        pub(crate) fn flush<S: AsRef<Settings>>(&mut self, _: &Engine<S>) {}
+        pub(crate) fn starts(&mut self, _: bool, _: impl FnOnce() -> String) {}
+        pub(crate) fn flush(&mut self, _: &Progress<'_>) {}
 
-        pub(crate) fn sent<S: AsRef<Settings>>(
-            &mut self,
-            _: usize,
-            _: &Engine<S>,
-            _: fn() -> Instant,
-        ) {
-        }
+        pub(crate) fn sent(&mut self, _: usize, _: &Progress<'_>, _: fn() -> Instant) {}
 
-        pub(crate) fn ended<S: AsRef<Settings>>(
-            &mut self,
-            _: EndReason,
-            _: &Engine<S>,
-            _: fn() -> Instant,
-        ) {
-        }
+        pub(crate) fn ended(&mut self, _: EndReason, _: &Progress<'_>, _: fn() -> Instant) {}
     }
 }
 

@@ -9,7 +9,7 @@ use super::Subject;
 use super::metrics::{LayerMeters, StreamMeter};
 #[cfg(feature = "tracing")]
 use super::tracing::StreamSpan;
-use crate::engine::{EndReason, Engine, Settings};
+use crate::engine::{EndReason, Progress};
 use crate::sync::catch_panic;
 
 /// Observes the streams of one layer.
@@ -38,6 +38,8 @@ struct Observed {
     /// The number of bytes that the recorder knows of.
     recorded: u64,
     has_begun: bool,
+    /// All events are counted, not only the first.
+    counts_events: bool,
     #[cfg(feature = "metrics")]
     meter: Option<StreamMeter>,
     #[cfg(feature = "tracing")]
@@ -55,6 +57,7 @@ impl LayerObserver {
             check_at: 0,
             recorded: 0,
             has_begun: false,
+            counts_events: false,
             #[cfg(feature = "metrics")]
             meter: self.0.meters.open(),
             #[cfg(feature = "tracing")]
@@ -90,8 +93,11 @@ impl StreamObserver {
     }
 
     /// Records the plan with which the stream starts.
-    #[cfg_attr(not(feature = "tracing"), expect(unused, clippy::unused_self, reason = "no span"))]
-    pub(crate) fn starts(&self, plan: impl FnOnce() -> String) {
+    #[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "no span"))]
+    pub(crate) fn starts(&mut self, counts_events: bool, plan: impl FnOnce() -> String) {
+        if let Some(observed) = &mut self.0 {
+            observed.counts_events = counts_events;
+        }
         #[cfg(feature = "tracing")]
         if let Some(span) = self.0.as_ref().and_then(|observed| observed.span.as_ref()) {
             catch_panic(|| span.starts(plan));
@@ -100,25 +106,20 @@ impl StreamObserver {
 
     /// Records a frame that is sent.
     #[inline]
-    pub(crate) fn sent(
-        &mut self,
-        bytes: usize,
-        engine: &Engine<impl AsRef<Settings>>,
-        now: fn() -> Instant,
-    ) {
+    pub(crate) fn sent(&mut self, bytes: usize, progress: &Progress<'_>, now: fn() -> Instant) {
         if let Some(observed) = &mut self.0 {
             observed.bytes += bytes as u64;
             if observed.bytes >= observed.check_at {
-                observed.check(engine, now);
+                observed.check(progress, now);
             }
         }
     }
 
     /// Adds what was sent since the last time to the recorder's counts.
     #[inline]
-    pub(crate) fn flush(&mut self, engine: &Engine<impl AsRef<Settings>>) {
+    pub(crate) fn flush(&mut self, progress: &Progress<'_>) {
         if let Some(observed) = &mut self.0 {
-            observed.flush(engine);
+            observed.flush(progress);
         }
     }
 
@@ -126,13 +127,13 @@ impl StreamObserver {
     pub(crate) fn ended(
         &mut self,
         reason: EndReason,
-        engine: &Engine<impl AsRef<Settings>>,
+        progress: &Progress<'_>,
         now: fn() -> Instant,
     ) {
         let Some(mut observed) = self.0.take() else {
             return;
         };
-        observed.flush(engine);
+        observed.flush(progress);
         let after = now().saturating_duration_since(observed.opened);
         // Each by itself, so that a panic of one keeps nothing from the other.
         #[cfg(feature = "metrics")]
@@ -141,7 +142,8 @@ impl StreamObserver {
         }
         #[cfg(feature = "tracing")]
         if let Some(span) = observed.span {
-            catch_panic(|| span.ended(reason, after, observed.bytes, engine));
+            let Observed { bytes, counts_events, .. } = *observed;
+            catch_panic(|| span.ended(reason, after, bytes, counts_events, progress));
         }
     }
 }
@@ -161,7 +163,7 @@ impl Observed {
     }
 
     #[inline]
-    fn flush(&mut self, engine: &Engine<impl AsRef<Settings>>) {
+    fn flush(&mut self, progress: &Progress<'_>) {
         // Nothing is sent without bytes.
         if self.bytes == self.recorded {
             return;
@@ -170,24 +172,24 @@ impl Observed {
         let bytes = self.bytes - replace(&mut self.recorded, self.bytes);
         #[cfg(feature = "metrics")]
         if let Some(meter) = &mut self.meter {
-            catch_panic(move || meter.add(bytes, engine));
+            catch_panic(move || meter.add(bytes, progress));
         }
         #[cfg(not(feature = "metrics"))]
-        let _ = (bytes, engine);
+        let _ = (bytes, progress);
     }
 
     #[cold]
-    fn check(&mut self, engine: &Engine<impl AsRef<Settings>>, now: fn() -> Instant) {
+    fn check(&mut self, progress: &Progress<'_>, now: fn() -> Instant) {
         if self.has_begun {
-            self.flush(engine);
-        } else if engine.events() == 0 {
+            self.flush(progress);
+        } else if progress.events == 0 {
             return;
         } else {
             self.has_begun = true;
             let after = now().saturating_duration_since(self.opened);
             #[cfg(feature = "metrics")]
             if let Some(meter) = &mut self.meter {
-                catch_panic(|| meter.first_event(after, engine));
+                catch_panic(|| meter.first_event(after, self.counts_events));
             }
             #[cfg(not(feature = "metrics"))]
             let _ = after;

@@ -6,7 +6,7 @@ use tracing::field::Empty;
 use tracing::{Span, debug, info, info_span, warn};
 
 use super::Subject;
-use crate::engine::{EndReason, Engine, Settings};
+use crate::engine::{EndReason, Progress};
 use crate::sync::catch_panic;
 
 /// The span of one stream. It closes when this is dropped.
@@ -42,11 +42,12 @@ impl StreamSpan {
         reason: EndReason,
         after: Duration,
         bytes: u64,
-        engine: &Engine<impl AsRef<Settings>>,
+        counts_events: bool,
+        progress: &Progress<'_>,
     ) {
         let (reason, duration_secs) = (reason.as_str(), after.as_secs_f64());
-        let keepalives = engine.keepalives();
-        let events = engine.counts_events().then(|| engine.events());
+        let keepalives = progress.keepalives;
+        let events = counts_events.then_some(progress.events);
         self.0.record("reason", reason);
         self.0.record("duration_secs", duration_secs);
         self.0.record("events", events);

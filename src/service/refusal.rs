@@ -10,6 +10,7 @@ use http::header::{
 };
 use http::response::Parts;
 use http::{Response, StatusCode};
+use http_body::Body;
 
 use super::request::{MadeStreams, RequestInfo, tell};
 use crate::body::SseBody;
@@ -51,7 +52,7 @@ impl Refusal {
 ///
 /// It is a response of its own. Of the handler's head, which may be one of an upstream with a body
 /// in chunks or in ranges, it keeps what lets the client read a response at all.
-pub(super) fn refuse<B>(
+pub(super) fn refuse<B: Body>(
     head: Parts,
     request: &RequestInfo,
     outer: Option<&MadeStreams>,

@@ -47,7 +47,7 @@ where
 }
 
 /// Does everything for a stream that no layer further in has seen.
-fn new<B>(
+fn new<B: Body>(
     asked: &OuterPlan,
     outer: Option<&MadeStreams>,
     head: &mut Parts,
@@ -77,7 +77,7 @@ fn new<B>(
 }
 
 /// Does what is left for a stream that a layer further in has seen.
-fn around<B>(
+fn around<B: Body>(
     asked: &OuterPlan,
     outer: Option<&MadeStreams>,
     head: &mut Parts,
@@ -113,7 +113,7 @@ fn around<B>(
     Ok(drive(asked, outer, head, body, framing, resolved, link))
 }
 
-fn drive<B>(
+fn drive<B: Body>(
     asked: &OuterPlan,
     outer: Option<&MadeStreams>,
     head: &mut Parts,
@@ -125,14 +125,14 @@ fn drive<B>(
     head::prepare_for_changes(&mut head.headers);
     tell(&link, &mut head.extensions, outer);
     let n = asked.resolved.next();
-    let engine = Engine::new(framing, resolved, n, asked.request.position());
-    SseBody::driven(body, Stream::new(engine, link))
+    let engine = Engine::new(framing, resolved.engine(), n, asked.request.position());
+    SseBody::driven(body, Stream::new(resolved, engine, link))
 }
 
 /// Does what can be done for a stream whose bytes cannot be read.
 ///
 /// It counts against a limit all the same, or a limit would hold for some streams only.
-fn encoded<B>(
+fn encoded<B: Body>(
     asked: &OuterPlan,
     outer: Option<&MadeStreams>,
     head: &mut Parts,

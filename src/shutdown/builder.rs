@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Shutdown;
 use crate::InvalidSetting;
-use crate::engine::{Farewell, LONGEST, SHORTEST};
+use crate::engine::{Farewell, MAX_TIMER, MIN_TIMER};
 use crate::state::{Drain, DrainSettings};
 
 /// Settings of a [`Shutdown`].
@@ -155,10 +155,10 @@ impl ShutdownBuilder {
             ("stall_limit", self.stall_limit),
             ("deadline", self.deadline),
         ];
-        if let Some((setting, _)) = long.into_iter().find(|(_, time)| *time > LONGEST) {
+        if let Some((setting, _)) = long.into_iter().find(|(_, time)| *time > MAX_TIMER) {
             return error(setting, "it is longer than a year");
         }
-        if !self.stall_limit.is_zero() && self.stall_limit < SHORTEST {
+        if !self.stall_limit.is_zero() && self.stall_limit < MIN_TIMER {
             return error("stall_limit", "it is shorter than a millisecond");
         }
         if self.window.is_some_and(|window| window > self.deadline) {

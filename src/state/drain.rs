@@ -12,7 +12,7 @@ use tokio::time::timeout_at;
 
 use super::connection_failure::ConnectionFailures;
 use super::tally::{DrainReport, DrainStatus, DrainTally};
-use crate::engine::spread::{Retry, Spread};
+use crate::engine::spread::Spread;
 use crate::engine::{Close, EndReason, Farewell};
 use crate::observe::{self, PendingGauge};
 use crate::roster::{Registration, Roster, Visit};
@@ -353,14 +353,14 @@ impl Drain {
                     true => begun.spread,
                     false => self.settings.spread_of(n),
                 };
-                begun.closing_at + Spread::in_window(n.into()).of(spread)
+                begun.closing_at + Spread::nth(n.into()).of(spread)
             }
         };
         let last_call = forced.map_or(begun.last_call, |forced| begun.last_call.min(forced));
         let close = Close {
             reason: CloseReason::Shutdown,
             farewell: Cow::Borrowed(farewell.unwrap_or(&self.settings.farewell)),
-            retry: Some(Retry::nth(n.into(), &begun.retry)),
+            retry: Some(Spread::nth_return(n.into()).within(&begun.retry)),
             at,
             cut_at: Some(last_call),
         };
@@ -373,7 +373,7 @@ impl Drain {
     /// How long a client is to wait that asks for a stream while the server drains.
     pub(crate) fn retry_refused(&self) -> Duration {
         let retry = self.begun.get().map_or(&self.settings.retry, |begun| &begun.retry);
-        Retry::alone(self.refused.fetch_add(1, Ordering::Relaxed), retry)
+        Spread::nth_return(self.refused.fetch_add(1, Ordering::Relaxed)).within(retry)
     }
 
     /// Records that the connection that this task drives is given up.

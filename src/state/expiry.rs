@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::engine::LONGEST;
+use crate::engine::MAX_TIMER;
 use crate::sync::now;
 
 /// When a credential ends, and with it the stream that was opened on it.
@@ -70,7 +70,7 @@ impl Expiry {
     /// After so long from now on. More than a year counts as a year.
     #[must_use]
     pub fn after(time: Duration) -> Self {
-        Self(Moment::OnTheClock(now() + time.min(LONGEST)))
+        Self(Moment::OnTheClock(now() + time.min(MAX_TIMER)))
     }
 
     /// The earlier of two, where both are there.
@@ -92,7 +92,7 @@ impl Expiry {
             Moment::OnTheWall(moment) => {
                 // What has passed is now.
                 let left = moment.duration_since(SystemTime::now()).unwrap_or_default();
-                Some(now + left.min(LONGEST))
+                Some(now + left.min(MAX_TIMER))
             }
             Moment::OnTheClock(moment) => Some(moment),
             Moment::Never => None,

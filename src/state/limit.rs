@@ -11,7 +11,7 @@ use http::StatusCode;
 use http::request::Parts;
 
 use super::{AtCap, LimitKey, Permit, Permits};
-use crate::engine::spread::Retry;
+use crate::engine::spread::Spread;
 use crate::engine::{Close, CloseReason, Farewell};
 
 /// How many streams may be open, and what is said to who comes beyond.
@@ -96,7 +96,7 @@ impl Limit {
 
     /// How long a client is to wait that is refused.
     pub(crate) fn retry_refused(&self) -> Duration {
-        Retry::alone(self.count.refused.fetch_add(1, Relaxed), &self.retry)
+        Spread::nth_return(self.count.refused.fetch_add(1, Relaxed)).within(&self.retry)
     }
 
     /// The order for a stream that is replaced.
@@ -104,7 +104,9 @@ impl Limit {
         Close {
             reason: CloseReason::Replaced,
             farewell: Cow::Borrowed(&self.farewell),
-            retry: Some(Retry::nth(self.count.replaced.fetch_add(1, Relaxed), &self.retry)),
+            retry: Some(
+                Spread::nth_return(self.count.replaced.fetch_add(1, Relaxed)).within(&self.retry),
+            ),
             at: now,
             cut_at: Some(now + grace),
         }

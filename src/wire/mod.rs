@@ -17,7 +17,7 @@ pub(crate) use event::Event;
 #[cfg(feature = "axum")]
 pub(crate) use event::lines;
 pub(crate) use framing::{ByLineEnd, Framing, LineEnd};
-pub(crate) use scanner::{BlockId, Boundary, EndedBlock, Scanner};
+pub(crate) use scanner::{BlockId, EndedBlock, Scanner};
 #[cfg(feature = "hub")]
 pub(crate) use template::end_with_id;
 pub(crate) use template::{Stencil, with_id_line};

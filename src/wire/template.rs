@@ -59,11 +59,6 @@ impl Stencil {
         }
         bytes.extend_from_slice(self.text[from..].as_bytes());
     }
-
-    /// The length of the event without the lines of one client.
-    pub(crate) fn len(&self) -> usize {
-        self.text.len()
-    }
 }
 
 /// An encoded event with an id line before its blank line, which begins at `blank`.

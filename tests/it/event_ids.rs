@@ -2,7 +2,7 @@
 
 use tower::Layer;
 use tower_sse::wire::Decoder;
-use tower_sse::{EventId, EventIdLayer};
+use tower_sse::{Event, EventId, EventIdLayer, KeepAliveLayer, Registry, SseLayer};
 
 use crate::harness::rig::{Client, Handler, open};
 
@@ -42,6 +42,29 @@ async fn ids_can_be_the_applications() {
     let seen = ids(layer, &["data: a\n\ndata: b\n\n"]).await;
     let [first, second] = [1, 2].map(|n| EventId::with_epoch(7, n));
     assert_eq!(seen, pairs(&[("a", first.as_str()), ("b", second.as_str())]));
+}
+
+/// One rule, whichever way an event takes: alone in its chunk, among others, or sent by a registry.
+#[tokio::test(start_paused = true)]
+async fn an_empty_id_of_the_function_gives_an_event_no_id_wherever_it_comes_from() {
+    let registry = Registry::new();
+    let odd = |n: u64| if n % 2 == 1 { n.to_string() } else { String::new() };
+    let ids = EventIdLayer::with(move |n| EventId::new(odd(n)).unwrap());
+    let layer = SseLayer::new().keep_alive(KeepAliveLayer::off()).event_ids(ids);
+    let (feed, mut client) = open(&mut layer.registry(registry.clone()).layer(Handler));
+    feed.data("data: a\n\n");
+    feed.data("data: b\n\n");
+    feed.data("event: e\ndata: c\n\n");
+    feed.data("event: e\ndata: d\n\ndata: e\n\ndata: f\n\n");
+    let expected = "data: a\nid: 1\n\ndata: b\n\nevent: e\ndata: c\nid: 3\n\n\
+                    event: e\ndata: d\n\ndata: e\nid: 5\n\ndata: f\n\n";
+    assert_eq!(client.now().await.0, expected);
+    assert_eq!(registry.snapshot()[0].last_event_id.as_ref().unwrap().as_str(), "5");
+    for expected in ["data: x\nid: 7\n\n", "data: x\n\n"] {
+        registry.broadcast(Event::new().data("x"));
+        assert_eq!(client.now().await.0, expected);
+    }
+    assert_eq!(registry.snapshot()[0].last_event_id.as_ref().unwrap().as_str(), "7");
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, interval, sleep};
+use tokio::time::{Instant, advance, interval, sleep};
 use tower::Layer;
 use tower_sse::{Event, EventName, KeepAliveLayer, Registry, RotationLayer, SseLayer};
 
@@ -61,6 +61,22 @@ async fn comments_and_heartbeats_and_mail_are_not_its_own() {
     });
     assert_eq!(end_of(client).await, LIMIT);
     busy.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_of_endless_comments_is_idle() {
+    let (feed, mut client) = open(&mut idle().layer(Handler));
+    (0..200).for_each(|_| feed.data(": upstream is alive\n"));
+    let mut seen = String::new();
+    for _ in 0..100 {
+        let Some(frame) = client.next().await else {
+            assert!(seen.contains("data: {\"reason\":\"idle\"}\n"), "{seen}");
+            return;
+        };
+        seen.push_str(std::str::from_utf8(&frame.unwrap()).unwrap());
+        advance(SECOND).await;
+    }
+    panic!("it is open after 100 seconds without an event");
 }
 
 #[tokio::test(start_paused = true)]

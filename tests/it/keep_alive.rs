@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, advance, sleep};
 use tower::Layer;
 use tower_sse::wire::Decoder;
 use tower_sse::{Comment, EventIdLayer, EventName, KeepAliveLayer, Registry, SseLayer};
@@ -69,6 +69,23 @@ async fn a_heartbeat_is_an_event_that_moves_nobody() {
         assert_eq!(frames, [(10 * SECOND, "event: alive\ndata: {}\n\n".to_owned())]);
         feed.data("data: b\n\n");
         assert_eq!(client.now().await.0, format!("data: b\nid: {n}\n\n"));
+    }
+}
+
+/// A replay to a slow client is never pending, so no timer wakes its task.
+#[tokio::test(start_paused = true)]
+async fn heartbeats_come_however_busy_the_body_is() {
+    for chunk in ["data: a\n\n", ": comment\n", "id: 1\ndata: a\n\n"] {
+        let heartbeat = every(60 * SECOND).heartbeat(ALIVE, 10 * SECOND);
+        let (feed, mut client) = open(&mut heartbeat.layer(Handler));
+        (0..200).for_each(|_| feed.data(chunk));
+        let mut beats = 0;
+        for _ in 0..100 {
+            let frame = client.next().await.unwrap().unwrap();
+            beats += usize::from(frame.starts_with(b"event: alive\n"));
+            advance(SECOND).await;
+        }
+        assert!((9..=10).contains(&beats), "{beats} heartbeats in 100 seconds beside {chunk:?}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! Mail and the end of a stream: what was sent before goes before the farewell, and no mail puts
 //! the end off, its own or one that is asked for.
 
+use std::future::poll_fn;
 use std::time::Duration;
 
 use tokio::time::{Instant, advance, timeout};
@@ -10,7 +11,7 @@ use tower_sse::{
     ShutdownLayer, SseLayer,
 };
 
-use crate::harness::rig::{Client, Fate, Feed, Handler, get, open, open_with};
+use crate::harness::rig::{Client, Fate, Feed, Handler, Piece, get, open, open_with};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -106,6 +107,41 @@ async fn mail_that_was_sent_before_the_stream_ended_is_written() {
         assert_eq!(registry.broadcast(event("last")).sent, 1);
         drop(feed);
         assert_eq!(client.now().await, ("data: last\n\n".into(), Fate::Ended), "{before}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn mail_that_was_sent_before_the_stream_failed_is_written() {
+    for before in 0..20 {
+        let registry = Registry::new();
+        let (feed, mut client) = open(&mut listed(&registry).layer(Handler));
+        client.now().await;
+        for _ in 0..before {
+            assert_eq!(registry.broadcast(event("x")).sent, 1);
+            client.next().await.unwrap().unwrap();
+        }
+        assert_eq!(registry.broadcast(event("last")).sent, 1);
+        feed.give(Piece::Fail);
+        assert_eq!(client.now().await, ("data: last\n\n".into(), Fate::Failed), "{before}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn mail_that_was_sent_before_the_trailers_is_written_before_them() {
+    for before in 0..20 {
+        let registry = Registry::new();
+        let (feed, mut client) = open(&mut listed(&registry).layer(Handler));
+        client.now().await;
+        for _ in 0..before {
+            assert_eq!(registry.broadcast(event("x")).sent, 1);
+            client.next().await.unwrap().unwrap();
+        }
+        assert_eq!(registry.broadcast(event("last")).sent, 1);
+        feed.give(Piece::Trailers);
+        assert_eq!(client.next().await.unwrap().unwrap(), "data: last\n\n", "{before}");
+        let last = poll_fn(|cx| client.body().poll_frame(cx)).await.unwrap().unwrap();
+        assert!(last.is_trailers(), "{before}");
+        assert!(client.next().await.is_none());
     }
 }
 

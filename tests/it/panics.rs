@@ -5,16 +5,17 @@ use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::Context;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::task::noop_waker;
 use http::header::CONTENT_TYPE;
 use http::{Request, Response};
-use http_body::Body;
+use http_body::{Body, Frame};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_sse::{EndReason, Registry, SseBody, SseLayer};
+use tower_sse::{EndReason, EventIdLayer, Registry, SseBody, SseLayer};
 
 use crate::harness::bodies::Step::{Data, Hang, Panic, Wait};
 use crate::harness::bodies::{Script, Step, read};
@@ -75,16 +76,69 @@ async fn a_stream_dropped_by_a_panic_elsewhere_is_no_failure_of_its_own() {
     assert_eq!(*reasons.lock().unwrap(), [EndReason::ClientGone]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_the_function_that_makes_ids_ends_the_stream_with_an_error() {
+    let (registry, reasons) = noting_registry(false);
+    let ids = EventIdLayer::with(|_| panic!("the function panics"));
+    let layer = SseLayer::new().registry(registry.clone()).event_ids(ids);
+    let mut body = respond_with(layer, [Data("data: a\n\n"), Hang]);
+    assert!(catch_unwind(AssertUnwindSafe(|| poll_twice(&mut body))).is_err());
+    drop(body);
+    assert!(registry.is_empty());
+    assert_eq!(*reasons.lock().unwrap(), [EndReason::Error]);
+}
+
+/// A body that has nothing to say, and panics when it is dropped.
+struct Bomb;
+
+impl Body for Bomb {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Pending
+    }
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("the body panics when it is dropped");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_the_drop_of_a_body_ends_the_stream_with_an_error() {
+    let (registry, reasons) = noting_registry(false);
+    let handler = service_fn(move |_: Request<()>| {
+        let response = Response::builder().header(CONTENT_TYPE, "text/event-stream");
+        std::future::ready(Ok::<_, Infallible>(response.body(Bomb).unwrap()))
+    });
+    let service = SseLayer::new().registry(registry.clone()).layer(handler);
+    let response = service.oneshot(Request::new(())).now_or_never();
+    let mut body = response.unwrap().unwrap().into_body();
+    let waker = noop_waker();
+    let _ = Pin::new(&mut body).poll_frame(&mut Context::from_waker(&waker));
+    assert!(catch_unwind(AssertUnwindSafe(|| drop(body))).is_err());
+    assert!(registry.is_empty());
+    assert_eq!(*reasons.lock().unwrap(), [EndReason::Error]);
+}
+
 /// The body that is made of these steps.
 fn respond<const N: usize>(registry: &Registry, steps: [Step; N]) -> SseBody<Script> {
+    respond_with(SseLayer::new().registry(registry.clone()), steps)
+}
+
+fn respond_with<const N: usize>(layer: SseLayer, steps: [Step; N]) -> SseBody<Script> {
     let mut body = Some(Script::new(steps));
     let handler = service_fn(move |_: Request<()>| {
         let response = Response::builder().header(CONTENT_TYPE, "text/event-stream");
         let response = response.body(body.take().unwrap()).unwrap();
         std::future::ready(Ok::<_, Infallible>(response))
     });
-    let service = SseLayer::new().registry(registry.clone()).layer(handler);
-    let response = service.oneshot(Request::new(())).now_or_never();
+    let response = layer.layer(handler).oneshot(Request::new(())).now_or_never();
     response.unwrap().unwrap().into_body()
 }
 

@@ -1,8 +1,10 @@
 //! The engine as scripts of what happens.
 
+mod lifetime;
 mod property;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::*;
@@ -22,7 +24,8 @@ use Step::{Close as Shut, Data, End, Fail, Halves, Inject};
 
 /// An engine under a script, with all that it has sent.
 pub(super) struct Run {
-    pub(super) engine: Engine<Settings>,
+    pub(super) engine: Engine,
+    pub(super) settings: Settings,
     pub(super) now: Instant,
     pub(super) frames: Vec<Bytes>,
 }
@@ -31,55 +34,64 @@ pub(super) const INTERVAL: Duration = Duration::from_secs(10);
 
 impl Run {
     pub(super) fn new(settings: Settings, place: Position) -> Self {
-        let engine = Engine::new(Framing::Sse, Arc::new(settings), 0, place);
-        let mut run = Self { engine, now: Instant::now(), frames: Vec::new() };
-        let opening = run.engine.open(run.now);
-        run.take(opening);
+        Self::expiring(settings, place, None)
+    }
+
+    /// A run of a stream whose credential expires after so long.
+    pub(super) fn expiring(settings: Settings, place: Position, expires: Option<Duration>) -> Self {
+        let engine = Engine::new(Framing::Sse, &settings, 0, place);
+        let mut run = Self { engine, settings, now: Instant::now(), frames: Vec::new() };
+        let (now, expires) = (run.now, expires.map(|after| run.now + after));
+        run.command(Command::Open { now, expires });
         run
+    }
+
+    pub(super) fn command(&mut self, command: Command<'_>) {
+        let frame = self.engine.handle_command(&self.settings, command);
+        self.take(frame);
     }
 
     pub(super) fn take(&mut self, first: Option<Bytes>) {
         self.frames.extend(first);
-        while let Some(frame) = self.engine.next() {
+        while let Some(frame) = self.engine.poll_output() {
             self.frames.push(frame);
         }
     }
 
     pub(super) fn data(&mut self, chunk: &[u8]) {
-        let frame = self.engine.data(Bytes::copy_from_slice(chunk));
+        let frame = self.engine.handle_data(&self.settings, Bytes::copy_from_slice(chunk));
         self.take(frame);
         // A farewell that waited for the end of a long event is due now.
         self.pass(Duration::ZERO);
     }
 
     pub(super) fn inject(&mut self, event: &Event) {
-        let frame = self.engine.inject(&Injection::new(event.clone()));
-        self.take(frame);
+        self.command(Command::Inject(&Injection::new(event.clone())));
     }
 
     pub(super) fn pass(&mut self, time: Duration) {
         let until = self.now + time;
-        while let Some(at) = self.engine.next_timeout().filter(|at| *at <= until) {
+        while let Some(at) = self.engine.poll_timeout().filter(|at| *at <= until) {
             self.now = at;
-            let frame = self.engine.timeout(at);
+            let frame = self.engine.handle_timeout(&self.settings, at, BodyState::Pending);
             self.take(frame);
         }
         self.now = until;
     }
 
+    /// Handles a timeout so much later, when the engine has not been asked for a long time.
+    pub(super) fn timeout(&mut self, later: Duration) -> Option<Bytes> {
+        self.now += later;
+        self.engine.handle_timeout(&self.settings, self.now, BodyState::Pending)
+    }
+
     pub(super) fn close(&mut self, farewell: Farewell) {
         let (at, reason) = (self.now, CloseReason::Shutdown);
         let delay = Duration::from_millis(700);
-        let retry = Some(Retry::nth(0, &(delay..=delay)));
+        let retry = Some(delay);
         let (farewell, cut_at) = (Cow::Owned(farewell), Some(at + INTERVAL));
         let close = Close { reason, farewell, retry, at, cut_at };
-        let frame = self.close_by(close);
-        self.take(frame);
-    }
-
-    pub(super) fn close_by(&mut self, order: Close<'static>) -> Option<Bytes> {
-        let now = self.now;
-        self.engine.close(|_| Some((order, now)))
+        self.command(Command::Close { order: close, now: at });
     }
 
     pub(super) fn steps(&mut self, steps: &[Step]) {
@@ -96,8 +108,14 @@ impl Run {
                 self.inject(&Event::new().event(EventName::from_static(name)).data("x"));
             }
             Shut => self.close(Farewell::close()),
-            Fail => drop(self.engine.fail()),
-            End => self.engine.end(),
+            Fail => {
+                let frame = self.engine.handle_error(&self.settings).0;
+                self.take(frame);
+            }
+            End => {
+                let frame = self.engine.handle_end(&self.settings);
+                self.take(frame);
+            }
         }
         self.take(None);
     }
@@ -126,7 +144,7 @@ fn check(settings: &Settings, table: &[(&[Step], &str)]) {
 }
 
 fn keep_alive() -> Settings {
-    let mut keep_alive = KeepAlive::every(INTERVAL, Instant::now());
+    let mut keep_alive = KeepAlive::every(INTERVAL);
     keep_alive.jitter = 0.0;
     Settings { keep_alive: Some(keep_alive), ..Settings::default() }
 }
@@ -224,6 +242,70 @@ fn a_long_event_flows_unheld_and_nothing_is_written_into_it() {
     ]);
 }
 
+#[test]
+#[rustfmt::skip]
+fn an_event_that_flowed_unheld_is_never_read_from_the_middle_of_a_line() {
+    let settings = Settings { hold_limit: 16, restate: true, ..Settings::default() };
+    let close = |id: &str| format!("event: close\nretry: 700\ndata: {{\"reason\":\"shutdown\"}}\n{id}\n");
+    for (chunks, id) in [
+        (&["id: real\ndata: a long line of more than sixteen bytes ", "id: evil\n\n"][..], ""),
+        (&["id: real\ndata: a long line of more than sixteen bytes", "\nid: other\n\n"], "id: other\n"),
+        (&["id: real\ndata: a long line of more than sixteen bytes ", "data\rid: evil\n\n"], "id: evil\n"),
+        (&["data: a long line of more than sixteen bytes\ni", "d: split\n\n"], ""),
+        (&["id: real\ndata: short\n\ndata: a long line of more than sixteen bytes ", "id: evil\n\n"], "id: real\n"),
+    ] {
+        let mut run = Run::new(settings.clone(), Position::None);
+        for chunk in chunks {
+            run.data(chunk.as_bytes());
+        }
+        run.close(Farewell::close());
+        assert_eq!(run.frames.last().unwrap(), &close(id), "{chunks:?}");
+    }
+}
+
+#[test]
+#[rustfmt::skip]
+fn a_line_end_is_room_enough_for_a_farewell_after_a_comment_too_long_to_hold() {
+    let second = Duration::from_secs(1);
+    let on_error = ErrorFarewell { farewell: Farewell::close(), retry: second..=second };
+    let settings = Settings { hold_limit: 8, on_error: Some(on_error), ..Settings::default() };
+    let close = |retry: u32, reason: &str| {
+        format!("event: close\nretry: {retry}\ndata: {{\"reason\":\"{reason}\"}}\n\n")
+    };
+    let shutdown = close(700, "shutdown");
+    check(&settings, &[
+        (&[Data(b": a comment"), Shut],                        &format!("|: a comment|\n{shutdown}")),
+        (&[Data(b"data: a\r\n\r\n: a comment"), Shut],
+            &format!("|data: a^\n^\n|: a comment|^\n{}", shutdown.replace('\n', "^\n"))),
+        (&[Data(b": a comment"), Fail],                        &format!("|: a comment|\n{}", close(1000, "error"))),
+        (&[Data(b": a comment"), End],                         "|: a comment"),
+        // In an event there is no room.
+        (&[Data(b"data: a\n: a comment"), Shut],               "|data: a\n: a comment"),
+    ]);
+    assert_eq!(reason(&settings, &[Data(b": a comment"), End]), Some(EndReason::Finished));
+    assert_eq!(reason(&settings, &[Data(b": a comment"), Shut]), Some(EndReason::Closed));
+}
+
+#[test]
+#[rustfmt::skip]
+fn a_stream_that_comes_to_its_own_end_says_so_if_that_is_asked_for() {
+    let close_at_end = Some(Farewell::close());
+    let settings = Settings { close_at_end, hold_limit: 8, restate: true, ..Settings::default() };
+    let close = "|event: close\nretry: 86400000\ndata: {\"reason\":\"finished\"}\n";
+    check(&settings, &[
+        (&[End],                                               &format!("{close}\n")),
+        (&[Data(b"data: a\n\n"), End],                         &format!("|data: a\n\n{close}\n")),
+        (&[Data(b"id: 7\ndata: a\n\n"), End],                  &format!("|id: 7\ndata: a\n\n{close}id: 7\n\n")),
+        (&[Data(b": a comment"), End],                         &format!("|: a comment|\n{}\n", &close[1..])),
+        // Not after a part of an event, nor after another end.
+        (&[Data(b"data: a\n\ndata:"), End],                    "|data: a\n\n"),
+        (&[Data(b"data: 789"), End],                           "|data: 789"),
+        (&[Fail],                                              ""),
+        (&[Shut, End], "|event: close\nretry: 700\ndata: {\"reason\":\"shutdown\"}\n\n"),
+    ]);
+    assert_eq!(reason(&settings, &[End]), Some(EndReason::Finished));
+}
+
 fn reason(settings: &Settings, steps: &[Step]) -> Option<EndReason> {
     let mut run = Run::new(settings.clone(), Position::None);
     run.steps(steps);
@@ -304,7 +386,7 @@ fn a_farewell_restates_the_place_and_never_moves_it() {
 
 #[test]
 fn custom_ids_and_heartbeats_are_written() {
-    let mut keep_alive = KeepAlive::every(INTERVAL, Instant::now());
+    let mut keep_alive = KeepAlive::every(INTERVAL);
     let event = Event::new().event(EventName::from_static("beat")).data("{}");
     keep_alive.heartbeat =
         Some(Heartbeat { every: INTERVAL * 3, event: Arc::new(Injection::new(event)) });
@@ -348,20 +430,22 @@ fn events_that_come_one_by_one_are_numbered_as_any_others() {
 #[test]
 fn each_small_event_leaves_in_one_frame_and_no_large_one_is_copied() {
     let added = "data: \nid: 0\n".len();
-    let [small, large] = [0, 1].map(|more| "x".repeat(assembly::COPY_LIMIT - added + more));
-    let mut engine = Engine::new(Framing::Sse, Arc::new(ids()), 0, Position::None);
+    let [small, large] = [0, 1].map(|more| "x".repeat(frames::COPY_LIMIT - added + more));
+    let settings = ids();
+    let mut engine = Engine::new(Framing::Sse, &settings, 0, Position::None);
     // The first event goes another way than those that follow.
     for id in [1, 3, 5] {
         let chunk = Bytes::from(format!("data: {large}\n\n"));
-        let first = engine.data(chunk.clone()).unwrap();
+        let first = engine.handle_data(&settings, chunk.clone()).unwrap();
         assert_eq!(first, chunk[..chunk.len() - 1]);
         assert_eq!(first.as_ptr(), chunk.as_ptr());
-        assert_eq!(engine.next().unwrap(), format!("id: {id}\n\n"));
-        assert_eq!(engine.next(), None);
+        assert_eq!(engine.poll_output().unwrap(), format!("id: {id}\n\n"));
+        assert_eq!(engine.poll_output(), None);
 
-        let frame = engine.data(Bytes::from(format!("data: {small}\n\n"))).unwrap();
+        let frame =
+            engine.handle_data(&settings, Bytes::from(format!("data: {small}\n\n"))).unwrap();
         assert_eq!(frame, format!("data: {small}\nid: {}\n\n", id + 1));
-        assert_eq!(engine.next(), None);
+        assert_eq!(engine.poll_output(), None);
     }
 
     let mut run = Run::new(ids(), Position::None);
@@ -373,7 +457,7 @@ fn each_small_event_leaves_in_one_frame_and_no_large_one_is_copied() {
     // Also where much more comes with its end.
     let mut run = Run::new(Settings::default(), Position::None);
     run.data(b"data: o");
-    let more = "data: more\n\n".repeat(assembly::COPY_LIMIT);
+    let more = "data: more\n\n".repeat(frames::COPY_LIMIT);
     run.data(format!("ne\n\n{more}").as_bytes());
     assert_eq!(run.frames, ["data: one\n\n", &more]);
 }

@@ -22,7 +22,7 @@ fn settings() -> impl Strategy<Value = Settings> {
     let limit = prop_oneof![Just(Settings::HOLD_LIMIT), 0..40_usize];
     (limit, any::<[bool; 5]>()).prop_map(
         |(hold_limit, [alive, numbered, restate, count_events, observed])| Settings {
-            keep_alive: alive.then(|| KeepAlive::every(INTERVAL, Instant::now())),
+            keep_alive: alive.then(|| KeepAlive::every(INTERVAL)),
             ids: numbered.then_some(EventIds::Sequential),
             hold_limit,
             restate,
@@ -30,7 +30,7 @@ fn settings() -> impl Strategy<Value = Settings> {
             on_error: None,
             close_at_end: None,
             around_another: false,
-            noted: if observed { Observation::FirstEvent } else { Observation::Nothing },
+            observation: if observed { Observation::FirstEvent } else { Observation::Nothing },
             rotation: None,
         },
     )
@@ -65,10 +65,10 @@ proptest! {
             run.data(chunk);
         }
         act(&mut run, chunks.len(), &mut injected);
-        let flowing = run.engine.phase == Phase::Flowing;
+        let room = run.engine.splitter.room();
         match close {
             Some(_) => run.close(Farewell::close()),
-            None => run.engine.end(),
+            None => run.step(&End),
         }
         run.pass(INTERVAL);
         run.take(None);
@@ -81,7 +81,7 @@ proptest! {
         prop_assert!(new.iter().all(|(_, data, _)| data == "whole\nand new"));
 
         let mut own = own;
-        if close.is_some() && !flowing {
+        if close.is_some() && room != Room::None {
             let (name, data, _) = own.pop().unwrap();
             prop_assert_eq!((name.as_str(), data.as_str()), ("close", r#"{"reason":"shutdown"}"#));
         }
@@ -99,7 +99,7 @@ proptest! {
             number = id;
         }
         if settings.count_events || settings.ids.is_some() {
-            prop_assert_eq!(run.engine.events(), expected.events.len() as u64 + u64::from(injected));
+            prop_assert_eq!(run.engine.progress().events, expected.events.len() as u64 + u64::from(injected));
         }
     }
 }

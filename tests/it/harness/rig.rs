@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame};
 use tokio::sync::mpsc;
 use tokio::task::unconstrained;
@@ -33,6 +33,7 @@ pub struct Inner {
 pub enum Piece {
     Data(Bytes),
     Fail,
+    Trailers,
     Panic,
 }
 
@@ -83,6 +84,7 @@ impl Body for Inner {
             Some(match piece? {
                 Piece::Data(data) => Ok(Frame::data(data)),
                 Piece::Fail => Err(Failure),
+                Piece::Trailers => Ok(Frame::trailers(HeaderMap::new())),
                 Piece::Panic => panic!("the handler's body panics, as the test wants"),
             })
         })

@@ -6,9 +6,9 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
+use crate::engine::lifetime::Rotation;
 use crate::engine::tests::Step::{Close as Shut, Data, Halves, Inject};
 use crate::engine::tests::{INTERVAL, Run, Step};
-use crate::engine::{EndReason, EventIds, Heartbeat, Injection, KeepAlive, Position, Settings};
 use crate::support::oracle::interpret;
 use crate::support::streams::{cut, cuts, stream};
 use crate::wire::Event;
@@ -27,10 +27,8 @@ fn aged(max_age: Option<u32>, idle: Option<u32>) -> Settings {
 }
 
 fn run(settings: &Settings, expires: Option<u32>, steps: &[Step]) -> Run {
-    let mut run = Run::new(settings.clone(), Position::brought(b"41"));
-    let expires = expires.map(|halves| run.now + INTERVAL / 2 * halves);
-    let farewell = run.engine.plan_end(run.now, expires);
-    run.take(farewell);
+    let expires = expires.map(|halves| INTERVAL / 2 * halves);
+    let mut run = Run::expiring(settings.clone(), Position::brought(b"41"), expires);
     run.steps(steps);
     run
 }
@@ -99,25 +97,27 @@ fn the_earliest_of_age_expiry_and_drain_counts() {
         let mut run = run(&aged(Some(10), None), None, &[]);
         let at = run.now + INTERVAL / 2 * at;
         let second = Duration::from_secs(1);
-        let retry = Some(Retry::nth(0, &(second..=second)));
-        let order = Close { reason: CloseReason::Shutdown, farewell: Cow::Owned(Farewell::close()), retry, at, cut_at: None };
-        assert!(run.close_by(order).is_none());
+        let order = Close { reason: CloseReason::Shutdown, farewell: Cow::Owned(Farewell::close()), retry: Some(second), at, cut_at: None };
+        let now = run.now;
+        run.command(Command::Close { order, now });
+        assert!(run.frames.is_empty());
         run.pass(INTERVAL * 5);
         assert_eq!(run.shown(), close(told, 41));
     }
     // Both are long due when the time is asked for.
     let mut run = run(&aged(Some(10), None), None, &[]);
     let order = Close { reason: CloseReason::Shutdown, farewell: Cow::Owned(Farewell::none()), retry: None, at: run.now + INTERVAL * 2, cut_at: None };
-    run.close_by(order);
-    assert_eq!(run.engine.timeout(run.now + INTERVAL * 9), None);
+    let now = run.now;
+    run.command(Command::Close { order, now });
+    assert_eq!(run.timeout(INTERVAL * 9), None);
     assert_eq!(run.engine.ended(), Some(EndReason::Closed));
-    assert_eq!(run.engine.timeout(run.now + INTERVAL * 10), None);
+    assert_eq!(run.timeout(INTERVAL * 10), None);
 }
 
 #[test]
 #[rustfmt::skip]
 fn only_events_of_its_own_keep_a_stream_from_being_idle() {
-    let mut keep_alive = KeepAlive::every(INTERVAL, Instant::now());
+    let mut keep_alive = KeepAlive::every(INTERVAL);
     keep_alive.jitter = 0.0;
     let event = Event::new().named("beat").data("{}");
     keep_alive.heartbeat = Some(Heartbeat { every: INTERVAL * 2, event: Arc::new(Injection::new(event)) });
@@ -148,10 +148,9 @@ fn only_events_of_its_own_keep_a_stream_from_being_idle() {
 #[test]
 fn a_stream_that_was_not_polled_is_not_idle_for_it() {
     let mut run = run(&aged(None, Some(8)), None, &[Halves(6)]);
-    let now = run.now + INTERVAL * 100;
-    assert_eq!(run.engine.timeout(now), None);
+    assert_eq!(run.timeout(INTERVAL * 100), None);
     run.data(b"data: a\n\n");
-    assert_eq!(run.engine.timeout(now + INTERVAL / 2), None);
+    assert_eq!(run.timeout(INTERVAL / 2), None);
     assert_eq!(run.engine.ended(), None);
 }
 
@@ -170,19 +169,14 @@ fn short_limits_do_not_spin() {
 #[test]
 fn frames_pass_unscanned_until_it_is_time() {
     let mut run = run(&aged(Some(10), None), None, &[A; 20]);
-    assert!(run.engine.is_calm_for_a_time() && run.engine.is_quiet());
-    assert!(!run.engine.is_calm());
+    assert_eq!(run.engine.fast_path(), FastPath::Timed);
     run.pass(INTERVAL * 4);
-    assert!(!run.engine.is_calm_for_a_time());
+    assert_eq!(run.engine.fast_path(), FastPath::Over(EndReason::Rotated));
 }
 
 #[test]
 fn streams_without_it_pay_nothing() {
-    assert!(
-        size_of::<Engine<Settings>>() <= 11 * size_of::<usize>(),
-        "{}",
-        size_of::<Engine<Settings>>()
-    );
+    assert!(size_of::<Engine>() <= 7 * size_of::<usize>(), "{}", size_of::<Engine>());
 }
 
 proptest! {

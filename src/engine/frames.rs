@@ -1,23 +1,58 @@
 //! Builds the frames that leave for one chunk that came.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
-use super::hold::Held;
 use crate::wire::{LineEnd, with_id_line};
 
-/// Places what was held and a chunk into frames, with lines added in between.
+/// The unfinished tail of a stream, held until its event is complete.
 ///
-/// Bytes to which nothing is added pass as slices. A small event and its addition are copied into
-/// one buffer, so that it leaves in one frame; a large one leaves as two frames, not copied.
-#[derive(Debug)]
-pub(super) struct Assembly {
-    chunk: Bytes,
-    /// What came before the chunk, of the event that the chunk goes on with.
-    held: Held,
-    /// The offset in the chunk behind what has been placed.
-    from: usize,
-    buffer: Vec<u8>,
-    frames: Frames,
+/// Large pieces are kept as they are. Small ones are gathered: kept each by itself, an event that
+/// comes byte by byte would cost many times its length, and a few bytes would keep the whole buffer
+/// that they came in.
+#[derive(Debug, Default)]
+pub(super) struct PendingTail {
+    pieces: Vec<Bytes>,
+    gathered: BytesMut,
+    len: usize,
+}
+
+impl PendingTail {
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(super) fn push(&mut self, piece: Bytes) {
+        self.len += piece.len();
+        if piece.len() < GATHER_BELOW {
+            self.gathered.extend_from_slice(&piece);
+            return;
+        }
+        self.flush();
+        self.pieces.push(piece);
+    }
+
+    /// All pieces, in order.
+    pub(super) fn into_pieces(mut self) -> Vec<Bytes> {
+        self.flush();
+        self.pieces
+    }
+
+    pub(super) fn copy_to(&self, buffer: &mut Vec<u8>) {
+        for piece in &self.pieces {
+            buffer.extend_from_slice(piece);
+        }
+        buffer.extend_from_slice(&self.gathered);
+    }
+
+    fn flush(&mut self) {
+        if !self.gathered.is_empty() {
+            self.pieces.push(self.gathered.split().freeze());
+        }
+    }
 }
 
 /// Frames in order. The first is apart, because mostly it is the only one.
@@ -37,41 +72,56 @@ impl Frames {
     }
 }
 
-impl Assembly {
-    pub(super) fn new(chunk: Bytes, held: Held) -> Self {
-        Self { chunk, held, from: 0, buffer: Vec::new(), frames: Frames::default() }
+/// Places a held tail and a chunk into frames, with lines added in between.
+///
+/// Bytes to which nothing is added pass as slices. A small event and its addition are copied into
+/// one buffer, so that it leaves in one frame; a large one leaves as two frames, not copied.
+#[derive(Debug)]
+pub(super) struct FrameBuilder {
+    chunk: Bytes,
+    /// What came before the chunk, of the event that the chunk goes on with.
+    tail: PendingTail,
+    /// The offset in the chunk after what has been placed.
+    from: usize,
+    buffer: Vec<u8>,
+    frames: Frames,
+}
+
+impl FrameBuilder {
+    pub(super) fn new(chunk: Bytes, tail: PendingTail, frames: Frames) -> Self {
+        Self { chunk, tail, from: 0, buffer: Vec::new(), frames }
     }
 
     pub(super) fn chunk(&self) -> &[u8] {
         &self.chunk
     }
 
-    /// A copy of the event that was held, up to `end` in the chunk.
+    /// A copy of the event whose beginning was held, up to `end` in the chunk.
     pub(super) fn event(&self, end: usize) -> Vec<u8> {
-        let mut event = Vec::with_capacity(self.held.len() + end);
-        self.held.copy_to(&mut event);
+        let mut event = Vec::with_capacity(self.tail.len() + end);
+        self.tail.copy_to(&mut event);
         event.extend_from_slice(&self.chunk[..end]);
         event
     }
 
-    /// Ends the event that was held at `end`, so that it leaves whole.
+    /// Ends the event whose beginning was held at `end`, so that it leaves whole.
     pub(super) fn join(&mut self, end: usize) {
-        if !self.held.is_empty() {
+        if !self.tail.is_empty() {
             self.place(end, &[]);
         }
     }
 
     /// Adds a line with an id before the blank line that begins at `blank` and ends at `end`.
-    pub(super) fn stamp(&mut self, blank: usize, end: usize, id: &str, line_end: &str) {
-        self.place(blank, &[b"id: ", id.as_bytes(), line_end.as_bytes()]);
+    pub(super) fn stamp(&mut self, blank: usize, end: usize, id: &str, line_end: LineEnd) {
+        self.place(blank, &[b"id: ", id.as_bytes(), line_end.as_str().as_bytes()]);
         self.buffer.extend_from_slice(&self.chunk[blank..end]);
         self.from = end;
     }
 
-    /// Places the rest up to `end` and then `addition`, and gives the frames and the unplaced tail.
+    /// Places the rest up to `end` and then `addition`, and gives the frames and the unplaced rest.
     pub(super) fn finish(mut self, end: usize, addition: &[u8]) -> (Frames, Bytes) {
-        let tail = self.chunk.split_off(end);
-        let untouched = self.buffer.is_empty() && self.held.is_empty() && addition.is_empty();
+        let rest = self.chunk.split_off(end);
+        let untouched = self.buffer.is_empty() && self.tail.is_empty() && addition.is_empty();
         match self.from {
             // Moved, not sliced: the first clone of some `Bytes` allocates.
             0 if untouched => self.frames.push(self.chunk),
@@ -85,21 +135,21 @@ impl Assembly {
                 self.flush();
             }
         }
-        (self.frames, tail)
+        (self.frames, rest)
     }
 
     /// Places everything up to `end` and then `addition`.
     fn place(&mut self, end: usize, addition: &[&[u8]]) {
-        let len = self.held.len() + end - self.from;
-        let held = std::mem::take(&mut self.held);
+        let len = self.tail.len() + end - self.from;
+        let tail = std::mem::take(&mut self.tail);
         let added = addition.iter().map(|part| part.len()).sum();
         if len + added <= COPY_LIMIT {
             self.reserve(len, added);
-            held.copy_to(&mut self.buffer);
+            tail.copy_to(&mut self.buffer);
             self.buffer.extend_from_slice(&self.chunk[self.from..end]);
         } else {
             self.flush();
-            for piece in held.into_pieces() {
+            for piece in tail.into_pieces() {
                 self.frames.push(piece);
             }
             self.frames.push(self.chunk.slice(self.from..end));
@@ -115,8 +165,7 @@ impl Assembly {
     /// without an allocation of its own.
     fn reserve(&mut self, len: usize, addition: usize) {
         if self.buffer.capacity() == 0 && len > 0 {
-            let rest =
-                self.held.len().max(len) + (self.chunk.len() - self.from).saturating_sub(len);
+            let rest = len.max(self.chunk.len() - self.from);
             self.buffer.reserve_exact(rest + addition * (rest / (len + "\n".len())).max(1));
         }
     }
@@ -126,8 +175,8 @@ impl Assembly {
     }
 }
 
-/// Gives an event an id line before its blank line, which begins at `blank`. Of a long event the end
-/// is left over, which leaves in a frame of its own.
+/// Gives one event an id line before its blank line, which begins at `blank`. The end of a long event
+/// is left over, to leave in a frame of its own.
 #[inline]
 pub(super) fn stamp(event: &mut Bytes, blank: usize, id: &str, line_end: LineEnd) -> Option<Bytes> {
     if blank + b"id: ".len() + id.len() + line_end.as_str().len() <= COPY_LIMIT {
@@ -144,3 +193,6 @@ pub(super) fn stamp(event: &mut Bytes, blank: usize, id: &str, line_end: LineEnd
 /// On a socket a second frame costs as much as copying 2 to 4 KiB (`cargo bench --bench crossover`
 /// measures it). Short events leave in one frame in any case, which some clients count on.
 pub(super) const COPY_LIMIT: usize = 4 * 1024;
+
+/// A piece costs its `Bytes` and the allocation that holds it; below this length a copy is cheaper.
+const GATHER_BELOW: usize = 512;

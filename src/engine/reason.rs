@@ -1,24 +1,25 @@
-//! Why a stream ended.
+//! Why a stream ended, as it is counted and logged.
 
 use std::fmt;
 
-use super::CloseReason;
+use crate::wire::CloseReason;
 
-/// Why a stream ended. Each stream has one reason; hooks, reports and logs use these words.
+/// Why a stream ended. Each stream has one reason. Hooks, reports, metrics and logs use these words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EndReason {
-    /// The stream's own body came to its end, on an event boundary.
+    /// The stream's own body ended, after a whole event.
     Finished,
     /// The body was dropped before its end: the client went away.
     ClientGone,
     /// A drain ended it, with its farewell.
     Closed,
-    /// The application ended it, by [`Registry::close`](crate::Registry::close) or its kin, or a newer
-    /// stream [took its place](crate::LimitLayer::replace_oldest).
+    /// The application ended it with [`Registry::close`](crate::Registry::close) or
+    /// [`close_where`](crate::Registry::close_where), or a newer stream
+    /// [took its place](crate::LimitLayer::replace_oldest).
     Kicked,
-    /// A [`RotationLayer`](crate::RotationLayer) ended it: it was too old or idle, or a credential's
-    /// [`Expiry`](crate::Expiry) had come. Its farewell says which of them.
+    /// A [`RotationLayer`](crate::RotationLayer) ended it: it was too old or idle, or its
+    /// [`Expiry`](crate::Expiry) had passed. The farewell says which.
     Rotated,
     /// Its client did not take what was sent, for the
     /// [stall limit](crate::ShutdownBuilder::stall_limit) or until a drain's deadline, and the
@@ -26,7 +27,7 @@ pub enum EndReason {
     Stalled,
     /// Its own body failed, panicked, or ended in the middle of an event.
     Error,
-    /// It ended in the middle of an event too long to hold back, so without a farewell.
+    /// It ended in the middle of an event that was too long to hold, so without a farewell.
     Cut,
 }
 
@@ -64,6 +65,11 @@ impl EndReason {
     }
 }
 
+impl fmt::Display for EndReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
 impl CloseReason {
     /// The reason under which a stream is counted that was ended for this one.
     pub(crate) const fn end_reason(self) -> EndReason {
@@ -74,11 +80,5 @@ impl CloseReason {
             Self::Error => EndReason::Error,
             Self::Finished => EndReason::Finished,
         }
-    }
-}
-
-impl fmt::Display for EndReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }

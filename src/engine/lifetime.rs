@@ -1,0 +1,139 @@
+//! When a stream ends for its age: it is too old, idle, or its credential has expired.
+
+use std::ops::RangeInclusive;
+use std::time::{Duration, Instant};
+
+use super::spread::Spread;
+use super::{Farewell, MAX_TIMER, MIN_TIMER};
+use crate::wire::CloseReason;
+
+/// When streams are ended for their age, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct Rotation {
+    pub(crate) max_age: Option<Duration>,
+    /// The longest time without an event of the stream's own.
+    pub(crate) idle: Option<Duration>,
+    /// How long clients are to wait, each its own time from this range.
+    pub(crate) retry: RangeInclusive<Duration>,
+    pub(crate) farewell: Farewell,
+}
+
+impl Default for Rotation {
+    /// Ends only streams whose credential expires.
+    fn default() -> Self {
+        let retry = Duration::from_millis(100)..=Duration::from_secs(1);
+        Self { max_age: None, idle: None, retry, farewell: Farewell::default() }
+    }
+}
+
+impl Rotation {
+    /// Whether streams without an expiry are ended, too.
+    pub(crate) fn is_on(&self) -> bool {
+        self.max_age.is_some() || self.idle.is_some()
+    }
+
+    /// The age at which the `n`-th stream ends: in the last fifth of the greatest, never after it.
+    fn age_of(&self, n: u32) -> Option<Duration> {
+        let most = self.max_age?.min(MAX_TIMER);
+        let fifth = most / 5;
+        Some(fifth * 4 + Spread::nth(n.into()).of(fifth))
+    }
+}
+
+/// When one stream is to end.
+#[derive(Debug)]
+pub(super) struct Lifetime {
+    /// The moment that was planned at the stream's start, and the reason that the client is told.
+    planned: Option<(Instant, CloseReason)>,
+    idle: Option<Idle>,
+    /// Events among those that were counted that are not the stream's own.
+    injected: u64,
+}
+
+impl Lifetime {
+    /// The lifetime of the `n`-th stream, which begins at `now` and whose credential expires at
+    /// `expires`. None if nothing ends it.
+    pub(super) fn begin(
+        rotation: &Rotation,
+        n: u32,
+        now: Instant,
+        expires: Option<Instant>,
+    ) -> Option<Self> {
+        let aged = rotation.age_of(n).map(|age| (now + age, CloseReason::Rotated));
+        let expires = expires.map(|at| (at, CloseReason::Expired));
+        // Of two at the same moment the credential's, which is the one that binds.
+        let planned = [expires, aged].into_iter().flatten().min_by_key(|(at, _)| *at);
+        let idle = rotation.idle.map(|limit| Idle::begin(now, limit));
+        let ends = planned.is_some() || idle.is_some();
+        ends.then_some(Self { planned, idle, injected: 0 })
+    }
+
+    /// Discounts an event that is not the stream's own.
+    pub(super) fn discount(&mut self, events: u64) {
+        self.injected += events;
+    }
+
+    /// When to look next.
+    pub(super) fn next(&self) -> Option<Instant> {
+        let planned = self.planned.map(|(at, _)| at);
+        [planned, self.idle.as_ref().map(|idle| idle.tick)].into_iter().flatten().min()
+    }
+
+    /// Looks at `now` whether the stream is to end; `events` have been counted so far.
+    ///
+    /// Gives the moment at which it was to end, and the reason.
+    pub(super) fn look(
+        &mut self,
+        now: Instant,
+        events: u64,
+        in_long_event: bool,
+    ) -> Option<(Instant, CloseReason)> {
+        let own = events - self.injected;
+        let idle = self.idle.as_mut().is_some_and(|idle| idle.look(now, own, in_long_event));
+        match self.planned {
+            Some((at, reason)) if at <= now => Some((at, reason)),
+            _ => idle.then_some((now, CloseReason::Idle)),
+        }
+    }
+}
+
+/// Measures how long there was no event, without reading a clock for each.
+///
+/// Eight times in the limit it looks whether any was counted since the last look. So a stream is
+/// idle after the limit at the earliest, and an eighth of the limit later at the latest.
+#[derive(Debug)]
+struct Idle {
+    /// When to look next.
+    tick: Instant,
+    step: Duration,
+    /// How many looks in a row found no new event.
+    quiet: u32,
+    seen: u64,
+}
+
+impl Idle {
+    fn begin(now: Instant, limit: Duration) -> Self {
+        let step = (limit.min(MAX_TIMER) / STEPS).max(MIN_TIMER);
+        Self { tick: now + step, step, quiet: 0, seen: 0 }
+    }
+
+    /// Whether there has been no event for too long.
+    fn look(&mut self, now: Instant, events: u64, in_long_event: bool) -> bool {
+        if self.tick > now {
+            return false;
+        }
+        // A stream that was not polled meanwhile may have events that nobody took: a late look
+        // counts once.
+        self.tick = match self.tick + self.step {
+            next if next > now => next,
+            _ => now + self.step,
+        };
+        let active = in_long_event || events != self.seen;
+        self.seen = events;
+        self.quiet = if active { 0 } else { self.quiet + 1 };
+        self.quiet >= STEPS
+    }
+}
+
+/// How many looks there are in the limit of an idle stream.
+const STEPS: u32 = 8;

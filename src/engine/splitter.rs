@@ -1,0 +1,310 @@
+//! Splits a stream at the boundaries of its events: whole events leave, and the tail is held.
+
+use bytes::{Buf, Bytes};
+
+use super::frames::{FrameBuilder, Frames, PendingTail, stamp};
+use super::position::Ids;
+use crate::wire::{BlockId, EndedBlock, Framing, LineEnd, Scanner};
+
+/// Where the bytes of a stream that have been sent end.
+#[derive(Debug)]
+pub(super) struct Splitter {
+    scanner: Scanner,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Nothing of the stream's own has come, or only the beginning of a byte order mark.
+    Fresh,
+    /// What has been sent ends on a boundary.
+    Whole,
+    /// In the middle of a line or an event that is too long to hold: its bytes pass unheld.
+    Flowing,
+}
+
+/// Where the server may write into a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    /// Here, and the stream may go on after it.
+    Here,
+    /// After a line end: a comment that is too long to hold is under way. It can be cut anywhere,
+    /// but then the stream cannot go on.
+    AfterLineEnd,
+    /// Nowhere: an event that is too long to hold is under way.
+    None,
+}
+
+/// How far a chunk is split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    End,
+    /// A farewell waits for the first boundary. What comes after it in the chunk is dropped.
+    FirstBoundary,
+}
+
+impl Splitter {
+    pub(super) fn new(framing: Framing) -> Self {
+        let scanner = match framing {
+            Framing::Sse => Scanner::default(),
+        };
+        Self { scanner, stage: Stage::Fresh }
+    }
+
+    #[inline]
+    pub(super) fn room(&self) -> Room {
+        match self.stage {
+            Stage::Fresh | Stage::Whole => Room::Here,
+            Stage::Flowing if self.scanner.in_event() => Room::None,
+            Stage::Flowing => Room::AfterLineEnd,
+        }
+    }
+
+    /// Whether the next chunk begins on a boundary, so that a blank line at its end makes it whole.
+    pub(super) fn is_clear(&self) -> bool {
+        let clear = self.scanner.on_boundary() && !self.scanner.awaits_lf();
+        clear && self.stage == Stage::Whole
+    }
+
+    /// Whether an event has begun and not ended.
+    pub(super) fn in_event(&self) -> bool {
+        self.scanner.in_event()
+    }
+
+    /// How the stream's lines end, as far as is known.
+    pub(super) fn line_end(&self) -> LineEnd {
+        self.scanner.line_end()
+    }
+
+    /// Passes a chunk that begins on a boundary without a scan, if its last bytes tell that it is
+    /// whole.
+    #[expect(clippy::inline_always, reason = "on its own it costs as much as what it saves")]
+    #[inline(always)]
+    pub(super) fn pass(&mut self, chunk: &[u8]) -> bool {
+        let Some(line_end) = blank_at_end(chunk) else {
+            return false;
+        };
+        self.scanner.set_line_end(line_end);
+        true
+    }
+
+    /// Passes a chunk that begins on a boundary and is one event with one line, as most are: to tell,
+    /// one search for a line end is enough. Gives where its blank line begins.
+    #[inline]
+    pub(super) fn pass_plain_event(&mut self, chunk: &[u8]) -> Option<usize> {
+        let (line_end, blank) = plain_event(chunk)?;
+        self.scanner.set_line_end(line_end);
+        Some(blank)
+    }
+
+    /// Takes a chunk and the tail that is held, and gives the frames that can be sent. What is held
+    /// now is left in `tail`.
+    pub(super) fn split(
+        &mut self,
+        chunk: Bytes,
+        tail: &mut PendingTail,
+        ids: &mut Ids<'_>,
+        until: Until,
+        mut frames: Frames,
+    ) -> Frames {
+        let Some(first) = self.scanner.next_boundary(&chunk, 0) else {
+            self.hold(chunk, tail, ids.settings.hold_limit, &mut frames);
+            return frames;
+        };
+        // The beginning of an event that flowed is gone, so its lines cannot be read.
+        let mut flowed = std::mem::replace(&mut self.stage, Stage::Whole) == Stage::Flowing;
+        match first.block {
+            // The usual case by itself: to take a chunk apart costs several times as much.
+            Some(EndedBlock { blank, data: true, id: BlockId::None })
+                if first.end == chunk.len()
+                    && tail.is_empty()
+                    && !flowed
+                    && !self.scanner.awaits_lf() =>
+            {
+                self.pass_sole_event(chunk, blank, ids, &mut frames);
+                return frames;
+            }
+            _ => {}
+        }
+        let mut builder = FrameBuilder::new(chunk, std::mem::take(tail), frames);
+        let (mut end, mut boundary) = (0, Some(first));
+        while let Some(found) = boundary {
+            end = found.end;
+            if let Some(block) = found.block {
+                self.pass_block(&mut builder, block, end, std::mem::take(&mut flowed), ids);
+            }
+            builder.join(end);
+            boundary = match until {
+                Until::FirstBoundary => None,
+                Until::End => self.scanner.next_boundary(builder.chunk(), end),
+            };
+        }
+        let missing = self.missing_lf(builder.chunk(), end);
+        let (mut frames, rest) = builder.finish(end, missing);
+        if until == Until::End {
+            self.hold(rest, tail, ids.settings.hold_limit, &mut frames);
+        }
+        frames
+    }
+
+    /// Passes a chunk that is one event with data and without an id.
+    fn pass_sole_event(
+        &self,
+        mut event: Bytes,
+        blank: usize,
+        ids: &mut Ids<'_>,
+        frames: &mut Frames,
+    ) {
+        let line_end = self.scanner.line_end();
+        let rest = ids.pass_unnumbered().and_then(|id| {
+            id.with_text(|id| stamp(&mut event, blank, id.unwrap_or_default(), line_end))
+        });
+        frames.push(event);
+        if let Some(rest) = rest {
+            frames.push(rest);
+        }
+    }
+
+    /// Passes one block of the stream's own.
+    fn pass_block(
+        &self,
+        builder: &mut FrameBuilder,
+        block: EndedBlock,
+        end: usize,
+        flowed: bool,
+        ids: &mut Ids<'_>,
+    ) {
+        match block.id {
+            BlockId::None if block.data => {
+                let line_end = self.scanner.line_end();
+                if let Some(id) = ids.pass_unnumbered() {
+                    id.with_text(|id| {
+                        builder.stamp(block.blank, end, id.unwrap_or_default(), line_end);
+                    });
+                }
+            }
+            BlockId::None => {}
+            BlockId::At(line) => {
+                let id = id_value(&builder.chunk()[line..]);
+                ids.pass_numbered(block.data, Some(id));
+            }
+            BlockId::Earlier if flowed => ids.pass_numbered(block.data, None),
+            BlockId::Earlier => {
+                let event = builder.event(block.blank);
+                ids.pass_numbered(block.data, last_id(&event));
+            }
+        }
+    }
+
+    /// Holds the unfinished tail, or lets it flow if that would be too much.
+    fn hold(&mut self, rest: Bytes, tail: &mut PendingTail, limit: usize, frames: &mut Frames) {
+        if rest.is_empty() {
+            return;
+        }
+        if self.stage == Stage::Flowing {
+            frames.push(rest);
+            return;
+        }
+        tail.push(rest);
+        if tail.len() > limit {
+            std::mem::take(tail).into_pieces().into_iter().for_each(|piece| frames.push(piece));
+            self.stage = Stage::Flowing;
+        }
+    }
+
+    /// A blank line whose LF is still to come leaves with an added LF, so that the event is whole for
+    /// clients that look for `\r\n\r\n` as well. The late LF is dropped.
+    fn missing_lf(&self, chunk: &[u8], end: usize) -> &'static [u8] {
+        let awaits = end == chunk.len() && self.scanner.on_boundary() && self.scanner.awaits_lf();
+        match self.scanner.line_end() {
+            LineEnd::CrLf if awaits => b"\n",
+            _ => b"",
+        }
+    }
+
+    /// Drops what must not be sent from the beginning of a chunk: the LF that belongs to a CR before
+    /// it, after which something may have been written; and a leading byte order mark.
+    ///
+    /// After a comment a byte order mark would be part of the first field's name, and several
+    /// clients lose the first event with it anyway.
+    pub(super) fn trim(&mut self, mut chunk: Bytes, tail: &mut PendingTail) -> Trimmed {
+        let mut mark = false;
+        if self.stage == Stage::Fresh {
+            if !tail.is_empty() {
+                let mut whole = Vec::with_capacity(tail.len() + chunk.len());
+                std::mem::take(tail).copy_to(&mut whole);
+                whole.extend_from_slice(&chunk);
+                chunk = Bytes::from(whole);
+            }
+            if chunk.len() < MARK.len() && MARK.starts_with(&chunk) {
+                tail.push(chunk);
+                return Trimmed { chunk: Bytes::new(), mark: false };
+            }
+            self.stage = Stage::Whole;
+            mark = chunk.starts_with(MARK);
+            if mark {
+                chunk.advance(MARK.len());
+            }
+        }
+        if self.scanner.on_boundary() && self.scanner.awaits_lf() && chunk.starts_with(b"\n") {
+            self.scanner.skip_lf();
+            chunk.advance(1);
+        }
+        Trimmed { chunk, mark }
+    }
+}
+
+/// What is left of a chunk.
+#[derive(Debug)]
+pub(super) struct Trimmed {
+    pub(super) chunk: Bytes,
+    /// A byte order mark was dropped.
+    pub(super) mark: bool,
+}
+
+/// Tells whether a chunk that begins on a boundary is whole, from its last bytes.
+///
+/// Only line ends in LF are looked for: after a CR it takes a scan to know what an LF means.
+#[expect(clippy::inline_always, reason = "on its own it costs as much as what it saves")]
+#[inline(always)]
+fn blank_at_end(chunk: &[u8]) -> Option<LineEnd> {
+    if chunk.ends_with(b"\n\n") {
+        return Some(LineEnd::Lf);
+    }
+    chunk.ends_with(b"\n\r\n").then_some(LineEnd::CrLf)
+}
+
+/// How the lines end of a chunk that is one event with one line of data, and where its blank line
+/// begins.
+fn plain_event(chunk: &[u8]) -> Option<(LineEnd, usize)> {
+    let (line, line_end) = match chunk.strip_suffix(b"\n\n") {
+        Some(line) => (line, LineEnd::Lf),
+        None => (chunk.strip_suffix(b"\r\n\r\n")?, LineEnd::CrLf),
+    };
+    let plain = line.starts_with(b"data:") && memchr::memchr2(b'\n', b'\r', line).is_none();
+    plain.then(|| (line_end, line.len() + line_end.as_str().len()))
+}
+
+/// The last id in an event that came in pieces.
+fn last_id(event: &[u8]) -> Option<&[u8]> {
+    // The blank line is not with it; whatever ended the last line, this is one.
+    let event_and_blank = [event, b"\n\n"].concat();
+    let mut scanner = Scanner::default();
+    let mut from = 0;
+    while let Some(boundary) = scanner.next_boundary(&event_and_blank, from) {
+        from = boundary.end;
+        if let Some(EndedBlock { id: BlockId::At(line), .. }) = boundary.block {
+            return event.get(line..).map(id_value);
+        }
+    }
+    None
+}
+
+/// The value of the id line that `text` begins with.
+fn id_value(text: &[u8]) -> &[u8] {
+    let line = &text[..memchr::memchr2(b'\n', b'\r', text).unwrap_or(text.len())];
+    let value = line.strip_prefix(b"id:").unwrap_or_default();
+    value.strip_prefix(b" ").unwrap_or(value)
+}
+
+const MARK: &[u8] = "\u{feff}".as_bytes();
