@@ -9,6 +9,8 @@ mod error;
 #[cfg(feature = "axum")]
 mod listener;
 mod side;
+#[cfg(all(test, feature = "tonic"))]
+mod tests;
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -107,6 +109,38 @@ impl<T> Guarded<T> {
     /// The connection inside, without a guard.
     pub fn into_inner(self) -> T {
         self.io
+    }
+}
+
+/// Guarded connections can be served by tonic: with `serve_with_incoming`, from a stream of them.
+///
+/// # Examples
+///
+/// ```no_run
+/// use tokio::net::TcpListener;
+/// use tokio_stream::{Stream, StreamExt, wrappers::TcpListenerStream};
+/// use tonic::transport::server::Connected;
+/// use tower_sse::Shutdown;
+///
+/// # async fn serve_with_incoming(_: impl Stream<Item = std::io::Result<impl Connected>>) {}
+/// # async fn example(listener: TcpListener) {
+/// let shutdown = Shutdown::new();
+/// let guard = shutdown.clone();
+/// let incoming = TcpListenerStream::new(listener).map(move |io| Ok(guard.guard(io?)));
+/// // Of a `tonic::transport::Server` with services, and ended by `shutdown.on_signals()`.
+/// serve_with_incoming(incoming).await;
+/// # }
+/// ```
+#[cfg(feature = "tonic")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tonic")))]
+impl<T> tonic::transport::server::Connected for Guarded<T>
+where
+    T: tonic::transport::server::Connected,
+{
+    type ConnectInfo = T::ConnectInfo;
+
+    fn connect_info(&self) -> Self::ConnectInfo {
+        self.io.connect_info()
     }
 }
 
