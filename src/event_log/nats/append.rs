@@ -1,4 +1,4 @@
-//! Publishing an event and waiting for its sequence.
+//! Appends: publishes an event, again after a lost connection, and waits for its sequence.
 
 use std::pin::pin;
 
@@ -8,50 +8,50 @@ use bytes::Bytes;
 use futures_util::future::{Either, select};
 use tokio::time::timeout;
 
-use super::NatsLogError;
-use super::link::made;
-use super::shared::Shared;
+use super::link::created;
+use super::{NatsLogError, NatsLogInner};
 use crate::event_log::Topic;
 use crate::wire::{Event, EventId};
 
-/// Publishes an event, again after a connection was lost, and gives its id.
+/// Appends an event, and returns its id.
 pub(super) async fn append(
-    shared: &Shared,
+    log: &NatsLogInner,
     topic: &Topic,
     event: &Event,
 ) -> Result<EventId, NatsLogError> {
     let payload = event.encode_without_id().ok_or(NatsLogError::NoData)?;
-    if payload.len() + HEADERS > shared.link.client.server_info().max_payload {
+    if payload.len() + MAX_HEADERS > log.link.client.server_info().max_payload {
         return Err(NatsLogError::TooLong);
     }
     let mut sent = false;
-    let limit = shared.link.settings.append_timeout;
-    let attempts = attempts(shared, shared.link.subject(topic.as_str()), payload.into(), &mut sent);
-    match timeout(limit, attempts).await {
-        Ok(done) => done,
-        Err(_) => Err(unknown(sent)),
+    let subject = log.link.subject(topic.as_str());
+    let publish = publish(log, subject, payload.into(), &mut sent);
+    match timeout(log.link.settings.append_timeout, publish).await {
+        Ok(result) => result,
+        Err(_) => Err(no_answer(sent)),
     }
 }
 
-async fn attempts(
-    shared: &Shared,
+/// Publishes until the server answers. `sent` becomes true when the event may have left.
+async fn publish(
+    log: &NatsLogInner,
     subject: String,
     payload: Bytes,
     sent: &mut bool,
 ) -> Result<EventId, NatsLogError> {
-    let link = &shared.link;
+    let link = &log.link;
     let mut headers = HeaderMap::new();
-    headers.insert(async_nats::header::NATS_MESSAGE_ID, link.message_id());
+    headers.insert(async_nats::header::NATS_MESSAGE_ID, link.new_message_id());
     loop {
         if timeout(link.settings.away_timeout, link.connected()).await.is_err() {
-            return Err(unknown(*sent));
+            return Err(no_answer(*sent));
         }
         let mut changes = link.changes();
         let (generation, epoch, known) = {
-            let window = shared.window();
+            let window = log.window();
             (window.generation, window.epoch, window.known)
         };
-        // The client sends what it was given also when the connection is gone by now.
+        // The client library sends what it was given later if the connection is gone by now.
         *sent = true;
         let ack = async {
             let (subject, headers) = (subject.clone(), headers.clone());
@@ -60,19 +60,20 @@ async fn attempts(
         let error = match select(pin!(ack), pin!(changes.changed())).await {
             Either::Right(_) => continue,
             Either::Left((Ok(ack), _)) => {
-                let anew = ack.sequence <= known && !ack.duplicate;
-                if anew {
-                    // A lower sequence than there was: the stream was made anew, and nobody saw it.
-                    let stream = link.known_stream().await.map_err(|_| NatsLogError::Unanswered)?;
-                    return Ok(EventId::with_epoch(made(stream.cached_info()), ack.sequence));
+                if ack.sequence <= known && !ack.duplicate {
+                    // A sequence that was given out before: the stream was created anew, and the
+                    // poller has not noticed it yet.
+                    let stream = link.get_stream().await.map_err(|_| NatsLogError::Unanswered)?;
+                    return Ok(EventId::with_epoch(created(stream.cached_info()), ack.sequence));
                 }
-                shared.window().know(generation, ack.sequence);
+                log.window().set_known(generation, ack.sequence);
                 return Ok(EventId::with_epoch(epoch, ack.sequence));
             }
             Either::Left((Err(error), _)) => error,
         };
         match error.kind() {
-            // There is no stream, or not yet, as in a server that starts. Or nobody answers.
+            // The stream is not there, or not yet, as after a start of the server; or the server
+            // does not answer.
             PublishErrorKind::StreamNotFound
             | PublishErrorKind::MaxAckPending
             | PublishErrorKind::TimedOut
@@ -83,12 +84,12 @@ async fn attempts(
     }
 }
 
-fn unknown(sent: bool) -> NatsLogError {
+fn no_answer(sent: bool) -> NatsLogError {
     match sent {
         true => NatsLogError::Unanswered,
         false => NatsLogError::Away,
     }
 }
 
-/// Room for the message id and what is around it.
-const HEADERS: usize = 256;
+/// Room for the header with the message id.
+const MAX_HEADERS: usize = 256;

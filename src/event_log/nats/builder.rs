@@ -1,15 +1,17 @@
-//! Settings of a log in NATS.
+//! [`NatsLogBuilder`], the settings of a log in NATS, and the errors of connecting and appending.
 
+use std::error::Error;
+use std::fmt;
 use std::time::Duration;
 
-use super::{NatsConnectError, NatsLog};
+use super::NatsLog;
 use crate::InvalidSetting;
 use crate::event_log::Topic;
 
-/// Settings of a [`NatsLog`].
+/// Sets the settings of a [`NatsLog`].
 ///
-/// Those of the stream are for one that is made: a stream that is there already stays as it is, so
-/// that nodes with old and new settings do not quarrel.
+/// The settings of the stream are for a stream that is created: a stream that exists already is not
+/// changed, so that nodes with old and new settings do not overwrite each other's.
 ///
 /// # Examples
 ///
@@ -52,111 +54,117 @@ pub enum NatsStorage {
     /// In files, which outlive the server. The default.
     #[default]
     File,
-    /// In memory: when all servers with the stream are gone, so are its events, and clients that come
-    /// back are told of a gap.
+    /// In memory: the events are lost when all servers that have the stream are gone, and clients
+    /// that come back then get a gap.
     Memory,
 }
 
 impl NatsLogBuilder {
-    /// Sets the name of the stream; by default `sse`. It is made if it is not there.
+    /// Sets the name of the stream, which is created if it does not exist. The default is `sse`.
     pub fn stream(mut self, name: impl Into<String>) -> Self {
         self.stream = name.into();
         self
     }
 
-    /// Sets what subjects begin with; by default `sse`: the topic `orders.42` is then the subject
-    /// `sse.orders.42`. The stream has all subjects that begin so.
+    /// Sets what the subjects begin with. The default is `sse`: the topic `orders.42` is then the
+    /// subject `sse.orders.42`.
+    ///
+    /// The stream has all subjects that begin so.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
     }
 
-    /// Sets how many events the stream keeps, of all topics together; by default 1,048,576.
+    /// Sets how many events the stream keeps, of all topics together. The default is 1,048,576.
     pub fn events(mut self, count: u64) -> Self {
         self.events = count;
         self
     }
 
-    /// Sets how many bytes of events the stream keeps; by default 256 MiB, which a server with little
-    /// room can still set aside.
+    /// Sets how many bytes of events the stream keeps. The default is 256 MiB, which a server with
+    /// little disk space can still reserve.
     pub fn bytes(mut self, bytes: u64) -> Self {
         self.bytes = bytes;
         self
     }
 
-    /// Sets how long an event is kept; by default an hour, since clients come back within minutes
-    /// and servers may be away for some.
+    /// Sets how long the stream keeps an event. The default is an hour: clients come back within
+    /// minutes, and servers may be away for some.
     pub fn age(mut self, age: Duration) -> Self {
         self.age = age;
         self
     }
 
-    /// Sets where the stream keeps its events; by default in files.
+    /// Sets where the stream keeps its events. The default is in files.
     pub fn storage(mut self, storage: NatsStorage) -> Self {
         self.storage = storage;
         self
     }
 
-    /// Sets on how many servers of a cluster the events are; by default 1, as a lone server has.
+    /// Sets how many servers of a cluster have the events. The default is 1, which also works with
+    /// a single server.
     pub fn replicas(mut self, count: usize) -> Self {
         self.replicas = count;
         self
     }
 
-    /// Sets how long a publisher waits for an answer; by default 5 seconds. In that time the event is
-    /// sent again when the connection was lost, and the server drops what comes twice.
+    /// Sets how long an append waits for an answer before it fails. The default is 5 seconds.
+    ///
+    /// During that time the event is sent again if the connection was lost, and the server drops
+    /// duplicates.
     pub fn append_timeout(mut self, time: Duration) -> Self {
         self.append_timeout = time;
         self
     }
 
-    /// Sets how long, of that, a publisher waits for a server that is away; by default 5 seconds as
-    /// well. With zero it gets an error at once.
+    /// Sets how much of that time an append waits for a server that is away. The default is 5
+    /// seconds as well. With zero an append fails at once.
     pub fn away_timeout(mut self, time: Duration) -> Self {
         self.away_timeout = time;
         self
     }
 
-    /// Sets how many events this process keeps, of all topics together; by default 16,384.
+    /// Sets how many events this process keeps, of all topics together. The default is 16,384.
     ///
-    /// Followers read these. Who is further behind is sent what it missed from the server.
+    /// Followers read these events. A follower that is further behind is sent what it missed by the
+    /// server.
     pub fn window_events(mut self, count: usize) -> Self {
         self.window_events = count;
         self
     }
 
-    /// Sets how many bytes of events this process keeps; by default 16 MiB.
+    /// Sets how many bytes of events this process keeps. The default is 16 MiB.
     pub fn window_bytes(mut self, bytes: usize) -> Self {
         self.window_bytes = bytes;
         self
     }
 
-    /// Connects to one of some servers, `nats://host:port` each with `,` between them, finds or makes
-    /// the stream, and begins to read it.
+    /// Connects to one of several servers, gets or creates the stream, and starts to read it.
     ///
-    /// It must be called in a Tokio runtime, which then reads the stream as long as there are handles
-    /// of the log or followers.
+    /// `servers` is one address, such as `nats://host:port`, or several that are separated by `,`.
+    ///
+    /// It must be called in a Tokio runtime, which then reads the stream as long as there are
+    /// handles of the log or followers.
     ///
     /// # Errors
     ///
-    /// [`NatsConnectError`] if a setting cannot work, if no server answers, or without `JetStream`, or if the
-    /// stream is there and is not one of these.
+    /// [`NatsConnectError`] if a setting is invalid, if no server answers or the server has no
+    /// `JetStream`, or if the stream exists and cannot be a log.
     pub async fn connect(self, servers: impl AsRef<str>) -> Result<NatsLog, NatsConnectError> {
         self.check()?;
-        NatsLog::open(self, servers.as_ref()).await
+        NatsLog::with(self, servers.as_ref()).await
     }
 
     fn check(&self) -> Result<(), InvalidSetting> {
-        let name = |it: char| it.is_ascii_alphanumeric() || it == '-' || it == '_';
-        if self.stream.is_empty() || self.stream.len() > 64 || !self.stream.chars().all(name) {
-            let why = "it must be letters, digits, `-` and `_`, up to 64 of them";
-            return Err(InvalidSetting::new("stream", why));
+        let is_valid = |it: char| it.is_ascii_alphanumeric() || it == '-' || it == '_';
+        if self.stream.is_empty() || self.stream.len() > 64 || !self.stream.chars().all(is_valid) {
+            let problem = "it must have 1 to 64 letters, digits, `-` and `_`";
+            return Err(InvalidSetting::new("stream", problem));
         }
-        // Topics are as long as their prefix less.
         if Topic::new(&self.prefix).is_err() || self.prefix.starts_with('$') {
-            return Err(InvalidSetting::new("prefix", "it must be a name as of a topic"));
+            return Err(InvalidSetting::new("prefix", "it must be valid as the name of a topic"));
         }
-        let none = [
+        let zero = [
             ("events", self.events == 0),
             ("bytes", self.bytes == 0),
             ("window_events", self.window_events == 0),
@@ -164,22 +172,23 @@ impl NatsLogBuilder {
             ("replicas", self.replicas == 0),
             ("append_timeout", self.append_timeout.is_zero()),
         ];
-        if let Some((setting, _)) = none.iter().find(|(_, none)| *none) {
+        if let Some((setting, _)) = zero.iter().find(|(_, is_zero)| *is_zero) {
             return Err(InvalidSetting::new(setting, "it must not be zero"));
         }
-        if self.age < SHORTEST_AGE {
-            return Err(InvalidSetting::new("age", "it must be a second at least"));
+        if self.age < MIN_AGE {
+            return Err(InvalidSetting::new("age", "it must be at least a second"));
         }
-        if self.append_timeout > self.remembered() {
-            let why = "it must not be longer than servers remember what came twice: 2 minutes, or the age";
-            return Err(InvalidSetting::new("append_timeout", why));
+        if self.append_timeout > self.duplicate_window() {
+            let problem = "it must not exceed the time in which servers recognize duplicates: \
+                           2 minutes, or the age if that is shorter";
+            return Err(InvalidSetting::new("append_timeout", problem));
         }
         Ok(())
     }
 
-    /// How long a server remembers which events it got.
-    pub(super) fn remembered(&self) -> Duration {
-        REMEMBERED.min(self.age)
+    /// How long a server recognizes duplicates of an event.
+    pub(super) fn duplicate_window(&self) -> Duration {
+        DUPLICATE_WINDOW.min(self.age)
     }
 }
 
@@ -201,8 +210,92 @@ impl Default for NatsLogBuilder {
     }
 }
 
-/// What servers remember by default.
-const REMEMBERED: Duration = Duration::from_secs(2 * 60);
+/// The default of servers.
+const DUPLICATE_WINDOW: Duration = Duration::from_secs(2 * 60);
 
-/// Servers look for what is too old about as often.
-const SHORTEST_AGE: Duration = Duration::from_secs(1);
+/// Servers look for events that are too old about as often.
+const MIN_AGE: Duration = Duration::from_secs(1);
+
+/// Why a [`NatsLog`] did not append an event, or does not know whether it did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NatsLogError {
+    /// The event has no data, so clients would not dispatch it. It was not appended.
+    NoData,
+    /// The event is longer than the server accepts. It was not appended.
+    TooLong,
+    /// There is no connection to a server. The event was not appended.
+    Away,
+    /// The server did not answer in time, or the connection was lost before it did. The event may
+    /// have been appended, or be appended within the next moments.
+    Unanswered,
+    /// The server refused the event. It was not appended.
+    Refused(Box<str>),
+}
+
+impl fmt::Display for NatsLogError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoData => f.write_str("the event has no data"),
+            Self::TooLong => f.write_str("the event is longer than the NATS server accepts"),
+            Self::Away => f.write_str("there is no connection to a NATS server"),
+            Self::Unanswered => f.write_str("the NATS server did not answer in time"),
+            Self::Refused(why) => write!(f, "the NATS server refused the event: {why}"),
+        }
+    }
+}
+
+impl Error for NatsLogError {}
+
+/// Why a [`NatsLog`] could not be connected.
+#[derive(Debug)]
+pub struct NatsConnectError(ConnectFailure);
+
+#[derive(Debug)]
+enum ConnectFailure {
+    Setting(InvalidSetting),
+    Stream(&'static str),
+    Tls,
+    Server(Box<dyn Error + Send + Sync>),
+}
+
+impl NatsConnectError {
+    pub(super) fn stream(why: &'static str) -> Self {
+        Self(ConnectFailure::Stream(why))
+    }
+
+    pub(super) fn tls() -> Self {
+        Self(ConnectFailure::Tls)
+    }
+
+    pub(super) fn server(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self(ConnectFailure::Server(error.into()))
+    }
+}
+
+impl From<InvalidSetting> for NatsConnectError {
+    fn from(setting: InvalidSetting) -> Self {
+        Self(ConnectFailure::Setting(setting))
+    }
+}
+
+impl fmt::Display for NatsConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            ConnectFailure::Setting(setting) => setting.fmt(f),
+            ConnectFailure::Stream(why) => write!(f, "the NATS stream cannot be a log: {why}"),
+            ConnectFailure::Tls => f.write_str("TLS is not set up: see the feature `nats-tls`"),
+            ConnectFailure::Server(_) => f.write_str("NATS with JetStream cannot be used"),
+        }
+    }
+}
+
+impl Error for NatsConnectError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.0 {
+            ConnectFailure::Setting(setting) => Some(setting),
+            ConnectFailure::Stream(_) | ConnectFailure::Tls => None,
+            ConnectFailure::Server(error) => Some(&**error),
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! What followers are sent that are behind the window: batches from the server.
+//! Fetches batches of events from the server, for followers that are behind the window.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,200 +9,220 @@ use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
 use futures_util::StreamExt;
 use tokio::time::timeout;
 
-use super::link::{ANSWER, Trouble, consume, give_up, made};
-use super::shared::Shared;
+use super::NatsLogInner;
+use super::link::{RESPONSE_TIMEOUT, RetryLater, create_consumer, created, delete_consumer};
 use crate::event_log::ids::id_before;
 use crate::event_log::{Gap, Logged, Start, Topics};
 use crate::wire::EventId;
 
-/// What is asked for.
+/// The events that a follower requests.
 #[derive(Clone, Debug)]
-pub(super) enum Wanted {
-    /// Behind an event, which may be gone.
-    Behind { generation: u64, place: u64, asked: Start },
-    /// All that there is, since it was asked for.
+pub(super) enum FetchRequest {
+    /// The events after a position, which may be gone.
+    After { generation: u64, position: u64, requested: Start },
+    /// All events that there are, because they were requested.
     Earliest,
-    /// All that there is, and to be told that what was asked for is not known.
+    /// All events that there are, after a gap, because the requested position is not known.
     Unknown(Start),
 }
 
-/// A batch of events, and what is missing before them.
+/// Events for a follower, and the gap before them.
 #[derive(Debug)]
-pub(super) struct Fetched {
+pub(super) struct FetchedEvents {
     pub(super) generation: u64,
     pub(super) epoch: u64,
     pub(super) gap: Option<Gap>,
     pub(super) events: VecDeque<(u64, Logged)>,
-    /// There is nothing that the follower does not have up to this.
-    pub(super) place: u64,
+    /// All events up to this are in `events`, or were returned before.
+    pub(super) position: u64,
 }
 
-/// Asks until there is an answer.
-pub(super) async fn fetch(shared: Arc<Shared>, topics: Topics, wanted: Wanted) -> Fetched {
+/// Fetches events, and retries until it succeeds.
+pub(super) async fn fetch(
+    log: Arc<NatsLogInner>,
+    topics: Topics,
+    request: FetchRequest,
+) -> FetchedEvents {
     loop {
-        shared.link.connected().await;
-        let permit = shared.fetches.acquire().await;
-        if let Ok(fetched) = try_fetch(&shared, &topics, wanted.clone()).await {
+        log.link.connected().await;
+        let permit = log.fetches.acquire().await;
+        if let Ok(fetched) = try_fetch(&log, &topics, request.clone()).await {
             return fetched;
         }
         drop(permit);
-        shared.link.pause().await;
+        log.link.pause().await;
     }
 }
 
-async fn try_fetch(shared: &Shared, topics: &Topics, wanted: Wanted) -> Result<Fetched, Trouble> {
-    // Before anything is asked: what the window has by now is in the stream.
+async fn try_fetch(
+    log: &NatsLogInner,
+    topics: &Topics,
+    request: FetchRequest,
+) -> Result<FetchedEvents, RetryLater> {
+    // Before any request: all events that the window has by now are in the stream.
     let (generation, epoch, head) = {
-        let window = shared.window();
+        let window = log.window();
         (window.generation, window.epoch, window.head)
     };
-    let stream = shared.link.known_stream().await?;
+    let stream = log.link.get_stream().await?;
     let before = stream.cached_info();
-    // Not noticed yet: its reader will.
-    if made(before) != epoch || before.state.last_sequence < head {
-        return Err(Trouble);
+    // The stream was created anew, or restored, and the poller has not noticed it yet.
+    if created(before) != epoch || before.state.last_sequence < head {
+        return Err(RetryLater);
     }
-    let original = match &wanted {
-        Wanted::Behind { asked, .. } | Wanted::Unknown(asked) => asked.clone(),
-        Wanted::Earliest => Start::Earliest,
+    let original = match &request {
+        FetchRequest::After { requested, .. } | FetchRequest::Unknown(requested) => {
+            requested.clone()
+        }
+        FetchRequest::Earliest => Start::Earliest,
     };
-    let (mut place, mut asked) = match wanted {
-        Wanted::Behind { generation: of, place, asked } if of == generation => {
-            match place <= before.state.last_sequence {
-                true => (place, (before.state.first_sequence > place + 1).then_some(asked)),
-                // Newer than all that there is.
-                false => (0, Some(asked)),
+    // The position to read after, and the requested position if there is a gap after it.
+    let (mut position, mut unreplayable) = match request {
+        FetchRequest::After { generation: of, position, requested } if of == generation => {
+            match position <= before.state.last_sequence {
+                true => {
+                    let trimmed = before.state.first_sequence > position + 1;
+                    (position, trimmed.then_some(requested))
+                }
+                // Newer than all events.
+                false => (0, Some(requested)),
             }
         }
-        Wanted::Behind { asked, .. } | Wanted::Unknown(asked) => (0, Some(asked)),
-        Wanted::Earliest => (0, None),
+        FetchRequest::After { requested, .. } | FetchRequest::Unknown(requested) => {
+            (0, Some(requested))
+        }
+        FetchRequest::Earliest => (0, None),
     };
-    let may_be_trimmed = asked.is_none() && original != Start::Earliest;
-    let batch = batch(shared, &stream, topics, epoch, place + 1).await?;
+    let may_be_trimmed = unreplayable.is_none() && original != Start::Earliest;
+    let batch = fetch_batch(log, &stream, topics, epoch, position + 1).await?;
     let mut gap = None;
-    let after = stream.get_info().await.map_err(|_| Trouble)?;
-    if made(&after) != epoch {
-        return Err(Trouble);
+    let after = stream.get_info().await.map_err(|_| RetryLater)?;
+    if created(&after) != epoch {
+        return Err(RetryLater);
     }
-    if may_be_trimmed && after.state.first_sequence > place + 1 {
-        // Trimmed while it was read, and perhaps before.
-        asked = Some(original);
+    if may_be_trimmed && after.state.first_sequence > position + 1 {
+        // Events were trimmed while the batch was read, and perhaps before they were read.
+        unreplayable = Some(original);
     }
-    // Up to here there is nothing that is not in the batch.
-    place = match batch.whole {
-        true => head.max(batch.last).max(place),
+    // All events up to here are in the batch.
+    position = match batch.complete {
+        true => head.max(batch.last).max(position),
         false => batch.last,
     };
-    if let Some(asked) = asked {
-        let latest = latest(shared, &stream, topics).await?;
+    if let Some(requested) = unreplayable {
+        let latest = last_event(log, &stream, topics).await?;
         let earliest = batch.events.front().map(|(sequence, _)| *sequence);
         gap = Some(match (earliest, latest.max(batch.events.back().map(|(last, _)| *last))) {
             (Some(earliest), Some(latest)) => Gap::new(id_before(epoch, earliest))
                 .between(EventId::with_epoch(epoch, earliest), EventId::with_epoch(epoch, latest)),
-            _ => Gap::new(id_before(epoch, place + 1)),
+            _ => Gap::new(id_before(epoch, position + 1)),
         });
-        gap = gap.map(|gap| gap.requested(&asked));
+        gap = gap.map(|gap| gap.requested(&requested));
     }
-    Ok(Fetched { generation, epoch, gap, events: batch.events, place })
+    Ok(FetchedEvents { generation, epoch, gap, events: batch.events, position })
 }
 
-struct Batch {
+struct EventBatch {
     events: VecDeque<(u64, Logged)>,
-    /// The sequence of the last message that was looked at.
+    /// The sequence of the last message that was read.
     last: u64,
-    /// Whether there was no more.
-    whole: bool,
+    /// Whether there were no more messages.
+    complete: bool,
 }
 
-/// Reads some of what there is from a sequence on.
+/// Reads a batch of events from a sequence on.
 ///
-/// Where it ends is asked of the stream: what a consumer says is still to come was seen to be less
-/// than what came (in NATS 2.9.10).
-async fn batch(
-    shared: &Shared,
+/// The end is requested from the stream: the number of pending messages that a consumer reports can
+/// be too small (seen in NATS 2.9.10).
+async fn fetch_batch(
+    log: &NatsLogInner,
     stream: &Stream,
     topics: &Topics,
     epoch: u64,
     first: u64,
-) -> Result<Batch, Trouble> {
-    let mut batch = Batch { events: VecDeque::new(), last: first - 1, whole: true };
-    let filter = shared.link.filter(topics);
-    // Of events that there are: the last sequence of the stream may be one of what is gone, for which
-    // there would be a wait until it is the turn of the next one.
+) -> Result<EventBatch, RetryLater> {
+    let mut batch = EventBatch { events: VecDeque::new(), last: first - 1, complete: true };
+    let filter = log.link.filter(topics);
+    // The last event that is there. The last sequence of the stream may be one that was deleted,
+    // and then the read would wait for the next event.
     let end = match &*filter {
-        "" if shared.link.subjects(topics).next().is_none() => return Ok(batch),
-        "" => last_of(stream, &shared.link.subject(">")).await?,
-        filter => last_of(stream, filter).await?,
+        "" if log.link.subjects(topics).next().is_none() => return Ok(batch),
+        "" => last_message(stream, &log.link.subject(">")).await?,
+        filter => last_message(stream, filter).await?,
     };
     let Some(end) = end.filter(|end| *end >= first) else {
         return Ok(batch);
     };
-    let consumer = consume(stream, first, filter).await?;
-    let read = read(shared, topics, epoch, &consumer, end, &mut batch).await;
-    give_up(stream, &consumer).await;
+    let consumer = create_consumer(stream, first, filter).await?;
+    let read = read_batch(log, topics, epoch, &consumer, end, &mut batch).await;
+    delete_consumer(stream, &consumer).await;
     read.map(|()| batch)
 }
 
-async fn read(
-    shared: &Shared,
+async fn read_batch(
+    log: &NatsLogInner,
     topics: &Topics,
     epoch: u64,
     consumer: &PullConsumer,
     end: u64,
-    batch: &mut Batch,
-) -> Result<(), Trouble> {
-    // More than any event, or that would not be sent.
-    let bytes = BATCH_BYTES.max(shared.link.client.server_info().max_payload + HEADERS);
-    let messages = consumer.batch().max_messages(BATCH).max_bytes(bytes).expires(EXPIRES);
-    let mut messages = messages.messages().await.map_err(|_| Trouble)?;
+    batch: &mut EventBatch,
+) -> Result<(), RetryLater> {
+    // At least the longest event: the server does not send one that exceeds the batch.
+    let bytes = BATCH_BYTES.max(log.link.client.server_info().max_payload + MAX_OVERHEAD);
+    let messages = consumer.batch().max_messages(BATCH_EVENTS).max_bytes(bytes).expires(EXPIRES);
+    let mut messages = messages.messages().await.map_err(|_| RetryLater)?;
     let mut count = 0;
-    batch.whole = false;
-    // What came before something went wrong is good.
-    while let Ok(Some(Ok(message))) = timeout(ANSWER, messages.next()).await {
-        let info = message.info().map_err(|_| Trouble)?;
+    batch.complete = false;
+    // After an error, the messages before it are used.
+    while let Ok(Some(Ok(message))) = timeout(RESPONSE_TIMEOUT, messages.next()).await {
+        let info = message.info().map_err(|_| RetryLater)?;
         count += 1;
         if info.consumer_sequence != count {
-            return Err(Trouble);
+            return Err(RetryLater);
         }
         batch.last = info.stream_sequence;
-        batch.whole = batch.last >= end;
-        let event = shared.link.event(epoch, batch.last, &message.subject, &message.payload);
+        batch.complete = batch.last >= end;
+        let event = log.link.parse_event(epoch, batch.last, &message.subject, &message.payload);
         if let Some(event) = event.filter(|event| topics.matches(event.topic())) {
             batch.events.push_back((batch.last, event));
         }
-        if batch.whole {
+        if batch.complete {
             break;
         }
     }
-    if count == 0 { Err(Trouble) } else { Ok(()) }
+    if count == 0 { Err(RetryLater) } else { Ok(()) }
 }
 
-/// The last event of these topics.
-async fn latest(shared: &Shared, stream: &Stream, topics: &Topics) -> Result<Option<u64>, Trouble> {
-    let mut latest = None;
-    for subject in shared.link.subjects(topics) {
-        latest = latest.max(last_of(stream, &subject).await?);
+/// The sequence of the last event of these topics.
+async fn last_event(
+    log: &NatsLogInner,
+    stream: &Stream,
+    topics: &Topics,
+) -> Result<Option<u64>, RetryLater> {
+    let mut last = None;
+    for subject in log.link.subjects(topics) {
+        last = last.max(last_message(stream, &subject).await?);
     }
-    Ok(latest)
+    Ok(last)
 }
 
-/// The last message of a subject, or of all that fit a pattern.
-async fn last_of(stream: &Stream, subject: &str) -> Result<Option<u64>, Trouble> {
+/// The sequence of the last message of a subject, or of the subjects that match a pattern.
+async fn last_message(stream: &Stream, subject: &str) -> Result<Option<u64>, RetryLater> {
     match stream.get_last_raw_message_by_subject(subject).await {
         Ok(message) => Ok(Some(message.sequence)),
         Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
-        Err(_) => Err(Trouble),
+        Err(_) => Err(RetryLater),
     }
 }
 
-/// So many events a follower holds that is far behind.
-const BATCH: usize = 256;
+/// The most events of a batch.
+const BATCH_EVENTS: usize = 256;
 
-/// And no more bytes than these, unless events may be longer.
+/// The most bytes of a batch, unless one event may be longer.
 const BATCH_BYTES: usize = 2 * 1024 * 1024;
 
-/// What is around an event in a message.
-const HEADERS: usize = 64 * 1024;
+/// The most that a message has beside its event.
+const MAX_OVERHEAD: usize = 64 * 1024;
 
-/// How long a server waits for more, which it need not: where it ends is known.
+/// How long a server waits for more messages; reads end before that, since their end is known.
 const EXPIRES: Duration = Duration::from_secs(2);

@@ -1,4 +1,4 @@
-//! Following topics of a log in NATS.
+//! Following topics of a log in NATS: from the window, or from fetched batches.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -10,9 +10,9 @@ use std::task::{Context, Poll, Waker, ready};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
-use super::Inner;
-use super::fetch::{Fetched, Wanted, fetch};
-use super::window::Found;
+use super::NatsHandle;
+use super::fetch::{FetchRequest, FetchedEvents, fetch};
+use super::window::NatsLookup;
 use crate::event_log::ids::position_of;
 use crate::event_log::wake_list::{Ticket, look_or_register};
 use crate::event_log::{Follow, Gap, Logged, Start, Step, Topics};
@@ -20,93 +20,97 @@ use crate::wire::EventId;
 
 /// Follows topics of a [`NatsLog`](super::NatsLog).
 ///
-/// It is a place and a waker, and while it is sent what it missed, a batch of events.
+/// It is a position and a waker, and a batch of events while it is behind the window.
 pub struct NatsFollower {
-    inner: Arc<Inner>,
+    log: Arc<NatsHandle>,
     topics: Topics,
     generation: u64,
     epoch: u64,
-    /// There is nothing that it has not given up to this.
-    place: u64,
-    /// The sequence of the last event that was given, or that it began behind. Zero for none.
-    told: u64,
+    /// The follower has returned all events up to this.
+    position: u64,
+    /// The sequence of the last event that was returned, or of the position that the follower
+    /// started at. Zero for none.
+    delivered: u64,
     ticket: Ticket,
-    /// What it is behind the window for.
-    behind: Option<Box<Behind>>,
+    /// What is fetched, while the follower is behind the window.
+    catch_up: Option<Box<CatchUp>>,
 }
 
-enum Behind {
-    Wanted(Wanted),
-    Waiting(Fetching),
-    Giving { gap: Option<Gap>, events: VecDeque<(u64, Logged)>, place: u64 },
+enum CatchUp {
+    Requested(FetchRequest),
+    Fetching(FetchTask),
+    Fetched { gap: Option<Gap>, events: VecDeque<(u64, Logged)>, position: u64 },
 }
 
-struct Fetching {
-    answer: oneshot::Receiver<Fetched>,
+struct FetchTask {
+    answer: oneshot::Receiver<FetchedEvents>,
     task: AbortHandle,
 }
 
-impl Drop for Fetching {
+impl Drop for FetchTask {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
 impl NatsFollower {
-    pub(super) fn new(inner: Arc<Inner>, topics: Topics, from: Start) -> Self {
-        let mut window = inner.shared.window();
-        window.join(&topics);
+    pub(super) fn new(log: Arc<NatsHandle>, topics: Topics, from: Start) -> Self {
+        let mut window = log.inner.window();
+        window.add_follower(&topics);
         let (generation, epoch, known) = (window.generation, window.epoch, window.known);
         drop(window);
-        let (mut place, mut told, mut wanted) = (known, 0, None);
+        let (mut position, mut delivered, mut request) = (known, 0, None);
         match &from {
             Start::Live => {}
-            Start::Earliest => wanted = Some(Wanted::Earliest),
-            Start::Unknown => wanted = Some(Wanted::Unknown(from)),
+            Start::Earliest => request = Some(FetchRequest::Earliest),
+            Start::Unknown => request = Some(FetchRequest::Unknown(from)),
             Start::After(id) => match position_of(epoch, id) {
-                // Read here, or given out by another node before it could be.
-                Some(of) => {
-                    (place, told) = (of, of);
-                    let asked = from;
-                    wanted = (of > known).then_some(Wanted::Behind { generation, place, asked });
+                Some(of_id) => {
+                    (position, delivered) = (of_id, of_id);
+                    // An id that is not known here may be one that another node has given out.
+                    request = (of_id > known).then_some(FetchRequest::After {
+                        generation,
+                        position,
+                        requested: from,
+                    });
                 }
-                None => wanted = Some(Wanted::Unknown(from)),
+                None => request = Some(FetchRequest::Unknown(from)),
             },
         }
-        let behind = wanted.map(|wanted| Box::new(Behind::Wanted(wanted)));
+        let catch_up = request.map(|request| Box::new(CatchUp::Requested(request)));
         let ticket = Ticket::default();
-        Self { inner, topics, generation, epoch, place, told, ticket, behind }
+        Self { log, topics, generation, epoch, position, delivered, ticket, catch_up }
     }
 
-    /// Where it is, as far as its client knows.
-    fn asked(&self) -> Start {
-        match self.told {
+    /// The position of the follower, as far as its client knows.
+    fn delivered(&self) -> Start {
+        match self.delivered {
             0 => Start::Live,
-            told => Start::After(EventId::with_epoch(self.epoch, told)),
+            delivered => Start::After(EventId::with_epoch(self.epoch, delivered)),
         }
     }
 
-    fn begin_fetch(&self, wanted: Wanted) -> Fetching {
-        let shared = &self.inner.shared;
+    fn spawn_fetch(&self, request: FetchRequest) -> FetchTask {
+        let inner = &self.log.inner;
         let (send, answer) = oneshot::channel();
-        let fetch = fetch(Arc::clone(shared), self.topics.clone(), wanted);
-        let task = shared.runtime.spawn(async move {
+        let fetch = fetch(Arc::clone(inner), self.topics.clone(), request);
+        let task = inner.runtime.spawn(async move {
             let _ = send.send(fetch.await);
         });
-        Fetching { answer, task: task.abort_handle() }
+        FetchTask { answer, task: task.abort_handle() }
     }
 
-    /// Looks into the window, and waits there if there is nothing.
-    fn look(&mut self, waker: &Waker) -> Poll<Found> {
+    /// Looks for the next event in the window, and has the task woken by it if there is none.
+    fn poll_window(&mut self, waker: &Waker) -> Poll<NatsLookup> {
         let (topics, generation) = (&self.topics, self.generation);
         let found = look_or_register(
-            || self.inner.shared.window(),
+            || self.log.inner.window(),
             |window| window.wakers(topics),
             &mut self.ticket,
             waker,
-            |window| match window.next(topics, generation, self.place) {
-                Found::Nothing(place) => {
-                    self.place = place;
+            |window| match window.find(topics, generation, self.position) {
+                NatsLookup::Nothing(position) => {
+                    self.position = position;
                     None
                 }
                 found => Some(found),
@@ -120,46 +124,48 @@ impl Follow for NatsFollower {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Step>> {
         let this = &mut *self;
         loop {
-            match this.behind.as_deref_mut() {
-                None => match ready!(this.look(cx.waker())) {
-                    Found::Event(sequence, event) => {
-                        (this.place, this.told) = (sequence, sequence);
+            match this.catch_up.as_deref_mut() {
+                None => match ready!(this.poll_window(cx.waker())) {
+                    NatsLookup::Event(sequence, event) => {
+                        (this.position, this.delivered) = (sequence, sequence);
                         return Poll::Ready(Some(Step::Event(event)));
                     }
-                    // Of another stream nothing was given yet: then it is as if it began with it.
-                    Found::Anew | Found::Behind | Found::Nothing(_) => {
-                        let (generation, place, asked) =
-                            (this.generation, this.place, this.asked());
-                        let wanted = Wanted::Behind { generation, place, asked };
-                        this.behind = Some(Box::new(Behind::Wanted(wanted)));
+                    NatsLookup::Reset | NatsLookup::Behind | NatsLookup::Nothing(_) => {
+                        let request = FetchRequest::After {
+                            generation: this.generation,
+                            position: this.position,
+                            requested: this.delivered(),
+                        };
+                        this.catch_up = Some(Box::new(CatchUp::Requested(request)));
                     }
                 },
-                Some(Behind::Wanted(wanted)) => {
-                    let wanted = wanted.clone();
-                    let fetching = this.begin_fetch(wanted);
-                    this.behind = Some(Box::new(Behind::Waiting(fetching)));
+                Some(CatchUp::Requested(request)) => {
+                    let request = request.clone();
+                    let task = this.spawn_fetch(request);
+                    this.catch_up = Some(Box::new(CatchUp::Fetching(task)));
                 }
-                Some(Behind::Waiting(fetching)) => {
-                    let Ok(fetched) = ready!(Pin::new(&mut fetching.answer).poll(cx)) else {
+                Some(CatchUp::Fetching(task)) => {
+                    let Ok(fetched) = ready!(Pin::new(&mut task.answer).poll(cx)) else {
                         // The runtime is being shut down.
                         return Poll::Ready(None);
                     };
-                    let Fetched { generation, epoch, gap, events, place } = fetched;
+                    let FetchedEvents { generation, epoch, gap, events, position } = fetched;
                     if this.generation != generation {
-                        (this.generation, this.epoch, this.told) = (generation, epoch, 0);
+                        // No event of the new stream was returned yet.
+                        (this.generation, this.epoch, this.delivered) = (generation, epoch, 0);
                     }
-                    this.behind = Some(Box::new(Behind::Giving { gap, events, place }));
+                    this.catch_up = Some(Box::new(CatchUp::Fetched { gap, events, position }));
                 }
-                Some(Behind::Giving { gap, events, place }) => {
+                Some(CatchUp::Fetched { gap, events, position }) => {
                     if let Some(gap) = gap.take() {
                         return Poll::Ready(Some(Step::Gap(gap)));
                     }
                     if let Some((sequence, event)) = events.pop_front() {
-                        (this.place, this.told) = (sequence, sequence);
+                        (this.position, this.delivered) = (sequence, sequence);
                         return Poll::Ready(Some(Step::Event(event)));
                     }
-                    this.place = *place;
-                    this.behind = None;
+                    this.position = *position;
+                    this.catch_up = None;
                 }
             }
         }
@@ -168,8 +174,10 @@ impl Follow for NatsFollower {
 
 impl Drop for NatsFollower {
     fn drop(&mut self) {
-        let waker = self.inner.shared.window().leave(&self.topics, &mut self.ticket);
-        // After the lock: a waker's drop is somebody else's code.
+        let mut window = self.log.inner.window();
+        let waker = window.remove_follower(&self.topics, &mut self.ticket);
+        drop(window);
+        // After the lock: a waker's drop is foreign code.
         drop(waker);
     }
 }

@@ -1,4 +1,4 @@
-//! The connection to the servers, and the stream there.
+//! The connection to the servers, the stream, and its consumers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,24 +18,24 @@ use super::{NatsConnectError, NatsLogBuilder, NatsStorage};
 use crate::event_log::{Logged, Topic, Topics};
 use crate::wire::EventId;
 
-/// The connection to the servers, and the stream there.
+/// The connection to the servers.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(super) struct NatsLink {
     pub(super) client: Client,
     pub(super) jetstream: Context,
     pub(super) settings: NatsLogBuilder,
-    /// Counts what may have lost messages: connections that went and came, and buffers that were full.
+    /// Counts events that may have lost messages: connections lost and made, and full buffers.
     changes: watch::Receiver<u64>,
-    /// What message ids begin with, so that no other process has the same.
-    own: String,
-    appended: AtomicU64,
+    /// What message ids begin with, which is different in each process.
+    message_prefix: String,
+    messages: AtomicU64,
 }
 
-/// Something went wrong, and it is to be tried again.
+/// A request failed, and is to be retried later.
 #[derive(Debug)]
-pub(super) struct Trouble;
+pub(super) struct RetryLater;
 
-impl Link {
+impl NatsLink {
     pub(super) async fn connect(
         settings: NatsLogBuilder,
         servers: &str,
@@ -45,12 +45,12 @@ impl Link {
         let options = ConnectOptions::new()
             .name("tower-sse")
             .ping_interval(PING)
-            .request_timeout(Some(ANSWER))
+            .request_timeout(Some(RESPONSE_TIMEOUT))
             .reconnect_delay_callback(reconnect_delay)
             .event_callback(move |event| {
                 let count = Arc::clone(&count);
                 let counts = match event {
-                    // The first one changes nothing.
+                    // The first connection lost nothing.
                     Event::Connected => away.swap(false, Ordering::Relaxed),
                     Event::Disconnected | Event::Closed => {
                         away.store(true, Ordering::Relaxed);
@@ -66,28 +66,30 @@ impl Link {
                 }
             });
         let servers: Vec<String> = servers.split(',').map(|it| it.trim().to_owned()).collect();
-        // In a task of its own, since the client panics when a server asks for TLS, and there is no
-        // cryptography built in or more than one.
+        // In a task of its own, since the client library panics if a server requires TLS and there
+        // is no cryptography provider, or more than one.
         let connecting = tokio::spawn(async move { options.connect(&servers[..]).await });
         let client = connecting.await.map_err(|_| NatsConnectError::tls())?;
         let client = client.map_err(NatsConnectError::server)?;
-        // Whoever publishes has its own timeout, and it ends first.
-        let ack = settings.append_timeout + ANSWER;
-        let jetstream =
-            ContextBuilder::new().timeout(ANSWER).ack_timeout(ack).build(client.clone());
-        let own = client.new_inbox();
-        let appended = AtomicU64::new(0);
-        Ok(Self { client, jetstream, settings, changes, own, appended })
+        // Longer than the timeout of an append, which ends first.
+        let ack_timeout = settings.append_timeout + RESPONSE_TIMEOUT;
+        let jetstream = ContextBuilder::new()
+            .timeout(RESPONSE_TIMEOUT)
+            .ack_timeout(ack_timeout)
+            .build(client.clone());
+        let message_prefix = client.new_inbox();
+        let messages = AtomicU64::new(0);
+        Ok(Self { client, jetstream, settings, changes, message_prefix, messages })
     }
 
     pub(super) fn is_connected(&self) -> bool {
         self.client.connection_state() == State::Connected
     }
 
-    /// What changes from now on.
+    /// A receiver of changes from now on.
     pub(super) fn changes(&self) -> watch::Receiver<u64> {
         let mut changes = self.changes.clone();
-        // A clone has seen what the first one has, which is nothing.
+        // A clone has seen as many changes as the original, which is none.
         changes.mark_unchanged();
         changes
     }
@@ -96,28 +98,29 @@ impl Link {
     pub(super) async fn connected(&self) {
         let mut changes = self.changes();
         while !self.is_connected() {
-            // Looked at now and then: the state may change a moment after it was told.
+            // With a timeout, since the state may be updated a moment after the change.
             let _ = timeout(PAUSE, changes.changed()).await;
         }
     }
 
-    /// Waits after something went wrong: for a while, or until a connection comes or goes.
+    /// Waits before a retry: for a while, or until the connection changes, and then until there is
+    /// a connection.
     pub(super) async fn pause(&self) {
         let mut changes = self.changes();
         let _ = timeout(PAUSE, changes.changed()).await;
         self.connected().await;
     }
 
-    /// An id under which an event is sent, so that a server drops it if it comes again.
-    pub(super) fn message_id(&self) -> String {
-        format!("{}-{}", self.own, self.appended.fetch_add(1, Ordering::Relaxed))
+    /// A message id for an event, by which a server recognizes a duplicate.
+    pub(super) fn new_message_id(&self) -> String {
+        format!("{}-{}", self.message_prefix, self.messages.fetch_add(1, Ordering::Relaxed))
     }
 
     pub(super) fn subject(&self, topic: &str) -> String {
         format!("{}.{topic}", self.settings.prefix)
     }
 
-    /// The one filter that a server can apply for these topics; empty if it takes more than one.
+    /// The one filter for these topics; empty, for all topics, if they need more than one.
     pub(super) fn filter(&self, topics: &Topics) -> String {
         let mut all = self.subjects(topics);
         match (all.next(), all.next()) {
@@ -131,28 +134,28 @@ impl Link {
         names.chain(topics.patterns()).map(|topic| self.subject(topic))
     }
 
-    /// The stream as it is now. It is made if it is not there.
-    pub(super) async fn stream(&self) -> Result<Stream, NatsConnectError> {
+    /// Gets the stream, with its current state, or creates it.
+    pub(super) async fn get_or_create_stream(&self) -> Result<Stream, NatsConnectError> {
         let stream = self.jetstream.get_or_create_stream(self.config()).await;
         let stream = stream.map_err(NatsConnectError::server)?;
         let config = &stream.cached_info().config;
         if config.subjects != self.config().subjects {
-            return Err(NatsConnectError::stream("its subjects are not all with the prefix"));
+            return Err(NatsConnectError::stream("its subjects are not those of the prefix"));
         }
         if config.retention != RetentionPolicy::Limits {
-            return Err(NatsConnectError::stream("it does not keep what was read"));
+            return Err(NatsConnectError::stream("it does not keep events that were read"));
         }
-        // Then nobody could tell whether a topic lost an event between two others.
+        // With such a limit, a loss between two events of a topic could not be detected.
         if config.max_messages_per_subject > 0 {
-            return Err(NatsConnectError::stream("it has a limit of messages a subject"));
+            return Err(NatsConnectError::stream("it has a limit of messages per subject"));
         }
         Ok(stream)
     }
 
-    /// The stream, if it is there.
-    pub(super) async fn known_stream(&self) -> Result<Stream, Trouble> {
+    /// Gets the stream, with its current state.
+    pub(super) async fn get_stream(&self) -> Result<Stream, RetryLater> {
         let stream = self.jetstream.get_stream(&self.settings.stream).await;
-        stream.map_err(|_| Trouble)
+        stream.map_err(|_| RetryLater)
     }
 
     fn config(&self) -> Config {
@@ -163,7 +166,7 @@ impl Link {
             max_messages: i64::try_from(settings.events).unwrap_or(i64::MAX),
             max_bytes: i64::try_from(settings.bytes).unwrap_or(i64::MAX),
             max_age: settings.age,
-            duplicate_window: settings.remembered(),
+            duplicate_window: settings.duplicate_window(),
             retention: RetentionPolicy::Limits,
             discard: DiscardPolicy::Old,
             storage: match settings.storage {
@@ -175,8 +178,8 @@ impl Link {
         }
     }
 
-    /// An event out of a message; none if it is not one of a log.
-    pub(super) fn event(
+    /// Parses a message into an event; `None` for a foreign message.
+    pub(super) fn parse_event(
         &self,
         epoch: u64,
         sequence: u64,
@@ -189,49 +192,50 @@ impl Link {
     }
 }
 
-/// A consumer that begins with a sequence and belongs to this process alone.
-pub(super) async fn consume(
+/// Creates a consumer that starts at a sequence.
+pub(super) async fn create_consumer(
     stream: &Stream,
     first: u64,
     filter: String,
-) -> Result<PullConsumer, Trouble> {
+) -> Result<PullConsumer, RetryLater> {
     let config = pull::Config {
         deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: first.max(1) },
-        // Places are kept here. What is lost on the way is seen by the numbers of the messages.
+        // Positions are kept in this process. The numbers of the messages show which were lost.
         ack_policy: AckPolicy::None,
         filter_subject: filter,
-        inactive_threshold: FORGOTTEN,
+        inactive_threshold: INACTIVE,
         memory_storage: true,
         num_replicas: 1,
         ..pull::Config::default()
     };
-    stream.create_consumer(config).await.map_err(|_| Trouble)
+    stream.create_consumer(config).await.map_err(|_| RetryLater)
 }
 
-/// Takes a consumer back, so that the server need not find out by itself.
-pub(super) async fn give_up(stream: &Stream, consumer: &PullConsumer) {
+/// Deletes a consumer, so that the server need not wait until it is inactive.
+pub(super) async fn delete_consumer(stream: &Stream, consumer: &PullConsumer) {
     let _ = stream.delete_consumer(&consumer.cached_info().name).await;
 }
 
-/// When the stream was made, in nanoseconds.
-pub(super) fn made(info: &Info) -> u64 {
+/// When the stream was created, in nanoseconds.
+pub(super) fn created(info: &Info) -> u64 {
     u64::try_from(info.created.unix_timestamp_nanos()).unwrap_or_default()
 }
 
-/// Doubled from attempt to attempt up to a second, so that nodes are back soon after their server.
+/// The delay before the next attempt to connect. It doubles up to a second, so that nodes are back
+/// soon after their server.
 fn reconnect_delay(attempts: usize) -> Duration {
     let doubled = 10 << attempts.min(7);
     Duration::from_millis(doubled).min(Duration::from_secs(1))
 }
 
-/// How often a connection on which nothing comes is asked whether it is there.
+/// How often a silent connection is checked.
 const PING: Duration = Duration::from_secs(10);
 
-/// How long an answer to a question about streams and consumers may take.
-pub(super) const ANSWER: Duration = Duration::from_secs(5);
+/// How long an answer to a request about streams and consumers may take.
+pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long to wait before something is tried again.
+/// How long to wait before a retry.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// After what time a server forgets a consumer that nobody asks.
-const FORGOTTEN: Duration = Duration::from_secs(30);
+/// How long after the last request a server deletes a consumer.
+const INACTIVE: Duration = Duration::from_secs(30);

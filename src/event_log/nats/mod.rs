@@ -1,77 +1,79 @@
-//! A log in NATS.
+//! [`NatsLog`], a log in NATS `JetStream` that any number of nodes share.
 
 mod append;
 mod builder;
-mod error;
 mod fetch;
 mod follower;
 mod link;
-mod reader;
-mod shared;
+mod poller;
 mod window;
 
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
+use tokio::time::timeout;
 
 use super::ids::id_before;
 use super::{EventLog, Start, Topic, Topics};
+use crate::sync::lock;
 use crate::wire::{Event, EventId};
 
-pub use builder::{NatsLogBuilder, NatsStorage};
-pub use error::{NatsConnectError, NatsLogError};
+pub use builder::{NatsConnectError, NatsLogBuilder, NatsLogError, NatsStorage};
 pub use follower::NatsFollower;
-use link::{Link, made};
-use shared::Shared;
+use link::{NatsLink, created};
+use window::NatsWindow;
 
-/// A log in [NATS JetStream](https://docs.nats.io/nats-concepts/jetstream), for any number of nodes:
-/// what one publishes the clients of all get, under the same ids, and a client that loses one node
-/// goes on at another.
+/// A log in [NATS JetStream](https://docs.nats.io/nats-concepts/jetstream) that any number of nodes
+/// share: an event has the same id on each node, and a client of one node can resume at another.
 ///
-/// All topics are in one stream, each as a subject. Ids are `<epoch>-<sequence>`: when the stream was
-/// made, and the event's sequence in it. So ids of a stream that was deleted, or lost with its
-/// server, are not taken for ids of the next one: they are a gap.
+/// All topics are in one stream, each as a subject. Ids are `<epoch>-<sequence>`: the time when the
+/// stream was created, and the event's sequence in it. So ids of a stream that was deleted, or lost
+/// with its server, are not taken for ids of the next stream: a client that sends one gets a gap.
 ///
-/// # How it is read
+/// # How the stream is read
 ///
-/// A process reads the stream once, with one consumer from [connecting](Self::connect) on, however
-/// many followers and topics there are, and keeps the last events of all topics in a window. Followers
-/// read there, and cost a place and a waker. One that comes back from further behind is sent batches
-/// by a consumer of its own, at most 16 of these at a time, until it is in the window. Every node is
-/// sent all events of the log: topics that have little to do with each other, and many events, are
-/// better in logs of their own.
+/// A process reads the stream once, with one consumer that starts when it [connects](Self::connect),
+/// however many followers and topics there are. It keeps the last events of all topics in a window,
+/// from which the followers read: a follower costs a position and a waker. A follower that is behind
+/// the window is sent batches by a consumer of its own, until it is in the window; at most 16 such
+/// batches are read at a time.
 ///
-/// # What cannot be had
+/// Every node is sent all events of the log. So if topics have little to do with each other and many
+/// events, give them logs of their own.
 ///
-/// A stream trims the oldest events of all topics together. Whether those of a certain topic were
-/// among them nobody knows: so who asks for what is behind an event that is trimmed, and not the last
-/// that was, is told of a [`Gap`](super::Gap), though its topics may have lost nothing. A false gap is
-/// better than a loss that nobody is told of. Messages that are deleted by hand leave no gap.
+/// # Gaps
+///
+/// A stream trims the oldest events of all topics together, and does not know whether it trimmed
+/// events of a certain topic. So a client that resumes after an event that is trimmed gets a
+/// [`Gap`](super::Gap), though its topics may have lost nothing, unless that event was the last one
+/// that was trimmed. A false gap is better than a loss that the client does not learn of. Messages
+/// that are deleted by hand leave no gap.
 ///
 /// # While the servers are away
 ///
-/// Followers wait, and go on where they were. Publishers wait as long as
-/// [they are let](NatsLogBuilder::away_timeout), and get an error. The client library reconnects for
-/// ever. An event that was sent when the connection was lost is sent again, under a message id by which
-/// the server knows it.
+/// Followers wait, and go on where they were. Publishers wait for
+/// [a time that can be set](NatsLogBuilder::away_timeout), and then get an error. The client library
+/// reconnects for ever. If the connection is lost after an event was sent, the event is sent again
+/// with the same message id, by which the server recognizes it.
 ///
-/// Messages that others write under the log's subjects are passed over if they are not one event each,
-/// as [`Event::encode`] writes it, without an id.
+/// Messages of other writers under the log's subjects are skipped unless each is one event without
+/// an id, as [`Event::encode`] writes it.
 ///
 /// # Users, passwords and TLS
 ///
-/// A user and a password, or a token, are part of the address: `nats://user:password@host`. With
-/// `tls://host`, or a server that asks for TLS, the feature `nats-tls` is needed, and the system's
-/// certificates are trusted.
+/// A user and a password, or a token, are part of the address: `nats://user:password@host`. For
+/// `tls://host`, or a server that requires TLS, enable the feature `nats-tls`, which trusts the
+/// certificates of the system.
 ///
 /// # Examples
 ///
 /// ```no_run
-/// use tower_sse::{Event, Hub};
 /// use tower_sse::event_log::{NatsLog, Topic};
+/// use tower_sse::{Event, Hub};
 ///
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// let hub = Hub::new(NatsLog::connect("nats://127.0.0.1:4222").await?);
@@ -81,23 +83,47 @@ use shared::Shared;
 /// ```
 #[derive(Clone)]
 pub struct NatsLog {
-    inner: Arc<Inner>,
+    handle: Arc<NatsHandle>,
 }
 
-/// What ends with the last handle and the last follower.
-struct Inner {
-    shared: Arc<Shared>,
-    reader: AbortHandle,
+/// What all handles and followers of a log own: the poller ends with the last of them.
+struct NatsHandle {
+    inner: Arc<NatsLogInner>,
+    poller: AbortHandle,
 }
 
-impl Drop for Inner {
+impl Drop for NatsHandle {
     fn drop(&mut self) {
-        self.reader.abort();
+        self.poller.abort();
+    }
+}
+
+/// What the handles, the followers, the poller and the tasks of a log share.
+#[derive(Debug)]
+struct NatsLogInner {
+    link: NatsLink,
+    window: Mutex<NatsWindow>,
+    runtime: Handle,
+    /// Bounds how many followers are sent batches at the same time, so that a thousand clients that
+    /// come back do not request all of them at once.
+    fetches: Semaphore,
+}
+
+impl NatsLogInner {
+    fn new(link: NatsLink, runtime: Handle) -> Self {
+        let window = NatsWindow::new(link.settings.window_events, link.settings.window_bytes);
+        Self { link, window: Mutex::new(window), runtime, fetches: Semaphore::new(MAX_FETCHES) }
+    }
+
+    /// Locks the window. No foreign code, such as a waker, may be called under the lock.
+    fn window(&self) -> MutexGuard<'_, NatsWindow> {
+        lock(&self.window)
     }
 }
 
 impl NatsLog {
-    /// Connects with the default settings: see [`NatsLogBuilder`].
+    /// Connects to servers such as `nats://127.0.0.1:4222`, with the default settings: see
+    /// [`NatsLogBuilder`].
     ///
     /// # Errors
     ///
@@ -106,24 +132,24 @@ impl NatsLog {
         Self::builder().connect(servers).await
     }
 
-    /// Settings for a log.
+    /// Creates a builder, which sets the settings of a log.
     pub fn builder() -> NatsLogBuilder {
         NatsLogBuilder::default()
     }
 
-    async fn open(settings: NatsLogBuilder, servers: &str) -> Result<Self, NatsConnectError> {
-        let link = Link::connect(settings, servers).await?;
-        let stream = link.stream().await?;
-        let shared = Arc::new(Shared::new(link, Handle::current()));
-        reader::begin(&shared, &stream);
-        let reader = tokio::spawn(reader::read(Arc::clone(&shared), stream)).abort_handle();
-        Ok(Self { inner: Arc::new(Inner { shared, reader }) })
+    async fn with(settings: NatsLogBuilder, servers: &str) -> Result<Self, NatsConnectError> {
+        let link = NatsLink::connect(settings, servers).await?;
+        let stream = link.get_or_create_stream().await?;
+        let inner = Arc::new(NatsLogInner::new(link, Handle::current()));
+        poller::sync_window(&inner, &stream);
+        let poller = tokio::spawn(poller::run(Arc::clone(&inner), stream)).abort_handle();
+        Ok(Self { handle: Arc::new(NatsHandle { inner, poller }) })
     }
 
     /// Whether there is a connection to a server now.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        self.inner.shared.link.is_connected()
+        self.handle.inner.link.is_connected()
     }
 }
 
@@ -136,30 +162,33 @@ impl EventLog for NatsLog {
         topic: &Topic,
         event: Event,
     ) -> impl Future<Output = Result<EventId, NatsLogError>> + Send {
-        let (shared, topic) = (Arc::clone(&self.inner.shared), topic.clone());
-        async move { append::append(&shared, &topic, &event).await }
+        let (inner, topic) = (Arc::clone(&self.handle.inner), topic.clone());
+        async move { append::append(&inner, &topic, &event).await }
     }
 
     fn follow(&self, topics: Topics, from: Start) -> NatsFollower {
-        NatsFollower::new(Arc::clone(&self.inner), topics, from)
+        NatsFollower::new(Arc::clone(&self.handle), topics, from)
     }
 
     async fn latest(&self, _: &Topics) -> Result<EventId, NatsLogError> {
-        let shared = &self.inner.shared;
-        let away = tokio::time::timeout(shared.link.settings.away_timeout, shared.link.connected());
-        away.await.map_err(|_| NatsLogError::Away)?;
-        let stream = shared.link.known_stream().await.map_err(|_| NatsLogError::Unanswered)?;
+        let link = &self.handle.inner.link;
+        let connected = timeout(link.settings.away_timeout, link.connected());
+        connected.await.map_err(|_| NatsLogError::Away)?;
+        let stream = link.get_stream().await.map_err(|_| NatsLogError::Unanswered)?;
         let info = stream.cached_info();
-        // Of no event: it reveals no id.
-        Ok(id_before(made(info), info.state.last_sequence + 1))
+        // The id of no event: it reveals no id of another topic.
+        Ok(id_before(created(info), info.state.last_sequence + 1))
     }
 }
 
 impl fmt::Debug for NatsLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NatsLog")
-            .field("settings", &self.inner.shared.link.settings)
+            .field("settings", &self.handle.inner.link.settings)
             .field("connected", &self.is_connected())
             .finish_non_exhaustive()
     }
 }
+
+/// The most followers that are sent batches at the same time.
+const MAX_FETCHES: usize = 16;

@@ -1,4 +1,5 @@
-//! The last events that this process has read, and those who wait for the next ones.
+//! The window of the last events that this process has read, and the followers that wait for the
+//! next event.
 
 use std::collections::{HashMap, VecDeque};
 use std::task::Waker;
@@ -10,63 +11,57 @@ use crate::event_log::{Logged, Topic, Topics};
 
 /// The last events of all topics that this process has read, in the order of the stream.
 ///
-/// One reader fills it, and any number of followers read it.
+/// The poller fills it, and any number of followers read it.
 #[derive(Debug)]
-pub(super) struct Window {
-    /// Counts the streams: places in one mean nothing in the next.
+pub(super) struct NatsWindow {
+    /// Counts streams: a position in one stream means nothing in the next.
     pub(super) generation: u64,
-    /// When the stream was made, in nanoseconds. What ids begin with.
+    /// When the stream was created, in nanoseconds: the epoch of its ids.
     pub(super) epoch: u64,
-    /// All events behind this and up to `head` are here.
+    /// All events after this and up to `head` are here.
     floor: u64,
     /// The last sequence that was read.
     pub(super) head: u64,
-    /// The last sequence of which it is known that it was given out. What follows from now on
-    /// follows behind it.
+    /// The last sequence that is known to be given out. A live follower starts after it.
     pub(super) known: u64,
     events: VecDeque<(u64, Logged)>,
     bytes: usize,
-    limits: Limits,
-    topics: HashMap<Topic, Cell>,
-    /// Those who follow several topics.
+    max_events: usize,
+    max_bytes: usize,
+    topics: HashMap<Topic, NatsTopic>,
+    /// The followers of several topics.
     wakers: WakeList,
 }
 
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    pub(super) events: usize,
-    pub(super) bytes: usize,
-}
-
-/// A topic with events, or with followers of it alone.
+/// A topic that has events, or followers that follow it alone.
 #[derive(Debug)]
-struct Cell {
+struct NatsTopic {
     events: VecDeque<(u64, Logged)>,
-    /// Events up to this may have been here, and are not any more.
+    /// Events up to this may have been here and are not any more.
     lost: u64,
     followers: usize,
     wakers: WakeList,
 }
 
-impl Cell {
+impl NatsTopic {
     fn new(lost: u64) -> Self {
         Self { events: VecDeque::new(), lost, followers: 0, wakers: WakeList::new() }
     }
 }
 
-/// What there is for a follower.
-pub(super) enum Found {
+/// What the window has for a follower.
+pub(super) enum NatsLookup {
     Event(u64, Logged),
-    /// Nothing up to this place.
+    /// There is no event up to this position.
     Nothing(u64),
-    /// Events may be missing here that the server has.
+    /// The follower is behind the window: the server may have events that the window has not.
     Behind,
-    /// It is another stream now.
-    Anew,
+    /// The position is one in another stream.
+    Reset,
 }
 
-impl Window {
-    pub(super) fn new(limits: Limits) -> Self {
+impl NatsWindow {
+    pub(super) fn new(max_events: usize, max_bytes: usize) -> Self {
         Self {
             generation: 0,
             epoch: 0,
@@ -75,47 +70,46 @@ impl Window {
             known: 0,
             events: VecDeque::new(),
             bytes: 0,
-            limits,
+            max_events,
+            max_bytes,
             topics: HashMap::new(),
             wakers: WakeList::new(),
         }
     }
 
-    /// Begins anew with a stream of which nothing is known but its last sequence.
-    pub(super) fn begin(&mut self, epoch: u64, head: u64, known: u64) -> Vec<Slab<Waker>> {
+    /// Begins with another stream, of which events after `head` will be read and sequences up to
+    /// `known` were given out. Returns all wakers.
+    pub(super) fn reset(&mut self, epoch: u64, head: u64, known: u64) -> Vec<Slab<Waker>> {
         self.generation += 1;
         self.epoch = epoch;
         self.known = known;
-        self.lose(head)
+        self.skip_to(head)
     }
 
-    /// Takes note that events up to there cannot be read any more.
-    pub(super) fn lose(&mut self, up_to: u64) -> Vec<Slab<Waker>> {
-        (self.floor, self.head) = (up_to, up_to);
-        self.known = self.known.max(up_to);
+    /// Notes that events up to there cannot be read any more. Returns all wakers.
+    pub(super) fn skip_to(&mut self, sequence: u64) -> Vec<Slab<Waker>> {
+        (self.floor, self.head) = (sequence, sequence);
+        self.known = self.known.max(sequence);
         self.events.clear();
         self.bytes = 0;
-        self.topics.retain(|_, cell| cell.followers > 0);
-        for cell in self.topics.values_mut() {
-            cell.events.clear();
-            cell.lost = up_to;
+        self.topics.retain(|_, topic| topic.followers > 0);
+        for topic in self.topics.values_mut() {
+            topic.events.clear();
+            topic.lost = sequence;
         }
-        self.wake_all()
+        let wakers = self.topics.values_mut().filter_map(|topic| topic.wakers.take_all());
+        wakers.chain(self.wakers.take_all()).collect()
     }
 
-    fn wake_all(&mut self) -> Vec<Slab<Waker>> {
-        let cells = self.topics.values_mut().filter_map(|cell| cell.wakers.take_all());
-        cells.chain(self.wakers.take_all()).collect()
-    }
-
-    /// Takes note that so many sequences were given out.
-    pub(super) fn know(&mut self, generation: u64, sequence: u64) {
+    /// Notes that sequences up to this were given out.
+    pub(super) fn set_known(&mut self, generation: u64, sequence: u64) {
         if generation == self.generation {
             self.known = self.known.max(sequence);
         }
     }
 
-    /// Takes the next event; none for a message that is not one.
+    /// Pushes the next event, or `None` for a foreign message. Returns the wakers of followers of
+    /// its topic.
     pub(super) fn push(
         &mut self,
         sequence: u64,
@@ -128,85 +122,90 @@ impl Window {
         };
         self.bytes += event.bytes().len();
         self.events.push_back((sequence, event.clone()));
-        let (topic, floor) = (event.topic().clone(), self.floor);
-        let cell = self.topics.entry(topic).or_insert_with(|| Cell::new(floor));
-        cell.events.push_back((sequence, event));
-        let wakers = [cell.wakers.take_all(), self.wakers.take_all()];
-        while self.events.len() > self.limits.events || self.bytes > self.limits.bytes {
-            self.forget_first();
+        let (name, floor) = (event.topic().clone(), self.floor);
+        let topic = self.topics.entry(name).or_insert_with(|| NatsTopic::new(floor));
+        topic.events.push_back((sequence, event));
+        let wakers = [topic.wakers.take_all(), self.wakers.take_all()];
+        while self.events.len() > self.max_events || self.bytes > self.max_bytes {
+            self.pop_first();
         }
         wakers
     }
 
-    fn forget_first(&mut self) {
+    fn pop_first(&mut self) {
         let Some((sequence, event)) = self.events.pop_front() else {
             return;
         };
         self.floor = sequence;
         self.bytes -= event.bytes().len();
-        if let Some(cell) = self.topics.get_mut(event.topic()) {
-            cell.events.pop_front();
-            cell.lost = sequence;
-            if cell.events.is_empty() && cell.followers == 0 {
+        if let Some(topic) = self.topics.get_mut(event.topic()) {
+            topic.events.pop_front();
+            topic.lost = sequence;
+            if topic.events.is_empty() && topic.followers == 0 {
                 self.topics.remove(event.topic());
             }
         }
     }
 
-    /// Looks for the first event behind `place`.
-    pub(super) fn next(&self, topics: &Topics, generation: u64, place: u64) -> Found {
+    /// The first event of these topics after `position`.
+    pub(super) fn find(&self, topics: &Topics, generation: u64, position: u64) -> NatsLookup {
         if generation != self.generation {
-            return Found::Anew;
+            return NatsLookup::Reset;
         }
         let (events, lost) = match topics.single() {
-            Some(topic) => match self.topics.get(topic) {
-                Some(cell) => (&cell.events, cell.lost),
-                None => return Found::Behind,
+            Some(name) => match self.topics.get(name) {
+                Some(topic) => (&topic.events, topic.lost),
+                None => return NatsLookup::Behind,
             },
             None => (&self.events, self.floor),
         };
-        if lost > place {
-            return Found::Behind;
+        if lost > position {
+            return NatsLookup::Behind;
         }
-        let first = events.partition_point(|(sequence, _)| *sequence <= place);
+        let first = events.partition_point(|(sequence, _)| *sequence <= position);
         let mut events = events.range(first..);
-        let fits = |event: &Logged| topics.single().is_some() || topics.matches(event.topic());
-        match events.find(|(_, event)| fits(event)) {
-            Some((sequence, event)) => Found::Event(*sequence, event.clone()),
-            None => Found::Nothing(place.max(self.head)),
+        let matches = |event: &Logged| topics.single().is_some() || topics.matches(event.topic());
+        match events.find(|(_, event)| matches(event)) {
+            Some((sequence, event)) => NatsLookup::Event(*sequence, event.clone()),
+            None => NatsLookup::Nothing(position.max(self.head)),
         }
     }
 
-    /// Has a topic stay for a follower of it alone.
-    pub(super) fn join(&mut self, topics: &Topics) {
-        if let Some(topic) = topics.single() {
+    /// Adds a follower: if it follows one topic, that topic stays.
+    pub(super) fn add_follower(&mut self, topics: &Topics) {
+        if let Some(name) = topics.single() {
             let floor = self.floor;
-            self.topics.entry(topic.clone()).or_insert_with(|| Cell::new(floor)).followers += 1;
+            let topic = self.topics.entry(name.clone()).or_insert_with(|| NatsTopic::new(floor));
+            topic.followers += 1;
         }
     }
 
-    /// Lets go of it, and gives the waker that waited, to be dropped outside of locks.
-    pub(super) fn leave(&mut self, topics: &Topics, ticket: &mut Ticket) -> Option<Waker> {
-        let Some(topic) = topics.single() else {
+    /// Removes a follower, and returns its waker, for the caller to drop outside of locks.
+    pub(super) fn remove_follower(
+        &mut self,
+        topics: &Topics,
+        ticket: &mut Ticket,
+    ) -> Option<Waker> {
+        let Some(name) = topics.single() else {
             return self.wakers.deregister(ticket);
         };
-        let cell = self.topics.get_mut(topic)?;
-        let waker = cell.wakers.deregister(ticket);
-        cell.followers -= 1;
-        if cell.followers == 0 {
-            cell.wakers.shrink_if_empty();
-            if cell.events.is_empty() {
-                self.topics.remove(topic);
+        let topic = self.topics.get_mut(name)?;
+        let waker = topic.wakers.deregister(ticket);
+        topic.followers -= 1;
+        if topic.followers == 0 {
+            topic.wakers.shrink_if_empty();
+            if topic.events.is_empty() {
+                self.topics.remove(name);
             }
         }
         waker
     }
 
-    /// Those who wait for events of these topics.
+    /// The list for followers that wait for events of these topics.
     pub(super) fn wakers(&mut self, topics: &Topics) -> &mut WakeList {
         match topics.single() {
-            Some(topic) => match self.topics.get_mut(topic) {
-                Some(cell) => &mut cell.wakers,
+            Some(name) => match self.topics.get_mut(name) {
+                Some(topic) => &mut topic.wakers,
                 None => &mut self.wakers,
             },
             None => &mut self.wakers,
