@@ -56,10 +56,11 @@ pub(crate) fn clamp_retry(retry: RangeInclusive<Duration>) -> RangeInclusive<Dur
 /// With a `retry` of zero a client comes back without a pause.
 const SHORTEST_RETRY: Duration = Duration::from_millis(1);
 
-/// The error of text that breaks the rule of its type: an id, a name, a comment, a label or a topic.
+/// The error of text that breaks the rule of its type: an id, a name, a comment, a label or a
+/// topic.
 ///
-/// It names the kind of text, the rule, and the place. It does not repeat the text, so it is safe to
-/// log.
+/// It names the kind of text, the rule, and the place. It does not repeat the text, so it is safe
+/// to log.
 ///
 /// # Examples
 ///
@@ -92,8 +93,8 @@ impl InvalidText {
         self.kind
     }
 
-    /// The byte at which the text breaks the rule; `None` if the text as a whole does, because it is
-    /// too long for example.
+    /// The byte at which the text breaks the rule; `None` if the text as a whole does, because it
+    /// is too long for example.
     #[must_use]
     pub const fn at(&self) -> Option<usize> {
         self.at

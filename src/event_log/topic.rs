@@ -8,9 +8,9 @@ use crate::wire::{Text, checked_conversions, checked_text, is_control};
 checked_text! {
     /// The name of a topic: tokens with `.` between them, such as `orders.42`.
     ///
-    /// A name has from 1 to 256 bytes, so that a name from a request stays small. No token is empty,
-    /// and none has whitespace, control characters, or the wildcards `*` and `>`: a name that is
-    /// valid here is valid in NATS and in Redis, too. Clones share the text.
+    /// A name has from 1 to 256 bytes, so that a name from a request stays small. No token is
+    /// empty, and none has whitespace, control characters, or the wildcards `*` and `>`: a name
+    /// that is valid here is valid in NATS and in Redis, too. Clones share the text.
     ///
     /// # Examples
     ///

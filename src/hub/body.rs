@@ -16,9 +16,9 @@ pin_project! {
     /// The body of a response that follows a log: whole events, whose bytes all followers share.
     ///
     /// An event is a frame, and is not copied. There is one exception: if four or more events are
-    /// ready together in a [`MemoryLog`](crate::event_log::MemoryLog), and the body follows one topic
-    /// without a filter, up to 16 KiB of them leave in one frame, which is made once for all followers
-    /// at the same position. So a burst costs a client one write.
+    /// ready together in a [`MemoryLog`](crate::event_log::MemoryLog), and the body follows one
+    /// topic without a filter, up to 16 KiB of them leave in one frame, which is made once for all
+    /// followers at the same position. So a burst costs a client one write.
     ///
     /// The body ends when the log ends, which most logs never do, and after a gap under
     /// [`GapPolicy::End`].

@@ -13,8 +13,8 @@ use crate::wire::{Event, EventId, EventName};
 /// A type whose values are sent under one name.
 ///
 /// [`Hub::publish_as`] takes the name from the type, so no call can have the wrong name. A program
-/// with a name that no event can have, such as one with a line break, does not build. A [`Reference`]
-/// lists contracts for the authors of pages.
+/// with a name that no event can have, such as one with a line break, does not build. A
+/// [`Reference`] lists contracts for the authors of pages.
 ///
 /// # Examples
 ///

@@ -49,14 +49,15 @@
 //!
 //! # Pages that show a state
 //!
-//! A page that shows a state and follows its changes must not miss a change between the two. Read the
-//! [latest position](Hub::latest) first, then the state, and have the page connect to
+//! A page that shows a state and follows its changes must not miss a change between the two. Read
+//! the [latest position](Hub::latest) first, then the state, and have the page connect to
 //! `/events?last_event_id=<position>`.
 //!
 //! # With the layers
 //!
-//! Put [`SseLayer`](crate::SseLayer) around the route, as for any stream: it keeps the stream alive and
-//! ends it on a shutdown. An `EventIdLayer` leaves the ids alone, because the log gives each event one.
+//! Put [`SseLayer`](crate::SseLayer) around the route, as for any stream: it keeps the stream alive
+//! and ends it on a shutdown. An `EventIdLayer` leaves the ids alone, because the log gives each
+//! event one.
 
 mod body;
 #[cfg(feature = "json")]
@@ -121,8 +122,8 @@ impl<L: EventLog> Hub<L> {
     ///
     /// # Cancellation safety
     ///
-    /// If the future is dropped before it is ready, the event may or may not have been published. It
-    /// is never published in part, and never twice.
+    /// If the future is dropped before it is ready, the event may or may not have been published.
+    /// It is never published in part, and never twice.
     pub fn publish(
         &self,
         topic: &Topic,
@@ -134,13 +135,13 @@ impl<L: EventLog> Hub<L> {
     /// Publishes an event from a thread that may block, with or without a runtime.
     ///
     /// With a [`MemoryLog`] it never blocks, and may be called from anywhere. With another log the
-    /// hub's runtime waits for the log while this thread blocks, so it must not be called from async
-    /// code.
+    /// hub's runtime waits for the log while this thread blocks, so it must not be called from
+    /// async code.
     ///
     /// # Errors
     ///
-    /// [`PublishError`] if the log refuses the event, if there is no runtime to wait for the log, or
-    /// if this thread belongs to a runtime and must not block. It never panics.
+    /// [`PublishError`] if the log refuses the event, if there is no runtime to wait for the log,
+    /// or if this thread belongs to a runtime and must not block. It never panics.
     pub fn publish_blocking(
         &self,
         topic: &Topic,
@@ -204,7 +205,8 @@ impl<L: EventLog> fmt::Debug for Hub<L> {
 pub enum PublishError<E> {
     /// The log did not take the event.
     Log(E),
-    /// Something has to wait for the log, and the hub was made outside of a runtime. Nothing was done.
+    /// Something has to wait for the log, and the hub was made outside of a runtime. Nothing was
+    /// done.
     NoRuntime,
     /// Something has to wait for the log, and this thread belongs to a runtime. Nothing was done.
     InRuntime,

@@ -48,8 +48,8 @@ impl<L: EventLog> Subscription<L> {
         self.start(Start::After(id))
     }
 
-    /// Sets how the response goes on after events that the client missed and the log does not have any
-    /// more. In any case the client first gets an event `gap`.
+    /// Sets how the response goes on after events that the client missed and the log does not have
+    /// any more. In any case the client first gets an event `gap`.
     pub fn on_gap(mut self, policy: GapPolicy) -> Self {
         self.policy = policy;
         self
@@ -57,18 +57,20 @@ impl<L: EventLog> Subscription<L> {
 
     /// Leaves out the events for which `filter` returns false. A second filter replaces the first.
     ///
-    /// The filter is called for each event and client, in the task of the client's stream, and should
-    /// be quick. When a client comes back, the events that it missed pass through the filter again.
+    /// The filter is called for each event and client, in the task of the client's stream, and
+    /// should be quick. When a client comes back, the events that it missed pass through the filter
+    /// again.
     ///
-    /// The client's position is the last event that passed. If later events are trimmed from the log
-    /// before the client comes back, it gets a `gap`, even if its filter would have left them out.
+    /// The client's position is the last event that passed. If later events are trimmed from the
+    /// log before the client comes back, it gets a `gap`, even if its filter would have left them
+    /// out.
     pub fn filter(mut self, filter: impl Fn(&Logged) -> bool + Send + Sync + 'static) -> Self {
         self.filter = Some(Box::new(filter));
         self
     }
 
-    /// The body: the events that the client missed, and then the events that are published, until the
-    /// client leaves.
+    /// The body: the events that the client missed, and then the events that are published, until
+    /// the client leaves.
     #[must_use]
     pub fn into_body(self) -> HubBody<L> {
         let Self { log, topics, start, policy, filter } = self;

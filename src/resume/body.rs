@@ -1,6 +1,7 @@
-//! The body of what a layer answers.
+//! The body of a response, and the stream out of the log that most of them are.
 
 use std::fmt;
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -8,40 +9,45 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::reader::Reader;
-use crate::event_log::{EventLog, MemoryLog};
+use super::key::SessionToken;
+use super::record::{Record, RecordKind, frame};
+use super::session::ReaderHandle;
+use crate::event_log::{EventLog, Follow, Gap, GapPolicy, MemoryLog, Start, Step};
+use crate::wire::CloseReason;
 
 pin_project! {
-    /// The body of what a [`ResumeLayer`](super::ResumeLayer) answers: a stream out of the log, or
-    /// what the service inside answered.
+    /// The body of a response of a [`ResumeLayer`](super::ResumeLayer): a stream out of the log, or
+    /// the body of the service inside.
     ///
-    /// When a stream's body is dropped before its end the stream goes on, and waits for its client.
+    /// If the body of a stream is dropped before its end, the stream goes on and waits for its
+    /// client.
     pub struct ResumeBody<B, L: EventLog = MemoryLog> {
         #[pin]
-        kind: Kind<B, L>,
+        kind: ResumeBodyKind<B, L>,
     }
 }
 
 pin_project! {
-    #[project = KindProj]
-    enum Kind<B, L: EventLog> {
+    #[project = ResumeBodyKindProj]
+    enum ResumeBodyKind<B, L: EventLog> {
         Plain { #[pin] body: B },
-        Read { reader: Reader<L> },
-        Said { bytes: Bytes },
+        Resumable { stream: ResumeStream<L> },
+        Fixed { bytes: Bytes },
     }
 }
 
 impl<B, L: EventLog> ResumeBody<B, L> {
+    /// The body of the service inside.
     pub(super) fn plain(body: B) -> Self {
-        Self { kind: Kind::Plain { body } }
+        Self { kind: ResumeBodyKind::Plain { body } }
     }
 
-    pub(super) fn read(reader: Reader<L>) -> Self {
-        Self { kind: Kind::Read { reader } }
+    pub(super) fn resumable(stream: ResumeStream<L>) -> Self {
+        Self { kind: ResumeBodyKind::Resumable { stream } }
     }
 
-    pub(super) fn said(bytes: Bytes) -> Self {
-        Self { kind: Kind::Said { bytes } }
+    pub(super) fn fixed(bytes: Bytes) -> Self {
+        Self { kind: ResumeBodyKind::Fixed { bytes } }
     }
 }
 
@@ -58,12 +64,12 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         match self.project().kind.project() {
-            KindProj::Plain { body } => body.poll_frame(cx),
-            KindProj::Read { reader } => {
-                reader.poll_next(cx).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+            ResumeBodyKindProj::Plain { body } => body.poll_frame(cx),
+            ResumeBodyKindProj::Resumable { stream } => {
+                stream.poll_next(cx).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
             }
-            KindProj::Said { bytes } => {
-                let bytes = std::mem::take(bytes);
+            ResumeBodyKindProj::Fixed { bytes } => {
+                let bytes = mem::take(bytes);
                 Poll::Ready((!bytes.is_empty()).then_some(Ok(Frame::data(bytes))))
             }
         }
@@ -71,17 +77,17 @@ where
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
-            Kind::Plain { body } => body.is_end_stream(),
-            Kind::Read { reader } => reader.is_over(),
-            Kind::Said { bytes } => bytes.is_empty(),
+            ResumeBodyKind::Plain { body } => body.is_end_stream(),
+            ResumeBodyKind::Resumable { stream } => stream.has_ended(),
+            ResumeBodyKind::Fixed { bytes } => bytes.is_empty(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
-            Kind::Plain { body } => body.size_hint(),
-            Kind::Read { .. } => SizeHint::default(),
-            Kind::Said { bytes } => SizeHint::with_exact(bytes.len() as u64),
+            ResumeBodyKind::Plain { body } => body.size_hint(),
+            ResumeBodyKind::Resumable { .. } => SizeHint::default(),
+            ResumeBodyKind::Fixed { bytes } => SizeHint::with_exact(bytes.len() as u64),
         }
     }
 }
@@ -89,10 +95,139 @@ where
 impl<B, L: EventLog> fmt::Debug for ResumeBody<B, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match &self.kind {
-            Kind::Plain { .. } => "plain",
-            Kind::Read { .. } => "resumable",
-            Kind::Said { .. } => "said",
+            ResumeBodyKind::Plain { .. } => "plain",
+            ResumeBodyKind::Resumable { .. } => "resumable",
+            ResumeBodyKind::Fixed { .. } => "fixed",
         };
         f.debug_struct("ResumeBody").field("kind", &kind).finish_non_exhaustive()
     }
 }
+
+/// The stream of a client, out of the log of a session.
+pub(super) struct ResumeStream<L: EventLog> {
+    /// Dropped at the end, so that the log has one follower less.
+    follower: Option<Pin<Box<L::Follower>>>,
+    /// A step that was polled before the stream was made.
+    first: Option<Step>,
+    /// None for a session of another node.
+    reader: Option<ReaderHandle<L>>,
+    token: SessionToken,
+    /// The number of the last event that was sent.
+    sent: u64,
+    /// A gap after which the log of an ended session had nothing, while the log is asked again.
+    pending_gap: Option<Gap>,
+}
+
+impl<L: EventLog> ResumeStream<L> {
+    pub(super) fn new(
+        token: SessionToken,
+        follower: Pin<Box<L::Follower>>,
+        first: Option<Step>,
+        reader: Option<ReaderHandle<L>>,
+    ) -> Self {
+        Self { follower: Some(follower), first, reader, token, sent: 0, pending_gap: None }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.follower.is_none()
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        for _ in 0..MAX_SKIPPED_PER_POLL {
+            let Some(follower) = &mut self.follower else {
+                return Poll::Ready(None);
+            };
+            let next = match self.first.take() {
+                Some(step) => Poll::Ready(Some(step)),
+                None => follower.as_mut().poll_next(cx),
+            };
+            match next {
+                Poll::Ready(Some(Step::Event(event))) => {
+                    let Some((Record { kind, progress }, rest)) = Record::split(&event) else {
+                        // Another writer's event.
+                        continue;
+                    };
+                    match kind {
+                        // Stored twice.
+                        RecordKind::Event if progress.events <= self.sent => {}
+                        RecordKind::Event => {
+                            self.sent = progress.events;
+                            if let Some(reader) = &self.reader {
+                                reader.took(progress);
+                            }
+                            return Poll::Ready(Some(frame(&event, &rest, &self.token)));
+                        }
+                        RecordKind::Probe | RecordKind::Head => {}
+                        RecordKind::Finished | RecordKind::Failed => return self.end(None),
+                        RecordKind::Abandoned => return self.end(Some(close_for_error())),
+                    }
+                }
+                Poll::Ready(Some(Step::Gap(gap))) => {
+                    if let Some(sent) = self.pass_gap(gap) {
+                        return sent;
+                    }
+                }
+                Poll::Ready(None) => return self.end(None),
+                Poll::Pending => {
+                    let is_lost =
+                        self.reader.as_ref().is_some_and(|reader| reader.is_lost(cx.waker()));
+                    return if is_lost { self.end(Some(close_for_error())) } else { Poll::Pending };
+                }
+            }
+        }
+        // More events may be ready: other tasks have their turn first.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Returns the event `gap`, or None if the log has to be asked again first.
+    ///
+    /// If the log has nothing after the gap, it may have lost the end of the session. The end is
+    /// never written again, so the stream must not wait for it. But the end may also be written
+    /// between the gap and this call. So the log is asked again, and if it still has nothing, the
+    /// end is lost.
+    fn pass_gap(&mut self, mut gap: Gap) -> Option<Poll<Option<Bytes>>> {
+        let pending = self.pending_gap.take();
+        if let Some(reader) = self.reader.as_ref().filter(|_| gap.earliest.is_none()) {
+            reader.found_empty(&gap.place);
+            let session = &reader.session;
+            let last_id = session.last_id_of_ended();
+            if let (None, Some(_)) = (&pending, &last_id) {
+                let follower = session.log.follow((&session.topic).into(), Start::Unknown);
+                (self.follower, self.pending_gap) = (Some(Box::pin(follower)), Some(gap));
+                return None;
+            }
+            if let (Some(pending), Some(last_id)) = (&pending, last_id) {
+                (gap.requested, gap.place) = (pending.requested.clone(), last_id);
+                return Some(self.end(Some(encode_gap(gap, &self.token))));
+            }
+        }
+        if let Some(pending) = pending {
+            gap.requested = pending.requested;
+        }
+        Some(Poll::Ready(Some(encode_gap(gap, &self.token))))
+    }
+
+    fn end(&mut self, last: Option<Bytes>) -> Poll<Option<Bytes>> {
+        (self.follower, self.reader) = (None, None);
+        Poll::Ready(last)
+    }
+}
+
+/// The last event of a stream whose log does not say how it ended. It has no id, so that the client
+/// keeps its position.
+fn close_for_error() -> Bytes {
+    CloseReason::Error.event("close").encode()
+}
+
+/// The event `gap`, with the ids that clients know.
+fn encode_gap(mut gap: Gap, token: &SessionToken) -> Bytes {
+    for id in [&mut gap.requested, &mut gap.earliest, &mut gap.latest].into_iter().flatten() {
+        *id = token.join(id);
+    }
+    gap.place = token.join(&gap.place);
+    gap.encode(GapPolicy::Replay)
+}
+
+/// Events that are not for the client must not keep the thread.
+const MAX_SKIPPED_PER_POLL: u32 = 64;

@@ -1,4 +1,4 @@
-//! The head of a response, kept for clients that come back.
+//! The saved head of a response: its status and headers.
 
 use std::fmt::Write as _;
 
@@ -10,20 +10,20 @@ use http::{Response, StatusCode};
 
 use crate::state::Expiry;
 
-/// The head of a response, kept for clients that come back.
+/// The head of a response, for the responses to clients that come back.
 #[derive(Clone, Debug)]
-pub(super) struct Head {
+pub(super) struct SavedHead {
     status: StatusCode,
     headers: HeaderMap,
-    /// The stream ends with the credential that it was opened on, whoever reads it.
-    pub(super) expiry: Option<Expiry>,
+    /// The stream ends with the credential with which it was opened, for each of its clients.
+    expiry: Option<Expiry>,
 }
 
-impl Head {
+impl SavedHead {
     pub(super) fn of(parts: &Parts) -> Self {
         let mut headers = parts.headers.clone();
-        for of_that_answer in [CONTENT_LENGTH, CONNECTION, DATE, SET_COOKIE] {
-            headers.remove(of_that_answer);
+        for first_only in [CONTENT_LENGTH, CONNECTION, DATE, SET_COOKIE] {
+            headers.remove(first_only);
         }
         let expiry = parts.extensions.get::<Expiry>().copied();
         Self { status: parts.status, headers, expiry }
@@ -39,7 +39,7 @@ impl Head {
         response
     }
 
-    /// As text, for other nodes; none if it does not all go into it.
+    /// The head as text, for other nodes. None if a part of it has no text.
     pub(super) fn to_text(&self) -> Option<String> {
         if self.expiry.is_some() {
             return None;
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_belonged_to_the_first_answer_is_not_kept() {
+    fn headers_of_the_first_response_alone_are_not_saved() {
         let response = Response::builder()
             .status(201)
             .header("content-type", "text/event-stream")
@@ -78,14 +78,14 @@ mod tests {
             .header("x-a", "1, 2")
             .header("x-a", "3");
         let (parts, ()) = response.body(()).unwrap().into_parts();
-        let head = Head::of(&parts);
+        let head = SavedHead::of(&parts);
         let text = head.to_text().unwrap();
         assert_eq!(text, "201\ncontent-type: text/event-stream\nx-a: 1, 2\nx-a: 3");
-        let read = Head::from_text(&text).unwrap();
+        let read = SavedHead::from_text(&text).unwrap();
         assert_eq!(read.response(()).headers(), head.response(()).headers());
         assert_eq!(read.response(()).status(), 201);
         for text in ["", "x", "200\nno value", "200\n a: b", "200\na: \u{7f}"] {
-            assert!(Head::from_text(text).is_none(), "{text:?}");
+            assert!(SavedHead::from_text(text).is_none(), "{text:?}");
         }
     }
 }

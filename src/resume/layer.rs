@@ -1,4 +1,4 @@
-//! The layer, and its settings.
+//! The layer.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,26 +8,26 @@ use http::request;
 use tower_layer::Layer;
 
 use super::key::ResumeKey;
+use super::resumer::{KeyFn, Resumer};
 use super::service::ResumeService;
-use super::settings::{Finished, Settings};
-use super::shared::{KeyOf, Shared};
-use super::streams::Streams;
+use super::sessions::SessionMap;
+use super::settings::{Finished, ResumeSettings};
 use crate::event_log::{EventLog, MemoryLog};
 
 /// Layer that makes event streams resumable.
 ///
-/// See the [module docs](crate::resume) for what it does and for an example. What it keeps is shared by all
-/// services that it makes, and by its clones.
+/// See the [module docs](crate::resume) for what it does and for an example. Its clones, and all
+/// services that it makes, share the streams that it keeps.
 #[must_use]
 pub struct ResumeLayer<L: EventLog = MemoryLog> {
-    key: Arc<KeyOf>,
-    settings: Settings<L>,
-    streams: Arc<Streams<L>>,
+    key: Arc<KeyFn>,
+    settings: ResumeSettings<L>,
+    sessions: Arc<SessionMap<L>>,
 }
 
 impl ResumeLayer {
-    /// Makes those streams resumable for whose requests `key` says which stream is asked for, and by
-    /// whom: see [`ResumeKey`]. Without a key a response passes as it is.
+    /// Makes the streams resumable for whose requests `key` returns a [`ResumeKey`]: which stream
+    /// the request is for, and which principal asks. Other responses pass as they are.
     ///
     /// `key` is called for each request but HEAD and CONNECT, before the service inside.
     ///
@@ -35,15 +35,15 @@ impl ResumeLayer {
     ///
     /// ```
     /// use axum::http::request::Parts;
-    /// use tower_sse::resume::ResumeLayer;
+    /// use tower_sse::resume::{ResumeKey, ResumeLayer};
     ///
     /// #[derive(Clone)]
     /// struct User(String);
     ///
     /// let layer = ResumeLayer::new(|request: &Parts| {
-    ///     // Put there by the layer that signs users in, which stands around this one.
+    ///     // An outer layer signs the user in and puts it here.
     ///     let user = request.extensions.get::<User>()?;
-    ///     Some((request.uri.path(), user.0.as_str())).map(tower_sse::resume::ResumeKey::from)
+    ///     Some(ResumeKey::new(request.uri.path(), &user.0))
     /// });
     /// ```
     pub fn new<F, K>(key: F) -> Self
@@ -52,62 +52,70 @@ impl ResumeLayer {
         K: Into<ResumeKey>,
     {
         let key = Arc::new(move |parts: &request::Parts| key(parts).map(K::into));
-        Self { key, settings: Settings::new(), streams: Arc::new(Streams::new()) }
+        Self { key, settings: ResumeSettings::default(), sessions: Arc::new(SessionMap::new()) }
     }
 }
 
 impl<L: EventLog> ResumeLayer<L> {
-    /// Sets how long a stream goes on without a reader; by default 30 seconds, in which a browser has
-    /// come back many times. Then its body is dropped, and the stream is forgotten.
+    /// Sets how long a stream goes on without a reader. After that its body is dropped and the
+    /// stream is forgotten.
+    ///
+    /// By default 30 seconds, in which a browser reconnects many times.
     pub fn linger(mut self, time: Duration) -> Self {
         self.settings.linger = time;
         self
     }
 
-    /// Sets how far the body may be read ahead of the slowest reader; by default 1,024 events.
+    /// Sets by how many events the body may be read ahead of the slowest reader. By default 1,024;
+    /// zero counts as one.
     ///
-    /// At most so many events are in the log that the slowest reader has not taken, or the last
-    /// reader had not taken when it left. Then the body is not polled, until the reader takes more. An
-    /// answer that is to be completed while nobody reads must fit. Zero counts as one.
+    /// The log has at most so many events that the slowest reader has not taken, or that the last
+    /// reader had not taken when it left. Then the body is not polled until a reader takes more. So
+    /// an answer that is to be completed while no client reads has to fit into the buffer.
     pub fn buffer(mut self, events: usize) -> Self {
-        self.settings.events = u64::try_from(events).unwrap_or(u64::MAX).max(1);
+        self.settings.buffer.events = u64::try_from(events).unwrap_or(u64::MAX).max(1);
         self
     }
 
-    /// Sets the same in bytes of encoded events; by default 256 KiB. The event that goes beyond it is
-    /// still kept. An event that is itself longer ends its stream as a failure. Zero counts as one.
-    pub fn buffer_bytes(mut self, bytes: usize) -> Self {
-        self.settings.bytes = u64::try_from(bytes).unwrap_or(u64::MAX).max(1);
-        self
-    }
-
-    /// Ends a stream that came to its end with an event `close`, `{"reason":"finished"}`, with this
-    /// `retry`; by default there is none.
+    /// Sets by how many bytes of encoded events the body may be read ahead of the slowest reader.
+    /// By default 256 KiB; zero counts as one.
     ///
-    /// A page can close its source at this event. A client that does not comes back after the
-    /// `retry`, and is then told again, by [`finished`](Self::finished). 20 seconds are a good value.
+    /// The event that exceeds the buffer is still stored. An event that is itself longer than the
+    /// buffer ends its stream as a failure does.
+    pub fn buffer_bytes(mut self, bytes: usize) -> Self {
+        self.settings.buffer.bytes = u64::try_from(bytes).unwrap_or(u64::MAX).max(1);
+        self
+    }
+
+    /// Ends a stream that comes to its own end with an event `close`, `{"reason":"finished"}`, and
+    /// this `retry`. By default there is no such event.
+    ///
+    /// A page can close its source at this event. A client that does not close comes back after the
+    /// `retry`, and gets the answer that [`finished`](Self::finished) sets. 20 seconds are a good
+    /// value.
     pub fn close_event(mut self, retry: Duration) -> Self {
         self.settings.close_event = Some(retry);
         self
     }
 
-    /// Sets what a client is answered that comes back to a stream of which it has seen all; by default
-    /// what [`Finished::for_request`] says: 204, but an event for htmx.
+    /// Sets the answer to clients that come back to a stream of which they have seen all. By
+    /// default it is [`Finished::for_request`]: 204, but an event for htmx.
     ///
-    /// The answer is for all clients. For one that depends on the client see
-    /// [`finished_by`](Self::finished_by).
+    /// All clients get the same answer. See [`finished_by`](Self::finished_by) for one that depends
+    /// on the request.
     pub fn finished(self, answer: Finished) -> Self {
         self.finished_by(move |_| answer)
     }
 
-    /// Sets the same by the request.
+    /// Sets the answer to clients that come back to a stream of which they have seen all, by the
+    /// request.
     ///
-    /// It is called for requests that come with an id of this layer's form, before it is known whether
-    /// there is such a stream.
+    /// The function is called for requests with an id that has the form of this layer's ids, before
+    /// the layer looks for the stream.
     ///
     /// # Examples
     ///
-    /// Readers of this application that are built on `fetch`, and do not stop at 204, say so:
+    /// The `fetch` readers of an application do not stop at 204, and mark their requests:
     ///
     /// ```
     /// # use axum::http::request::Parts;
@@ -129,52 +137,56 @@ impl<L: EventLog> ResumeLayer<L> {
         self
     }
 
-    /// Sets how long the end of a stream, and what is kept of it, is remembered; by default 5 minutes,
-    /// in which a phone has left its tunnel.
+    /// Sets how long the layer remembers the end of a stream and what its log has. By default 5
+    /// minutes, in which a phone has left its tunnel.
     ///
-    /// What is older is forgotten by the next request. An end that a client has asked for
-    /// is remembered for at least as long again, so who asks every minute for ever does not get the stream anew.
+    /// Older streams are forgotten at the next request. When a client asks for an end, it is
+    /// remembered for at least this time again, so that a client that asks every minute never
+    /// begins a new stream.
     pub fn remember(mut self, time: Duration) -> Self {
         self.settings.remember = time;
         self
     }
 
-    /// Sets how many streams are kept, going on or ended; by default 1,024. For one more the stream
-    /// that ended first is forgotten, and if none has ended, the new one passes as it is, and nobody
-    /// can come back to it.
+    /// Sets how many streams the layer keeps, whether they go on or have ended. By default 1,024.
     ///
-    /// In its own log a stream takes at most four times [`buffer_bytes`](Self::buffer_bytes), and 128
-    /// bytes beside each of at most twice [`buffer`](Self::buffer) events; an answer of 500 words
-    /// about 100 KiB.
+    /// For a new stream above this number the layer forgets the stream that ended first. If none
+    /// has ended, the new stream passes as it is and cannot be resumed.
+    ///
+    /// The log of a stream takes at most four times [`buffer_bytes`](Self::buffer_bytes), and 128
+    /// bytes for each of at most twice [`buffer`](Self::buffer) events. An answer of 500 words
+    /// takes about 100 KiB.
     pub fn streams(mut self, count: usize) -> Self {
-        self.settings.streams = count;
+        self.settings.max_sessions = count;
         self
     }
 
-    /// Keeps events in this log, instead of one of its own for each stream.
+    /// Stores events in this log. By default each stream has a log of its own in memory.
     ///
-    /// Its window should hold, of each topic, twice the [`buffer`](Self::buffer): what was handed to a
-    /// connection that then broke has to be there still. Topics are named `resume.<random>.<key>`, with
-    /// the key in base64. When they go is the log's matter.
+    /// The log should keep twice the [`buffer`](Self::buffer) of each topic, so that events that
+    /// were handed to a broken connection are still there. Topics have the name
+    /// `resume.<random>.<key>`, with the key in base64. The log decides when it drops a topic.
     pub fn log<M: EventLog>(self, log: M) -> ResumeLayer<M> {
         let Self { key, settings, .. } = self;
-        ResumeLayer { key, settings: settings.over(log), streams: Arc::new(Streams::new()) }
+        let sessions = Arc::new(SessionMap::new());
+        ResumeLayer { key, settings: settings.with_log(log), sessions }
     }
 
-    /// Looks for streams of other nodes in the log, for so long; by default not at all.
+    /// Looks for streams of other nodes in the log, for this time. By default the layer does not.
     ///
-    /// It is for a log that several nodes share. A client that comes back with the id of a stream that
-    /// is not known here is answered out of the log, if the stream is there within this time. If it is
-    /// not, the service inside is called, also while the broker is away: who does not want that waits
-    /// for longer than it takes to restart. Else 1 second is a good value.
+    /// It is for a log that several nodes share. If a client comes back with the id of a stream
+    /// that this node does not have, and the log has it, the client gets the stream out of the log.
+    /// If it is not found in this time, the service inside is called, also while the broker is
+    /// away. To avoid that, set a longer time than a restart of the broker takes. In other cases 1
+    /// second is a good value.
     ///
-    /// The stream is still driven by its own node, and ends there when nobody has read it *there* for
-    /// the [`linger`](Self::linger): so the client gets what had come by then, and an event `close` with
-    /// `{"reason":"error"}`. If that node dies, the stream stays open without events;
-    /// [`RotationLayer::idle`](crate::RotationLayer::idle) ends such streams. A stream whose handler
-    /// put an [`Expiry`](crate::Expiry) into the response can only be gone on with on its own node.
+    /// The node that began a stream still reads its body. If no client reads the stream *there* for
+    /// the [`linger`](Self::linger), it ends: the client gets the events up to then, and an event
+    /// `close` with `{"reason":"error"}`. If that node dies, the stream stays open without events;
+    /// [`RotationLayer::idle`](crate::RotationLayer::idle) ends such streams. If the handler put an
+    /// [`Expiry`](crate::Expiry) into the response, only its own node can resume the stream.
     pub fn other_nodes(mut self, wait: Duration) -> Self {
-        self.settings.elsewhere = wait;
+        self.settings.other_nodes = wait;
         self
     }
 }
@@ -183,16 +195,16 @@ impl<S, L: EventLog> Layer<S> for ResumeLayer<L> {
     type Service = ResumeService<S, L>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let Self { key, settings, streams } = self.clone();
-        ResumeService::new(inner, Arc::new(Shared { key, settings, streams }))
+        let Self { key, settings, sessions } = self.clone();
+        ResumeService::new(inner, Arc::new(Resumer { key, settings, sessions }))
     }
 }
 
 impl<L: EventLog> Clone for ResumeLayer<L> {
     fn clone(&self) -> Self {
-        let Self { key, settings, streams } = self;
-        let (key, streams) = (Arc::clone(key), Arc::clone(streams));
-        Self { key, settings: settings.clone(), streams }
+        let Self { key, settings, sessions } = self;
+        let (key, sessions) = (Arc::clone(key), Arc::clone(sessions));
+        Self { key, settings: settings.clone(), sessions }
     }
 }
 

@@ -1,9 +1,9 @@
-//! Streams that a client can come back to, whatever their handler knows of it.
+//! Streams that clients can come back to, without any work of the handler.
 //!
-//! [`ResumeLayer`] has the body of a response read by a task, into a log, and the client reads out of
-//! the log. A client that is gone does not end the stream: it comes back with the id of the last
-//! event that it saw, in `Last-Event-ID` or in `?last_event_id=`, and gets what it missed and what
-//! comes. The handler is not called for it.
+//! [`ResumeLayer`] has a task read the body of a response into a log, and sends the client the log.
+//! A client that disconnects does not end the stream: it comes back with the id of the last event
+//! that it saw, in `Last-Event-ID` or in `?last_event_id=`, and gets the events that it missed and
+//! the events that follow. The handler is not called again.
 //!
 //! # Examples
 //!
@@ -51,63 +51,61 @@
 //! # }
 //! ```
 //!
-//! # What is kept of a stream
+//! # Which part of a stream is stored
 //!
-//! Its events: name, data and `retry`. Their ids are the layer's, which replace those of the handler;
-//! ids are opaque, and at most 64 bytes with a [`MemoryLog`](crate::event_log::MemoryLog). Comments go no further,
-//! nor do trailers. A client that comes back gets the status and the headers of the first response,
-//! without `Set-Cookie` and `Date`. HEAD, errors, and what is not an event stream pass as they are.
+//! The events: name, data and `retry`. The layer's ids replace those of the handler; they are
+//! opaque, and at most 64 bytes long with a [`MemoryLog`](crate::event_log::MemoryLog). Comments
+//! and trailers are not stored. A client that comes back gets the status and the headers of the
+//! first response, without `Set-Cookie` and `Date`. Responses to HEAD, errors, and bodies that are
+//! no event streams pass as they are.
 //!
-//! # Whose stream it is
+//! # Who can resume a stream
 //!
-//! A stream is found by its random name, in the id, *and* by its [`ResumeKey`]: so the id of another
-//! principal's stream is as good as none. The handler is called, and the answer is that of a request
-//! without an id. The same holds for ids that are unknown, malformed, forgotten, or of an earlier
-//! process. A client that asks without an id gets a new stream. Several clients may read one at a time.
+//! A stream is found by its random name, which is in the id, *and* by its [`ResumeKey`]. A client
+//! with the id of another principal's stream gets the answer to a request without an id: the
+//! handler is called. The same holds for an id that is unknown, malformed, forgotten, or of an
+//! earlier process. Several clients may read a stream at a time.
 //!
 //! # How a stream ends
 //!
-//! | the handler's body | what a client reads last | a client that comes back with its id |
+//! | the handler's body | last event of the stream | answer to a client with the last id |
 //! | --- | --- | --- |
-//! | comes to its end | the last event, or [`close`](ResumeLayer::close_event) if that is set | is told that it is [`Finished`], and the handler is not called |
-//! | fails, panics, or has an event that is too long | `close` with `{"reason":"error"}` | gets a new stream |
-//! | has had no reader for the [`linger`](ResumeLayer::linger) | | gets a new stream |
+//! | comes to its end | the body's last event, or [`close`](ResumeLayer::close_event) if that is set | [`Finished`], without a call of the handler |
+//! | fails, panics, or has an event that is too long | `close` with `{"reason":"error"}` | a new stream |
+//! | has no reader for the [`linger`](ResumeLayer::linger) | | a new stream |
 //!
-//! A client with an earlier id gets the rest first, as long as the stream is
-//! [remembered](ResumeLayer::remember); if its log has forgotten all of that, a gap and the end. A
-//! failure is not remembered as an end, since to try again may help. The body is dropped as soon as it has ended.
+//! A client with an earlier id gets the rest of the stream first, as long as the layer
+//! [remembers](ResumeLayer::remember) it. If the log has dropped all of the rest, the client gets a
+//! `gap` and the end. The end of a stream that failed is not remembered, because another try may
+//! succeed. The body is dropped when it ends.
 //!
-//! If a log does not take an event, it is asked again for the time of the linger; then readers are sent
-//! `close` with `{"reason":"error"}`. An event that the log took though it said no, as when a broker's
-//! answer was lost, is found there and not appended again. One that was still on its way to the broker
-//! when it was looked for, and came there afterwards, is there twice: who reads on gets it once, and a
-//! client that came back just between the two gets it again.
+//! If a log does not take an event, the layer tries again for the linger; then clients get `close`
+//! with `{"reason":"error"}`. If the log took an event although it returned an error, for example
+//! because the answer of a broker was lost, the layer finds the event and does not append it again.
+//! An event that was on its way to the broker at that time, and arrived later, is stored twice: a
+//! client that reads on gets it once, and a client that comes back just between the two gets it
+//! again.
 //!
-//! # With the other layers
+//! # With other layers
 //!
-//! This is to be the innermost: keepalives, the registry and the shutdown are for the client's
-//! stream, and stand around it. What they end is the reading; the stream itself lives until its linger
-//! is over or the process ends. Layers further in look after the handler's stream, on their own:
-//! keepalives that they write are comments, and reach no client.
+//! This layer has to be the innermost one. Layers around it (keepalives, registry, shutdown) act on
+//! the stream of a client. When they end it, the handler's stream goes on until the linger is over
+//! or the process ends. Layers inside act on the handler's stream: their keepalives are comments,
+//! and reach no client.
 //!
-//! The service needs a Tokio runtime to be called in; without one, streams pass as they are.
+//! The service needs a Tokio runtime to be called in. Without one, streams pass as they are.
 
 mod body;
-mod elsewhere;
 mod head;
-mod kept;
 mod key;
 mod layer;
-mod mark;
-mod reader;
+mod pump;
+mod record;
+mod resumer;
 mod service;
+mod session;
+mod sessions;
 mod settings;
-mod shared;
-mod streams;
-mod taken;
-mod task;
-mod token;
-mod writer;
 
 pub use body::ResumeBody;
 pub use key::ResumeKey;

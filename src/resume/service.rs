@@ -1,4 +1,4 @@
-//! The service that a layer makes.
+//! The service, and the future of its response.
 
 use std::fmt;
 use std::future::Future;
@@ -13,40 +13,40 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::body::ResumeBody;
-use super::elsewhere;
-use super::shared::{Asked, Shared};
+use super::resumer::{ResumeRequest, Resumer};
 use crate::event_log::{EventLog, MemoryLog};
 use crate::service::separate;
 
 /// The service that a [`ResumeLayer`](super::ResumeLayer) makes.
 pub struct ResumeService<S, L: EventLog = MemoryLog> {
     inner: S,
-    shared: Arc<Shared<L>>,
+    resumer: Arc<Resumer<L>>,
 }
 
 impl<S, L: EventLog> ResumeService<S, L> {
-    pub(super) fn new(inner: S, shared: Arc<Shared<L>>) -> Self {
-        Self { inner, shared }
+    pub(super) fn new(inner: S, resumer: Arc<Resumer<L>>) -> Self {
+        Self { inner, resumer }
     }
 
-    /// How many streams are kept: those that go on, and those whose end is remembered.
+    /// The number of streams that the layer keeps: those that go on, and those that have ended and
+    /// are remembered.
     #[must_use]
     pub fn streams(&self) -> usize {
-        self.shared.streams.forget_old(self.shared.settings.remember);
-        self.shared.streams.len()
+        self.resumer.sessions.remove_old(self.resumer.settings.remember);
+        self.resumer.sessions.len()
     }
 
-    /// The service inside.
+    /// A reference to the service inside.
     pub fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// The service inside.
+    /// A mutable reference to the service inside.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// The service inside.
+    /// Returns the service inside.
     pub fn into_inner(self) -> S {
         self.inner
     }
@@ -68,26 +68,28 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
-        let asked = self.shared.asked(&parts);
-        if let Some(answer) = asked.as_ref().and_then(|asked| self.shared.answer(asked)) {
-            return ResumeFuture { state: State::Answer { answer: Some(answer) }, begin: None };
+        let asked = self.resumer.request(&parts);
+        if let Some(response) = asked.as_ref().and_then(|asked| self.resumer.answer(asked)) {
+            let state = ResumeCall::Answer { response: Some(response) };
+            return ResumeFuture { state, begin: None };
         }
         if asked.is_some() {
             separate(&mut parts.extensions);
         }
         let request = Request::from_parts(parts, body);
-        let begin = asked.map(|asked| Begin { asked, shared: Arc::clone(&self.shared) });
-        let from_afar = begin
-            .as_ref()
-            .filter(|begin| begin.asked.at.is_some() && !begin.shared.settings.elsewhere.is_zero());
-        let state = match from_afar {
-            None => State::Call { call: self.inner.call(request) },
-            Some(Begin { asked, shared }) => {
-                let look = Box::pin(elsewhere::look(Arc::clone(shared), asked.clone()));
-                // The service that is ready is the one to call, if it comes to that.
+        let begin = asked.map(|asked| (asked, Arc::clone(&self.resumer)));
+        let of_other_node = begin.as_ref().filter(|(asked, resumer)| {
+            asked.last_event.is_some() && !resumer.settings.other_nodes.is_zero()
+        });
+        let state = match of_other_node {
+            None => ResumeCall::Inner { call: self.inner.call(request) },
+            Some((asked, resumer)) => {
+                let resumer = Arc::clone(resumer);
+                let search = Box::pin(resumer.answer_from_other_nodes(asked.clone()));
+                // `poll_ready` was called on this service, and not on the clone.
                 let clone = self.inner.clone();
                 let ready = std::mem::replace(&mut self.inner, clone);
-                State::Look { look, call: Some((ready, request)) }
+                ResumeCall::Search { search, call: Some((ready, request)) }
             }
         };
         ResumeFuture { state, begin }
@@ -96,7 +98,7 @@ where
 
 impl<S: Clone, L: EventLog> Clone for ResumeService<S, L> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), shared: Arc::clone(&self.shared) }
+        Self { inner: self.inner.clone(), resumer: Arc::clone(&self.resumer) }
     }
 }
 
@@ -106,12 +108,6 @@ impl<S: fmt::Debug, L: EventLog> fmt::Debug for ResumeService<S, L> {
     }
 }
 
-/// What makes a stream of the response.
-struct Begin<L> {
-    asked: Asked,
-    shared: Arc<Shared<L>>,
-}
-
 pin_project! {
     /// The future of a [`ResumeService`]'s response.
     pub struct ResumeFuture<S, ReqBody, ResBody, L: EventLog = MemoryLog>
@@ -119,22 +115,23 @@ pin_project! {
         S: Service<Request<ReqBody>>,
     {
         #[pin]
-        state: State<S, ReqBody, ResBody, L, S::Future>,
-        begin: Option<Begin<L>>,
+        state: ResumeCall<S, ReqBody, ResBody, L, S::Future>,
+        // For the session that the response of the service inside begins.
+        begin: Option<(ResumeRequest, Arc<Resumer<L>>)>,
     }
 }
 
-type Look<ResBody, L> =
+type SearchFuture<ResBody, L> =
     Pin<Box<dyn Future<Output = Option<Response<ResumeBody<ResBody, L>>>> + Send>>;
 
 pin_project! {
-    #[project = StateProj]
-    enum State<S, ReqBody, ResBody, L: EventLog, F> {
-        // A stream that is known, and goes on.
-        Answer { answer: Option<Response<ResumeBody<ResBody, L>>> },
-        // One that may be another node's.
-        Look { look: Look<ResBody, L>, call: Option<(S, Request<ReqBody>)> },
-        Call { #[pin] call: F },
+    #[project = ResumeCallProj]
+    enum ResumeCall<S, ReqBody, ResBody, L: EventLog, F> {
+        // The session is known.
+        Answer { response: Option<Response<ResumeBody<ResBody, L>>> },
+        // The session may be that of another node.
+        Search { search: SearchFuture<ResBody, L>, call: Option<(S, Request<ReqBody>)> },
+        Inner { #[pin] call: F },
     }
 }
 
@@ -150,25 +147,25 @@ where
         let mut this = self.project();
         loop {
             let call = match this.state.as_mut().project() {
-                StateProj::Answer { answer } => {
-                    return Poll::Ready(Ok(answer.take().expect("polled after completion")));
+                ResumeCallProj::Answer { response } => {
+                    return Poll::Ready(Ok(response.take().expect("polled after completion")));
                 }
-                StateProj::Look { look, call } => {
-                    if let Some(answer) = ready!(look.as_mut().poll(cx)) {
-                        return Poll::Ready(Ok(answer));
+                ResumeCallProj::Search { search, call } => {
+                    if let Some(response) = ready!(search.as_mut().poll(cx)) {
+                        return Poll::Ready(Ok(response));
                     }
                     let (mut service, request) = call.take().expect("polled after completion");
                     service.call(request)
                 }
-                StateProj::Call { call } => {
+                ResumeCallProj::Inner { call } => {
                     let response = ready!(call.poll(cx))?;
                     return Poll::Ready(Ok(match this.begin.take() {
-                        Some(begin) => begin.shared.begin(&begin.asked, response),
+                        Some((asked, resumer)) => resumer.begin(&asked, response),
                         None => response.map(ResumeBody::plain),
                     }));
                 }
             };
-            this.state.set(State::Call { call });
+            this.state.set(ResumeCall::Inner { call });
         }
     }
 }

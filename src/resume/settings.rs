@@ -1,4 +1,4 @@
-//! What a layer was told.
+//! The settings of a layer, and the answers to clients that have seen a whole stream.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use http::request;
 
+use super::record::LogProgress;
 use crate::event_log::{EventLog, MemoryLog};
 
-/// What a client is answered that comes back to a stream of which it has seen all.
+/// The answer to a client that comes back to a stream of which it has seen all.
 ///
 /// # Examples
 ///
-/// By default htmx is told by an event, and everybody else by 204:
+/// By default htmx gets an event, and other clients get 204:
 ///
 /// ```
 /// use std::time::Duration;
@@ -28,24 +29,24 @@ use crate::event_log::{EventLog, MemoryLog};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Finished {
-    /// 204, at which an `EventSource` stops for good.
+    /// 204, after which an `EventSource` stops for good.
     #[default]
     NoContent,
-    /// 200 with an event `close` that carries this as `retry`, and the end: for clients that come
-    /// back at once and for ever after a 204, as htmx 4 does.
+    /// 200 with an event `close`, which has this duration as its `retry`, and the end. It is for
+    /// clients that reconnect again and again after a 204, such as htmx 4.
     Close(Duration),
 }
 
 impl Finished {
-    /// The default of [`ResumeLayer`](super::ResumeLayer): [`Close`](Self::Close) with a day as `retry`
-    /// for requests with `HX-Request: true`, and [`NoContent`](Self::NoContent) for all others.
+    /// The default of [`ResumeLayer`](super::ResumeLayer): [`Close`](Self::Close) with a `retry` of
+    /// a day for requests with `HX-Request: true`, and [`NoContent`](Self::NoContent) for others.
     ///
-    /// htmx 4 sends that header. It takes a 204 for a stream that broke, and the `retry` for at most a
-    /// minute, unless its `reconnectMaxDelay` is set.
+    /// htmx 4 sends this header. It takes a 204 for a stream that broke. It waits for at most a
+    /// minute, whatever the `retry` is, unless its `reconnectMaxDelay` is set.
     ///
-    /// htmx 2 does not send it with its streams, which are those of an `EventSource`: a request does not
-    /// tell the two apart. After a 204 it makes a new `EventSource`, without an id, and so begins a new
-    /// stream. Have it close, by `sse-close="close"`, or mark its requests and see
+    /// htmx 2 does not send the header with its streams, because they are those of an
+    /// `EventSource`. After a 204 it makes a new `EventSource` without an id, and so begins a new
+    /// stream. Let it close the stream by `sse-close="close"`, or mark its requests and use
     /// [`finished_by`](super::ResumeLayer::finished_by).
     pub fn for_request(request: &request::Parts) -> Self {
         match request.headers.get("hx-request") {
@@ -55,104 +56,100 @@ impl Finished {
     }
 }
 
-/// Longer than a page is open, and well within what clients can wait: 24 days in JavaScript.
+/// Longer than a page is open, and less than the 24 days that timers of JavaScript hold.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What is answered, by the request.
-pub(super) type Answer = dyn Fn(&request::Parts) -> Finished + Send + Sync;
+pub(super) type FinishedFn = dyn Fn(&request::Parts) -> Finished + Send + Sync;
 
-/// What a layer was told.
+/// The settings of a layer.
 #[derive(Clone)]
-pub(super) struct Settings<L> {
+pub(super) struct ResumeSettings<L> {
     pub(super) linger: Duration,
-    /// How far the task may be ahead of the client.
-    pub(super) events: u64,
-    pub(super) bytes: u64,
-    /// The `retry` of the close event, if there is one.
+    /// How far the pump may be ahead of the slowest reader.
+    pub(super) buffer: LogProgress,
+    /// The `retry` of the close event. None for no close event.
     pub(super) close_event: Option<Duration>,
-    pub(super) finished: Arc<Answer>,
+    pub(super) finished: Arc<FinishedFn>,
     pub(super) remember: Duration,
-    pub(super) streams: usize,
-    /// How long streams of other nodes are looked for.
-    pub(super) elsewhere: Duration,
-    pub(super) logs: Logs<L>,
+    pub(super) max_sessions: usize,
+    /// How long a session of another node is looked for.
+    pub(super) other_nodes: Duration,
+    log: LogSource<L>,
 }
 
-/// Where events are kept.
+/// Where a session gets its log.
 #[derive(Clone)]
-pub(super) enum Logs<L> {
-    /// In a log for each stream, which goes with it.
-    Own(fn(u64, u64) -> Option<L>),
-    Given(L),
+enum LogSource<L> {
+    /// Each session has a log of its own, which is dropped with it.
+    New(fn(LogProgress) -> Option<L>),
+    Shared(L),
 }
 
-impl Settings<MemoryLog> {
-    pub(super) fn new() -> Self {
+impl Default for ResumeSettings<MemoryLog> {
+    fn default() -> Self {
         Self {
             linger: Duration::from_secs(30),
-            events: 1024,
-            bytes: 256 * 1024,
+            buffer: LogProgress { events: 1024, bytes: 256 * 1024 },
             close_event: None,
             finished: Arc::new(Finished::for_request),
             remember: Duration::from_secs(5 * 60),
-            streams: 1024,
-            elsewhere: Duration::ZERO,
-            logs: Logs::Own(own),
+            max_sessions: 1024,
+            other_nodes: Duration::ZERO,
+            log: LogSource::New(new_log),
         }
     }
 }
 
-impl<L: EventLog> Settings<L> {
-    pub(super) fn over<M>(self, log: M) -> Settings<M> {
+impl<L: EventLog> ResumeSettings<L> {
+    /// The same settings with a log that all sessions share.
+    pub(super) fn with_log<M>(self, log: M) -> ResumeSettings<M> {
         let Self {
-            linger, events, bytes, close_event, finished, remember, streams, elsewhere, ..
+            linger, buffer, close_event, finished, remember, max_sessions, other_nodes, ..
         } = self;
-        let logs = Logs::Given(log);
-        Settings {
+        let log = LogSource::Shared(log);
+        ResumeSettings {
             linger,
-            events,
-            bytes,
+            buffer,
             close_event,
             finished,
             remember,
-            streams,
-            elsewhere,
-            logs,
+            max_sessions,
+            other_nodes,
+            log,
         }
     }
 
-    /// The log of a new stream.
+    /// The log of a new session.
     pub(super) fn log(&self) -> Option<L> {
-        match &self.logs {
-            Logs::Own(make) => make(self.events, self.bytes),
-            Logs::Given(log) => Some(log.clone()),
+        match &self.log {
+            LogSource::New(make) => make(self.buffer),
+            LogSource::Shared(log) => Some(log.clone()),
         }
     }
 }
 
-/// A log for one stream. It keeps as much again as the task may be ahead of the client: so what was
-/// handed to a connection that then broke is still there.
-fn own(events: u64, bytes: u64) -> Option<MemoryLog> {
-    let twice = usize::try_from(events.saturating_mul(2)).unwrap_or(usize::MAX);
-    // The last event may be as long as all others together; each has its mark and its id.
-    let beside = twice.saturating_mul(BESIDE);
-    let bytes = usize::try_from(bytes.saturating_mul(4)).unwrap_or(usize::MAX);
-    let log = MemoryLog::builder().events(twice.saturating_add(2)).age(Duration::MAX);
-    log.bytes(bytes.saturating_add(beside).saturating_add(BESIDE)).build().ok()
+/// A log for one session. It keeps twice what the pump may be ahead of the readers, so that events
+/// that were handed to a broken connection are still there.
+fn new_log(buffer: LogProgress) -> Option<MemoryLog> {
+    let events = usize::try_from(buffer.events.saturating_mul(2)).unwrap_or(usize::MAX);
+    // The last event may be as long as all others together, and each has its record and its id.
+    let overhead = events.saturating_mul(EVENT_OVERHEAD);
+    let bytes = usize::try_from(buffer.bytes.saturating_mul(4)).unwrap_or(usize::MAX);
+    let log = MemoryLog::builder().events(events.saturating_add(2)).age(Duration::MAX);
+    log.bytes(bytes.saturating_add(overhead).saturating_add(EVENT_OVERHEAD)).build().ok()
 }
 
-/// A mark, and the id of a log.
-const BESIDE: usize = 128;
+/// The bytes of a record and of an id of the log.
+const EVENT_OVERHEAD: usize = 128;
 
-impl<L> fmt::Debug for Settings<L> {
+impl<L> fmt::Debug for ResumeSettings<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings")
+        f.debug_struct("ResumeSettings")
             .field("linger", &self.linger)
-            .field("events", &self.events)
-            .field("bytes", &self.bytes)
+            .field("buffer", &self.buffer)
             .field("close_event", &self.close_event)
             .field("remember", &self.remember)
-            .field("streams", &self.streams)
+            .field("max_sessions", &self.max_sessions)
             .finish_non_exhaustive()
     }
 }

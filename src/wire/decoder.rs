@@ -8,8 +8,8 @@ use memchr::memchr2;
 /// Reads the events of a stream that comes in chunks.
 ///
 /// It follows the [interpretation of event streams][spec] to the letter, for tests of streams: it
-/// returns what a page would see. It keeps an event until its blank line, however long the event is,
-/// so it is not for streams of servers that are not trusted.
+/// returns what a page would see. It keeps an event until its blank line, however long the event
+/// is, so it is not for streams of servers that are not trusted.
 ///
 /// An event that the stream ends in the middle of is never returned: browsers drop it as well.
 ///

@@ -72,8 +72,8 @@ impl Event {
 
     /// Sets the data.
     ///
-    /// Each line of `data` becomes a line of the stream. CRLF and CR count as line ends too; clients
-    /// read all of them as LF.
+    /// Each line of `data` becomes a line of the stream. CRLF and CR count as line ends too;
+    /// clients read all of them as LF.
     pub fn data(mut self, data: impl Into<String>) -> Self {
         self.data = Some(Cow::Owned(data.into()));
         self
@@ -170,8 +170,8 @@ impl Event {
         self.encode_unended_into(room, &mut bytes).then_some(bytes)
     }
 
-    /// Appends to `bytes` what [`encode_unended`](Self::encode_unended) returns. False if there is no
-    /// data: then nothing is written.
+    /// Appends to `bytes` what [`encode_unended`](Self::encode_unended) returns. False if there is
+    /// no data: then nothing is written.
     #[cfg(feature = "hub")]
     #[must_use]
     pub(crate) fn encode_unended_into(&self, room: usize, bytes: &mut Vec<u8>) -> bool {

@@ -4,8 +4,8 @@ use std::sync::OnceLock;
 
 /// How events are found in the bytes of a body.
 ///
-/// The only list of content types that are streams. A new framing needs a variant here and a scanner;
-/// the callers of the engine stay as they are.
+/// The only list of content types that are streams. A new framing needs a variant here and a
+/// scanner; the callers of the engine stay as they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Framing {
     /// [Server-Sent Events](https://html.spec.whatwg.org/multipage/server-sent-events.html).

@@ -151,8 +151,8 @@ pub(crate) use checked_text;
 checked_text! {
     /// The id of an event, as browsers send it back in `Last-Event-ID`.
     ///
-    /// An id is any text without NUL, CR and LF: a NUL makes browsers [ignore the field][id], and CR
-    /// and LF end it. This crate compares ids and never interprets them.
+    /// An id is any text without NUL, CR and LF: a NUL makes browsers [ignore the field][id], and
+    /// CR and LF end it. This crate compares ids and never interprets them.
     ///
     /// The empty id is an id too: it makes browsers forget the one that they had.
     ///
@@ -188,8 +188,8 @@ impl EventId {
 
     /// The id `<epoch>-<n>` of the `n`-th event since a start of the process.
     ///
-    /// An epoch that no earlier start had, such as the time of the start, tells the ids of one start
-    /// from those of another.
+    /// An epoch that no earlier start had, such as the time of the start, tells the ids of one
+    /// start from those of another.
     #[must_use]
     pub fn with_epoch(epoch: u64, n: u64) -> Self {
         let (mut epochs, mut numbers) = (itoa::Buffer::new(), itoa::Buffer::new());

@@ -1,0 +1,282 @@
+//! The pump: the task that reads the body of a response into the log of its session.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::Body;
+
+use super::record::{LogProgress, Record, RecordKind, RecordWriter};
+use super::session::{ReaderStatus, Session, SessionEnd};
+use super::sessions::SessionMap;
+use crate::event_log::EventLog;
+use crate::sync::{LazySleep, catch_panic};
+use crate::wire::{CloseReason, Decoder, Event, EventId, EventName};
+
+/// Reads a body into the log until the body ends or fails, or until no client comes back for it.
+pub(super) async fn run<L, B>(
+    session: Arc<Session<L>>,
+    sessions: Weak<SessionMap<L>>,
+    inner: B,
+    linger: Duration,
+    close_event: Option<Duration>,
+) where
+    L: EventLog,
+    B: Body<Data = Bytes>,
+{
+    let mut guard = EndGuard { session: Arc::clone(&session), sessions, is_written: false };
+    let writer = RecordWriter::new(session.log.clone(), session.topic.clone(), linger);
+    let progress = LogProgress::default();
+    let mut pump = Pump { session, writer, linger, progress, sleep: LazySleep::default() };
+    let end = match pump.read(inner).await {
+        Err(end) => end,
+        Ok(()) => SessionEnd::Finished,
+    };
+    let last = match (end, close_event) {
+        (SessionEnd::Finished, Some(retry)) => {
+            Some(CloseReason::Finished.event("close").retry(retry))
+        }
+        (SessionEnd::Failed, _) => Some(CloseReason::Error.event("close")),
+        _ => None,
+    };
+    let written = match last {
+        Some(event) => pump.append(event).await,
+        None => Ok(()),
+    };
+    let kind = match end {
+        SessionEnd::Finished => RecordKind::Finished,
+        SessionEnd::Failed => RecordKind::Failed,
+        SessionEnd::Abandoned | SessionEnd::Lost => RecordKind::Abandoned,
+    };
+    let end = if written.is_ok() { end } else { SessionEnd::Lost };
+    guard.end(end);
+    guard.is_written =
+        end != SessionEnd::Lost && pump.write(kind, Event::new().said("")).await.is_some();
+}
+
+/// Ends the session if the pump is dropped or panics, also after the end is known and before it is
+/// in the log.
+struct EndGuard<L: EventLog> {
+    session: Arc<Session<L>>,
+    sessions: Weak<SessionMap<L>>,
+    /// Whether the log says how the session ended.
+    is_written: bool,
+}
+
+impl<L: EventLog> EndGuard<L> {
+    fn end(&self, end: SessionEnd) {
+        if !self.session.end(end) {
+            return;
+        }
+        let Some(sessions) = self.sessions.upgrade() else {
+            return;
+        };
+        match end {
+            SessionEnd::Finished | SessionEnd::Failed => sessions.note_end(self.session.token),
+            SessionEnd::Abandoned | SessionEnd::Lost => sessions.remove(self.session.token),
+        }
+    }
+}
+
+impl<L: EventLog> Drop for EndGuard<L> {
+    fn drop(&mut self) {
+        if !self.session.has_ended() {
+            self.end(SessionEnd::Lost);
+        }
+        if !self.is_written {
+            self.session.end_is_unwritten();
+        }
+    }
+}
+
+struct Pump<L> {
+    session: Arc<Session<L>>,
+    writer: RecordWriter<L>,
+    linger: Duration,
+    progress: LogProgress,
+    /// Until the session is given up, while it has no reader.
+    sleep: LazySleep,
+}
+
+impl<L: EventLog> Pump<L> {
+    /// Reads the body to its end, and drops it.
+    async fn read<B: Body<Data = Bytes>>(&mut self, inner: B) -> Result<(), SessionEnd> {
+        let max_len = usize::try_from(self.session.buffer.bytes).unwrap_or(usize::MAX);
+        let mut parser = EventParser::new(max_len);
+        let mut inner = pin!(inner);
+        loop {
+            // A body that is always ready, and readers that keep up, must not keep the thread.
+            tokio::task::consume_budget().await;
+            poll_fn(|cx| self.poll_room(cx)).await?;
+            let Some(chunk) = poll_fn(|cx| self.poll_chunk(inner.as_mut(), cx)).await? else {
+                return Ok(());
+            };
+            let mut rest = &chunk[..];
+            while let Some(event) = parser.next(&mut rest).map_err(|_| SessionEnd::Failed)? {
+                tokio::task::consume_budget().await;
+                poll_fn(|cx| self.poll_room(cx)).await?;
+                self.append(event).await?;
+            }
+        }
+    }
+
+    fn poll_chunk<B: Body<Data = Bytes>>(
+        &mut self,
+        inner: Pin<&mut B>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Bytes>, SessionEnd>> {
+        // Without the catch, clients of a body that panics would get no close event.
+        match catch_panic(|| inner.poll_frame(cx)) {
+            None | Some(Poll::Ready(Some(Err(_)))) => Poll::Ready(Err(SessionEnd::Failed)),
+            Some(Poll::Ready(None)) => Poll::Ready(Ok(None)),
+            // Trailers are not stored.
+            Some(Poll::Ready(Some(Ok(frame)))) => {
+                Poll::Ready(Ok(Some(frame.into_data().unwrap_or_default())))
+            }
+            Some(Poll::Pending) => {
+                let readers = self.session.readers(cx.waker());
+                self.poll_linger(&readers, cx).map(Err)
+            }
+        }
+    }
+
+    /// Waits until the readers have room for one more event.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SessionEnd>> {
+        let readers = self.session.readers(cx.waker());
+        match self.poll_linger(&readers, cx) {
+            Poll::Ready(end) => Poll::Ready(Err(end)),
+            Poll::Pending if readers.has_room => Poll::Ready(Ok(())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Gives up a session that had no reader for the linger.
+    fn poll_linger(&mut self, readers: &ReaderStatus, cx: &mut Context<'_>) -> Poll<SessionEnd> {
+        let Some(since) = readers.alone_since else {
+            self.sleep.clear();
+            return Poll::Pending;
+        };
+        let Some(until) = since.checked_add(self.linger) else {
+            return Poll::Pending;
+        };
+        let is_over = self.sleep.poll_until(until, cx).is_ready();
+        match is_over && self.session.end_if_alone(since) {
+            true => Poll::Ready(SessionEnd::Abandoned),
+            false => Poll::Pending,
+        }
+    }
+
+    /// Appends an event for clients.
+    async fn append(&mut self, event: Event) -> Result<(), SessionEnd> {
+        let len = u64::try_from(event.len_without_id()).unwrap_or(u64::MAX);
+        self.progress.events += 1;
+        self.progress.bytes = self.progress.bytes.saturating_add(len);
+        let id = self.write(RecordKind::Event, event).await.ok_or(SessionEnd::Lost)?;
+        self.session.wrote(self.progress, id);
+        Ok(())
+    }
+
+    async fn write(&mut self, kind: RecordKind, event: Event) -> Option<EventId> {
+        self.writer.write(Record { kind, progress: self.progress }, event).await
+    }
+}
+
+/// Reads events from the bytes of a handler's stream, as a client does.
+#[derive(Debug)]
+struct EventParser {
+    decoder: Decoder,
+    max_len: usize,
+}
+
+/// The error of an event that is longer than the buffer.
+#[derive(Debug)]
+struct EventTooLong;
+
+impl EventParser {
+    fn new(max_len: usize) -> Self {
+        Self { decoder: Decoder::new(), max_len }
+    }
+
+    /// The next event that ends in `rest`, which then begins after the event.
+    ///
+    /// It has the name, the data and the `retry` that came with it, or before it in a block without
+    /// data. It has no id and no comments.
+    fn next(&mut self, rest: &mut &[u8]) -> Result<Option<Event>, EventTooLong> {
+        // Piece by piece, so that the decoder never keeps more than an event may have.
+        while !rest.is_empty() {
+            let room = self.max_len.saturating_sub(self.decoder.held()) + 1;
+            let (mut piece, tail) = rest.split_at(room.min(rest.len()));
+            let message = self.decoder.next_event(&mut piece);
+            *rest = &rest[rest.len() - tail.len() - piece.len()..];
+            if let Some(message) = message {
+                let mut event = Event::new().data(message.data);
+                if let Some(retry) = self.decoder.take_retry() {
+                    event = event.retry(retry);
+                }
+                // Of all names that can be read, only one with a NUL cannot be written.
+                if let Ok(name) = EventName::new(message.event.replace('\0', "\u{fffd}")) {
+                    event = event.event(name);
+                }
+                return match event.len_without_id() > self.max_len {
+                    true => Err(EventTooLong),
+                    false => Ok(Some(event)),
+                };
+            }
+            if self.decoder.held() > self.max_len {
+                return Err(EventTooLong);
+            }
+        }
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::support::oracle::interpret;
+    use crate::support::streams::{cut, cuts, stream};
+
+    fn parsed(chunks: &[Vec<u8>]) -> Vec<u8> {
+        let (mut parser, mut out) = (EventParser::new(1 << 16), Vec::new());
+        for chunk in chunks {
+            let mut rest = &chunk[..];
+            while let Some(event) = parser.next(&mut rest).unwrap() {
+                out.extend_from_slice(&event.encode());
+            }
+            assert!(rest.is_empty());
+        }
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn clients_see_the_same_events(stream in stream(), cuts in cuts()) {
+            let events = |bytes: &[u8]| {
+                let events = interpret(bytes).events.into_iter();
+                events.map(|(name, data, _)| (name, data)).collect::<Vec<_>>()
+            };
+            prop_assert_eq!(events(&parsed(&cut(&stream, &cuts))), events(&stream));
+        }
+    }
+
+    #[test]
+    fn a_retry_is_kept_in_an_event_and_comments_and_ids_are_not() {
+        let out =
+            parsed(&[b"retry: 5\n\n: c\nid: 9\ndata: a\n\nretry: 0\nevent: b\ndata: b\n\n".into()]);
+        assert_eq!(out, b"retry: 5\ndata: a\n\nevent: b\nretry: 1\ndata: b\n\n");
+    }
+
+    #[test]
+    fn no_more_of_an_event_is_held_than_it_may_have() {
+        let mut endless = EventParser::new(100);
+        assert!(endless.next(&mut &[b"data: ".as_slice(), &[b'x'; 1000]].concat()[..]).is_err());
+        assert!(endless.decoder.held() <= 102);
+        let lines = b"data:\n".repeat(30);
+        assert!(EventParser::new(100).next(&mut &[&lines[..], b"\n"].concat()[..]).is_err());
+    }
+}
