@@ -1,6 +1,6 @@
-//! What a registry and a drain show, for serde: feature `serde`.
+//! `Serialize` for what a registry and a drain show: feature `serde`.
 //!
-//! Written by hand, since `Instant` has no serialised form: moments become the seconds since them.
+//! Written by hand, because `Instant` has no serialised form: times become the seconds since them.
 
 use std::time::Instant;
 
@@ -15,8 +15,8 @@ use crate::wire::EventId;
 impl Serialize for StreamInfo {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let now = now();
-        let secs_ago = |moment: Instant| now.saturating_duration_since(moment).as_secs_f64();
-        // All of them by name, so that none that is added is forgotten here.
+        let secs_ago = |time: Instant| now.saturating_duration_since(time).as_secs_f64();
+        // All fields by name, so that a new one is not forgotten here.
         let Self {
             id,
             label,
@@ -51,7 +51,7 @@ impl Serialize for StreamInfo {
 
 impl Serialize for StreamId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // As text: it may have more bits than a number of JavaScript's.
+        // As text: it may have more bits than a JavaScript number.
         serializer.collect_str(self)
     }
 }

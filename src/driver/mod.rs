@@ -399,7 +399,7 @@ impl Stream {
         this.observer.ended(reason, &this.engine.progress(), now);
         if let (Some(registered), Some(setting)) = (registered, this.plan.registry()) {
             let RegisteredStream { registration, stats, .. } = registered;
-            setting.registry.leave(registration, &stats, reason);
+            setting.registry.unregister(registration, &stats, reason);
         }
         // Last, so that a drain is not over before the hooks were told.
         if let (Some(shutdown), Some(closing)) = (this.shutdown.take(), this.plan.closing()) {

@@ -1,4 +1,4 @@
-//! Settings of a registry.
+//! Settings and hooks of a registry.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,26 +32,28 @@ pub struct RegistryBuilder {
 }
 
 impl RegistryBuilder {
-    /// Sets how many events may wait for a stream whose client does not read; by default 64.
+    /// Sets how many events may wait for a stream whose client does not read. The default is 64.
     ///
-    /// Those that find the mailbox full are dropped, and the sender is told.
+    /// Events that find the mailbox full are dropped, and the sender learns it from
+    /// [`Delivery`](crate::Delivery) or [`SendError`](crate::SendError).
     pub fn mailbox(mut self, events: usize) -> Self {
         self.mailbox = events;
         self
     }
 
-    /// Sets whether events are counted; by default they are not, since it takes a scan of all bytes.
+    /// Sets whether events are counted. By default they are not, because it takes a scan of all bytes.
     pub fn count_events(mut self, count: bool) -> Self {
         self.count_events = count;
         self
     }
 
-    /// Sets after how long a stream is shown as [stalled](crate::StreamState::Stalled) that has
-    /// something to give and is not asked for it; by default 5 seconds. Zero is never.
+    /// Sets after which time a stream is shown as [stalled](crate::StreamState::Stalled) that has
+    /// something to send and is not polled. The default is 5 seconds. Zero is never.
     ///
-    /// A server asks for more at once while it has room for it, so a stream that is not asked has
-    /// filled all buffers up to a client that does not read. Five seconds is longer than a network
-    /// that lost some packets takes, and well below the time after which connections are given up.
+    /// A server polls for more at once while it has room for it. So a stream that is not polled has
+    /// filled all buffers up to a client that does not read. Five seconds are longer than a network
+    /// takes that lost some packets, and much shorter than the time after which connections are given
+    /// up.
     ///
     /// There is no timer for it: it is found out when somebody looks. In a burst the clock is read
     /// every 16 frames only, and the frames in between are taken to be spread evenly. So a client that
@@ -61,18 +63,17 @@ impl RegistryBuilder {
         self
     }
 
-    /// Calls `hook` when a stream has been put on the list.
+    /// Calls `hook` when a stream was put on the list.
     ///
-    /// A hook runs where the stream does and should not block. A panic in it harms nobody.
+    /// A hook runs in the task of the stream and should not block. A panic in it harms no stream.
     pub fn on_open(mut self, hook: impl Fn(&StreamInfo) + Send + Sync + 'static) -> Self {
         self.hooks.on_open = Some(Box::new(hook));
         self
     }
 
-    /// Calls `hook` when a stream has been taken off the list, once for each, on whatever path it
-    /// ended.
+    /// Calls `hook` when a stream was taken off the list, once for each stream, whatever ended it.
     ///
-    /// A hook runs where the stream does and should not block. A panic in it harms nobody.
+    /// A hook runs in the task of the stream and should not block. A panic in it harms no stream.
     pub fn on_close(
         mut self,
         hook: impl Fn(&StreamInfo, EndReason) + Send + Sync + 'static,
@@ -81,7 +82,7 @@ impl RegistryBuilder {
         self
     }
 
-    /// The registry.
+    /// Makes the registry.
     ///
     /// # Errors
     ///

@@ -1,13 +1,13 @@
-//! The list of streams that are open.
+//! The handle to the list of open streams.
 
 mod builder;
-mod delivery;
 
+use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
 pub use builder::RegistryBuilder;
-pub use delivery::{Delivery, SendError};
 
 use crate::engine::{CloseReason, Farewell, Injection};
 use crate::observe;
@@ -16,14 +16,19 @@ use crate::state::{RegistryEntry, RegistryInner, StreamId, StreamInfo};
 use crate::sync::now;
 use crate::wire::Event;
 
-/// The list of streams that are open, and a hand on each of them.
+/// The list of open streams, which can be shown, written into and closed.
 ///
-/// A stream is on the list from when its response begins until its body ends or is dropped. A
-/// client that vanished without a word is noticed when writing to it fails: behind some proxies
-/// one to three keepalives later, so the list may be that much too long.
+/// A stream is on the list from the begin of its response until its body ends or is dropped. The
+/// server learns that a client vanished when writing to it fails. Behind some proxies that is one to
+/// three keepalives later, so the list may have streams whose client is gone for that long.
 ///
-/// Handles are cheap to clone and share one list. Entering and leaving take constant time, and
-/// looking at the list never makes a stream wait.
+/// Handles are cheap to clone and share one list. To enter, to leave and to be found takes about the
+/// same time for any number of streams. The memory of the list and the time of a walk follow the
+/// number of streams that are open now. Streams do not wait for walks.
+///
+/// Layers around one handler may have different registries, for example of the server and of one of
+/// its tenants. A stream is on the lists of all of them then, with an id and a label of its own on
+/// each, and each of them can write into it and close it.
 ///
 /// # Examples
 ///
@@ -50,12 +55,12 @@ impl Registry {
         RegistryBuilder::default().build_registry()
     }
 
-    /// Settings and hooks to choose.
+    /// A builder with settings and hooks to choose.
     pub fn builder() -> RegistryBuilder {
         RegistryBuilder::default()
     }
 
-    /// How many streams are open.
+    /// The number of open streams.
     #[must_use]
     pub fn len(&self) -> usize {
         self.registry.roster.len()
@@ -67,35 +72,39 @@ impl Registry {
         self.len() == 0
     }
 
-    /// All streams that are open, in no particular order.
+    /// All open streams, in about the order in which they opened.
     #[must_use]
     pub fn snapshot(&self) -> Vec<StreamInfo> {
         let mut seen = Vec::with_capacity(self.len());
         self.registry.roster.visit(|_, entry| {
-            seen.push(entry.look());
+            seen.push(entry.stats_and_mail());
             Visit::Skip
         });
-        // Read after the locks: streams do not wait for it.
-        seen.iter().map(|(stats, mail)| self.registry.show(stats, *mail)).collect()
+        // Read after the locks, so that streams do not wait for it.
+        seen.iter().map(|(stats, mail)| self.registry.to_info(stats, *mail)).collect()
     }
 
     /// One stream, if it is still open.
     #[must_use]
     pub fn get(&self, id: StreamId) -> Option<StreamInfo> {
-        let seen = self.registry.roster.visit_one(id.0, |entry| (entry.look(), Visit::Skip));
-        seen.map(|(stats, mail)| self.registry.show(&stats, mail))
+        let seen =
+            self.registry.roster.visit_one(id.0, |entry| (entry.stats_and_mail(), Visit::Skip));
+        seen.map(|(stats, mail)| self.registry.to_info(&stats, mail))
     }
 
-    /// Writes an event into one stream, behind what it has sent so far.
+    /// Writes an event into one stream, after what it has sent so far.
     ///
     /// # Errors
     ///
-    /// [`SendError::Gone`] if the stream is not open any more, [`SendError::Full`] if as many
-    /// events wait for it as its mailbox holds, because its client reads too slowly.
+    /// [`SendError::Gone`] if the stream is not open any more. [`SendError::Full`] if the mailbox of
+    /// the stream is full, because its client reads too slowly.
     pub fn send(&self, id: StreamId, event: Event) -> Result<(), SendError> {
         let event = Arc::new(Injection::new(event));
-        let put = |entry: &mut RegistryEntry| match entry.put(&event, self.registry.mailbox, now())
-        {
+        let put = |entry: &mut RegistryEntry| match entry.push_event(
+            &event,
+            self.registry.mailbox,
+            now(),
+        ) {
             true => (Ok(()), Visit::Wake),
             false => (Err(SendError::Full), Visit::Skip),
         };
@@ -113,9 +122,9 @@ impl Registry {
         delivery
     }
 
-    /// Writes an event into the streams that `choose` chooses.
+    /// Writes an event into the streams for which `choose` returns true.
     ///
-    /// `choose` may take its time and use the registry: no stream waits for it.
+    /// `choose` may take its time and use the registry. No stream waits for it.
     pub fn broadcast_where(&self, choose: impl Fn(&StreamInfo) -> bool, event: Event) -> Delivery {
         let event = Arc::new(Injection::new(event));
         let chosen = self.chosen(choose);
@@ -128,21 +137,22 @@ impl Registry {
         delivery
     }
 
-    /// Ends one stream with a farewell. Says whether it was open.
+    /// Ends one stream with a farewell. Returns whether the stream was open.
     pub fn close(&self, id: StreamId, farewell: Farewell) -> bool {
         let close = |entry: &mut RegistryEntry| (entry.close(farewell), Visit::Wake);
         self.registry.roster.visit_one(id.0, close).is_some()
     }
 
-    /// Ends the streams that `choose` chooses, each with the farewell, and says how many.
+    /// Ends the streams for which `choose` returns true, each with the farewell, and returns their
+    /// number.
     ///
-    /// `choose` may take its time and use the registry: no stream waits for it.
+    /// `choose` may take its time and use the registry. No stream waits for it.
     pub fn close_where(&self, choose: impl Fn(&StreamInfo) -> bool, farewell: Farewell) -> usize {
         let (chosen, farewell) = (self.chosen(choose), farewell.for_reason(CloseReason::Kicked));
         chosen.into_iter().filter(|id| self.close(*id, farewell.clone())).count()
     }
 
-    /// Chosen first, outside of any lock: what chooses is somebody else's code.
+    /// Chosen in advance and outside of any lock, because `choose` is foreign code.
     fn chosen(&self, choose: impl Fn(&StreamInfo) -> bool) -> Vec<StreamId> {
         let streams = self.snapshot().into_iter();
         streams.filter(|stream| choose(stream)).map(|stream| stream.id).collect()
@@ -155,7 +165,7 @@ impl Registry {
         now: Instant,
         delivery: &mut Delivery,
     ) -> Visit {
-        if entry.put(event, self.registry.mailbox, now) {
+        if entry.push_event(event, self.registry.mailbox, now) {
             delivery.sent += 1;
             return Visit::Wake;
         }
@@ -173,3 +183,34 @@ impl Default for Registry {
         Self::new()
     }
 }
+
+/// How many streams get an event that was sent into several.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Delivery {
+    /// Streams that write the event at their next poll.
+    pub sent: usize,
+    /// Streams that do not get the event, because their mailbox was full.
+    pub dropped: usize,
+}
+
+/// Why an event could not be sent into a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The stream is not open any more.
+    Gone,
+    /// The mailbox of the stream is full.
+    Full,
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Gone => "the stream is not open any more",
+            Self::Full => "the stream's mailbox is full",
+        })
+    }
+}
+
+impl Error for SendError {}

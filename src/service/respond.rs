@@ -200,7 +200,7 @@ fn register(
     }
     if let (Some(registry), None) = (plan.registry.on(), &registrations.registry) {
         let (method, path) = (asked.request.method.clone(), asked.request.uri.path());
-        registrations.registry = registry.registry.enter(asked.label.clone(), method, path);
+        registrations.registry = registry.registry.register(asked.label.clone(), method, path);
     }
     if let (Some((_, stats)), Some(shutdown)) = (&registrations.registry, plan.shutdown.on()) {
         stats.set_drain(&shutdown.drain);

@@ -28,8 +28,9 @@ use crate::state::{Drain, DrainReport};
 /// stream by name.
 ///
 /// Handles are cheap to clone and stand for the same shutdown. Two shutdowns in one process are
-/// independent of each other. If two layers around one handler have different shutdowns, the inner
-/// one ends the stream, and the outer one does not see it.
+/// independent of each other. Layers around one handler may have different shutdowns, for example of
+/// the server and of one of its tenants. Each of them refuses new streams while it drains, ends the
+/// open ones and counts them in its report.
 ///
 /// # Examples
 ///

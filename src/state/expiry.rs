@@ -1,23 +1,24 @@
-//! When a credential ends, and the streams with it that were opened on it.
+//! The time at which a credential expires, and its streams end.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::engine::MAX_TIMER;
 use crate::sync::now;
 
-/// When a credential ends, and with it the stream that was opened on it.
+/// The time at which a credential expires, and at which the stream ends that was opened with it.
 ///
-/// A handler puts it into its response's extensions, or a layer that knows who asks into the
-/// request's, further out than the layers of this crate. Of several the earliest counts.
+/// A handler puts it into the extensions of its response. A layer that knows the user puts it into
+/// the extensions of the request, further out than the layers of this crate. The earliest of several
+/// counts.
 ///
-/// At that moment the stream ends behind a whole event, with the farewell of the
-/// [`RotationLayer`](crate::RotationLayer), which says `{"reason":"expired"}`. If the moment has
-/// passed when the stream begins, the farewell is all that is sent.
+/// At that time the stream ends after a whole event, with the farewell of the
+/// [`RotationLayer`](crate::RotationLayer), which says `{"reason":"expired"}`. If the time has passed
+/// when the stream begins, only the farewell is sent.
 ///
-/// Any layer of this crate sees to it, with the defaults of `RotationLayer` if there is none: a
-/// credential's end that is passed over without a word would be a trap. Only
-/// [`RotationLayer::off`](crate::RotationLayer::off) turns it off. Bodies with a content encoding
-/// and responses that are not event streams are not looked into, and not ended.
+/// Any layer of this crate ends the stream, with the defaults of `RotationLayer` if there is none: an
+/// expiry that is silently ignored would be a trap. Only
+/// [`RotationLayer::off`](crate::RotationLayer::off) turns it off. Bodies with a content encoding and
+/// responses that are not event streams are not ended.
 ///
 /// # Examples
 ///
@@ -43,37 +44,37 @@ enum Moment {
 }
 
 impl Expiry {
-    /// At a moment of the system's clock.
+    /// Expires at a time of the system's clock.
     ///
-    /// It is looked at once, when the stream begins: if the clock is set later, the stream ends as
-    /// if it had not been.
+    /// The clock is read once, when the stream begins. If it is set later, the stream ends as if it
+    /// had not been set.
     #[must_use]
     pub const fn at(moment: SystemTime) -> Self {
         Self(Moment::OnTheWall(moment))
     }
 
-    /// At so many seconds since 1970, as the `exp` of a JSON Web Token has it.
+    /// Expires at so many seconds since 1970, as in the claim `exp` of a JSON Web Token.
     ///
-    /// Any number will do; one that the system's clock cannot hold is never.
+    /// Every number is valid. A time that the system's clock cannot hold is never.
     #[must_use]
     pub fn at_unix(seconds: u64) -> Self {
         let moment = UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
         Self(moment.map_or(Moment::Never, Moment::OnTheWall))
     }
 
-    /// At a moment of the clock that is never set.
+    /// Expires at a time of the monotonic clock.
     #[must_use]
     pub const fn at_instant(moment: Instant) -> Self {
         Self(Moment::OnTheClock(moment))
     }
 
-    /// After so long from now on. More than a year counts as a year.
+    /// Expires after so much time from now on. More than a year counts as a year.
     #[must_use]
     pub fn after(time: Duration) -> Self {
         Self(Moment::OnTheClock(now() + time.min(MAX_TIMER)))
     }
 
-    /// The earlier of two, where both are there.
+    /// The earlier of two, where there are two.
     pub(crate) fn earliest(one: Option<Self>, other: Option<Self>) -> Option<Self> {
         let (Some(first), Some(second)) = (one, other) else {
             return one.or(other);
@@ -86,11 +87,11 @@ impl Expiry {
         }
     }
 
-    /// The moment on the clock that shows `now`.
+    /// The time on the monotonic clock, which shows `now`.
     pub(crate) fn on_the_clock(self, now: Instant) -> Option<Instant> {
         match self.0 {
             Moment::OnTheWall(moment) => {
-                // What has passed is now.
+                // A time that has passed is now.
                 let left = moment.duration_since(SystemTime::now()).unwrap_or_default();
                 Some(now + left.min(MAX_TIMER))
             }

@@ -1,4 +1,4 @@
-//! What the application calls a stream.
+//! Labels of streams.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What is open now, shared between the streams and the handles that the application keeps.
+//! State that streams share with the handles of the application: registries, drains and limits.
 
 mod connection_failure;
 mod drain;

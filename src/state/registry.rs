@@ -1,4 +1,4 @@
-//! What a registry and its streams share.
+//! What a registry and its streams share: entries, mail and hooks.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -19,28 +19,28 @@ pub(crate) struct RegistryInner {
     /// How many events may wait for a stream that is not polled.
     pub(crate) mailbox: usize,
     pub(crate) count_events: bool,
-    /// After how long a stream that is not polled is shown as stalled; zero is never.
+    /// For how long a stream has to be unpolled to be shown as stalled. Zero is never.
     pub(crate) stalled_after: Duration,
     pub(crate) hooks: Hooks,
 }
 
-/// A stream's slot.
+/// What the list holds of a stream.
 #[derive(Debug)]
 pub(crate) struct RegistryEntry {
     pub(crate) stats: Arc<StreamStats>,
     pub(crate) mail: Mail,
 }
 
-/// What waits for a stream until it is polled: mostly nothing, sometimes one event.
+/// What waits for a stream until its next poll: mostly nothing, sometimes one event.
 #[derive(Debug, Default)]
 pub(crate) struct Mail {
     pub(crate) first: Option<Arc<Injection>>,
     pub(crate) rest: Option<Box<Rest>>,
-    /// Since when there is something that the stream has not seen.
-    since: Option<Instant>,
+    /// When the oldest came of what the stream has not seen.
+    oldest: Option<Instant>,
 }
 
-/// What few streams have in their mailbox: a slot without it is one cache line.
+/// What few streams have in their mailbox. Without it, a slot of the list is one cache line.
 #[derive(Debug, Default)]
 pub(crate) struct Rest {
     pub(crate) more: VecDeque<Arc<Injection>>,
@@ -48,15 +48,11 @@ pub(crate) struct Rest {
 }
 
 impl Mail {
-    fn came(&mut self, now: Instant) {
-        self.since.get_or_insert(now);
-    }
-
-    /// Takes what can be written: all, or in the middle of a long event nothing but the order to
+    /// Takes what can be written: everything, or in the middle of a long event only the order to
     /// close.
     pub(crate) fn take(&mut self, writable: bool) -> Self {
-        // Seen is enough: what waits for the end of a long event does not wait for the client.
-        self.since = None;
+        // Mail that waits for the end of a long event does not wait for the client.
+        self.oldest = None;
         if writable {
             return std::mem::take(self);
         }
@@ -67,13 +63,13 @@ impl Mail {
 }
 
 impl RegistryEntry {
-    /// What is to be known for [`RegistryInner::show`], which is called behind the lock.
-    pub(crate) fn look(&self) -> (Arc<StreamStats>, Option<Instant>) {
-        (Arc::clone(&self.stats), self.mail.since)
+    /// What [`RegistryInner::to_info`] needs, which is called after the lock.
+    pub(crate) fn stats_and_mail(&self) -> (Arc<StreamStats>, Option<Instant>) {
+        (Arc::clone(&self.stats), self.mail.oldest)
     }
 
-    /// Puts an event into the mailbox at `now`, if there is room.
-    pub(crate) fn put(&mut self, event: &Arc<Injection>, room: usize, now: Instant) -> bool {
+    /// Puts an event into the mailbox at `now`. False if there is no room.
+    pub(crate) fn push_event(&mut self, event: &Arc<Injection>, room: usize, now: Instant) -> bool {
         let Mail { first, rest, .. } = &mut self.mail;
         let waiting = rest.as_ref().map_or(0, |rest| rest.more.len());
         if first.is_none() {
@@ -83,22 +79,22 @@ impl RegistryEntry {
         } else {
             return false;
         }
-        self.mail.came(now);
+        self.mail.oldest.get_or_insert(now);
         true
     }
 
-    /// Asks the stream to close; of two farewells the first is said, and the second is given back,
-    /// to be dropped behind the lock: it may be bytes with an owner, whose drop is somebody else's.
+    /// Asks the stream to close. The first farewell of several is sent. The other one is returned, to
+    /// be dropped after the lock: it may be bytes with an owner, whose drop is foreign code.
     pub(crate) fn close(&mut self, farewell: Farewell) -> Option<Farewell> {
         let close = &mut self.mail.rest.get_or_insert_default().close;
-        let (said, unsaid) = match close.take() {
+        let (sent, unsent) = match close.take() {
             Some(first) => (first, Some(farewell)),
             None => (farewell, None),
         };
-        *close = Some(said);
-        self.mail.came(now());
+        *close = Some(sent);
+        self.mail.oldest.get_or_insert(now());
         self.stats.mark_closing();
-        unsaid
+        unsent
     }
 }
 
@@ -121,15 +117,15 @@ impl fmt::Debug for Hooks {
 }
 
 impl RegistryInner {
-    /// Enters a stream.
-    pub(crate) fn enter(
+    /// Puts a stream on the list.
+    pub(crate) fn register(
         &self,
         label: Label,
         method: Method,
         path: &str,
     ) -> Option<(Registration<RegistryEntry>, Arc<StreamStats>)> {
         let mut stats = None;
-        let seat = self.roster.insert(
+        let registration = self.roster.insert(
             || true,
             |id| {
                 let new = StreamStats::new(StreamId(id), label, method, path, self.count_events);
@@ -139,28 +135,28 @@ impl RegistryInner {
         )?;
         let stats = stats?;
         if let Some(hook) = &self.hooks.on_open {
-            catch_panic(|| hook(&self.show(&stats, None)));
+            catch_panic(|| hook(&self.to_info(&stats, None)));
         }
-        Some((seat, stats))
+        Some((registration, stats))
     }
 
-    /// What is shown of a stream that has had mail since then.
-    pub(crate) fn show(&self, stats: &StreamStats, mail: Option<Instant>) -> StreamInfo {
+    /// What is shown of a stream. `mail` is the time of the oldest mail that it has not seen.
+    pub(crate) fn to_info(&self, stats: &StreamStats, mail: Option<Instant>) -> StreamInfo {
         stats.to_info(mail, self.stalled_after)
     }
 
     /// Takes a stream off that has ended.
-    pub(crate) fn leave(
+    pub(crate) fn unregister(
         &self,
-        mut seat: Registration<RegistryEntry>,
+        mut registration: Registration<RegistryEntry>,
         stats: &StreamStats,
         reason: EndReason,
     ) {
         let Some(hook) = &self.hooks.on_close else {
             return;
         };
-        let mail = seat.update(|entry| entry.mail.since).flatten();
-        drop(seat);
-        catch_panic(|| hook(&self.show(stats, mail), reason));
+        let mail = registration.update(|entry| entry.mail.oldest).flatten();
+        drop(registration);
+        catch_panic(|| hook(&self.to_info(stats, mail), reason));
     }
 }

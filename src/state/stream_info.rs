@@ -1,4 +1,4 @@
-//! One open stream, as a registry shows it.
+//! The information about one open stream that a registry shows.
 
 use std::fmt;
 use std::num::ParseIntError;
@@ -12,7 +12,10 @@ use super::Label;
 use crate::roster::RosterId;
 use crate::wire::EventId;
 
-/// Which stream: given once in a registry's life.
+/// The number of a stream among all streams of its registry so far, from 1 on.
+///
+/// It is short enough to be read and typed by people. A number is not given again in the life of a
+/// registry, so an old id never finds another stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamId(pub(crate) RosterId);
 
@@ -25,24 +28,23 @@ impl fmt::Display for StreamId {
 impl FromStr for StreamId {
     type Err = ParseIntError;
 
-    /// Reads what `Display` wrote. Any number is an id, though mostly of no stream.
+    /// Reads what `Display` writes. Any number is an id, mostly of no stream.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         text.parse().map(RosterId::from_u64).map(Self)
     }
 }
 
-/// One open stream at the moment when a registry was asked.
+/// One open stream, at the time when a registry was asked.
 ///
 /// # As JSON
 ///
-/// With the feature `serde` it serialises as below. Moments are told as the seconds since them, by
-/// the clock at the moment when it is serialised. The id is a text, as it may have more bits than
-/// a JavaScript number; [`StreamId`] reads it. `last_event_id`, `events`, `last_sent_secs_ago`
-/// and `last_polled_secs_ago` are null where there is none.
+/// With the feature `serde` it serialises as below. Times become the seconds since them, by the clock
+/// at the time of serialising. The id is a text, which [`StreamId`] parses. `last_event_id`, `events`,
+/// `last_sent_secs_ago` and `last_polled_secs_ago` are null where there is no value.
 ///
 /// ```json
 /// {
-///   "id": "5712306503680",
+///   "id": "17",
 ///   "label": "user 7",
 ///   "method": "GET",
 ///   "path": "/events",
@@ -59,52 +61,53 @@ impl FromStr for StreamId {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct StreamInfo {
-    /// Which stream this is.
+    /// The number of the stream.
     pub id: StreamId,
-    /// What the application calls it; empty if it does not.
+    /// What the application calls the stream. Empty if it gives no label.
     pub label: Label,
     /// The method of its request.
     pub method: Method,
     /// The path of its request, as the outermost layer saw it, without the query.
     pub path: Arc<str>,
-    /// When its response began.
+    /// When the response began.
     pub started: Instant,
-    /// The id that the client would come back with, as far as it is known: ids are read if they
-    /// are asked for ([`EventIdLayer`](crate::EventIdLayer), event counts), or if the stream's
-    /// first events have some.
+    /// The id that the client would come back with, as far as it is known. Ids are read if a layer asks
+    /// for it ([`EventIdLayer`](crate::EventIdLayer), event counts), or if the first events of the
+    /// stream have ids.
     pub last_event_id: Option<EventId>,
-    /// Bytes handed to the server, comments and farewell included.
+    /// Bytes handed to the server, with comments and the farewell.
     pub bytes: u64,
     /// Comments written because the stream was silent.
     pub keepalives: u32,
-    /// Events handed to the server, if [counting](crate::RegistryBuilder::count_events) was asked for.
+    /// Events handed to the server, if the registry [counts](crate::RegistryBuilder::count_events) them.
     pub events: Option<u64>,
-    /// When bytes were last handed to the server. In a burst it is brought up to date every few frames.
+    /// When bytes were last handed to the server. In a burst it is updated every 16 frames.
     pub last_sent: Option<Instant>,
-    /// When the server last asked for bytes. It stops asking while the client does not read.
+    /// When the server last polled the body. It does not poll while the client does not read. In a
+    /// burst it is updated every 16 frames.
     pub last_polled: Option<Instant>,
-    /// How it is, and what is to become of it.
+    /// Whether the stream goes on, ends, or is stuck.
     pub state: StreamState,
 }
 
-/// How a stream is, and what is to become of it.
+/// Whether a stream goes on, ends, or is stuck.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StreamState {
-    /// It goes on.
+    /// The stream goes on.
     Open,
-    /// It was asked to close and has not ended yet.
+    /// The stream was asked to close and has not ended yet.
     Closing,
-    /// It has something to give, or was told something, and the server has not asked for it
-    /// [for a time](crate::RegistryBuilder::stalled_after): its client does not read.
+    /// The stream has something to send, or was asked to close, and the server has not polled it
+    /// [for some time](crate::RegistryBuilder::stalled_after): its client does not read.
     ///
-    /// A stream that was asked to close and cannot is shown as this, too: that it is stuck is what
-    /// somebody has to know.
+    /// This is also the state of a stream that was asked to close and cannot, because that it is stuck
+    /// is what an operator has to know.
     Stalled,
 }
 
 impl StreamState {
-    /// The word for it in logs and metrics.
+    /// The word for the state in logs and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
