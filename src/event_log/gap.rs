@@ -1,4 +1,4 @@
-//! What is said when events cannot be replayed.
+//! [`Gap`]: events that cannot be replayed, and the event that tells clients of them.
 
 use std::fmt::Write as _;
 
@@ -7,10 +7,10 @@ use bytes::Bytes;
 use super::Start;
 use crate::wire::{Event, EventId, end_with_id};
 
-/// Events that a follower asked for and that cannot be had: trimmed, unknown, of another start of
-/// the log, or not there yet.
+/// Events that a follower asked for and that cannot be replayed: they were trimmed, or the requested
+/// id is unknown, of another start of the log, or newer than the last event.
 ///
-/// It is said in the stream, as an event `gap`, and never passed over in silence:
+/// A stream never skips a gap silently. It sends an event with the name `gap`:
 ///
 /// ```text
 /// event: gap
@@ -18,69 +18,70 @@ use crate::wire::{Event, EventId, end_with_id};
 /// id: 7-8
 /// ```
 ///
-/// The ids are those of the topics that are followed, and of no others.
+/// The ids are ids of the topics that are followed, and of no other topics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Gap {
-    /// The place that was asked for, if it can be repeated: at most 64 bytes.
+    /// The id that was requested; `None` if the request named none, or one longer than 64 bytes.
     pub requested: Option<EventId>,
-    /// The first event that comes now if the window is replayed; none if there is none.
+    /// The first event that can be replayed; `None` if there is no event.
     pub earliest: Option<EventId>,
-    /// The last event of the followed topics; none if there is none.
+    /// The last event of the followed topics; `None` if there is no event.
     pub latest: Option<EventId>,
-    /// The place behind which the follower goes on: before `earliest`, and a valid one to resume
-    /// from.
-    pub place: EventId,
+    /// The position after which the follower goes on. It is before `earliest`, and a client can
+    /// resume from it.
+    pub position: EventId,
 }
 
-/// What a stream does when events that it asked for cannot be had. It says so in any case.
+/// What a stream does after a gap. It sends the event `gap` with each policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum GapPolicy {
-    /// Goes on with what there is, from the earliest event that was not sent yet. It is the
-    /// default, because it loses nothing that can still be had.
+    /// Goes on with the earliest event that was not sent yet. The default, because it loses no
+    /// event that can still be replayed.
     #[default]
     Replay,
-    /// Goes on behind the latest event, for pages that fetch the state anew when they see a gap.
+    /// Goes on after the latest event, for pages that fetch the state again after a gap.
     Live,
-    /// Ends the stream behind the event `gap`, which has the latest place as its id.
+    /// Ends the stream after the event `gap`, whose id is the latest position.
     End,
 }
 
 impl Gap {
-    /// A gap behind which a follower goes on at `place`, and in which there is nothing.
+    /// Creates a gap after which a follower goes on at `position`, and after which there is no event
+    /// yet.
     #[must_use]
-    pub fn new(place: EventId) -> Self {
-        Self { requested: None, earliest: None, latest: None, place }
+    pub fn new(position: EventId) -> Self {
+        Self { requested: None, earliest: None, latest: None, position }
     }
 
-    /// Sets which place was asked for; one that is longer than 64 bytes is not repeated.
+    /// Sets the id that was requested, unless it is longer than 64 bytes.
     #[must_use]
     pub fn requested(mut self, start: &Start) -> Self {
         self.requested = match start {
-            Start::After(id) if id.as_str().len() <= LONGEST_ID => Some(id.clone()),
+            Start::After(id) if id.as_str().len() <= MAX_ID_LEN => Some(id.clone()),
             _ => None,
         };
         self
     }
 
-    /// Sets the first and the last event that there are.
+    /// Sets the first and the last event that can be replayed.
     #[must_use]
     pub fn between(mut self, earliest: EventId, latest: EventId) -> Self {
         (self.earliest, self.latest) = (Some(earliest), Some(latest));
         self
     }
 
-    /// The place that a client is at behind the event.
+    /// The position of a client that has received the event `gap`.
     #[must_use]
-    pub fn place_after(&self, policy: GapPolicy) -> &EventId {
+    pub fn position_after(&self, policy: GapPolicy) -> &EventId {
         match (policy, &self.latest) {
             (GapPolicy::Live | GapPolicy::End, Some(latest)) => latest,
-            _ => &self.place,
+            _ => &self.position,
         }
     }
 
-    /// The event `gap`. Its id, on the last line, is the place that the client is at behind it.
+    /// Encodes the event `gap`. Its id, on the last line, is the position that a client then has.
     #[must_use]
     pub fn encode(&self, policy: GapPolicy) -> Bytes {
         let mut json = String::from("{");
@@ -91,7 +92,7 @@ impl Gap {
             write_json(&mut json, id.as_ref().map(EventId::as_str));
         }
         json.push('}');
-        let id = self.place_after(policy).as_str();
+        let id = self.position_after(policy).as_str();
         let event = Event::new().named("gap").data(json);
         let mut bytes = event.encode_unended("id: \n\n".len() + id.len()).unwrap_or_default();
         end_with_id(&mut bytes, &[id]);
@@ -99,7 +100,7 @@ impl Gap {
     }
 }
 
-/// Writes a text, or `null`.
+/// Writes a text as a JSON string, or `null`.
 fn write_json(json: &mut String, text: Option<&str>) {
     let Some(text) = text else {
         return json.push_str("null");
@@ -117,8 +118,8 @@ fn write_json(json: &mut String, text: Option<&str>) {
     json.push('"');
 }
 
-/// No log's ids are longer, so nothing is lost by not repeating what is.
-pub(super) const LONGEST_ID: usize = 64;
+/// Ids of logs are not longer, so a longer text is not the id of an event.
+pub(super) const MAX_ID_LEN: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -129,15 +130,15 @@ mod tests {
     }
 
     #[test]
-    fn the_event_says_what_there_is_and_where_the_client_is() {
+    fn the_event_names_what_can_be_replayed_and_the_position_of_the_client() {
         let gap = Gap::new(id("7-8")).between(id("7-9"), id("7-20"));
         let gap = gap.requested(&Start::After(id("a\"\\\t\u{7f}é")));
         let data = "event: gap\ndata: {\"requested\":\"a\\\"\\\\\\u0009\\u007fé\",\
                     \"earliest\":\"7-9\",\"latest\":\"7-20\"}\n";
-        for (policy, place) in
+        for (policy, position) in
             [(GapPolicy::Replay, "7-8"), (GapPolicy::Live, "7-20"), (GapPolicy::End, "7-20")]
         {
-            assert_eq!(gap.encode(policy), format!("{data}id: {place}\n\n"));
+            assert_eq!(gap.encode(policy), format!("{data}id: {position}\n\n"));
         }
 
         let empty = Gap::new(id("7-0")).requested(&Start::After(id(&"x".repeat(65))));

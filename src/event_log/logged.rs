@@ -1,4 +1,4 @@
-//! An event as a log keeps it.
+//! [`Logged`]: an event as a log keeps it, encoded with its id.
 
 use std::error::Error;
 use std::fmt;
@@ -10,8 +10,8 @@ use crate::wire::{Event, EventId, LineEnd, end_with_id, with_id_line};
 
 /// An event as a log keeps it: encoded once, with its id as the last line.
 ///
-/// Its lines end in LF, and it is whole: what is sent is these bytes. Clones share them. `Debug`
-/// shows the topic and the id, and nothing of what the event says.
+/// Its bytes are one whole event with lines that end in LF, and are sent as they are. Clones share
+/// the bytes. `Debug` shows the topic and the id, but not the content of the event.
 ///
 /// # Examples
 ///
@@ -31,12 +31,12 @@ use crate::wire::{Event, EventId, LineEnd, end_with_id, with_id_line};
 pub struct Logged {
     topic: Topic,
     bytes: Bytes,
-    /// The id ends where the line end and the blank line begin.
+    /// The length of the id, which is before the last two line ends.
     id_len: usize,
 }
 
 impl Logged {
-    /// Encodes an event under the id that a log gave it. An id of the event's own is not written.
+    /// Encodes an event with the id that a log gave it. An id of the event's own is not written.
     ///
     /// # Errors
     ///
@@ -48,13 +48,13 @@ impl Logged {
         Ok(Self { topic, bytes: bytes.into(), id_len: id.as_str().len() })
     }
 
-    /// Takes an event that [`Event::encode`] wrote and a broker kept, under the id that the broker
-    /// gave it.
+    /// Checks an event that [`Event::encode`] wrote and a broker kept, and adds the id that the
+    /// broker gave it.
     ///
     /// # Errors
     ///
-    /// [`InvalidEvent`] if `event` is not one whole event, has a line that does not end in LF, or has
-    /// no data or an `id`. Who else writes into a broker can so break no stream.
+    /// [`InvalidEvent`] if `event` is not one whole event, has a line that does not end in LF, has no
+    /// data, or has an `id`. So other writers of the broker cannot break a stream.
     pub fn from_encoded(topic: Topic, id: &EventId, event: &[u8]) -> Result<Self, InvalidEvent> {
         let lines = event.strip_suffix(b"\n\n").ok_or(InvalidEvent("it does not end"))?;
         if memchr::memchr(b'\r', lines).is_some() {
@@ -78,26 +78,26 @@ impl Logged {
         Ok(Self { topic, bytes, id_len: id.as_str().len() })
     }
 
-    /// What was encoded elsewhere, with an id of so many bytes as its last line.
+    /// An event that is encoded already, with an id of `id_len` bytes as its last line.
     pub(super) fn encoded(topic: Topic, bytes: Bytes, id_len: usize) -> Self {
         Self { topic, bytes, id_len }
     }
 
-    /// The topic that it belongs to.
+    /// The topic of the event.
     #[must_use]
     pub fn topic(&self) -> &Topic {
         &self.topic
     }
 
-    /// The id, as it is written.
+    /// The id that the log gave the event.
     #[must_use]
     pub fn id(&self) -> &str {
         let end = self.bytes.len() - "\n\n".len();
-        // It was text when it was written.
+        // The id was text when it was written, so this does not fail.
         std::str::from_utf8(&self.bytes[end - self.id_len..end]).unwrap_or_default()
     }
 
-    /// The name by which pages listen for it, if it has one.
+    /// The name of the event (its `event` field), for which pages add a listener, if it has one.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         let lines = self.bytes.split(|byte| *byte == b'\n');
@@ -106,13 +106,13 @@ impl Logged {
         std::str::from_utf8(name.strip_prefix(b" ").unwrap_or(name)).ok()
     }
 
-    /// The event as it is sent.
+    /// The encoded event, as it is sent.
     #[must_use]
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 
-    /// Gives up all but the bytes.
+    /// Converts into the encoded event.
     #[must_use]
     pub fn into_bytes(self) -> Bytes {
         self.bytes
@@ -129,7 +129,7 @@ impl fmt::Debug for Logged {
     }
 }
 
-/// An event that a log cannot keep, and why.
+/// Why a log cannot keep an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidEvent(&'static str);
 

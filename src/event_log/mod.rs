@@ -143,7 +143,7 @@ pub trait Follow: Send + 'static {
     /// Polls for the next event, or for a gap before it.
     ///
     /// Returns `Ready(None)` when the log has ended, which most logs never do. After a gap the
-    /// follower goes on at the gap's [`place`](Gap::place). While a broker is away the follower is
+    /// follower goes on at the gap's [`position`](Gap::position). While a broker is away the follower is
     /// pending, and it goes on where it was when the broker is back.
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Step>>;
 

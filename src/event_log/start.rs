@@ -1,46 +1,48 @@
-//! Where a follower begins.
+//! [`Start`]: the position at which a follower starts, and how a request states it.
 
 use std::borrow::Cow;
 
 use http::{HeaderMap, Uri};
 
-use super::gap::LONGEST_ID;
+use super::gap::MAX_ID_LEN;
 use crate::wire::EventId;
 
-/// Where a follower begins.
+/// The position at which a follower starts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Start {
-    /// With what is appended from now on.
+    /// With the events that are appended from now on.
     #[default]
     Live,
-    /// Behind the event with this id: first with what was missed.
+    /// After the event with this id.
     After(EventId),
-    /// With the first event that there is.
+    /// With the first event that the log has.
     Earliest,
-    /// Behind an event that cannot be known, since no id is like that: with a gap.
+    /// With a gap, and then the first event that the log has: the client sent a text that cannot be
+    /// an id.
     Unknown,
 }
 
 impl Start {
-    /// What a client asks for by a `Last-Event-ID`, in a header or a query.
+    /// The start that a client requests with the value of a `Last-Event-ID`.
     ///
-    /// An empty id counts as none: some clients send one after a stream without ids. `earliest` asks
-    /// for all that there is. What can be no id is `Unknown`.
+    /// An empty value is [`Live`](Self::Live): some clients send it after a stream without ids. The
+    /// value `earliest` is [`Earliest`](Self::Earliest). A text that cannot be an id of a log is
+    /// [`Unknown`](Self::Unknown).
     #[must_use]
     pub fn requested(id: &str) -> Self {
         match id {
             "" => Self::Live,
             "earliest" => Self::Earliest,
-            id if id.len() > LONGEST_ID => Self::Unknown,
+            id if id.len() > MAX_ID_LEN => Self::Unknown,
             id => EventId::new(id).map_or(Self::Unknown, Self::After),
         }
     }
 
-    /// What a request asks for: by its `Last-Event-ID`, or else by `last_event_id` in its query,
-    /// since a page cannot set headers for an `EventSource` that it makes.
+    /// The start that a request asks for with its `Last-Event-ID`, or else with `last_event_id` in
+    /// its query, since a page cannot set headers for an `EventSource`.
     ///
-    /// The header wins: a browser that comes back sends both, and the query is from before.
+    /// The header wins: a browser that reconnects sends both, and its query is the older one.
     #[must_use]
     pub fn of_request(headers: &HeaderMap, uri: &Uri) -> Self {
         let header = headers.get("last-event-id").map(|id| Cow::Borrowed(id.as_bytes()));
@@ -53,6 +55,7 @@ impl Start {
     }
 }
 
+/// The decoded value of `last_event_id` in a query.
 fn in_query(query: &str) -> Option<Cow<'_, [u8]>> {
     let value = query.split('&').find_map(|pair| pair.strip_prefix("last_event_id="))?;
     if !value.contains(['%', '+']) {

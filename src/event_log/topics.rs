@@ -1,4 +1,4 @@
-//! Which topics are followed.
+//! [`Topics`]: the set of topics that a follower follows, by name and by pattern.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,11 +7,11 @@ use super::Topic;
 use super::topic::{Wildcards, check};
 use crate::error::InvalidText;
 
-/// Which topics are followed: one, several, or all that fit a pattern.
+/// The topics that a follower follows: one, several, or all that match a pattern.
 ///
-/// In a pattern `*` stands for one token and `>`, as the last token, for one or more, as in NATS:
-/// `orders.*` fits `orders.42` but not `orders.42.lines`, and `orders.>` fits both. An event comes
-/// once, also if its topic fits twice.
+/// As in NATS, `*` in a pattern stands for one token, and `>` as the last token for one or more:
+/// `orders.*` matches `orders.42` but not `orders.42.lines`, and `orders.>` matches both. A follower
+/// gets an event once, also if its topic matches twice.
 ///
 /// # Examples
 ///
@@ -35,18 +35,18 @@ pub struct Topics {
 }
 
 impl Topics {
-    /// Takes names and patterns. None at all is a valid set: nothing is ever in it.
+    /// Makes a set of names and patterns. An empty set is valid, and matches no topic.
     ///
     /// # Errors
     ///
     /// [`InvalidText`] if one of them is neither a name nor a pattern, or if there are more than
-    /// 256: all of them are looked at for an event.
+    /// 256: the cost of an event grows with their number.
     pub fn new<T: AsRef<str>>(topics: impl IntoIterator<Item = T>) -> Result<Self, InvalidText> {
         let (mut names, mut patterns) = (Vec::<Topic>::new(), Vec::<Box<str>>::new());
         for text in topics {
             let text = text.as_ref();
             let wild = check(text, Wildcards::Allowed)?;
-            if names.len() + patterns.len() == MOST {
+            if names.len() + patterns.len() == MAX_TOPICS {
                 return Err(InvalidText::new("topics", "topics are more than 256", None));
             }
             match wild {
@@ -59,23 +59,23 @@ impl Topics {
         Ok(Self { names: names.into(), patterns: patterns.into() })
     }
 
-    /// Whether `topic` is one of these.
+    /// Whether `topic` is in the set.
     #[must_use]
     pub fn matches(&self, topic: &Topic) -> bool {
         self.names.contains(topic) || self.matches_pattern(topic)
     }
 
-    /// The topics that are named.
+    /// The names in the set.
     pub fn names(&self) -> impl Iterator<Item = &Topic> {
         self.names.iter()
     }
 
-    /// The patterns, each with a wildcard in it.
+    /// The patterns in the set, each of which has a wildcard.
     pub fn patterns(&self) -> impl Iterator<Item = &str> {
         self.patterns.iter().map(|pattern| &**pattern)
     }
 
-    /// The one topic, if it is one and no pattern.
+    /// The only topic, if the set is one name and no pattern.
     pub(crate) fn single(&self) -> Option<&Topic> {
         match (&*self.names, &*self.patterns) {
             ([topic], []) => Some(topic),
@@ -88,7 +88,7 @@ impl Topics {
     }
 
     pub(crate) fn matches_pattern(&self, topic: &Topic) -> bool {
-        self.patterns().any(|pattern| fits(pattern, topic.as_str()))
+        self.patterns().any(|pattern| matches(pattern, topic.as_str()))
     }
 }
 
@@ -119,7 +119,7 @@ impl fmt::Debug for Topics {
     }
 }
 
-fn fits(pattern: &str, topic: &str) -> bool {
+fn matches(pattern: &str, topic: &str) -> bool {
     let mut tokens = topic.split('.');
     for wanted in pattern.split('.') {
         match (wanted, tokens.next()) {
@@ -132,8 +132,8 @@ fn fits(pattern: &str, topic: &str) -> bool {
     tokens.next().is_none()
 }
 
-/// A follower looks at each of them, and the list may come from a request.
-const MOST: usize = 256;
+/// A follower looks at each name and pattern, and the list may come from a request.
+const MAX_TOPICS: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_no_more_than_256_and_none_twice() {
+    fn a_set_has_at_most_256_topics_and_none_twice() {
         let many = |count: usize| Topics::new((0..count).map(|n| format!("t.{n}")));
         assert_eq!(many(256).unwrap().names().count(), 256);
         assert!(many(257).is_err());

@@ -61,7 +61,7 @@ impl<L: EventLog> HubBody<L> {
         match (policy, restart) {
             (GapPolicy::End, _) => this.follower.set(None),
             (GapPolicy::Live, Some((log, topics))) => {
-                let start = Start::After(gap.place_after(policy).clone());
+                let start = Start::After(gap.position_after(policy).clone());
                 this.follower.set(Some(log.follow(topics.clone(), start)));
             }
             _ => {}

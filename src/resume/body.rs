@@ -189,7 +189,7 @@ impl<L: EventLog> ResumeStream<L> {
     fn pass_gap(&mut self, mut gap: Gap) -> Option<Poll<Option<Bytes>>> {
         let pending = self.pending_gap.take();
         if let Some(reader) = self.reader.as_ref().filter(|_| gap.earliest.is_none()) {
-            reader.found_empty(&gap.place);
+            reader.found_empty(&gap.position);
             let session = &reader.session;
             let last_id = session.last_id_of_ended();
             if let (None, Some(_)) = (&pending, &last_id) {
@@ -198,7 +198,7 @@ impl<L: EventLog> ResumeStream<L> {
                 return None;
             }
             if let (Some(pending), Some(last_id)) = (&pending, last_id) {
-                (gap.requested, gap.place) = (pending.requested.clone(), last_id);
+                (gap.requested, gap.position) = (pending.requested.clone(), last_id);
                 return Some(self.end(Some(encode_gap(gap, &self.token))));
             }
         }
@@ -225,7 +225,7 @@ fn encode_gap(mut gap: Gap, token: &SessionToken) -> Bytes {
     for id in [&mut gap.requested, &mut gap.earliest, &mut gap.latest].into_iter().flatten() {
         *id = token.join(id);
     }
-    gap.place = token.join(&gap.place);
+    gap.position = token.join(&gap.position);
     gap.encode(GapPolicy::Replay)
 }
 

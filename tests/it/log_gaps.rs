@@ -47,7 +47,7 @@ fn every_cause_is_told_and_then_comes_what_there_is() {
         assert_eq!(gap.latest.as_ref(), Some(&ids[4]));
         assert_eq!(all(&mut follower), ["c", "d", "e"]);
         // To come back with the place behind the gap is no gap.
-        assert_eq!(all(&mut follow(&log, &["t"], Start::After(gap.place))), ["c", "d", "e"]);
+        assert_eq!(all(&mut follow(&log, &["t"], Start::After(gap.position))), ["c", "d", "e"]);
     }
 }
 
@@ -76,7 +76,7 @@ fn who_falls_out_of_the_window_is_told() {
     }
     let told = gap(&mut one);
     assert_eq!(told.requested, Some(first));
-    assert_eq!(sequence(told.earliest.as_ref().unwrap()), sequence(&told.place) + 1);
+    assert_eq!(sequence(told.earliest.as_ref().unwrap()), sequence(&told.position) + 1);
     assert_eq!(all(&mut one), ["6", "7", "8"]);
     assert_eq!(all(&mut many), ["gap", "6", "7", "8"]);
     // It got none yet, so it has no place to name.
@@ -144,7 +144,7 @@ fn nothing_is_revealed_of_topics_that_are_not_followed() {
         {
             let mut follower = log.follow(topics.clone(), start.clone());
             let gap = gap(&mut follower);
-            let shown = [Some(gap.place), gap.earliest, gap.latest];
+            let shown = [Some(gap.position), gap.earliest, gap.latest];
             for shown in shown.iter().flatten() {
                 assert!(!secret.contains(shown), "{names:?} {start:?}: {shown}");
             }
@@ -173,7 +173,7 @@ fn a_gap_is_told_once() {
     assert_eq!((told.earliest, told.latest), (None, None));
     append(&log, "new", "x");
     assert_eq!(all(&mut empty), ["x"]);
-    assert_eq!(all(&mut follow(&log, &["new"], Start::After(told.place))), ["x"]);
+    assert_eq!(all(&mut follow(&log, &["new"], Start::After(told.position))), ["x"]);
 }
 
 #[test]
@@ -182,11 +182,11 @@ fn a_gap_behind_a_gap_does_not_send_the_client_back() {
     let mut follower = follow(&log, &["a", "b"], Start::Live);
     let lose = || drop(["x", "y"].map(|text| append(&log, "a", text)));
     lose();
-    let first = gap(&mut follower).place;
+    let first = gap(&mut follower).position;
     // The earliest is one of `b`, which lost nothing and was born before all of this.
     append(&log, "b", "z");
     lose();
-    assert_eq!(gap(&mut follower).place, first);
+    assert_eq!(gap(&mut follower).position, first);
     assert_eq!(all(&mut follower), ["z", "y"]);
 }
 

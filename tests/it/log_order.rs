@@ -178,7 +178,7 @@ fn ids_only_rise_over_gaps_while_topics_are_born() {
                 let over = writers.iter().all(thread::ScopedJoinHandle::is_finished);
                 let (place, step) = match next(&mut follower) {
                     Some(Step::Event(event)) => (sequence(event.id()), "event"),
-                    Some(Step::Gap(gap)) => (sequence(gap.place.as_str()), "gap"),
+                    Some(Step::Gap(gap)) => (sequence(gap.position.as_str()), "gap"),
                     _ if over => break,
                     _ => continue,
                 };

@@ -86,7 +86,7 @@ async fn every_cause_is_told_and_then_comes_what_there_is() {
             assert_eq!(all(&mut follower, 3).await, ["c", "d", "e"]);
             assert!(is_quiet(&mut follower).await);
             // To come back with the place behind the gap is no gap.
-            let mut again = log.follow(topics(names), Start::After(gap.place));
+            let mut again = log.follow(topics(names), Start::After(gap.position));
             assert_eq!(all(&mut again, 3).await, ["c", "d", "e"]);
         }
     }
@@ -103,7 +103,7 @@ async fn every_cause_is_told_and_then_comes_what_there_is() {
     assert_eq!((told.earliest, told.latest), (None, None));
     append(&log, "new", "x").await;
     assert_eq!(said(&mut empty).await, "x");
-    assert_eq!(said(&mut log.follow(topics(&["new"]), Start::After(told.place))).await, "x");
+    assert_eq!(said(&mut log.follow(topics(&["new"]), Start::After(told.position))).await, "x");
 }
 
 #[tokio::test]
@@ -122,7 +122,7 @@ async fn nothing_is_revealed_of_topics_that_are_not_followed() {
     for names in [&["own"][..], &["nothing"], &["own", "nothing"], &["own.*"]] {
         for start in [Start::Unknown, Start::After(id("1-1")), after(&shifted(&own[0], 1_000))] {
             let told = gap(&mut log.follow(topics(names), start)).await;
-            let shown = [Some(told.place), told.earliest, told.latest];
+            let shown = [Some(told.position), told.earliest, told.latest];
             assert!(shown.iter().flatten().all(|shown| !secret.contains(shown)), "{names:?}");
         }
     }
@@ -148,7 +148,7 @@ async fn a_stream_of_which_all_is_gone_is_a_gap_at_once() {
             let mut follower = log.follow(topics(names), start.clone());
             let told = gap(&mut follower).await;
             assert_eq!((told.earliest, told.latest), (None, None), "{names:?} {start:?}");
-            followers.extend([follower, log.follow(topics(names), Start::After(told.place))]);
+            followers.extend([follower, log.follow(topics(names), Start::After(told.position))]);
         }
     }
     append(&log, "t", "d").await;

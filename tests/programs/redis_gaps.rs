@@ -51,12 +51,12 @@ async fn every_cause_is_told_and_then_comes_what_there_is() {
             assert_eq!(gap.latest.as_ref(), Some(&last));
             let begin: usize = said(&mut follower).await.parse().unwrap();
             assert!((200..=300).contains(&begin), "{begin}");
-            assert!(sequence(&gap.place) < sequence(gap.earliest.as_ref().unwrap()));
+            assert!(sequence(&gap.position) < sequence(gap.earliest.as_ref().unwrap()));
             let rest = all(&mut follower, 399 - begin).await;
             let expected: Vec<String> = (begin + 1..400).map(|n| n.to_string()).collect();
             assert_eq!(rest, expected);
             // To come back with the place behind the gap is no gap.
-            let mut again = follow(log, &["t"], Start::After(gap.place));
+            let mut again = follow(log, &["t"], Start::After(gap.position));
             assert_eq!(said(&mut again).await, begin.to_string());
             // What is there is no gap.
             let mut earliest = follow(log, &["t"], Start::Earliest);
@@ -73,10 +73,10 @@ async fn a_gap_without_events_gives_a_place_to_come_back_to() {
     let mut follower = follow(&log, &["t", "u"], Start::Unknown);
     let gap = gap(&mut follower).await;
     assert_eq!((&gap.earliest, &gap.latest), (&None, &None));
-    assert_ne!(gap.place, secret, "nothing is said of other topics");
+    assert_ne!(gap.position, secret, "nothing is said of other topics");
     append(&log, "u", "1").await;
     append(&log, "t", "2").await;
-    for follower in [&mut follower, &mut follow(&log, &["t", "u"], Start::After(gap.place))] {
+    for follower in [&mut follower, &mut follow(&log, &["t", "u"], Start::After(gap.position))] {
         assert_eq!(all(follower, 2).await, ["1", "2"]);
     }
 }

@@ -131,7 +131,7 @@ fn ready_ids(follower: &mut BrokerFollower) -> Vec<String> {
     while let Poll::Ready(step) = Pin::new(&mut *follower).poll_next(&mut cx) {
         ids.push(match step.expect("the follower does not end") {
             Step::Event(event) => event.id().to_owned(),
-            Step::Gap(gap) => format!("gap {}", gap.place),
+            Step::Gap(gap) => format!("gap {}", gap.position),
         });
     }
     ids

@@ -1,13 +1,15 @@
-//! A follower's cursor in one topic: its position, its wait for the next event, and the gap it
-//! skips.
+//! A follower's cursors: its position in each topic, merged in the order of the ids if it follows
+//! several.
 
 use std::sync::Arc;
-use std::task::Waker;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Waker};
 
+use super::inner::MemoryLogInner;
 use super::topic_cell::{TopicCell, TopicState};
 use crate::event_log::ids::LogEpoch;
 use crate::event_log::wake_list::{Ticket, look_or_register};
-use crate::event_log::{Gap, Start};
+use crate::event_log::{Gap, Logged, Start, Topics};
 
 /// A follower's position in one topic.
 #[derive(Debug)]
@@ -131,4 +133,161 @@ pub(super) fn skip_lost(
     let position = before.max(delivered);
     let gap = Gap::new(id(position)).between(id(earliest), id(latest));
     (gap.requested(requested), position)
+}
+
+/// Cursors in several topics, or in all topics that match patterns.
+///
+/// The head of the log is read first, then new topics are found and each topic is looked at. Only
+/// events up to that head are returned, the smallest first: of those none can be missing.
+pub(super) struct MergedCursors {
+    topics: Topics,
+    cursors: Vec<MemoryCursor>,
+    /// The sequence of each cursor's next event, where it is known that there is one.
+    peeked: Vec<Option<u64>>,
+    /// The head up to which the topics were looked at.
+    head: u64,
+    /// The last creation of a topic that was looked at. Later topics may match a pattern.
+    last_creation: u64,
+    ticket: Ticket,
+}
+
+impl MergedCursors {
+    /// `last_creation` is the last creation of a topic when the cursors were made.
+    pub(super) fn new(topics: Topics, cursors: Vec<MemoryCursor>, last_creation: u64) -> Self {
+        let peeked = vec![None; cursors.len()];
+        Self { topics, cursors, peeked, head: 0, last_creation, ticket: Ticket::default() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.cursors.len()
+    }
+
+    /// All cursors, for the caller to move: what was seen of their topics is forgotten.
+    pub(super) fn cursors(
+        &mut self,
+        log: &MemoryLogInner,
+        cx: &mut Context<'_>,
+    ) -> &mut [MemoryCursor] {
+        if self.topics.has_patterns() {
+            // Lost events of topics that are found now are part of the gap.
+            self.find_created(log, cx);
+        }
+        self.head = 0;
+        self.peeked.fill(None);
+        &mut self.cursors
+    }
+
+    /// The next event of all topics, with its sequence.
+    pub(super) fn poll(
+        &mut self,
+        log: &MemoryLogInner,
+        cx: &mut Context<'_>,
+    ) -> NextEvent<(u64, Logged)> {
+        loop {
+            if let Some(at) = self.smallest() {
+                return self.take(at);
+            }
+            // Before new topics are looked for: a topic that is created after this has no event up
+            // to this head.
+            self.head = log.state.head.load(Ordering::SeqCst);
+            if self.topics.has_patterns() && !self.find_created(log, cx) {
+                return NextEvent::Lost;
+            }
+            match self.peek_all(cx) {
+                NextEvent::Ready(()) => {}
+                NextEvent::Lost => return NextEvent::Lost,
+                NextEvent::Pending => return NextEvent::Pending,
+            }
+        }
+    }
+
+    /// The cursor with the smallest event up to the head.
+    fn smallest(&self) -> Option<usize> {
+        let events = self.peeked.iter().enumerate();
+        let events = events.filter_map(|(at, next)| next.map(|next| (next, at)));
+        events.min().filter(|(next, _)| *next <= self.head).map(|(_, at)| at)
+    }
+
+    fn take(&mut self, at: usize) -> NextEvent<(u64, Logged)> {
+        let cursor = &mut self.cursors[at];
+        let state = cursor.cell.lock();
+        // If there is none it was trimmed since it was peeked at.
+        let Some(event) = state.window.get(cursor.next).cloned() else {
+            return NextEvent::Lost;
+        };
+        cursor.next += 1;
+        self.peeked[at] = state.window.get(cursor.next).map(|event| event.sequence);
+        drop(state);
+        NextEvent::Ready((event.sequence, cursor.cell.logged(event)))
+    }
+
+    /// Looks at each topic of which no event is known, and removes topics that have ended.
+    fn peek_all(&mut self, cx: &mut Context<'_>) -> NextEvent<()> {
+        let mut found = NextEvent::Pending;
+        let mut at = 0;
+        while at < self.cursors.len() {
+            if self.peeked[at].is_none() {
+                let looked = self.cursors[at].look(cx.waker(), |state, next| {
+                    match state.window.get(next) {
+                        Some(event) => Some(Some(event.sequence)),
+                        // Nothing of it is missing. If it is created again it will be found.
+                        None if state.ended => Some(None),
+                        None => None,
+                    }
+                });
+                match looked {
+                    NextEvent::Lost => return NextEvent::Lost,
+                    NextEvent::Pending => {}
+                    NextEvent::Ready(Some(sequence)) => self.peeked[at] = Some(sequence),
+                    NextEvent::Ready(None) => {
+                        self.cursors.swap_remove(at);
+                        self.peeked.swap_remove(at);
+                        continue;
+                    }
+                }
+            }
+            if self.peeked[at].is_some() {
+                found = NextEvent::Ready(());
+            }
+            at += 1;
+        }
+        found
+    }
+
+    /// Adds cursors in topics that were created since, and returns whether no event of them was
+    /// missed.
+    fn find_created(&mut self, log: &MemoryLogInner, cx: &mut Context<'_>) -> bool {
+        // Before looking: a topic that is created after this wakes.
+        log.wait_for_creation(&mut self.ticket, cx.waker());
+        let Some(created) = log.created_after(self.last_creation, &self.topics) else {
+            return true;
+        };
+        let since = std::mem::replace(&mut self.last_creation, created.last_creation);
+        let mut complete = !created.missed;
+        for cell in created.cells {
+            if self.cursors.iter().any(|cursor| cursor.cell.created == cell.created) {
+                continue;
+            }
+            // The cursor starts at the topic's first event, since it was created while the follower
+            // waited. An earlier topic of its name that was created since and has ended was missed.
+            complete &= cell.before.created <= since;
+            let joined = MemoryCursor::new(&cell, Followed::ByPattern, |state| {
+                (0, state.window.first() == 0)
+            });
+            match joined {
+                Some((cursor, none_lost)) => {
+                    complete &= none_lost;
+                    self.cursors.push(cursor);
+                    self.peeked.push(None);
+                }
+                // It ended between the two looks.
+                None => complete &= !cell.lock().has_lost(cell.created),
+            }
+        }
+        complete
+    }
+
+    pub(super) fn stop_waiting(&mut self, log: &MemoryLogInner) {
+        log.stop_waiting(&mut self.ticket);
+    }
 }

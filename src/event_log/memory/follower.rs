@@ -7,9 +7,8 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use super::cursor::{Followed, MemoryCursor, NextEvent, skip_lost};
+use super::cursor::{Followed, MemoryCursor, MergedCursors, NextEvent, skip_lost};
 use super::inner::{MemoryLogInner, SWEEP_INTERVAL};
-use super::merge::MergedCursors;
 use super::topic_cell::TopicCell;
 use crate::event_log::{Follow, Gap, Logged, Run, Start, Step, Topic, Topics};
 use crate::sync::now;

@@ -6,7 +6,6 @@ mod directory;
 mod encoding;
 mod follower;
 mod inner;
-mod merge;
 mod topic_cell;
 mod window;
 
