@@ -22,6 +22,7 @@ use tower_sse::{
     SseLayer, SseService,
 };
 
+use crate::harness::SECOND;
 use crate::harness::bodies::Step::{Data, Fail, Flood, Hang, Trailers, Wait};
 use crate::harness::bodies::{Broken, Script, read};
 
@@ -279,5 +280,4 @@ impl ArcWake for Woken {
     }
 }
 
-const SECOND: Duration = Duration::from_secs(1);
 const FOREVER: Duration = Duration::from_secs(3600);

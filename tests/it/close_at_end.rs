@@ -1,7 +1,5 @@
 //! A stream that comes to its own end says so, where a layer asks for it.
 
-use std::time::Duration;
-
 use http::HeaderMap;
 use tower::{Layer, ServiceExt};
 use tower_sse::{
@@ -9,11 +7,10 @@ use tower_sse::{
     ShutdownLayer, SseLayer,
 };
 
+use crate::harness::SECOND;
 use crate::harness::bodies::Step::{Data, Fail, Hang, Trailers};
 use crate::harness::bodies::{Read, Step, read};
 use crate::harness::layers::{AnyLayer, Boxed, boxed, handler_of};
-
-const SECOND: Duration = Duration::from_secs(1);
 
 /// A day.
 const CLOSE: &str = "event: close\nretry: 86400000\ndata: {\"reason\":\"finished\"}\n";

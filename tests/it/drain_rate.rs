@@ -7,9 +7,8 @@ use tower::Layer;
 use tower_sse::wire::Decoder;
 use tower_sse::{Shutdown, ShutdownBuilder, ShutdownLayer};
 
+use crate::harness::SECOND;
 use crate::harness::rig::{Client, Feed, Handler, open};
-
-const SECOND: Duration = Duration::from_secs(1);
 
 /// Streams that are read, and what is seen of each.
 type Reads = Vec<tokio::task::JoinHandle<(Duration, String)>>;

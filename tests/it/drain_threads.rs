@@ -13,19 +13,15 @@ use tokio::sync::Barrier;
 use tokio::time::{Instant, timeout};
 use tower::Layer;
 use tower_sse::wire::Decoder;
-use tower_sse::{EndReason, KeepAliveLayer, Registry, Shutdown, ShutdownLayer, SseLayer};
+use tower_sse::{EndReason, KeepAliveLayer, Registry, ShutdownLayer, SseLayer};
 
 use crate::harness::LONG;
-use crate::harness::rig::{Client, Feed, Handler, open};
+use crate::harness::rig::{Client, Feed, Handler, at_once, open};
 
 /// The names of the events in a stream.
 fn names(stream: &str) -> Vec<String> {
     let events = Decoder::new().decode(stream.as_bytes());
     events.into_iter().map(|event| event.event).collect()
-}
-
-fn at_once() -> Shutdown {
-    Shutdown::builder().window(Duration::ZERO).build().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

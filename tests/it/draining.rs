@@ -8,11 +8,10 @@ use tower::Layer;
 use tower_sse::wire::Decoder;
 use tower_sse::{EventIdLayer, Registry, Shutdown, ShutdownLayer, SseLayer};
 
+use crate::harness::SECOND;
 use crate::harness::rig::{
     Client, Fate, Feed, Handler, LIKELY, call, get, open, open_with, unevenness,
 };
-
-const SECOND: Duration = Duration::from_secs(1);
 
 /// A shutdown that drains already, and has clients wait for 2 to 10 seconds.
 fn draining() -> Shutdown {

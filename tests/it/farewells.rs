@@ -5,14 +5,8 @@ use std::time::Duration;
 use tower::Layer;
 use tower_sse::{Event, EventId, EventName, Farewell, Shutdown, ShutdownLayer};
 
-use crate::harness::rig::{Fate, Handler, open, open_with};
-
-const SECOND: Duration = Duration::from_secs(1);
-
-/// A shutdown that ends all streams at once and has clients wait a second.
-fn at_once() -> Shutdown {
-    Shutdown::builder().window(Duration::ZERO).retry(SECOND..=SECOND).build().unwrap()
-}
+use crate::harness::SECOND;
+use crate::harness::rig::{Fate, Handler, at_once, open, open_with};
 
 const CLOSE: &str = "event: close\nretry: 1000\ndata: {\"reason\":\"shutdown\"}\n\n";
 

@@ -11,9 +11,8 @@ use tower_sse::{
 };
 
 use crate::harness::LONG;
+use crate::harness::SECOND;
 use crate::harness::rig::{Fate, Handler, open};
-
-const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test(start_paused = true)]
 async fn a_route_may_finish_while_the_others_close_in_their_slot() {

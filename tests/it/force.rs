@@ -8,9 +8,8 @@ use tokio::time::{Instant, sleep, timeout};
 use tower::Layer;
 use tower_sse::{DrainReport, Shutdown, ShutdownLayer, SseLayer};
 
+use crate::harness::SECOND;
 use crate::harness::rig::{Client, Fate, Handler, call, get, open};
-
-const SECOND: Duration = Duration::from_secs(1);
 
 /// What a forced connection has to send its last bytes.
 const LAST_BYTES: Duration = Duration::from_millis(250);

@@ -1,11 +1,10 @@
 //! Middleware between the layers that loses what they tell each other.
 
-use std::time::Duration;
-
 use http::{Request, Response};
 use tower::util::{MapRequestLayer, MapResponseLayer};
 use tower::{Layer, ServiceExt};
 
+use crate::harness::SECOND;
 use crate::harness::bodies::Step::Hang;
 use crate::harness::bodies::read;
 use crate::harness::layers;
@@ -167,5 +166,3 @@ fn split_names(inner: u8) -> Vec<&'static str> {
 const CLIENT_SEES: &str = "data: a\nid: 1\n\nevent: b\ndata: b\nid: 2\n\n\
     event: news\ndata: x\nid: 3\n\nevent: beat\ndata: {}\n\n\
     event: close\ndata: {\"reason\":\"shutdown\"}\nid: 3\n\n";
-
-const SECOND: Duration = Duration::from_secs(1);

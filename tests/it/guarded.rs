@@ -3,9 +3,8 @@
 use std::future::poll_fn;
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::io::{
@@ -16,9 +15,9 @@ use tokio::time::{Instant, sleep, timeout};
 use tower::Layer;
 use tower_sse::{EndReason, GuardError, Guarded, Registry, RegistryLayer, Shutdown};
 
+use crate::harness::SECOND;
 use crate::harness::rig::{Handler, open};
-
-const SECOND: Duration = Duration::from_secs(1);
+use crate::harness::wakes::Wakes;
 
 /// A shutdown with a stall limit of 30 s and a deadline of 10.
 fn shutdown() -> Shutdown {
@@ -205,11 +204,11 @@ async fn an_idle_connection_is_woken_by_nothing_but_the_trigger() {
         let (read, mut byte) = (Pin::new(&mut server), [0]);
         assert!(read.poll_read(&mut cx, &mut ReadBuf::new(&mut byte)).is_pending());
     }
-    let before = wakes.0.load(Ordering::Relaxed);
+    let before = wakes.count();
     sleep(3600 * SECOND).await;
-    assert_eq!(wakes.0.load(Ordering::Relaxed), before);
+    assert_eq!(wakes.count(), before);
     shutdown.trigger();
-    assert!(wakes.0.load(Ordering::Relaxed) > before);
+    assert!(wakes.count() > before);
 }
 
 #[tokio::test(start_paused = true)]
@@ -225,15 +224,6 @@ async fn vectored_writes_are_passed_on() {
     let (mut server, _client) = connect(&shutdown, 1);
     server.write_all(b"x").await.unwrap();
     assert!(cause(&server.write_vectored(&parts).await.unwrap_err()).is_stalled());
-}
-
-#[derive(Default)]
-struct Wakes(AtomicUsize);
-
-impl Wake for Wakes {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
 }
 
 /// Takes what is written, and never gets it out.

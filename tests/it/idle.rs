@@ -6,9 +6,9 @@ use tokio::time::{Instant, advance, interval, sleep};
 use tower::Layer;
 use tower_sse::{Event, EventName, KeepAliveLayer, Registry, RotationLayer, SseLayer};
 
+use crate::harness::SECOND;
 use crate::harness::rig::{Client, Fate, Handler, open};
 
-const SECOND: Duration = Duration::from_secs(1);
 const LIMIT: Duration = Duration::from_secs(80);
 
 fn idle() -> RotationLayer {

@@ -17,11 +17,10 @@ use tower_sse::{
     ShutdownLayer, SseLayer,
 };
 
+use crate::harness::SECOND;
 use crate::harness::bodies::Step::{Data, Hang, Wait};
 use crate::harness::bodies::{Broken, Script, read};
 use crate::harness::layers::{Boxed, boxed, handler_of};
-
-const SECOND: Duration = Duration::from_secs(1);
 
 type BoxBody = UnsyncBoxBody<Bytes, Broken>;
 

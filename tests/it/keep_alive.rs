@@ -11,11 +11,11 @@ use tower_sse::wire::Decoder;
 use tower_sse::{Comment, EventIdLayer, EventName, KeepAliveLayer, Registry, SseLayer};
 
 use crate::harness::LONG;
+use crate::harness::SECOND;
 use crate::harness::oracle::interpret;
 use crate::harness::rig::{Client, Fate, Handler, LIKELY, open, unevenness};
 
 const ALIVE: EventName = EventName::from_static("alive");
-const SECOND: Duration = Duration::from_secs(1);
 
 fn every(interval: Duration) -> KeepAliveLayer {
     KeepAliveLayer::every(interval).jitter(0.0)

@@ -9,10 +9,9 @@ use http_body::Body;
 use tower::{Layer, service_fn};
 use tower_sse::{EventIdLayer, KeepAliveLayer, LimitLayer, Registry, Shutdown, SseLayer};
 
+use crate::harness::SECOND;
 use crate::harness::bodies::{Script, Step};
 use crate::harness::rig::{Client, Fate, Feed, Handler, call, get, open, open_with};
-
-const SECOND: Duration = Duration::from_secs(1);
 
 /// A cap in all, with the same wait for everybody.
 fn at_most(max: usize) -> LimitLayer {

@@ -1,7 +1,6 @@
 //! A limit beside the other layers: in any order, boxed, on routes, and around what is not ours.
 
 use std::convert::Infallible;
-use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get_service;
@@ -12,12 +11,11 @@ use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_http::map_response_body::MapResponseBodyLayer;
 use tower_sse::{EventIdLayer, LimitLayer, Registry, RegistryLayer, SseLayer};
 
+use crate::harness::SECOND;
 use crate::harness::bodies::Step::{Data, Hang, Wait};
 use crate::harness::bodies::{Broken, Script, read};
 use crate::harness::layers::{Boxed, Rig, boxed, handler, handler_of, routed};
 use crate::harness::rig::{Failure, Fate, Handler, open};
-
-const SECOND: Duration = Duration::from_secs(1);
 
 /// A cap in all, and one that has streams looked after on each poll.
 fn limits(max: usize) -> [LimitLayer; 2] {

@@ -1,7 +1,6 @@
 //! At a key's cap the oldest stream may be told to go, and the new one is let in.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use http::{HeaderValue, Request};
 use tower::{Layer, ServiceExt};
@@ -11,10 +10,9 @@ use tower_sse::{
     SseLayer, SseService,
 };
 
+use crate::harness::SECOND;
 use crate::harness::layers;
 use crate::harness::rig::{Client, Fate, Feed, Handler, LIKELY, get, open, open_with, unevenness};
-
-const SECOND: Duration = Duration::from_secs(1);
 
 /// By user; the newest of each stay.
 fn newest(max: usize) -> LimitLayer {

@@ -7,9 +7,8 @@ use tower::Layer;
 use tower_sse::wire::Decoder;
 use tower_sse::{LimitLayer, SseService};
 
+use crate::harness::SECOND;
 use crate::harness::rig::{Client, Handler, LIKELY, call, get, open, unevenness};
-
-const SECOND: Duration = Duration::from_secs(1);
 
 /// One that is full.
 fn full(limit: &LimitLayer) -> (SseService<Handler>, Client) {

@@ -7,7 +7,9 @@ use std::time::Duration;
 use tower_sse::event_log::{MemoryLog, MemoryLogError, Start, Step};
 use tower_sse::{Event, InvalidSetting};
 
-use crate::harness::hub::{Wakes, all, append, data, follow, next, next_for, topic};
+use crate::harness::SECOND;
+use crate::harness::hub::{all, append, data, follow, next, next_for, topic};
+use crate::harness::wakes::Wakes;
 
 #[test]
 fn a_million_events_leave_as_many_as_are_kept() {
@@ -129,5 +131,3 @@ fn settings_that_cannot_work_are_named() {
     assert_eq!(named(MemoryLog::builder().age(Duration::ZERO).build()), "age");
     assert_eq!(named(MemoryLog::builder().topics(0).build()), "topics");
 }
-
-const SECOND: Duration = Duration::from_secs(1);

@@ -1,11 +1,10 @@
 //! What cannot be replayed is said, whatever the cause, and nothing is said of other topics.
 
-use std::time::Duration;
-
 use tower_sse::event_log::{EventLog, GapPolicy, MemoryLog, Start};
 use tower_sse::wire::Decoder;
 use tower_sse::{EventId, Hub};
 
+use crate::harness::SECOND;
 use crate::harness::hub::{all, append, chunk, data, follow, gap, id, text, topic, topics};
 
 fn small() -> MemoryLog {
@@ -214,5 +213,3 @@ async fn a_topic_that_ended_and_began_anew_hides_no_loss() {
     assert_eq!(all(&mut follow(&log, &["t"], Start::After(first))), ["gap", "3"]);
     assert_eq!(all(&mut follow(&log, &["t"], Start::After(last))), ["3"]);
 }
-
-const SECOND: Duration = Duration::from_secs(1);

@@ -11,9 +11,8 @@ use tower_sse::{
     ShutdownLayer, SseLayer,
 };
 
+use crate::harness::SECOND;
 use crate::harness::rig::{Client, Fate, Feed, Handler, Piece, get, open, open_with};
-
-const SECOND: Duration = Duration::from_secs(1);
 
 fn event(data: &str) -> Event {
     Event::new().data(data)

@@ -11,6 +11,7 @@ use tower_sse::{
     Shutdown, ShutdownLayer, SseLayer,
 };
 
+use crate::harness::SECOND;
 use crate::harness::bodies::Step::{Data, Hang};
 use crate::harness::bodies::read;
 use crate::harness::layers::{
@@ -201,5 +202,3 @@ async fn watch(rig: &Rig, router: Router) -> Seen {
 fn every(seconds: u32) -> KeepAliveLayer {
     KeepAliveLayer::every(seconds * SECOND).jitter(0.0)
 }
-
-const SECOND: Duration = Duration::from_secs(1);

@@ -10,9 +10,8 @@ use tokio::time::{Instant, sleep};
 use tower::{Layer, ServiceExt};
 use tower_sse::{Shutdown, ShutdownLayer};
 
+use crate::harness::SECOND;
 use crate::harness::rig::{Client, Fate, Handler, call, get, open};
-
-const SECOND: Duration = Duration::from_secs(1);
 
 /// Five seconds of notice, all streams at once then, and three until the deadline.
 fn shutdown() -> Shutdown {

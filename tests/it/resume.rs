@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use http::Request;
 
+use crate::harness::SECOND;
 use crate::harness::bodies::Step::{self, Data, Fail, Hang, Panic, Wait};
 use crate::harness::bodies::read;
-use crate::harness::resume::{Handled, SECOND, ask, layer, request, seen, service};
+use crate::harness::resume::{Handled, ask, layer, request, seen, service};
 
 fn ticks() -> Vec<Step> {
     let mut steps = vec![Data("retry: 7\nid: own\ndata: 1\n\n")];

@@ -12,9 +12,10 @@ use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use tower::{Layer, service_fn};
 
+use crate::harness::SECOND;
 use crate::harness::bodies::Step::{Data, Flood, Hang};
 use crate::harness::resume;
-use crate::harness::resume::{Handled, SECOND, ask, layer, request, service};
+use crate::harness::resume::{Handled, ask, layer, request, service};
 
 /// One event a frame, and a count of them.
 struct Counted(Arc<AtomicUsize>, usize);

@@ -6,8 +6,9 @@ use http::HeaderValue;
 use http::request::Parts;
 use tower_sse::resume::Finished;
 
+use crate::harness::SECOND;
 use crate::harness::bodies::Step::{self, Data, Wait};
-use crate::harness::resume::{Handled, SECOND, layer, request, request_of, seen, service};
+use crate::harness::resume::{Handled, layer, request, request_of, seen, service};
 
 fn three() -> Vec<Step> {
     vec![Data("data: 1\n\ndata: 2\n\n"), Wait(SECOND), Data("data: 3\n\n")]

@@ -8,8 +8,9 @@ use tower::Layer;
 use tower_sse::event_log::{EventLog, MemoryFollower, MemoryLog, Start, Topic, Topics};
 use tower_sse::{Event, EventId};
 
+use crate::harness::SECOND;
 use crate::harness::bodies::Step::{self, Data, Wait};
-use crate::harness::resume::{Handled, SECOND, handler, layer, request, seen};
+use crate::harness::resume::{Handled, handler, layer, request, seen};
 
 /// Does this with the first appends, and with all others the last of it.
 #[derive(Clone)]

@@ -3,9 +3,10 @@
 use tower::Layer;
 use tower_sse::event_log::MemoryLog;
 
+use crate::harness::SECOND;
 use crate::harness::bodies::Step::{self, Data, Wait};
 use crate::harness::resume;
-use crate::harness::resume::{Handled, SECOND, Seen, handler, layer, request, seen};
+use crate::harness::resume::{Handled, Seen, handler, layer, request, seen};
 
 /// Keeps an event for ten seconds.
 fn forgetful() -> MemoryLog {

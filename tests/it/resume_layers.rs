@@ -5,11 +5,12 @@ use std::time::{Duration, SystemTime};
 use tower::{Layer, ServiceExt};
 use tower_sse::{Expiry, KeepAliveLayer, RotationLayer, SseLayer};
 
+use crate::harness::SECOND;
 use crate::harness::bodies::Step::{self, Data, Wait};
 use crate::harness::bodies::read;
 use crate::harness::layers::{AnyLayer, Boxed, Rig, boxed};
 use crate::harness::resume;
-use crate::harness::resume::{Handled, SECOND, ask, handler, layer, request, seen};
+use crate::harness::resume::{Handled, ask, handler, layer, request, seen};
 
 fn steps() -> Vec<Step> {
     vec![

@@ -4,9 +4,10 @@ use tokio::time::{Duration, Instant};
 use tower::Layer;
 use tower_sse::event_log::MemoryLog;
 
+use crate::harness::SECOND;
 use crate::harness::bodies::Step::{self, Data, Fail, Hang, Wait};
 use crate::harness::resume;
-use crate::harness::resume::{Handled, SECOND, handler, layer, request, request_of, seen};
+use crate::harness::resume::{Handled, handler, layer, request, request_of, seen};
 
 fn three() -> Vec<Step> {
     vec![Data("data: 1\n\n"), Wait(SECOND), Data("data: 2\n\n"), Wait(SECOND), Data("data: 3\n\n")]

@@ -2,8 +2,9 @@
 
 use http::Request;
 
+use crate::harness::SECOND;
 use crate::harness::bodies::Step::{Data, Hang};
-use crate::harness::resume::{Handled, SECOND, layer, request_of, seen, service};
+use crate::harness::resume::{Handled, layer, request_of, seen, service};
 
 const STREAMS: usize = 10_000;
 

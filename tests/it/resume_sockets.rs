@@ -14,6 +14,7 @@ use tokio::time::interval;
 use tokio_stream::wrappers::IntervalStream;
 use tower_sse::SseLayer;
 
+use crate::harness::SECOND;
 use crate::harness::net::listen;
 use crate::harness::resume;
 
@@ -35,7 +36,7 @@ async fn a_posted_stream_is_read_over_many_connections() {
             ([("content-type", "text/event-stream")], Body::from_stream(events)).into_response()
         }
     };
-    let layer = resume::layer().close_event(20 * resume::SECOND);
+    let layer = resume::layer().close_event(20 * SECOND);
     let app = Router::new().route("/answer", post(handler)).layer(layer).layer(SseLayer::new());
     let (listener, address) = listen().await;
     let server = tokio::spawn(async move { axum::serve(listener, app).await });

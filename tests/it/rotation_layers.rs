@@ -1,7 +1,6 @@
 //! Rotation beside the other layers: in any order, on routes, and while the server drains.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get_service;
@@ -13,12 +12,11 @@ use tower_sse::{
     ShutdownLayer, SseLayer,
 };
 
+use crate::harness::SECOND;
 use crate::harness::bodies::Step::Hang;
 use crate::harness::bodies::read;
 use crate::harness::layers::{Boxed, Rig, boxed, handler, handler_of, routed};
 use crate::harness::rig::{Handler, open};
-
-const SECOND: Duration = Duration::from_secs(1);
 
 /// The first stream of it lives for 24 seconds.
 fn rotation() -> RotationLayer {

@@ -18,6 +18,7 @@ use tower_sse::{
 };
 use tower_test::mock::{self, Mock};
 
+use crate::harness::SECOND;
 use crate::harness::bodies::Step::{Data, Hang};
 use crate::harness::bodies::{Broken, Script, read};
 
@@ -245,5 +246,3 @@ fn noting_registry() -> (Registry, Arc<Mutex<Vec<EndReason>>>) {
         Registry::builder().on_close(move |_, reason| noted.lock().unwrap().push(reason));
     (registry.build().unwrap(), reasons)
 }
-
-const SECOND: Duration = Duration::from_secs(1);

@@ -11,14 +11,8 @@ use tokio::time::{Instant, advance, sleep, timeout};
 use tower::Layer;
 use tower_sse::{DrainReport, KeepAliveLayer, Registry, Shutdown, ShutdownLayer, SseLayer};
 
-use crate::harness::rig::{Fate, Handler, Piece, open};
-
-const SECOND: Duration = Duration::from_secs(1);
-
-/// A shutdown that ends all streams at once and has clients wait a second.
-fn at_once() -> Shutdown {
-    Shutdown::builder().window(Duration::ZERO).retry(SECOND..=SECOND).build().unwrap()
-}
+use crate::harness::SECOND;
+use crate::harness::rig::{Fate, Handler, Piece, at_once, open};
 
 /// What a report tells apart from its time.
 fn counts(report: &DrainReport) -> [usize; 4] {

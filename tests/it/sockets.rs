@@ -24,6 +24,7 @@ use tower::{Layer, service_fn};
 use tower_sse::{EventIdLayer, KeepAliveLayer, Registry, Shutdown, SseLayer};
 
 use crate::harness::LONG;
+use crate::harness::chunked::Chunked;
 use crate::harness::layers::events;
 use crate::harness::net::Version::{H1, H2};
 use crate::harness::net::{BoxError, Client, Version, listen, read_until, serve};
@@ -143,7 +144,9 @@ async fn an_event_comes_in_one_chunk() {
         let raw = String::from_utf8(raw).unwrap();
         let (head, body) = raw.split_once("\r\n\r\n").unwrap();
         assert!(head.to_lowercase().contains("transfer-encoding: chunked"), "{head}");
-        let mut chunks = chunks(body);
+        let body = Chunked::of(body.as_bytes());
+        assert!(body.ended && body.rest.is_empty(), "{body:?}");
+        let mut chunks = body.texts();
         chunks.retain(|chunk| chunk != ":\n");
         let close = chunks.pop().unwrap();
         assert!(close.starts_with("event: close\n") && close.ends_with("id: 3\n\n"), "{close}");
@@ -181,22 +184,6 @@ async fn a_stream_is_kept_alive_behind_a_burst() {
         let read = read.await;
         server.abort();
         read.unwrap_or_else(|error| panic!("{version:?}: {error}"));
-    }
-}
-
-/// The chunks of a body, which must end with the last one and nothing behind.
-fn chunks(mut body: &str) -> Vec<String> {
-    let mut chunks = Vec::new();
-    loop {
-        let (size, rest) = body.split_once("\r\n").expect("a chunk's size");
-        let size = usize::from_str_radix(size, 16).expect("a number");
-        let (chunk, rest) = rest.split_at(size);
-        body = rest.strip_prefix("\r\n").expect("a chunk's end");
-        if size == 0 {
-            assert_eq!(body, "", "behind the last chunk");
-            return chunks;
-        }
-        chunks.push(chunk.to_owned());
     }
 }
 

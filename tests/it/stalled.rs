@@ -11,13 +11,13 @@ use tokio::time::{advance, sleep, sleep_until};
 use tower::Layer;
 use tower_sse::{DrainReport, EndReason, KeepAliveLayer, Registry, Shutdown, SseLayer};
 
+use crate::harness::SECOND;
 use crate::harness::net::Version::{H1, H2};
 use crate::harness::rig::{Handler, open};
 use crate::harness::server::{App, GUARDED, Kind, assert_is_told};
 use crate::harness::slow::Pace;
 
 const LIMIT: Duration = Duration::from_millis(600);
-const SECOND: Duration = Duration::from_secs(1);
 
 fn shutdown() -> Shutdown {
     // Not all at once: a server that is woken may find room for one frame more.

@@ -10,9 +10,8 @@ use tower_sse::{
     Event, EventIdLayer, Farewell, KeepAliveLayer, Registry, RegistryLayer, Shutdown, SseLayer,
 };
 
+use crate::harness::SECOND;
 use crate::harness::rig::{Client, Fate, Feed, Handler, open};
-
-const SECOND: Duration = Duration::from_secs(1);
 
 /// A stream, and what the registry shows of it.
 fn listed(registry: &Registry) -> (Feed, Client) {

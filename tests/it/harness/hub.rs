@@ -1,30 +1,14 @@
 //! Reads logs and hubs, a poll at a time.
 
-#![allow(dead_code, unreachable_pub, reason = "every test uses a part of this")]
-
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http_body::Body;
-use tower_sse::event_log::{
-    EventLog, Follow, Gap, MemoryFollower, MemoryLog, Start, Step, Topic, Topics,
-};
-use tower_sse::{Event, EventId};
+use tower_sse::EventId;
+use tower_sse::event_log::{EventLog, Follow, Gap, MemoryFollower, MemoryLog, Start, Step};
 
-pub fn topic(name: &str) -> Topic {
-    Topic::new(name).unwrap()
-}
-
-pub fn topics(names: &[&str]) -> Topics {
-    Topics::new(names).unwrap()
-}
-
-pub fn data(text: impl Into<String>) -> Event {
-    Event::new().data(text)
-}
+pub use crate::harness::topics::{data, data_of, topic, topics};
 
 pub fn id(text: impl Into<String>) -> EventId {
     EventId::new(text).unwrap()
@@ -57,10 +41,7 @@ pub fn all(follower: &mut MemoryFollower) -> Vec<String> {
 
 pub fn said(step: &Step) -> String {
     match step {
-        Step::Event(event) => {
-            let text = std::str::from_utf8(event.bytes()).unwrap();
-            text.lines().find_map(|line| line.strip_prefix("data: ")).unwrap().to_owned()
-        }
+        Step::Event(event) => data_of(event.bytes()),
         _ => "gap".to_owned(),
     }
 }
@@ -85,20 +66,4 @@ pub fn text<B: Body<Data = Bytes> + Unpin>(body: &mut B) -> String {
         text += std::str::from_utf8(&bytes).unwrap();
     }
     text
-}
-
-/// Counts how often it is woken.
-#[derive(Debug, Default)]
-pub struct Wakes(AtomicUsize);
-
-impl Wakes {
-    pub fn count(&self) -> usize {
-        self.0.load(Ordering::SeqCst)
-    }
-}
-
-impl Wake for Wakes {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
 }

@@ -1,12 +1,4 @@
 //! Layers in a row, and what a client sees through them.
-//!
-//! Not part of the other support: it names the crate, which cannot name itself in its own tests.
-
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "every test is a crate of its own and uses a part of this"
-)]
 
 use std::convert::Infallible;
 use std::time::Duration;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 pub mod bodies;
 pub mod cases;
+pub mod chunked;
 #[cfg(feature = "hub")]
 pub mod hub;
 pub mod layers;
@@ -27,6 +28,11 @@ pub mod server;
 pub mod slow;
 #[path = "../../../src/support/streams.rs"]
 pub mod streams;
+#[cfg(feature = "hub")]
+pub mod topics;
+pub mod wakes;
+
+pub const SECOND: Duration = Duration::from_secs(1);
 
 /// After so long a test has failed: far more than anything takes, however busy the machine is.
 pub const LONG: Duration = Duration::from_secs(60);

@@ -1,7 +1,5 @@
 //! Resumable streams, and clients that come back to them.
 
-#![allow(dead_code, unreachable_pub, reason = "every test uses a part of this")]
-
 use std::convert::Infallible;
 use std::fmt::Debug;
 use std::net::SocketAddr;
@@ -23,6 +21,7 @@ use tower_sse::wire::Decoder;
 
 use crate::harness::LONG;
 use crate::harness::bodies::{Read, Script, Step, read};
+use crate::harness::chunked::Chunked;
 
 /// What the handler did.
 #[derive(Clone, Debug, Default)]
@@ -174,7 +173,7 @@ pub async fn post(to: SocketAddr, path: &str, user: &str, last: &str, enough: us
         bytes.extend_from_slice(&chunk[..len]);
     }
     let status = std::str::from_utf8(&bytes[9..12]).unwrap().parse().unwrap();
-    Got { status, text: unchunked(&bytes), ended: over(&bytes) }
+    Got { status, text: unchunked(&bytes) }
 }
 
 /// What was read over a socket.
@@ -182,24 +181,12 @@ pub async fn post(to: SocketAddr, path: &str, user: &str, last: &str, enough: us
 pub struct Got {
     pub status: u16,
     pub text: String,
-    pub ended: bool,
 }
 
 /// What came of a chunked body, the last chunk and the last character perhaps in part.
 fn unchunked(response: &[u8]) -> String {
-    let mut body = Vec::new();
-    let (_, mut rest) = split(response, b"\r\n\r\n").unwrap();
-    while let Some((len, chunk)) = split(rest, b"\r\n") {
-        let len = usize::from_str_radix(std::str::from_utf8(len).unwrap(), 16).unwrap();
-        body.extend_from_slice(&chunk[..len.min(chunk.len())]);
-        rest = chunk.get(len + 2..).unwrap_or_default();
-    }
-    String::from_utf8_lossy(&body).into_owned()
-}
-
-fn split<'a>(bytes: &'a [u8], at: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
-    let found = bytes.windows(at.len()).position(|window| window == at)?;
-    Some((&bytes[..found], &bytes[found + at.len()..]))
+    let head = response.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+    String::from_utf8_lossy(&Chunked::of(&response[head + 4..]).bytes()).into_owned()
 }
 
 pub fn service(
@@ -211,5 +198,3 @@ pub fn service(
 }
 
 pub type Handler = BoxCloneSyncService<Request<()>, Response<Script>, Infallible>;
-
-pub const SECOND: Duration = Duration::from_secs(1);

@@ -16,6 +16,9 @@ use tokio::sync::mpsc;
 use tokio::task::unconstrained;
 use tokio::time::{Instant, timeout_at};
 use tower::Service;
+use tower_sse::Shutdown;
+
+use crate::harness::SECOND;
 
 /// Answers each request with an event stream, whose [`Feed`] is in the response's extensions.
 #[derive(Clone, Copy, Debug)]
@@ -109,6 +112,11 @@ impl Feed {
     pub fn is_gone(&self) -> bool {
         self.pieces.is_closed()
     }
+}
+
+/// A shutdown that ends all streams at once and has clients wait a second.
+pub fn at_once() -> Shutdown {
+    Shutdown::builder().window(Duration::ZERO).retry(SECOND..=SECOND).build().unwrap()
 }
 
 /// A GET of `/events` as an `EventSource` makes it.

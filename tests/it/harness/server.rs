@@ -1,12 +1,4 @@
 //! Servers with streams that end, on real sockets, with their connections guarded or not.
-//!
-//! Not part of the other support: it names the crate, which cannot name itself in its own tests.
-
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "every test is a crate of its own and uses a part of this"
-)]
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -30,7 +22,7 @@ use tower_sse::{DrainReport, EndReason, Registry, Shutdown, SseLayer, StreamInfo
 
 use crate::harness::LONG;
 use crate::harness::net::{Client, Version, listen, read_until, serve_as};
-use crate::harness::slow::{Brake, Braked, Pace};
+use crate::harness::slow::{Braked, Pace};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -99,7 +91,7 @@ impl App {
         let mut text = String::new();
         read_until(&mut body, &mut text, |text| text.contains("data: ")).await.unwrap();
         brake.draw();
-        Reader { body, text, brake, _client: client }
+        Reader { body, text, _client: client }
     }
 
     /// Waits until so many streams of `/firehose` are not polled any more.
@@ -150,7 +142,6 @@ impl App {
 pub struct Reader {
     pub body: Incoming,
     pub text: String,
-    pub brake: Brake,
     _client: Client,
 }
 

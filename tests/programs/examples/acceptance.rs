@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tower_sse::wire::Decoder;
 
+use crate::harness::chunked::Chunked;
 use crate::harness::process::{Example, Transcript, curl, text};
 
 #[tokio::test]
@@ -53,7 +54,7 @@ async fn events_leave_whole_with_an_id_and_comments_in_between() {
             client.until(|text| text.contains(&second)).await;
             client.during(Duration::from_millis(400)).await;
 
-            let chunks = chunks(&client.text());
+            let chunks = Chunked::of(&client.bytes).texts();
             let (comments, events): (Vec<_>, Vec<_>) =
                 chunks.iter().partition(|chunk| chunk.starts_with(':'));
             for (at, expected) in expected.iter().enumerate() {
@@ -170,20 +171,6 @@ async fn stats(server: &Example) -> Value {
 async fn status(server: &Example, path: &str, args: &[&str]) -> String {
     let status = ["-o", "/dev/null", "-w", "%{http_code}"];
     text(&curl(&[&status[..], args, &[&server.url(path)]].concat()).await)
-}
-
-/// The chunks of a chunked body, without one that is not complete.
-fn chunks(mut body: &str) -> Vec<String> {
-    let mut chunks = Vec::new();
-    while let Some((len, rest)) = body.split_once("\r\n") {
-        let len = usize::from_str_radix(len, 16).expect("a chunk's length");
-        let Some((chunk, rest)) = rest.split_at_checked(len) else {
-            break;
-        };
-        chunks.push(chunk.to_owned());
-        body = rest.strip_prefix("\r\n").unwrap_or_default();
-    }
-    chunks
 }
 
 const STREAMS: [&str; 8] = [

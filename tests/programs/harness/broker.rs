@@ -14,10 +14,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
-use tower_sse::event_log::{EventLog, Follow, Gap, Start, Step, Topic, Topics};
-use tower_sse::{Event, EventId};
+use tower_sse::EventId;
+use tower_sse::event_log::{EventLog, Follow, Gap, Start, Step};
 
 pub use crate::harness::LONG;
+pub use crate::harness::topics::{data, data_of, topic, topics};
 
 /// A broker as a process, with a directory of its own. It is killed when this is dropped.
 #[derive(Debug)]
@@ -195,18 +196,6 @@ async fn carry(listener: TcpListener, to: SocketAddr, answers: watch::Receiver<b
     }
 }
 
-pub fn topic(name: &str) -> Topic {
-    Topic::new(name).unwrap()
-}
-
-pub fn topics(names: &[&str]) -> Topics {
-    Topics::new(names).unwrap()
-}
-
-pub fn data(text: impl Into<String>) -> Event {
-    Event::new().data(text)
-}
-
 pub fn after(id: &EventId) -> Start {
     Start::After(id.clone())
 }
@@ -268,9 +257,4 @@ pub async fn gap<F: Follow + Unpin>(follower: &mut F) -> Gap {
 pub async fn is_quiet<F: Follow + Unpin>(follower: &mut F) -> bool {
     let next = poll_fn(|cx| Pin::new(&mut *follower).poll_next(cx));
     timeout(Duration::from_millis(200), next).await.is_err()
-}
-
-pub fn data_of(bytes: &[u8]) -> String {
-    let text = std::str::from_utf8(bytes).unwrap();
-    text.lines().find_map(|line| line.strip_prefix("data: ")).unwrap().to_owned()
 }

@@ -12,6 +12,8 @@ use std::time::Duration;
 pub mod bodies;
 pub mod broker;
 pub mod browser;
+#[path = "../../it/harness/chunked.rs"]
+pub mod chunked;
 pub mod hub_nodes;
 pub mod nats;
 #[path = "../../it/harness/net.rs"]
@@ -22,6 +24,8 @@ pub mod redis;
 pub mod resume;
 pub mod resume_nodes;
 pub mod tap;
+#[path = "../../it/harness/topics.rs"]
+pub mod topics;
 
 /// After so long a test has failed: far more than anything takes, however busy the machine is.
 pub const LONG: Duration = Duration::from_secs(60);
