@@ -43,7 +43,7 @@ pub use guard::{GuardError, Guarded};
 pub use guard::{GuardedListener, Listening, TcpOptions};
 #[cfg(feature = "hub")]
 #[cfg_attr(docsrs, doc(cfg(feature = "hub")))]
-pub use hub::Hub;
+pub use hub::publish::Hub;
 pub use layer::{
     CloseAtEndLayer, EventIdLayer, KeepAliveLayer, LimitLayer, NoBufferLayer, RegistryLayer,
     RotationLayer, ShutdownLayer, SseLayer,
@@ -52,7 +52,7 @@ pub use readiness::{Readiness, ReadinessBody};
 pub use registry::{Delivery, Registry, RegistryBuilder, SendError};
 #[cfg(feature = "resume")]
 #[cfg_attr(docsrs, doc(cfg(feature = "resume")))]
-pub use resume::ResumeLayer;
+pub use resume::layer::ResumeLayer;
 pub use service::{SseFuture, SseService};
 pub use shutdown::{Shutdown, ShutdownBuilder};
 pub use state::{DrainReport, Expiry, Label, LimitKey, StreamId, StreamInfo, StreamState};

@@ -10,7 +10,8 @@ use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use futures_util::{StreamExt, stream};
 use serde::Deserialize;
-use tower_sse::resume::{ResumeKey, ResumeLayer};
+use tower_sse::ResumeLayer;
+use tower_sse::resume::ResumeKey;
 
 use super::streams::{events, numbered, numbers};
 

@@ -25,8 +25,8 @@ use axum::routing::{get, post};
 use futures_util::{Stream, StreamExt, stream};
 use tokio::net::TcpListener;
 use tokio::time::sleep;
-use tower_sse::resume::{ResumeKey, ResumeLayer};
-use tower_sse::{Shutdown, SseLayer};
+use tower_sse::resume::ResumeKey;
+use tower_sse::{ResumeLayer, Shutdown, SseLayer};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {

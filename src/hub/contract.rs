@@ -6,7 +6,7 @@ use std::future::Future;
 
 use serde::Serialize;
 
-use super::Hub;
+use super::publish::Hub;
 use crate::event_log::{EventLog, Topic, Topics};
 use crate::wire::{Event, EventId, EventName};
 

@@ -1,4 +1,5 @@
-//! One event to many clients: a [`Hub`] publishes into a log and makes responses that follow it.
+//! One event to many clients: a [`Hub`](crate::Hub) publishes into a log and makes responses that
+//! follow it.
 //!
 //! A response first has the events that its client missed, and then the events that are published,
 //! each once: it reads the `Last-Event-ID` that a browser sends when it comes back.
@@ -50,7 +51,7 @@
 //! # Pages that show a state
 //!
 //! A page that shows a state and follows its changes must not miss a change between the two. Read
-//! the [latest position](Hub::latest) first, then the state, and have the page connect to
+//! the [latest position](crate::Hub::latest) first, then the state, and have the page connect to
 //! `/events?last_event_id=<position>`.
 //!
 //! # With the layers
@@ -62,174 +63,13 @@
 mod body;
 #[cfg(feature = "json")]
 mod contract;
+// The root exports the hub.
+pub(crate) mod publish;
 mod subscription;
-
-use std::error::Error;
-use std::fmt;
-use std::future::Future;
-use std::sync::mpsc;
-
-use tokio::runtime::Handle;
-
-use crate::event_log::{EventLog, MemoryLog, Topic, Topics};
-use crate::wire::{Event, EventId};
 
 pub use body::HubBody;
 #[cfg(feature = "json")]
 #[cfg_attr(docsrs, doc(cfg(feature = "json")))]
 pub use contract::{Contract, ContractError, Reference};
+pub use publish::PublishError;
 pub use subscription::Subscription;
-
-/// Publishes into a log, and makes responses that follow it.
-///
-/// Clones are handles to the same log. See the [module docs](self) for an example.
-#[derive(Clone)]
-pub struct Hub<L: EventLog = MemoryLog> {
-    log: L,
-    runtime: Option<Handle>,
-}
-
-impl<L: EventLog> Hub<L> {
-    /// A hub over a log.
-    ///
-    /// If this is called in a Tokio runtime, the hub keeps a handle to the runtime for
-    /// [`publish_blocking`](Self::publish_blocking).
-    #[must_use]
-    pub fn new(log: L) -> Self {
-        Self { log, runtime: Handle::try_current().ok() }
-    }
-
-    /// Sets the runtime in which [`publish_blocking`](Self::publish_blocking) waits for the log.
-    #[must_use]
-    pub fn runtime(mut self, runtime: Handle) -> Self {
-        self.runtime = Some(runtime);
-        self
-    }
-
-    /// The log.
-    pub fn log(&self) -> &L {
-        &self.log
-    }
-
-    /// Publishes an event in a topic, and returns the id that the log gave it.
-    ///
-    /// It waits for the log, and never for a client.
-    ///
-    /// # Errors
-    ///
-    /// The error of the log. A [`MemoryLog`] refuses an event without data, an event that is too
-    /// long, and a topic above the most topics that it keeps.
-    ///
-    /// # Cancellation safety
-    ///
-    /// If the future is dropped before it is ready, the event may or may not have been published.
-    /// It is never published in part, and never twice.
-    pub fn publish(
-        &self,
-        topic: &Topic,
-        event: Event,
-    ) -> impl Future<Output = Result<EventId, L::Error>> + Send {
-        self.log.append(topic, event)
-    }
-
-    /// Publishes an event from a thread that may block, with or without a runtime.
-    ///
-    /// With a [`MemoryLog`] it never blocks, and may be called from anywhere. With another log the
-    /// hub's runtime waits for the log while this thread blocks, so it must not be called from
-    /// async code.
-    ///
-    /// # Errors
-    ///
-    /// [`PublishError`] if the log refuses the event, if there is no runtime to wait for the log,
-    /// or if this thread belongs to a runtime and must not block. It never panics.
-    pub fn publish_blocking(
-        &self,
-        topic: &Topic,
-        event: Event,
-    ) -> Result<EventId, PublishError<L::Error>> {
-        if let Some(appended) = self.log.append_at_once(topic, &event) {
-            return appended.map_err(PublishError::Log);
-        }
-        if Handle::try_current().is_ok() {
-            return Err(PublishError::InRuntime);
-        }
-        let runtime = self.runtime.as_ref().ok_or(PublishError::NoRuntime)?;
-        // Not `block_on`, which panics when the runtime has ended.
-        let (sender, receiver) = mpsc::sync_channel(1);
-        let (log, topic) = (self.log.clone(), topic.clone());
-        runtime.spawn(async move {
-            // It fails only if the caller is gone.
-            let _ = sender.send(log.append(&topic, event).await);
-        });
-        match receiver.recv() {
-            Ok(appended) => appended.map_err(PublishError::Log),
-            Err(mpsc::RecvError) => Err(PublishError::RuntimeEnded),
-        }
-    }
-
-    /// Follows topics: the first step to a response.
-    ///
-    /// Nothing is followed before the [body](Subscription::into_body) or the
-    /// [response](Subscription::into_response) is made.
-    pub fn subscribe(&self, topics: impl Into<Topics>) -> Subscription<L> {
-        Subscription::new(self.log.clone(), topics.into())
-    }
-
-    /// The position after the last event of these topics, for a page that is rendered now and
-    /// follows the topics later.
-    ///
-    /// # Errors
-    ///
-    /// The error of the log, if it does not know its last event. A [`MemoryLog`] always knows it.
-    pub async fn latest(&self, topics: impl Into<Topics> + Send) -> Result<EventId, L::Error> {
-        self.log.latest(&topics.into()).await
-    }
-}
-
-impl Default for Hub {
-    /// A hub over a [`MemoryLog`] with its defaults.
-    fn default() -> Self {
-        Self::new(MemoryLog::new())
-    }
-}
-
-impl<L: EventLog> fmt::Debug for Hub<L> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hub").finish_non_exhaustive()
-    }
-}
-
-/// The error of an event that [`Hub::publish_blocking`] did not publish.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PublishError<E> {
-    /// The log did not take the event.
-    Log(E),
-    /// Something has to wait for the log, and the hub was made outside of a runtime. Nothing was
-    /// done.
-    NoRuntime,
-    /// Something has to wait for the log, and this thread belongs to a runtime. Nothing was done.
-    InRuntime,
-    /// The runtime ended before the log answered. The event may or may not have been published.
-    RuntimeEnded,
-}
-
-impl<E> fmt::Display for PublishError<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Log(_) => "the log did not take the event",
-            Self::NoRuntime => "the hub has no runtime in which to wait for the log",
-            Self::InRuntime => "a thread of a runtime must not wait for the log: use `publish`",
-            Self::RuntimeEnded => "the runtime ended before the log answered",
-        })
-    }
-}
-
-impl<E: Error + 'static> Error for PublishError<E> {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Log(error) => Some(error),
-            _ => None,
-        }
-    }
-}

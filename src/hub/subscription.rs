@@ -9,7 +9,7 @@ use super::HubBody;
 use crate::event_log::{EventLog, GapPolicy, Logged, MemoryLog, Start, Topics};
 use crate::wire::EventId;
 
-/// The events that a response is to have: made by [`Hub::subscribe`](super::Hub::subscribe).
+/// The events that a response is to have: made by [`Hub::subscribe`](crate::Hub::subscribe).
 ///
 /// By default these are the events that are published from now on, and after a gap the events that
 /// the log still has.

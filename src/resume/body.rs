@@ -16,7 +16,7 @@ use crate::event_log::{EventLog, Follow, Gap, GapPolicy, MemoryLog, Start, Step}
 use crate::wire::CloseReason;
 
 pin_project! {
-    /// The body of a response of a [`ResumeLayer`](super::ResumeLayer): a stream out of the log, or
+    /// The body of a response of a [`ResumeLayer`](crate::ResumeLayer): a stream out of the log, or
     /// the body of the service inside.
     ///
     /// If the body of a stream is dropped before its end, the stream goes on and waits for its

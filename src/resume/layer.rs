@@ -35,7 +35,8 @@ impl ResumeLayer {
     ///
     /// ```
     /// use axum::http::request::Parts;
-    /// use tower_sse::resume::{ResumeKey, ResumeLayer};
+    /// use tower_sse::ResumeLayer;
+    /// use tower_sse::resume::ResumeKey;
     ///
     /// #[derive(Clone)]
     /// struct User(String);
@@ -120,7 +121,8 @@ impl<L: EventLog> ResumeLayer<L> {
     /// ```
     /// # use axum::http::request::Parts;
     /// # use std::time::Duration;
-    /// # use tower_sse::resume::{Finished, ResumeKey, ResumeLayer};
+    /// # use tower_sse::ResumeLayer;
+    /// # use tower_sse::resume::{Finished, ResumeKey};
     /// # let key = |request: &Parts| Some(ResumeKey::new(request.uri.path(), "ann"));
     /// let layer = ResumeLayer::new(key).finished_by(|request| {
     ///     match request.uri.query().is_some_and(|query| query.contains("reader=fetch")) {

@@ -1,9 +1,9 @@
 //! Streams that clients can come back to, without any work of the handler.
 //!
-//! [`ResumeLayer`] has a task read the body of a response into a log, and sends the client the log.
-//! A client that disconnects does not end the stream: it comes back with the id of the last event
-//! that it saw, in `Last-Event-ID` or in `?last_event_id=`, and gets the events that it missed and
-//! the events that follow. The handler is not called again.
+//! [`ResumeLayer`](crate::ResumeLayer) has a task read the body of a response into a log, and sends
+//! the client the log. A client that disconnects does not end the stream: it comes back with the id
+//! of the last event that it saw, in `Last-Event-ID` or in `?last_event_id=`, and gets the events
+//! that it missed and the events that follow. The handler is not called again.
 //!
 //! # Examples
 //!
@@ -20,7 +20,8 @@
 //! use futures_util::{Stream, stream};
 //! use http_body_util::BodyExt;
 //! use tower::ServiceExt;
-//! use tower_sse::resume::{ResumeKey, ResumeLayer};
+//! use tower_sse::ResumeLayer;
+//! use tower_sse::resume::ResumeKey;
 //!
 //! async fn answer() -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
 //!     Sse::new(stream::iter(["one", "two"].map(|word| Ok(Event::default().data(word)))))
@@ -70,14 +71,14 @@
 //!
 //! | the handler's body | last event of the stream | answer to a client with the last id |
 //! | --- | --- | --- |
-//! | comes to its end | the body's last event, or [`close`](ResumeLayer::close_event) if that is set | [`Finished`], without a call of the handler |
+//! | comes to its end | the body's last event, or [`close`](crate::ResumeLayer::close_event) if that is set | [`Finished`], without a call of the handler |
 //! | fails, panics, or has an event that is too long | `close` with `{"reason":"error"}` | a new stream |
-//! | has no reader for the [`linger`](ResumeLayer::linger) | | a new stream |
+//! | has no reader for the [`linger`](crate::ResumeLayer::linger) | | a new stream |
 //!
 //! A client with an earlier id gets the rest of the stream first, as long as the layer
-//! [remembers](ResumeLayer::remember) it. If the log has dropped all of the rest, the client gets a
-//! `gap` and the end. The end of a stream that failed is not remembered, because another try may
-//! succeed. The body is dropped when it ends.
+//! [remembers](crate::ResumeLayer::remember) it. If the log has dropped all of the rest, the client
+//! gets a `gap` and the end. The end of a stream that failed is not remembered, because another try
+//! may succeed. The body is dropped when it ends.
 //!
 //! If a log does not take an event, the layer tries again for the linger; then clients get `close`
 //! with `{"reason":"error"}`. If the log took an event although it returned an error, for example
@@ -98,7 +99,8 @@
 mod body;
 mod head;
 mod key;
-mod layer;
+// The root exports the layer.
+pub(crate) mod layer;
 mod pump;
 mod record;
 mod resumer;
@@ -109,6 +111,5 @@ mod settings;
 
 pub use body::ResumeBody;
 pub use key::ResumeKey;
-pub use layer::ResumeLayer;
 pub use service::{ResumeFuture, ResumeService};
 pub use settings::Finished;

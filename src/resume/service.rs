@@ -17,7 +17,7 @@ use super::resumer::{ResumeRequest, Resumer};
 use crate::event_log::{EventLog, MemoryLog};
 use crate::service::separate;
 
-/// The service that a [`ResumeLayer`](super::ResumeLayer) makes.
+/// The service that a [`ResumeLayer`](crate::ResumeLayer) makes.
 pub struct ResumeService<S, L: EventLog = MemoryLog> {
     inner: S,
     resumer: Arc<Resumer<L>>,

@@ -38,7 +38,7 @@ pub enum Finished {
 }
 
 impl Finished {
-    /// The default of [`ResumeLayer`](super::ResumeLayer): [`Close`](Self::Close) with a `retry` of
+    /// The default of [`ResumeLayer`](crate::ResumeLayer): [`Close`](Self::Close) with a `retry` of
     /// a day for requests with `HX-Request: true`, and [`NoContent`](Self::NoContent) for others.
     ///
     /// htmx 4 sends this header. It takes a 204 for a stream that broke. It waits for at most a
@@ -47,7 +47,7 @@ impl Finished {
     /// htmx 2 does not send the header with its streams, because they are those of an
     /// `EventSource`. After a 204 it makes a new `EventSource` without an id, and so begins a new
     /// stream. Let it close the stream by `sse-close="close"`, or mark its requests and use
-    /// [`finished_by`](super::ResumeLayer::finished_by).
+    /// [`finished_by`](crate::ResumeLayer::finished_by).
     pub fn for_request(request: &request::Parts) -> Self {
         match request.headers.get("hx-request") {
             Some(value) if value.as_bytes() == b"true" => Self::Close(DAY),

@@ -66,6 +66,7 @@ mod nesting;
 mod notice;
 mod orders;
 mod panics;
+mod public_names;
 mod read_ahead;
 mod refusals;
 mod registry;

@@ -14,8 +14,8 @@ use axum::response::sse::{Event, Sse};
 use axum::routing::get;
 use futures_util::{Stream, stream};
 use tokio::time::sleep;
-use tower_sse::SseLayer;
-use tower_sse::resume::{Finished, ResumeKey, ResumeLayer};
+use tower_sse::resume::{Finished, ResumeKey};
+use tower_sse::{ResumeLayer, SseLayer};
 
 use crate::harness::browser::{in_browser, shows, told};
 use crate::harness::process::{Example, eventually};

@@ -16,7 +16,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tower::util::BoxCloneSyncService;
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_sse::resume::{ResumeKey, ResumeLayer, ResumeService};
+use tower_sse::ResumeLayer;
+use tower_sse::resume::{ResumeKey, ResumeService};
 use tower_sse::wire::Decoder;
 
 use crate::harness::LONG;
