@@ -33,7 +33,6 @@ impl fmt::Display for InvalidSetting {
 impl Error for InvalidSetting {}
 
 /// Checks a range of how long clients are told to wait, for builders.
-#[allow(dead_code)]
 pub(crate) fn check_retry(retry: &RangeInclusive<Duration>) -> Result<(), InvalidSetting> {
     if retry.is_empty() {
         return Err(InvalidSetting::new("retry", "the range is empty"));

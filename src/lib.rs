@@ -17,6 +17,7 @@ mod guard;
 #[cfg_attr(docsrs, doc(cfg(feature = "hub")))]
 pub mod hub;
 mod layer;
+mod limit;
 pub mod observe;
 mod plan;
 mod readiness;
@@ -48,6 +49,7 @@ pub use layer::{
     CloseAtEndLayer, EventIdLayer, KeepAliveLayer, LimitLayer, NoBufferLayer, RegistryLayer,
     RotationLayer, ShutdownLayer, SseLayer,
 };
+pub use limit::{Limit, LimitBuilder};
 pub use readiness::{Readiness, ReadinessBody};
 pub use registry::{Delivery, Registry, RegistryBuilder, SendError};
 #[cfg(feature = "resume")]

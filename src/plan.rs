@@ -11,7 +11,7 @@ use http::request::Parts;
 use crate::engine::{
     ErrorFarewell, EventIds, Farewell, KeepAlive, Observation, Rotation, Settings,
 };
-use crate::state::{Drain, Label, Limit, RegistryInner};
+use crate::state::{Drain, Label, LimitInner, RegistryInner};
 
 /// Defines the [`Plan`]: one line a setting.
 macro_rules! plan {
@@ -91,7 +91,7 @@ plan! {
     registry: RegistrySetting,
     shutdown: ShutdownSetting,
     rotation: Rotation,
-    limit: Arc<Limit>,
+    limit: Arc<LimitInner>,
     close_at_end: Farewell,
 }
 
@@ -214,9 +214,9 @@ impl PlanSetting for ShutdownSetting {
     }
 }
 
-impl PlanSetting for Arc<Limit> {
+impl PlanSetting for Arc<LimitInner> {
     fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.count, &other.count)
+        Arc::ptr_eq(&self.permits, &other.permits)
     }
 }
 
@@ -355,7 +355,7 @@ impl ResolvedPlan {
         self.plan.shutdown.on()
     }
 
-    pub(crate) fn limit(&self) -> Option<&Limit> {
+    pub(crate) fn limit(&self) -> Option<&LimitInner> {
         self.plan.limit.on().map(|limit| &**limit)
     }
 

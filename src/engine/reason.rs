@@ -16,7 +16,7 @@ pub enum EndReason {
     Closed,
     /// The application ended it with [`Registry::close`](crate::Registry::close) or
     /// [`close_where`](crate::Registry::close_where), or a newer stream
-    /// [took its place](crate::LimitLayer::replace_oldest).
+    /// [took its place](crate::LimitBuilder::replace_oldest).
     Kicked,
     /// A [`RotationLayer`](crate::RotationLayer) ended it: it was too old or idle, or its
     /// [`Expiry`](crate::Expiry) had passed. The farewell says which.

@@ -79,9 +79,9 @@ impl SseLayer {
         Self(self.0.change(|plan| plan.rotation = layer.setting()))
     }
 
-    /// Sets how many streams may be open.
-    pub fn limit(self, layer: LimitLayer) -> Self {
-        Self(self.0.change(|plan| plan.limit = layer.setting()))
+    /// Sets how many streams may be open: a [`Limit`](crate::Limit), or a layer.
+    pub fn limit(self, layer: impl Into<LimitLayer>) -> Self {
+        Self(self.0.change(|plan| plan.limit = layer.into().setting()))
     }
 
     /// Sets how a stream is closed whose own body comes to its end: a [`Farewell`](crate::Farewell),

@@ -18,7 +18,7 @@ use crate::driver::{Done, StreamLink};
 use crate::engine::restate;
 use crate::observe::refused;
 use crate::plan::Plan;
-use crate::state::{Drain, Limit};
+use crate::state::{Drain, LimitInner};
 use crate::wire::{Event, LineEnd, REFUSED_ABOVE_LIMIT};
 
 /// Why a stream is not served.
@@ -39,8 +39,8 @@ impl Refusal {
     }
 
     /// A limit is reached.
-    pub(super) fn full(limit: &Limit) -> Self {
-        let (status, retry) = (limit.status, limit.retry_refused());
+    pub(super) fn full(limit: &LimitInner) -> Self {
+        let (status, retry) = (limit.settings.status, limit.refuse());
         Self { reason: "limit", data: REFUSED_ABOVE_LIMIT, status, retry }
     }
 }

@@ -152,7 +152,7 @@ fn encoded<B: Body>(
     };
     let permit = match left.limit.on() {
         Some(limit) => {
-            let permit = taken_back.or_else(|| limit.take_to_stay(&asked.key));
+            let permit = taken_back.or_else(|| limit.acquire_for_good(&asked.key));
             Some(permit.ok_or_else(|| Refusal::full(limit))?)
         }
         None => None,
@@ -190,7 +190,7 @@ fn register(
         return Err(Refusal::draining(drain));
     }
     if let (Some(limit), None) = (plan.limit.on(), &registrations.permit) {
-        let permit = limit.take(&asked.key).ok_or_else(|| Refusal::full(limit))?;
+        let permit = limit.acquire(&asked.key).ok_or_else(|| Refusal::full(limit))?;
         registrations.permit = Some(permit);
     }
     if let Some(drain) = drain {

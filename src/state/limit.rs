@@ -1,4 +1,4 @@
-//! How many streams may be open, and what is said to who comes beyond.
+//! What a limit, its layers and its streams share.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,99 +14,100 @@ use super::{AtCap, LimitKey, Permit, Permits};
 use crate::engine::spread::Spread;
 use crate::engine::{Close, CloseReason, Farewell};
 
-/// How many streams may be open, and what is said to who comes beyond.
-#[derive(Clone, Debug)]
-pub(crate) struct Limit {
-    pub(crate) count: Arc<LimitCounts>,
-    pub(crate) most: usize,
-    pub(crate) per_key: Option<PerKey>,
-    /// How long clients are to wait, each its own time from this range.
-    pub(crate) retry: RangeInclusive<Duration>,
-    /// For those who did not ask for an event stream.
-    pub(crate) status: StatusCode,
-    /// For those who are replaced.
-    pub(crate) farewell: Farewell,
-}
-
-/// What the clones of a layer share.
+/// What a limit, its layers and its streams share.
 #[derive(Debug)]
-pub(crate) struct LimitCounts {
-    pub(crate) slots: Arc<Permits>,
+pub(crate) struct LimitInner {
+    pub(crate) settings: LimitSettings,
+    /// Limits may share them.
+    pub(crate) permits: Arc<Permits>,
     refused: AtomicU64,
     replaced: AtomicU64,
 }
 
+#[derive(Debug)]
+pub(crate) struct LimitSettings {
+    /// How many streams may be open.
+    pub(crate) max: usize,
+    pub(crate) per_key: Option<PerKey>,
+    /// How long clients are told to wait, each its own time from this range.
+    pub(crate) retry: RangeInclusive<Duration>,
+    /// For requests that an event cannot answer.
+    pub(crate) status: StatusCode,
+    /// For streams that are replaced.
+    pub(crate) farewell: Farewell,
+}
+
 pub(crate) type KeyOf = dyn Fn(&Parts) -> LimitKey + Send + Sync;
 
-#[derive(Clone)]
 pub(crate) struct PerKey {
-    pub(crate) most: usize,
-    pub(crate) key: Arc<KeyOf>,
+    pub(crate) max: usize,
+    pub(crate) key: Box<KeyOf>,
     pub(crate) at_cap: AtCap,
 }
 
 impl fmt::Debug for PerKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { most, at_cap, .. } = self;
-        f.debug_struct("PerKey").field("most", most).field("at_cap", at_cap).finish_non_exhaustive()
+        let Self { max, at_cap, .. } = self;
+        f.debug_struct("PerKey").field("max", max).field("at_cap", at_cap).finish_non_exhaustive()
     }
 }
 
-impl LimitCounts {
-    pub(crate) fn new() -> Self {
-        let slots = Arc::new(Permits::new());
-        Self { slots, refused: AtomicU64::new(0), replaced: AtomicU64::new(0) }
+impl LimitInner {
+    pub(crate) fn new(settings: LimitSettings, permits: Arc<Permits>) -> Self {
+        Self { settings, permits, refused: AtomicU64::new(0), replaced: AtomicU64::new(0) }
     }
 
-    pub(crate) fn refused(&self) -> u64 {
-        self.refused.load(Relaxed)
-    }
-}
-
-impl Limit {
     /// The key of a request.
     pub(crate) fn key_of(&self, request: &Parts) -> LimitKey {
-        self.per_key.as_ref().map(|per_key| (per_key.key)(request)).unwrap_or_default()
+        self.settings.per_key.as_ref().map(|it| (it.key)(request)).unwrap_or_default()
     }
 
-    /// Streams may be ended for the sake of newer ones.
+    /// Whether streams may be ended for newer ones.
     pub(crate) fn replaces(&self) -> bool {
-        self.per_key.as_ref().is_some_and(|per_key| per_key.at_cap == AtCap::ReplaceOldest)
+        self.at_cap() == AtCap::ReplaceOldest
     }
 
-    /// A slot for a stream, if there is one.
-    pub(crate) fn take(&self, key: &LimitKey) -> Option<Permit> {
-        let at_cap = self.per_key.as_ref().map_or(AtCap::Refuse, |per_key| per_key.at_cap);
-        self.take_or(key, at_cap)
+    fn at_cap(&self) -> AtCap {
+        self.settings.per_key.as_ref().map_or(AtCap::Refuse, |per_key| per_key.at_cap)
     }
 
-    /// The same for a stream that cannot be told to go: it is not replaced, nor does it replace.
-    pub(crate) fn take_to_stay(&self, key: &LimitKey) -> Option<Permit> {
-        self.take_or(key, AtCap::Refuse)
+    /// A permit for a stream, if there is room.
+    pub(crate) fn acquire(&self, key: &LimitKey) -> Option<Permit> {
+        self.acquire_as(key, self.at_cap())
     }
 
-    fn take_or(&self, key: &LimitKey, at_cap: AtCap) -> Option<Permit> {
-        match &self.per_key {
+    /// A permit for a stream that cannot be closed: it is not replaced and replaces none.
+    pub(crate) fn acquire_for_good(&self, key: &LimitKey) -> Option<Permit> {
+        self.acquire_as(key, AtCap::Refuse)
+    }
+
+    fn acquire_as(&self, key: &LimitKey, at_cap: AtCap) -> Option<Permit> {
+        let LimitSettings { max, per_key, .. } = &self.settings;
+        match per_key {
             Some(per_key) if !key.is_none() => {
-                self.count.slots.take_for(key, self.most, per_key.most, at_cap)
+                self.permits.acquire_for(key, *max, per_key.max, at_cap)
             }
-            _ => self.count.slots.take(self.most),
+            _ => self.permits.acquire(*max),
         }
     }
 
-    /// How long a client is to wait that is refused.
-    pub(crate) fn retry_refused(&self) -> Duration {
-        Spread::nth_return(self.count.refused.fetch_add(1, Relaxed)).within(&self.retry)
+    /// How many requests were refused.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Relaxed)
+    }
+
+    /// Counts a refused request, and gives how long its client has to wait.
+    pub(crate) fn refuse(&self) -> Duration {
+        Spread::nth_return(self.refused.fetch_add(1, Relaxed)).within(&self.settings.retry)
     }
 
     /// The order for a stream that is replaced.
     pub(crate) fn replace(&self, now: Instant, grace: Duration) -> Close<'_> {
+        let n = self.replaced.fetch_add(1, Relaxed);
         Close {
             reason: CloseReason::Replaced,
-            farewell: Cow::Borrowed(&self.farewell),
-            retry: Some(
-                Spread::nth_return(self.count.replaced.fetch_add(1, Relaxed)).within(&self.retry),
-            ),
+            farewell: Cow::Borrowed(&self.settings.farewell),
+            retry: Some(Spread::nth_return(n).within(&self.settings.retry)),
             at: now,
             cut_at: Some(now + grace),
         }

@@ -16,7 +16,7 @@ pub(crate) use connection_failure::connection_failed_just_now;
 pub(crate) use drain::{Drain, DrainSettings};
 pub use expiry::Expiry;
 pub use label::Label;
-pub(crate) use limit::{Limit, LimitCounts, PerKey};
+pub(crate) use limit::{LimitInner, LimitSettings, PerKey};
 pub use limit_key::LimitKey;
 pub(crate) use permits::{AtCap, Permit, Permits};
 pub(crate) use registry::{Hooks, Mail, RegistryEntry, RegistryInner, Rest};

@@ -1,4 +1,4 @@
-//! How many streams are open, in all and by key, and who of a key came first.
+//! The permits of the streams that count against a limit, in all and by key.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
@@ -10,23 +10,23 @@ use super::LimitKey;
 use crate::roster::{Registration, Roster, RosterId, Visit};
 use crate::sync::lock;
 
-/// The open streams of a limit, counted in all and by key.
+/// The permits of a limit, counted in all and by key.
 ///
-/// Keys are in shards that are locked one at a time and only for moments; no code of somebody
-/// else's runs under a lock.
+/// Keys are in shards that are locked one at a time and only for moments. No foreign code runs under
+/// a lock.
 #[derive(Debug)]
 pub(crate) struct Permits {
     open: AtomicUsize,
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
-    /// Where streams that may be replaced learn that they are; true says it.
+    /// Tells streams that may be replaced that they are: by true.
     roster: Roster<bool>,
 }
 
 #[derive(Debug)]
 struct Shard {
     keys: HashMap<LimitKey, Holders>,
-    /// Never given twice, so that a stream that was replaced is not taken for another.
+    /// Never given twice, so that a stream that was replaced is not mistaken for another.
     next: u64,
 }
 
@@ -38,7 +38,7 @@ struct Holders {
     by_age: BTreeMap<u64, RosterId>,
 }
 
-/// What is to be done about a key that has as many streams as it may.
+/// What happens at the cap of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AtCap {
     Refuse,
@@ -57,40 +57,40 @@ impl Permits {
         }
     }
 
-    /// Streams that count.
+    /// How many permits are held.
     pub(crate) fn open(&self) -> usize {
         self.open.load(Relaxed)
     }
 
-    /// Keys that have streams.
+    /// How many keys have permits.
     pub(crate) fn keys(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).keys.len()).sum()
     }
 
-    /// A slot without a key, if fewer than `most` are taken in all.
-    pub(crate) fn take(self: &Arc<Self>, most: usize) -> Option<Permit> {
-        let slot = || Permit { slots: Arc::clone(self), key: LimitKey::default(), place: None };
-        self.admit(most).then(slot)
+    /// A permit without a key, if fewer than `max` are held in all.
+    pub(crate) fn acquire(self: &Arc<Self>, max: usize) -> Option<Permit> {
+        let permits = Arc::clone(self);
+        self.admit(max).then(|| Permit { permits, key: LimitKey::default(), replaceable: None })
     }
 
-    /// A slot of `key`, if fewer than `most` are taken in all, and `most_of_key` by the key.
+    /// A permit of `key`, if fewer than `max` are held in all and `max_of_key` by the key.
     ///
-    /// Who replaces takes over the slot of the key's oldest stream, which counts no more from now
-    /// on, whether its client reads or not.
-    pub(crate) fn take_for(
+    /// A stream that replaces takes over the permit of the key's oldest stream. That one does not
+    /// count from now on, whether its client reads or not.
+    pub(crate) fn acquire_for(
         self: &Arc<Self>,
         key: &LimitKey,
-        most: usize,
-        most_of_key: usize,
+        max: usize,
+        max_of_key: usize,
         at_cap: AtCap,
     ) -> Option<Permit> {
-        let mut known = None;
-        let seat = match at_cap {
+        let mut id = None;
+        let registration = match at_cap {
             AtCap::Refuse => None,
             AtCap::ReplaceOldest => self.roster.insert(
                 || true,
-                |id| {
-                    known = Some(id);
+                |new| {
+                    id = Some(new);
                     false
                 },
             ),
@@ -98,8 +98,8 @@ impl Permits {
         let mut shard = self.shard(key);
         let open = shard.keys.get(key).map_or(0, |holders| holders.open);
         let replaced = match at_cap {
-            _ if open < most_of_key => {
-                if !self.admit(most) {
+            _ if open < max_of_key => {
+                if !self.admit(max) {
                     return None;
                 }
                 None
@@ -111,7 +111,7 @@ impl Permits {
         shard.next += 1;
         let holders = shard.keys.entry(key.clone()).or_default();
         holders.open += usize::from(replaced.is_none());
-        holders.by_age.extend(known.map(|id| (ticket, id)));
+        holders.by_age.extend(id.map(|id| (ticket, id)));
         drop(shard);
         if let Some(oldest) = replaced {
             self.roster.visit_one(oldest, |replaced| {
@@ -119,13 +119,13 @@ impl Permits {
                 ((), Visit::Wake)
             });
         }
-        let place = seat.map(|seat| Place { ticket, seat });
-        Some(Permit { slots: Arc::clone(self), key: key.clone(), place })
+        let replaceable = registration.map(|registration| Replaceable { ticket, registration });
+        Some(Permit { permits: Arc::clone(self), key: key.clone(), replaceable })
     }
 
-    /// Counts one more, if there is room: of two that want the last slot one gets it.
-    fn admit(&self, most: usize) -> bool {
-        let one_more = |open| (open < most).then_some(open + 1);
+    /// Counts one more, if there is room. Of two that want the last permit one gets it.
+    fn admit(&self, max: usize) -> bool {
+        let one_more = |open| (open < max).then_some(open + 1);
         self.open.fetch_update(Relaxed, Relaxed, one_more).is_ok()
     }
 
@@ -137,7 +137,7 @@ impl Permits {
 }
 
 impl Shard {
-    /// Takes one stream of a key off. Says whether it counted.
+    /// Removes one stream of a key. True if it counted.
     fn leave(&mut self, key: &LimitKey, ticket: Option<u64>) -> bool {
         let Some(holders) = self.keys.get_mut(key) else {
             return false;
@@ -157,50 +157,50 @@ impl Shard {
     }
 }
 
-/// An open stream's part of what may be open, which it gives back when this is dropped.
+/// The right of one stream to be open, which is released on drop.
 #[derive(Debug)]
 pub(crate) struct Permit {
-    slots: Arc<Permits>,
+    permits: Arc<Permits>,
     key: LimitKey,
-    /// Of a stream that may be replaced.
-    place: Option<Place>,
+    replaceable: Option<Replaceable>,
 }
 
+/// What a stream has that may be replaced.
 #[derive(Debug)]
-struct Place {
+struct Replaceable {
     ticket: u64,
-    seat: Registration<bool>,
+    registration: Registration<bool>,
 }
 
 impl Permit {
-    /// Whether the stream may be asked to go for a newer one.
+    /// Whether the stream may be closed for a newer one.
     pub(crate) fn is_replaceable(&self) -> bool {
-        self.place.is_some()
+        self.replaceable.is_some()
     }
 
     /// Whether this stream may have been replaced: one load.
     pub(crate) fn is_signalled(&self) -> bool {
-        self.place.as_ref().is_some_and(|place| place.seat.is_signalled())
+        self.replaceable.as_ref().is_some_and(|it| it.registration.is_signalled())
     }
 
-    /// Whether this stream has been replaced; says so once.
+    /// Whether this stream was replaced. True once.
     pub(crate) fn take_replaced(&mut self) -> bool {
-        let place = self.place.as_mut();
-        place.and_then(|place| place.seat.update(std::mem::take)).unwrap_or_default()
+        let replaceable = self.replaceable.as_mut();
+        replaceable.and_then(|it| it.registration.update(std::mem::take)).unwrap_or_default()
     }
 
-    /// Has `waker` woken when this stream is replaced. Says whether it may have been already.
+    /// Has `waker` woken when this stream is replaced. True if it may have been already.
     pub(crate) fn register(&self, waker: &Waker) -> bool {
-        self.place.as_ref().is_some_and(|place| place.seat.register(waker))
+        self.replaceable.as_ref().is_some_and(|it| it.registration.register(waker))
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let ticket = self.place.as_ref().map(|place| place.ticket);
-        // Who was replaced gives nothing back: the slot is another's.
-        if self.key.is_none() || self.slots.shard(&self.key).leave(&self.key, ticket) {
-            self.slots.open.fetch_sub(1, Relaxed);
+        let ticket = self.replaceable.as_ref().map(|it| it.ticket);
+        // A stream that was replaced releases nothing: another one has its permit.
+        if self.key.is_none() || self.permits.shard(&self.key).leave(&self.key, ticket) {
+            self.permits.open.fetch_sub(1, Relaxed);
         }
     }
 }
@@ -213,46 +213,46 @@ mod tests {
     use super::*;
 
     /// The room of all maps together.
-    fn capacity(slots: &Permits) -> usize {
-        slots.shards.iter().map(|shard| lock(shard).keys.capacity()).sum()
+    fn capacity(permits: &Permits) -> usize {
+        permits.shards.iter().map(|shard| lock(shard).keys.capacity()).sum()
     }
 
     #[test]
     fn a_million_keys_leave_an_empty_map_and_its_memory() {
         for (at_cap, count) in [(AtCap::Refuse, 1_000_000), (AtCap::ReplaceOldest, 100_000)] {
-            let slots = Arc::new(Permits::new());
-            let slot = |n: u64| slots.take_for(&n.into(), usize::MAX, 1, at_cap).unwrap();
-            let mut taken: Vec<_> = (0..count).map(slot).collect();
-            assert_eq!((slots.open(), slots.keys()), (taken.len(), taken.len()));
-            taken.truncate(1_000);
-            assert_eq!((slots.open(), slots.keys()), (1_000, 1_000));
-            let room = capacity(&slots);
+            let permits = Arc::new(Permits::new());
+            let acquire = |n: u64| permits.acquire_for(&n.into(), usize::MAX, 1, at_cap).unwrap();
+            let mut held: Vec<_> = (0..count).map(acquire).collect();
+            assert_eq!((permits.open(), permits.keys()), (held.len(), held.len()));
+            held.truncate(1_000);
+            assert_eq!((permits.open(), permits.keys()), (1_000, 1_000));
+            let room = capacity(&permits);
             assert!(room < 16_000, "{room} for a thousand keys");
-            drop(taken);
-            assert_eq!((slots.open(), slots.keys(), capacity(&slots)), (0, 0, 0));
+            drop(held);
+            assert_eq!((permits.open(), permits.keys(), capacity(&permits)), (0, 0, 0));
         }
     }
 
     #[test]
-    fn who_was_replaced_gives_nothing_back() {
-        let slots = Arc::new(Permits::new());
+    fn a_stream_that_was_replaced_releases_nothing() {
+        let permits = Arc::new(Permits::new());
         let key = LimitKey::from("key");
-        let take = |most, at_cap| slots.take_for(&key, 3, most, at_cap);
-        let mut first = take(2, AtCap::ReplaceOldest).unwrap();
-        let stays = take(2, AtCap::Refuse).unwrap();
-        let mut third = take(2, AtCap::ReplaceOldest).unwrap();
+        let acquire = |max, at_cap| permits.acquire_for(&key, 3, max, at_cap);
+        let mut first = acquire(2, AtCap::ReplaceOldest).unwrap();
+        let stays = acquire(2, AtCap::Refuse).unwrap();
+        let mut third = acquire(2, AtCap::ReplaceOldest).unwrap();
         assert!(first.take_replaced() && !first.take_replaced());
         drop(first);
-        assert_eq!(slots.open(), 2);
-        // One that cannot be told to go is not the oldest of anybody.
-        let fourth = take(2, AtCap::ReplaceOldest).unwrap();
+        assert_eq!(permits.open(), 2);
+        // A stream that cannot be closed does not count as the oldest.
+        let fourth = acquire(2, AtCap::ReplaceOldest).unwrap();
         assert!(third.take_replaced());
-        assert!(take(2, AtCap::Refuse).is_none());
+        assert!(acquire(2, AtCap::Refuse).is_none());
         drop(fourth);
         drop(third);
-        assert_eq!((slots.open(), slots.keys()), (1, 1));
-        assert!(take(1, AtCap::ReplaceOldest).is_none(), "nobody can go");
+        assert_eq!((permits.open(), permits.keys()), (1, 1));
+        assert!(acquire(1, AtCap::ReplaceOldest).is_none(), "no stream can be closed");
         drop(stays);
-        assert_eq!((slots.open(), slots.keys(), slots.roster.len()), (0, 0, 0));
+        assert_eq!((permits.open(), permits.keys(), permits.roster.len()), (0, 0, 0));
     }
 }

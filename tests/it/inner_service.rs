@@ -13,8 +13,8 @@ use http_body_util::{BodyExt, BodyStream, StreamBody};
 use tower::util::MapResponseLayer;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_sse::{
-    EventIdLayer, KeepAliveLayer, LimitLayer, NoBufferLayer, Registry, RegistryLayer, Shutdown,
-    ShutdownLayer, SseLayer,
+    EventIdLayer, KeepAliveLayer, Limit, LimitLayer, NoBufferLayer, Registry, RegistryLayer,
+    Shutdown, ShutdownLayer, SseLayer,
 };
 
 use crate::harness::SECOND;
@@ -124,13 +124,13 @@ where
 struct Outer {
     registry: Registry,
     shutdown: Shutdown,
-    limit: LimitLayer,
+    limit: Limit,
 }
 
 impl Outer {
     fn new(most: usize) -> Self {
         let shutdown = Shutdown::builder().window(Duration::ZERO).build().unwrap();
-        Self { registry: Registry::new(), shutdown, limit: LimitLayer::new(most) }
+        Self { registry: Registry::new(), shutdown, limit: Limit::new(most) }
     }
 
     fn keep_alive() -> KeepAliveLayer {
@@ -148,7 +148,7 @@ impl Outer {
                 .limit(self.limit.clone());
             return boxed(layer.layer(service));
         }
-        service = boxed(self.limit.layer(service));
+        service = boxed(LimitLayer::new(self.limit.clone()).layer(service));
         service = boxed(ShutdownLayer::new(self.shutdown.clone()).layer(service));
         service = boxed(NoBufferLayer::new().layer(service));
         service = boxed(RegistryLayer::new(self.registry.clone()).layer(service));
@@ -163,7 +163,7 @@ fn inner_services(outer: &Outer) -> Vec<(&'static str, Boxed)> {
     let drained = Shutdown::new();
     drained.trigger();
     let seconds = Duration::from_secs(1)..=Duration::from_secs(1);
-    let full = LimitLayer::new(0).retry(seconds).unwrap();
+    let full = Limit::builder().max(0).retry(seconds).build().unwrap();
     vec![
         ("keep alive", boxed(KeepAliveLayer::every(10 * SECOND).layer(events()))),
         ("event ids", boxed(EventIdLayer::sequential().layer(events()))),
@@ -173,11 +173,11 @@ fn inner_services(outer: &Outer) -> Vec<(&'static str, Boxed)> {
         ("other registry", boxed(RegistryLayer::new(Registry::new()).layer(events()))),
         ("shutdown", boxed(ShutdownLayer::new(outer.shutdown.clone()).layer(events()))),
         ("other shutdown", boxed(ShutdownLayer::new(Shutdown::new()).layer(events()))),
-        ("limit", boxed(outer.limit.layer(events()))),
-        ("other limit", boxed(LimitLayer::new(5).layer(events()))),
+        ("limit", boxed(LimitLayer::new(outer.limit.clone()).layer(events()))),
+        ("other limit", boxed(LimitLayer::new(Limit::new(5)).layer(events()))),
         ("everything", outer.around(boxed(events()), true)),
         ("everything off", boxed(SseLayer::off().layer(events()))),
-        ("full", boxed(full.layer(events()))),
+        ("full", boxed(LimitLayer::new(full).layer(events()))),
         ("draining", boxed(ShutdownLayer::new(drained).layer(events()))),
     ]
 }

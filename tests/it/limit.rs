@@ -7,20 +7,26 @@ use std::time::Duration;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
 use tower::{Layer, service_fn};
-use tower_sse::{EventIdLayer, KeepAliveLayer, LimitLayer, Registry, Shutdown, SseLayer};
+use tower_sse::{
+    EventIdLayer, KeepAliveLayer, Limit, LimitBuilder, LimitLayer, Registry, Shutdown, SseLayer,
+};
 
 use crate::harness::SECOND;
 use crate::harness::bodies::{Script, Step};
 use crate::harness::rig::{Client, Fate, Feed, Handler, call, get, open, open_with};
 
 /// A cap in all, with the same wait for everybody.
-fn at_most(max: usize) -> LimitLayer {
-    LimitLayer::new(max).retry(7 * SECOND..=7 * SECOND).unwrap()
+fn at_most(max: usize) -> Limit {
+    builder(max).build().unwrap()
+}
+
+fn builder(max: usize) -> LimitBuilder {
+    Limit::builder().max(max).retry(7 * SECOND..=7 * SECOND)
 }
 
 /// A cap by user.
-fn at_most_each(max: usize) -> LimitLayer {
-    at_most(usize::MAX).per_key(max, |request| {
+fn at_most_each(max: usize) -> LimitBuilder {
+    builder(usize::MAX).per_key(max, |request| {
         request.headers.get("x-user").and_then(|user| user.to_str().ok()).map(str::to_owned)
     })
 }
@@ -66,11 +72,11 @@ async fn others_beyond_the_cap_get_a_status_and_a_time() {
     for (limit, status) in [
         (at_most(1), StatusCode::TOO_MANY_REQUESTS),
         (
-            at_most(1).status(StatusCode::SERVICE_UNAVAILABLE).unwrap(),
+            builder(1).status(StatusCode::SERVICE_UNAVAILABLE).build().unwrap(),
             StatusCode::SERVICE_UNAVAILABLE,
         ),
     ] {
-        let mut service = limit.layer(Handler);
+        let mut service = LimitLayer::new(limit.clone()).layer(Handler);
         let _first = open(&mut service);
         let response = call(&mut service, plain());
         assert_eq!(response.status(), status);
@@ -83,8 +89,8 @@ async fn others_beyond_the_cap_get_a_status_and_a_time() {
 
 #[tokio::test(start_paused = true)]
 async fn each_key_has_a_cap_of_its_own_and_is_forgotten() {
-    let limit = at_most_each(2);
-    let mut service = limit.layer(Handler);
+    let limit = at_most_each(2).build().unwrap();
+    let mut service = LimitLayer::new(limit.clone()).layer(Handler);
     let status = |response: &Response<_>| response.headers().contains_key("retry-after");
     let mut request = |user| {
         let mut request = get_as(user);
@@ -110,8 +116,9 @@ async fn each_key_has_a_cap_of_its_own_and_is_forgotten() {
 /// What the cap of a key lets in, that in all may not.
 #[tokio::test(start_paused = true)]
 async fn the_cap_in_all_holds_for_all_keys_together() {
-    let limit = LimitLayer::new(3).per_key(2, |request| request.uri.path().to_owned());
-    let mut service = limit.layer(Handler);
+    let limit = Limit::builder().max(3).per_key(2, |request| request.uri.path().to_owned());
+    let limit = limit.build().unwrap();
+    let mut service = LimitLayer::new(limit.clone()).layer(Handler);
     let mut ask = |path| call(&mut service, Request::get(path).body(()).unwrap());
     let open = [ask("/a"), ask("/a"), ask("/b")];
     assert!(open.iter().all(|response| response.status() == StatusCode::OK));
@@ -124,17 +131,18 @@ async fn the_cap_in_all_holds_for_all_keys_together() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn clones_share_one_count_whatever_is_set_on_them() {
+async fn limits_that_count_together_have_settings_of_their_own() {
     let limit = at_most(2);
-    let mut one = limit.layer(Handler);
-    let mut other = SseLayer::new().limit(limit.clone().per_key(1, |_| 7)).layer(Handler);
+    let own = builder(2).per_key(1, |_| 7).count_with(&limit).build().unwrap();
+    let mut one = LimitLayer::new(limit.clone()).layer(Handler);
+    let mut other = SseLayer::new().limit(own).layer(Handler);
     let (first, second) = (open(&mut one), open(&mut other));
     assert_eq!(limit.open(), 2);
     for response in [call(&mut one, plain()).status(), call(&mut other, plain()).status()] {
         assert_eq!(response, StatusCode::TOO_MANY_REQUESTS);
     }
     drop(first);
-    // The clone's own cap a key holds for its own streams.
+    // The cap of a key holds for the streams of its limit.
     assert_eq!(call(&mut other, plain()).status(), StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(call(&mut one, plain()).status(), StatusCode::OK);
     drop(second);
@@ -160,11 +168,13 @@ async fn what_is_no_stream_takes_no_slot() {
         (Method::GET, 304, "text/event-stream"),
     ] {
         let request = Request::builder().method(&method).uri("/").body(()).unwrap();
-        let response = call(&mut limit.layer(answer(status, kind)), request);
+        let response =
+            call(&mut LimitLayer::new(limit.clone()).layer(answer(status, kind)), request);
         assert_eq!(response.status(), status, "{method} {kind}");
         assert_eq!((limit.open(), limit.refused()), (0, 0), "{method} {status} {kind}");
     }
-    let stream = call(&mut limit.layer(answer(200, "text/event-stream")), plain());
+    let stream =
+        call(&mut LimitLayer::new(limit.clone()).layer(answer(200, "text/event-stream")), plain());
     assert_eq!(stream.status(), StatusCode::TOO_MANY_REQUESTS, "a cap of zero refuses all streams");
 }
 
@@ -228,7 +238,7 @@ async fn nobody_sees_anything_of_a_refused_stream() {
 #[tokio::test(start_paused = true)]
 async fn who_is_refused_by_a_drain_takes_no_slot() {
     let shutdown = Shutdown::builder().rate(1).build().unwrap();
-    let limit = at_most_each(1).replace_oldest().unwrap();
+    let limit = at_most_each(1).replace_oldest().build().unwrap();
     let mut service =
         SseLayer::new().limit(limit.clone()).shutdown(shutdown.clone()).layer(Handler);
     let (_old_feed, mut old) = open_with(&mut service, get_as("alice"));
@@ -244,21 +254,22 @@ async fn who_is_refused_by_a_drain_takes_no_slot() {
 async fn off_near_the_handler_limits_nothing() {
     let limit = at_most(0);
     for near in [SseLayer::new().limit(LimitLayer::off()), SseLayer::off()] {
-        let (_feed, mut client) = open(&mut limit.layer(near.layer(Handler)));
+        let (_feed, mut client) =
+            open(&mut LimitLayer::new(limit.clone()).layer(near.layer(Handler)));
         assert_eq!(client.now().await.1, Fate::Open);
     }
     // And what is set there wins.
     let near = at_most(1);
-    let mut service = limit.layer(near.layer(Handler));
+    let mut service =
+        LimitLayer::new(limit.clone()).layer(LimitLayer::new(near.clone()).layer(Handler));
     let _first = open(&mut service);
     assert_eq!((near.open(), limit.refused()), (1, 0));
-    assert_eq!((LimitLayer::off().open(), LimitLayer::off().keys()), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_with_a_slot_has_the_same_bytes() {
     let ids = EventIdLayer::sequential();
-    let replaces = at_most_each(1).replace_oldest().unwrap();
+    let replaces = at_most_each(1).replace_oldest().build().unwrap();
     for limit in [at_most(9), replaces] {
         for layer in [
             SseLayer::off().registry(Registry::new()),
@@ -279,15 +290,12 @@ async fn a_stream_with_a_slot_has_the_same_bytes() {
 
 #[test]
 fn settings_that_cannot_work_are_named() {
-    let name = |result: Result<LimitLayer, tower_sse::InvalidSetting>| {
-        result.unwrap_err().setting().to_owned()
-    };
+    let name = |builder: LimitBuilder| builder.build().unwrap_err().setting().to_owned();
     let empty = 2 * SECOND..=SECOND;
-    assert_eq!(name(LimitLayer::new(1).retry(empty)), "retry");
-    assert_eq!(name(LimitLayer::new(1).retry(Duration::ZERO..=SECOND)), "retry");
-    assert_eq!(name(LimitLayer::new(1).status(StatusCode::NOT_FOUND)), "status");
-    assert_eq!(name(LimitLayer::new(1).replace_oldest()), "replace_oldest");
-    let layer = LimitLayer::new(1).per_key(1, |_| "all").replace_oldest().unwrap();
-    let layer = layer.retry(SECOND..=SECOND).unwrap();
-    assert!(layer.status(StatusCode::SERVICE_UNAVAILABLE).is_ok());
+    assert_eq!(name(Limit::builder().retry(empty)), "retry");
+    assert_eq!(name(Limit::builder().retry(Duration::ZERO..=SECOND)), "retry");
+    assert_eq!(name(Limit::builder().status(StatusCode::NOT_FOUND)), "status");
+    assert_eq!(name(Limit::builder().replace_oldest()), "replace_oldest");
+    let builder = Limit::builder().replace_oldest().per_key(1, |_| "all").retry(SECOND..=SECOND);
+    assert!(builder.status(StatusCode::SERVICE_UNAVAILABLE).build().is_ok());
 }

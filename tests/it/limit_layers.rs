@@ -9,7 +9,7 @@ use http::{Request, Response, StatusCode};
 use tower::util::{MapRequestLayer, MapResponseLayer};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_http::map_response_body::MapResponseBodyLayer;
-use tower_sse::{EventIdLayer, LimitLayer, Registry, RegistryLayer, SseLayer};
+use tower_sse::{EventIdLayer, Limit, LimitLayer, Registry, RegistryLayer, SseLayer};
 
 use crate::harness::SECOND;
 use crate::harness::bodies::Step::{Data, Hang, Wait};
@@ -18,9 +18,10 @@ use crate::harness::layers::{Boxed, Rig, boxed, handler, handler_of, routed};
 use crate::harness::rig::{Failure, Fate, Handler, open};
 
 /// A cap in all, and one that has streams looked after on each poll.
-fn limits(max: usize) -> [LimitLayer; 2] {
-    let replaces = LimitLayer::new(max).per_key(max, |_| 7).replace_oldest().unwrap();
-    [LimitLayer::new(max), replaces]
+fn limits(max: usize) -> [Limit; 2] {
+    let replaces = Limit::builder().max(max).per_key(max, |_| 7).replace_oldest();
+    let replaces = replaces.build().unwrap();
+    [Limit::new(max), replaces]
 }
 
 async fn ask(service: &Boxed) -> Response<impl http_body::Body<Data = Bytes, Error = Broken>> {
@@ -43,12 +44,12 @@ async fn it_holds_in_every_place_among_the_others_and_changes_no_byte() {
                 let mut service = boxed(handler());
                 for (n, other) in others.into_iter().enumerate() {
                     if n == place {
-                        service = boxed(limit.layer(service));
+                        service = boxed(LimitLayer::new(limit.clone()).layer(service));
                     }
                     service = boxed(other.layer(service));
                 }
                 if place == 5 {
-                    service = boxed(limit.layer(service));
+                    service = boxed(LimitLayer::new(limit.clone()).layer(service));
                 }
                 let seen = rig.watch(service.clone(), Request::new(())).await;
                 assert_eq!(seen.headers, plain.headers, "{what}");
@@ -63,15 +64,30 @@ async fn it_holds_in_every_place_among_the_others_and_changes_no_byte() {
 
 #[tokio::test(start_paused = true)]
 async fn it_refuses_before_others_begin_in_any_order() {
-    let (limit, registry) = (LimitLayer::new(1), Registry::new());
+    let (limit, registry) = (Limit::new(1), Registry::new());
     let list = RegistryLayer::new(registry.clone());
     let ids = EventIdLayer::sequential();
-    assert_refuses(limit.layer(list.layer(ids.layer(Handler))), &limit, &registry).await;
-    assert_refuses(list.layer(limit.layer(ids.layer(Handler))), &limit, &registry).await;
-    assert_refuses(ids.layer(list.layer(limit.layer(Handler))), &limit, &registry).await;
+    assert_refuses(
+        LimitLayer::new(limit.clone()).layer(list.layer(ids.layer(Handler))),
+        &limit,
+        &registry,
+    )
+    .await;
+    assert_refuses(
+        list.layer(LimitLayer::new(limit.clone()).layer(ids.layer(Handler))),
+        &limit,
+        &registry,
+    )
+    .await;
+    assert_refuses(
+        ids.layer(list.layer(LimitLayer::new(limit.clone()).layer(Handler))),
+        &limit,
+        &registry,
+    )
+    .await;
 }
 
-async fn assert_refuses<S, B>(mut service: S, limit: &LimitLayer, registry: &Registry)
+async fn assert_refuses<S, B>(mut service: S, limit: &Limit, registry: &Registry)
 where
     S: Service<Request<()>, Response = Response<B>, Error = Infallible>,
     B: http_body::Body<Data = Bytes, Error = Failure> + Send + 'static,
@@ -89,10 +105,10 @@ where
 
 #[tokio::test(start_paused = true)]
 async fn one_stream_takes_one_slot_on_a_route_and_on_its_router() {
-    let limit = LimitLayer::new(2);
-    let route = get_service(handler()).layer(limit.clone());
+    let limit = Limit::new(2);
+    let route = get_service(handler()).layer(LimitLayer::new(limit.clone()));
     let router = Router::new().route("/", route).layer(SseLayer::new().limit(limit.clone()));
-    let service = routed(router.layer(limit.clone()));
+    let service = routed(router.layer(LimitLayer::new(limit.clone())));
     let open = [ask(&service).await, ask(&service).await];
     assert_eq!(limit.open(), 2);
     assert_eq!(ask(&service).await.status(), StatusCode::TOO_MANY_REQUESTS);
@@ -103,8 +119,8 @@ async fn one_stream_takes_one_slot_on_a_route_and_on_its_router() {
 /// Two routes with caps of their own height on one count.
 #[tokio::test(start_paused = true)]
 async fn several_routes_share_one_cap() {
-    let limit = LimitLayer::new(2);
-    let route = || get_service(handler()).layer(limit.clone());
+    let limit = Limit::new(2);
+    let route = || get_service(handler()).layer(LimitLayer::new(limit.clone()));
     let service = routed(Router::new().route("/a", route()).route("/b", route()));
     let ask = |path: &str| service.clone().oneshot(Request::get(path).body(()).unwrap());
     let _open = [ask("/a").await.unwrap(), ask("/b").await.unwrap()];
@@ -153,8 +169,8 @@ async fn middleware_that_drops_extensions_leaks_no_slot() {
 }
 
 /// The limit within or around something that drops extensions.
-fn between(inner: Boxed, limit: &LimitLayer, near: bool, request: bool, response: bool) -> Boxed {
-    let inner = if near { boxed(limit.layer(inner)) } else { inner };
+fn between(inner: Boxed, limit: &Limit, near: bool, request: bool, response: bool) -> Boxed {
+    let inner = if near { boxed(LimitLayer::new(limit.clone()).layer(inner)) } else { inner };
     let requests = MapRequestLayer::new(move |mut asked: Request<()>| {
         if request {
             asked.extensions_mut().clear();
@@ -168,7 +184,7 @@ fn between(inner: Boxed, limit: &LimitLayer, near: bool, request: bool, response
         answer
     });
     let service = boxed(requests.layer(responses.layer(inner)));
-    if near { service } else { boxed(limit.layer(service)) }
+    if near { service } else { boxed(LimitLayer::new(limit.clone()).layer(service)) }
 }
 
 /// What came of the stream is dropped, and with it the slot.
@@ -177,7 +193,7 @@ async fn middleware_that_takes_the_body_away_leaks_no_slot() {
     for limit in limits(1) {
         let away = MapResponseBodyLayer::new(|_| Script::new([Hang]));
         for outer in [SseLayer::new(), SseLayer::new().limit(limit.clone())] {
-            let service = outer.layer(away.layer(limit.layer(handler())));
+            let service = outer.layer(away.layer(LimitLayer::new(limit.clone()).layer(handler())));
             for _ in 0..3 {
                 let response = service.clone().oneshot(Request::new(())).await.unwrap();
                 assert_eq!(response.status(), StatusCode::OK);
@@ -198,7 +214,7 @@ async fn encoded_streams_count_and_are_refused_but_never_replaced() {
             let body = Script::new([Data("not to be read"), Data("at all")]).exact(20);
             std::future::ready(Ok::<_, Infallible>(response.body(body).unwrap()))
         });
-        let inner = boxed(limit.layer(encoded));
+        let inner = boxed(LimitLayer::new(limit.clone()).layer(encoded));
         let service = boxed(SseLayer::new().limit(limit.clone()).layer(inner));
         let (one, other) = (ask(&service).await, ask(&service).await);
         assert_eq!(limit.open(), 2);
@@ -225,7 +241,7 @@ async fn encoded_streams_count_and_are_refused_but_never_replaced() {
 #[tokio::test(start_paused = true)]
 async fn off_on_a_route_lets_encoded_streams_alone_too() {
     for near in [SseLayer::new().limit(LimitLayer::off()), SseLayer::off()] {
-        let limit = LimitLayer::new(0);
+        let limit = Limit::new(0);
         let encoded = service_fn(|_: Request<()>| {
             let response = Response::builder().header("content-type", "text/event-stream");
             let response = response.header("content-encoding", "br");

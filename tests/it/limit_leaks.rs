@@ -10,7 +10,10 @@ use std::thread;
 use futures_util::FutureExt;
 use http::{Request, Response};
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_sse::{Farewell, LimitLayer, Registry, Shutdown, ShutdownLayer, SseLayer, SseService};
+use tower_sse::{
+    Farewell, Limit, LimitBuilder, LimitLayer, Registry, Shutdown, ShutdownLayer, SseLayer,
+    SseService,
+};
 
 use crate::harness::bodies::{Script, Step};
 use crate::harness::rig::{Client, Fate, Handler, Piece, call, get, open};
@@ -19,9 +22,9 @@ use crate::harness::rig::{Client, Fate, Handler, Piece, call, get, open};
 const ROOM: usize = 64;
 const KEYS: u64 = 5;
 
-fn by_turns(max: usize, max_each: usize) -> LimitLayer {
+fn by_turns(max: usize, max_each: usize) -> LimitBuilder {
     let n = AtomicU64::new(0);
-    LimitLayer::new(max).per_key(max_each, move |_| n.fetch_add(1, Ordering::Relaxed) % KEYS)
+    Limit::builder().max(max).per_key(max_each, move |_| n.fetch_add(1, Ordering::Relaxed) % KEYS)
 }
 
 /// Opens a stream, and ends it in the `n`-th way of which it may end.
@@ -67,7 +70,7 @@ fn open_and_end(n: usize, service: &mut SseService<Handler>, registry: &Registry
     }
 }
 
-fn ten_thousand_ends(limit: &LimitLayer) {
+fn ten_thousand_ends(limit: &Limit) {
     let registry = Registry::new();
     let layer = SseLayer::new().limit(limit.clone()).registry(registry.clone());
     let service = layer.layer(Handler);
@@ -88,22 +91,22 @@ fn ten_thousand_ends(limit: &LimitLayer) {
 
 #[test]
 fn ten_thousand_opens_and_aborts_leak_no_slot() {
-    quietly(|| ten_thousand_ends(&by_turns(ROOM, ROOM)));
+    quietly(|| ten_thousand_ends(&by_turns(ROOM, ROOM).build().unwrap()));
 }
 
 /// Streams that are replaced meanwhile give nothing back twice.
 #[test]
 fn ten_thousand_opens_and_aborts_leak_no_slot_while_they_replace_each_other() {
-    quietly(|| ten_thousand_ends(&by_turns(ROOM, 1).replace_oldest().unwrap()));
+    quietly(|| ten_thousand_ends(&by_turns(ROOM, 1).replace_oldest().build().unwrap()));
 }
 
 /// At refusal, at errors of the handler and of its future, and where a drain refuses behind the slot.
 #[tokio::test(start_paused = true)]
 async fn what_never_becomes_a_stream_keeps_no_slot() {
-    let limit = LimitLayer::new(1);
+    let limit = Limit::new(1);
     let fails = |_: Request<()>| ready(Err::<Response<Script>, _>("the handler's own"));
-    let mut failing = limit.layer(service_fn(fails));
-    let mut held = limit.layer(Handler);
+    let mut failing = LimitLayer::new(limit.clone()).layer(service_fn(fails));
+    let mut held = LimitLayer::new(limit.clone()).layer(Handler);
     let first = open(&mut held);
     for _ in 0..10_000 {
         assert!(failing.ready().await.unwrap().call(get()).await.is_err());
@@ -115,7 +118,8 @@ async fn what_never_becomes_a_stream_keeps_no_slot() {
     assert_eq!(limit.open(), 0);
 
     let shutdown = Shutdown::new();
-    let mut service = ShutdownLayer::new(shutdown.clone()).layer(limit.layer(Handler));
+    let mut service =
+        ShutdownLayer::new(shutdown.clone()).layer(LimitLayer::new(limit.clone()).layer(Handler));
     shutdown.trigger();
     for _ in 0..10_000 {
         drop(call(&mut service, get()));
@@ -127,7 +131,7 @@ async fn what_never_becomes_a_stream_keeps_no_slot() {
 #[test]
 fn a_drain_that_begins_meanwhile_leaks_no_slot() {
     for _ in 0..50 {
-        let (limit, shutdown) = (by_turns(ROOM, ROOM), Shutdown::new());
+        let (limit, shutdown) = (by_turns(ROOM, ROOM).build().unwrap(), Shutdown::new());
         let layer = SseLayer::off().shutdown(shutdown.clone()).limit(limit.clone());
         let service = layer.layer(Handler);
         let begin = Barrier::new(3);
@@ -151,8 +155,8 @@ fn a_drain_that_begins_meanwhile_leaks_no_slot() {
 #[test]
 fn clients_that_race_for_the_last_slot_get_one() {
     const ROUNDS: usize = 2_000;
-    for limit in [LimitLayer::new(1), LimitLayer::new(usize::MAX).per_key(1, |_| "the key")] {
-        let service = limit.layer(Handler);
+    for limit in [Limit::new(1), Limit::builder().per_key(1, |_| "the key").build().unwrap()] {
+        let service = LimitLayer::new(limit.clone()).layer(Handler);
         let (begin, opened, end) = (Barrier::new(2), AtomicUsize::new(0), Barrier::new(2));
         let won = thread::scope(|scope| {
             let racers = [0, 1].map(|_| {
@@ -188,9 +192,9 @@ fn a_hundred_thousand_users_leave_no_key() {
     /// As many as are open at a time.
     const AT_A_TIME: usize = 10_000;
     let n = AtomicU64::new(0);
-    let limit = LimitLayer::new(usize::MAX);
-    let limit = limit.per_key(1, move |_| format!("user {}", n.fetch_add(1, Ordering::Relaxed)));
-    let mut service = limit.layer(Silent);
+    let key = move |_: &_| format!("user {}", n.fetch_add(1, Ordering::Relaxed));
+    let limit = Limit::builder().per_key(1, key).build().unwrap();
+    let mut service = LimitLayer::new(limit.clone()).layer(Silent);
     let mut open = Vec::with_capacity(AT_A_TIME);
     for client in 0..CLIENTS {
         if open.len() == AT_A_TIME {

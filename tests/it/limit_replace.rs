@@ -6,8 +6,8 @@ use http::{HeaderValue, Request};
 use tower::{Layer, ServiceExt};
 use tower_sse::wire::Decoder;
 use tower_sse::{
-    EndReason, Event, EventIdLayer, Farewell, KeepAliveLayer, LimitLayer, Registry, Shutdown,
-    SseLayer, SseService,
+    EndReason, Event, EventIdLayer, Farewell, KeepAliveLayer, Limit, LimitBuilder, LimitLayer,
+    Registry, Shutdown, SseLayer, SseService,
 };
 
 use crate::harness::SECOND;
@@ -15,11 +15,11 @@ use crate::harness::layers;
 use crate::harness::rig::{Client, Fate, Feed, Handler, LIKELY, get, open, open_with, unevenness};
 
 /// By user; the newest of each stay.
-fn newest(max: usize) -> LimitLayer {
-    let layer = LimitLayer::new(usize::MAX).per_key(max, |request| {
+fn newest(max: usize) -> LimitBuilder {
+    let limit = Limit::builder().per_key(max, |request| {
         request.headers.get("x-user").and_then(|user| user.to_str().ok()).map(str::to_owned)
     });
-    layer.replace_oldest().unwrap().retry(7 * SECOND..=7 * SECOND).unwrap()
+    limit.replace_oldest().retry(7 * SECOND..=7 * SECOND)
 }
 
 fn open_as(user: &'static str, service: &mut SseService<Handler>) -> (Feed, Client) {
@@ -32,8 +32,8 @@ const REPLACED: &str = "event: close\nretry: 7000\ndata: {\"reason\":\"replaced\
 
 #[tokio::test(start_paused = true)]
 async fn the_oldest_of_the_key_is_told_and_the_new_one_is_let_in() {
-    let limit = newest(2);
-    let mut service = limit.layer(Handler);
+    let limit = newest(2).build().unwrap();
+    let mut service = LimitLayer::new(limit.clone()).layer(Handler);
     let mut alices: Vec<_> = (0..2).map(|_| open_as("alice", &mut service)).collect();
     let (_bob_feed, mut bob) = open_as("bob", &mut service);
     for (feed, client) in &mut alices {
@@ -65,7 +65,7 @@ async fn the_oldest_is_woken_whatever_it_waits_for() {
         SseLayer::new().keep_alive(KeepAliveLayer::off()).registry(Registry::new()),
         SseLayer::new().event_ids(EventIdLayer::sequential()).shutdown(Shutdown::new()),
     ] {
-        let mut service = layer.limit(newest(1)).layer(Handler);
+        let mut service = layer.limit(newest(1).build().unwrap()).layer(Handler);
         let mut ends = Vec::new();
         for _ in 0..5 {
             let (feed, client) = open_as("alice", &mut service);
@@ -86,8 +86,8 @@ async fn the_oldest_is_woken_whatever_it_waits_for() {
 /// Its client does not read: it is not polled, and counts no more all the same.
 #[tokio::test(start_paused = true)]
 async fn a_stalled_oldest_blocks_nobody() {
-    let limit = newest(1);
-    let mut service = limit.layer(Handler);
+    let limit = newest(1).build().unwrap();
+    let mut service = LimitLayer::new(limit.clone()).layer(Handler);
     let (old_feed, mut old) = open_as("alice", &mut service);
     old.now().await;
     old_feed.data("data: not taken\n\n");
@@ -104,7 +104,7 @@ async fn a_stalled_oldest_blocks_nobody() {
 /// A signal to another is not taken for one's own.
 #[tokio::test(start_paused = true)]
 async fn nobody_goes_but_the_oldest() {
-    let limit = newest(1);
+    let limit = newest(1).build().unwrap();
     let registry = Registry::new();
     let mut service =
         SseLayer::off().limit(limit.clone()).registry(registry.clone()).layer(Handler);
@@ -124,11 +124,11 @@ async fn nobody_goes_but_the_oldest() {
 
 #[tokio::test(start_paused = true)]
 async fn without_a_key_and_at_the_cap_in_all_it_refuses() {
-    let limit = LimitLayer::new(2).per_key(2, |request| {
+    let limit = Limit::builder().max(2).per_key(2, |request| {
         request.headers.get("x-user").and_then(|user| user.to_str().ok()).map(str::to_owned)
     });
-    let limit = limit.replace_oldest().unwrap();
-    let mut service = limit.layer(Handler);
+    let limit = limit.replace_oldest().build().unwrap();
+    let mut service = LimitLayer::new(limit.clone()).layer(Handler);
     let mut first = open_as("alice", &mut service);
     let mut second = open(&mut service);
     assert!(open(&mut service).1.now().await.0.contains("event: limit\n"));
@@ -145,7 +145,7 @@ async fn it_counts_as_kicked_and_says_what_it_is_told_to() {
     let ends = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&ends);
     let registry = Registry::builder().on_close(move |_, why| told.lock().unwrap().push(why));
-    let limit = newest(1).farewell(Farewell::reconnect());
+    let limit = newest(1).farewell(Farewell::reconnect()).build().unwrap();
     let layer = SseLayer::off().limit(limit.clone()).registry(registry.build().unwrap());
     let mut service = layer.layer(Handler);
     let (_old_feed, mut old) = open_as("alice", &mut service);
@@ -160,7 +160,7 @@ async fn it_counts_as_kicked_and_says_what_it_is_told_to() {
 #[tokio::test(start_paused = true)]
 async fn the_oldest_in_a_long_event_ends_behind_it_or_is_cut() {
     for finishes in [true, false] {
-        let layer = SseLayer::off().hold_limit(8).limit(newest(1));
+        let layer = SseLayer::off().hold_limit(8).limit(newest(1).build().unwrap());
         let mut service = layer.layer(Handler);
         let (feed, mut old) = open_as("alice", &mut service);
         feed.data("data: far too long");
@@ -180,8 +180,8 @@ async fn the_oldest_in_a_long_event_ends_behind_it_or_is_cut() {
 /// Clients that are replaced together do not come back together.
 #[tokio::test(start_paused = true)]
 async fn their_returns_are_spread() {
-    let limit = newest(1).retry(2 * SECOND..=10 * SECOND).unwrap();
-    let mut service = limit.layer(Handler);
+    let limit = newest(1).retry(2 * SECOND..=10 * SECOND).build().unwrap();
+    let mut service = LimitLayer::new(limit.clone()).layer(Handler);
     let mut retries = Vec::new();
     let mut old = open_as("alice", &mut service);
     for _ in 0..10_000 {
@@ -199,11 +199,11 @@ async fn their_returns_are_spread() {
 /// The layer that replaces is not heard by the one that looks after the stream.
 #[tokio::test(start_paused = true)]
 async fn it_replaces_through_middleware_that_drops_extensions() {
-    let limit = LimitLayer::new(9).per_key(1, |_| 7).replace_oldest().unwrap();
+    let limit = Limit::builder().max(9).per_key(1, |_| 7).replace_oldest().build().unwrap();
     let inner =
         SseLayer::new().layer(layers::handler_of(|| vec![crate::harness::bodies::Step::Hang]));
     let forgetful = inner.map_request(|_: Request<()>| Request::new(()));
-    let service = limit.layer(forgetful);
+    let service = LimitLayer::new(limit.clone()).layer(forgetful);
     let mut old = service.clone().oneshot(Request::new(())).await.unwrap().into_body();
     let read =
         tokio::spawn(async move { crate::harness::bodies::read(&mut old, 60 * SECOND).await });

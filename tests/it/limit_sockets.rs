@@ -19,7 +19,7 @@ use http_body_util::Empty;
 use hyper::body::Incoming;
 use tokio::time::{sleep, timeout};
 use tower::{Layer, service_fn};
-use tower_sse::{LimitLayer, SseLayer};
+use tower_sse::{Limit, SseLayer};
 
 use crate::harness::LONG;
 use crate::harness::net::Version::{H1, H2};
@@ -31,7 +31,7 @@ const MOST: usize = 4;
 const ROUNDS: usize = 25;
 
 /// A server whose streams say one event and stay open.
-async fn start(hyper_alone: bool, limit: LimitLayer) -> SocketAddr {
+async fn start(hyper_alone: bool, limit: Limit) -> SocketAddr {
     let (listener, address) = listen().await;
     let layer = SseLayer::new().limit(limit);
     if hyper_alone {
@@ -72,7 +72,7 @@ async fn ask(client: &mut Client, accept: &str, user: &str) -> Response<Incoming
 const EVENTS: &str = "text/event-stream";
 
 /// Waits until so many count: a server learns of a client's end a moment later.
-async fn until_open(limit: &LimitLayer, count: usize) {
+async fn until_open(limit: &Limit, count: usize) {
     let wait = async {
         while limit.open() != count {
             sleep(Duration::from_millis(1)).await;
@@ -83,7 +83,7 @@ async fn until_open(limit: &LimitLayer, count: usize) {
 
 async fn refuse_and_let_in_again(version: Version, hyper_alone: bool) {
     let what = format!("{version:?}, hyper alone: {hyper_alone}");
-    let limit = LimitLayer::new(MOST);
+    let limit = Limit::new(MOST);
     let address = start(hyper_alone, limit.clone()).await;
     let mut open = Vec::new();
     for _ in 0..MOST {
@@ -130,10 +130,10 @@ async fn who_is_refused_is_told_so_and_finds_the_slot_that_another_left() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_newest_stream_of_a_user_is_served_and_the_old_ones_are_told() {
     for version in [H1, H2] {
-        let limit = LimitLayer::new(100).per_key(2, |request| {
+        let limit = Limit::builder().max(100).per_key(2, |request| {
             request.headers.get("x-user").and_then(|user| user.to_str().ok()).map(str::to_owned)
         });
-        let limit = limit.replace_oldest().unwrap();
+        let limit = limit.replace_oldest().build().unwrap();
         let address = start(false, limit.clone()).await;
         let mut pages = Vec::new();
         for _ in 0..5 {
@@ -157,7 +157,7 @@ async fn the_newest_stream_of_a_user_is_served_and_the_old_ones_are_told() {
 /// Clients that come and go as they like: never more than the cap, and none are left.
 #[tokio::test(flavor = "multi_thread")]
 async fn aborts_over_sockets_leak_no_slot() {
-    let limit = LimitLayer::new(MOST);
+    let limit = Limit::new(MOST);
     let address = start(false, limit.clone()).await;
     let most = Arc::new(AtomicUsize::new(0));
     let clients = (0..16).map(|n| {

@@ -5,14 +5,14 @@ use std::time::Duration;
 use http::Request;
 use tower::Layer;
 use tower_sse::wire::Decoder;
-use tower_sse::{LimitLayer, SseService};
+use tower_sse::{Limit, LimitLayer, SseService};
 
 use crate::harness::SECOND;
 use crate::harness::rig::{Client, Handler, LIKELY, call, get, open, unevenness};
 
 /// One that is full.
-fn full(limit: &LimitLayer) -> (SseService<Handler>, Client) {
-    let mut service = limit.layer(Handler);
+fn full(limit: &Limit) -> (SseService<Handler>, Client) {
+    let mut service = LimitLayer::new(limit.clone()).layer(Handler);
     let (_feed, client) = open(&mut service);
     (service, client)
 }
@@ -34,7 +34,7 @@ fn told_plainly(service: &mut SseService<Handler>) -> usize {
 async fn the_retry_of_an_event_source_is_spread_evenly() {
     // By itself, and when every so manieth asks for something else.
     for every in [1, 2, 5, 8, 13] {
-        let limit = LimitLayer::new(1).retry(2 * SECOND..=12 * SECOND).unwrap();
+        let limit = Limit::builder().max(1).retry(2 * SECOND..=12 * SECOND).build().unwrap();
         let (mut service, _first) = full(&limit);
         let mut retries = Vec::new();
         for n in 0..10_000 {
@@ -55,7 +55,7 @@ async fn the_retry_of_an_event_source_is_spread_evenly() {
 /// It tells whole seconds, and the range that is the default has enough of them.
 #[tokio::test(start_paused = true)]
 async fn retry_after_is_spread_over_the_seconds_of_the_default() {
-    let (mut service, _first) = full(&LimitLayer::new(1));
+    let (mut service, _first) = full(&Limit::new(1));
     let mut seconds = [0; 31];
     for _ in 0..2_500 {
         seconds[told_plainly(&mut service)] += 1;
@@ -69,7 +69,7 @@ async fn retry_after_is_spread_over_the_seconds_of_the_default() {
 /// A hundred who are refused at once, as by a proxy that came back.
 #[tokio::test(start_paused = true)]
 async fn few_who_are_refused_are_apart_as_well() {
-    let (mut service, _first) = full(&LimitLayer::new(1));
+    let (mut service, _first) = full(&Limit::new(1));
     let mut retries = Vec::new();
     for _ in 0..100 {
         retries.push(told(&mut service).await);
@@ -83,7 +83,7 @@ async fn few_who_are_refused_are_apart_as_well() {
 #[tokio::test(start_paused = true)]
 async fn nobody_is_told_to_come_back_at_once() {
     let millis = Duration::from_millis;
-    let limit = LimitLayer::new(1).retry(millis(1)..=millis(900)).unwrap();
+    let limit = Limit::builder().max(1).retry(millis(1)..=millis(900)).build().unwrap();
     let (mut service, _first) = full(&limit);
     for _ in 0..100 {
         assert_eq!(told_plainly(&mut service), 1);

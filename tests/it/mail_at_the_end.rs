@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, advance, timeout};
 use tower::Layer;
 use tower_sse::{
-    Event, Expiry, Farewell, KeepAliveLayer, LimitLayer, Registry, RotationLayer, Shutdown,
+    Event, Expiry, Farewell, KeepAliveLayer, Limit, Registry, RotationLayer, Shutdown,
     ShutdownLayer, SseLayer,
 };
 
@@ -181,8 +181,8 @@ async fn mail_that_waits_for_the_end_of_a_long_event_goes_before_the_farewell() 
     advance(SECOND).await;
     assert_mail_is_first(feed, client).await;
 
-    let limit = LimitLayer::new(9).per_key(1, |_| "key").replace_oldest().unwrap();
-    let limit = limit.farewell(Farewell::bytes("data: bye\n\n"));
+    let limit = Limit::builder().max(9).per_key(1, |_| "key").replace_oldest();
+    let limit = limit.farewell(Farewell::bytes("data: bye\n\n")).build().unwrap();
     let layer = listed(&registry).limit(limit);
     let (feed, client) = flowing(&registry, layer.clone()).await;
     let _newer = open(&mut layer.layer(Handler));

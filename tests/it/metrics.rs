@@ -17,7 +17,7 @@ use metrics::{
 use metrics_util::debugging::DebuggingRecorder;
 use tower::{Layer, ServiceExt};
 use tower_sse::{
-    Event, EventIdLayer, Farewell, KeepAliveLayer, LimitLayer, Registry, RegistryLayer, Shutdown,
+    Event, EventIdLayer, Farewell, KeepAliveLayer, Limit, Registry, RegistryLayer, Shutdown,
     SseLayer,
 };
 
@@ -199,7 +199,7 @@ async fn a_drain_looks_its_gauge_up_once_however_many_streams_end() {
 async fn who_is_refused_at_a_cap_is_told_of_and_opens_nothing() {
     let debugging = DebuggingRecorder::new();
     let (mut recorded, _guard) = Recorded::by(&debugging);
-    let mut service = SseLayer::new().limit(LimitLayer::new(1)).layer(Handler);
+    let mut service = SseLayer::new().limit(Limit::new(1)).layer(Handler);
     let _first = open(&mut service);
     for _ in 0..3 {
         drop(call(&mut service, get()));

@@ -11,8 +11,8 @@ use http_body_util::{BodyExt, StreamBody};
 use tokio_stream::StreamExt;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_sse::{
-    EventIdLayer, Expiry, KeepAliveLayer, LimitLayer, NoBufferLayer, Registry, RegistryLayer,
-    RotationLayer, Shutdown, ShutdownLayer, SseLayer,
+    EventIdLayer, Expiry, KeepAliveLayer, Limit, LimitLayer, NoBufferLayer, Registry,
+    RegistryLayer, RotationLayer, Shutdown, ShutdownLayer, SseLayer,
 };
 
 use crate::harness::bodies::Step::{Data, Hang};
@@ -57,10 +57,10 @@ where
 
 #[tokio::test(start_paused = true)]
 async fn it_counts_until_it_ends() {
-    let limit = LimitLayer::new(1);
+    let limit = Limit::new(1);
     let near = KeepAliveLayer::every(Duration::from_secs(10));
     let inner = near.layer(handler_of(|| vec![Data("data: a\n\n"), Hang]));
-    let body = ask(limit.layer(peeking(boxed(inner)))).await;
+    let body = ask(LimitLayer::new(limit.clone()).layer(peeking(boxed(inner)))).await;
     assert_eq!(limit.open(), 1);
     drop(body);
     assert_eq!(limit.open(), 0);

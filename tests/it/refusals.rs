@@ -10,7 +10,7 @@ use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
 use tower::{Layer, service_fn};
-use tower_sse::{LimitLayer, Shutdown, SseLayer};
+use tower_sse::{Limit, Shutdown, SseLayer};
 
 use crate::harness::net::Version::{H1, H2};
 use crate::harness::net::{Client, listen, serve};
@@ -78,7 +78,8 @@ async fn a_refusal_is_valid_on_the_wire_whatever_head_the_handler_gave() {
     let draining = Shutdown::new();
     draining.trigger();
     let seconds = Duration::from_secs(3)..=Duration::from_secs(3);
-    let full = || SseLayer::new().limit(LimitLayer::new(0).retry(seconds.clone()).unwrap());
+    let full =
+        || SseLayer::new().limit(Limit::builder().max(0).retry(seconds.clone()).build().unwrap());
     let layers = [
         ("limit", full(), StatusCode::TOO_MANY_REQUESTS),
         ("draining", SseLayer::new().shutdown(draining), StatusCode::SERVICE_UNAVAILABLE),
@@ -170,7 +171,7 @@ async fn only_a_get_that_wants_events_is_refused_with_an_event() {
         (Method::DELETE, &["text/event-stream"],                            false),
     ];
     for (layer, refused) in [
-        (SseLayer::new().limit(LimitLayer::new(0)), StatusCode::TOO_MANY_REQUESTS),
+        (SseLayer::new().limit(Limit::new(0)), StatusCode::TOO_MANY_REQUESTS),
         (SseLayer::new().shutdown(draining), StatusCode::SERVICE_UNAVAILABLE),
     ] {
         for (method, accepts, event) in table {

@@ -1,0 +1,149 @@
+//! Settings of a limit.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use http::request::Parts;
+
+use super::Limit;
+use crate::InvalidSetting;
+use crate::engine::Farewell;
+use crate::error::check_retry;
+use crate::state::{AtCap, LimitInner, LimitKey, LimitSettings, PerKey, Permits};
+
+/// Settings of a [`Limit`].
+#[derive(Debug)]
+#[must_use]
+pub struct LimitBuilder {
+    settings: LimitSettings,
+    replaces: bool,
+    permits: Option<Arc<Permits>>,
+}
+
+impl LimitBuilder {
+    /// Sets how many streams may be open in all; by default any number. Zero refuses all streams.
+    pub fn max(mut self, max: usize) -> Self {
+        self.settings.max = max;
+        self
+    }
+
+    /// Sets how many streams of each key may be open; by default any number. Zero refuses all
+    /// streams that have a key.
+    ///
+    /// `key` makes a [`LimitKey`] of the request: a user, a session, an address. A request without a
+    /// key (`None`) counts against the limit in all only. The function is called for every request,
+    /// before the handler. A key is forgotten when its last stream ends.
+    ///
+    /// A client that can choose its key can choose many: take what has been checked, such as the
+    /// user of a session, or the address.
+    pub fn per_key<F, K>(mut self, max: usize, key: F) -> Self
+    where
+        F: Fn(&Parts) -> K + Send + Sync + 'static,
+        K: Into<LimitKey>,
+    {
+        let key = Box::new(move |request: &Parts| key(request).into());
+        self.settings.per_key = Some(PerKey { max, key, at_cap: AtCap::Refuse });
+        self
+    }
+
+    /// Counts streams together with those of `other`; by default alone.
+    ///
+    /// So routes can have settings of their own on one count, for instance a lower limit.
+    pub fn count_with(mut self, other: &Limit) -> Self {
+        self.permits = Some(Arc::clone(&other.limit.permits));
+        self
+    }
+
+    /// Ends the oldest stream of a key at the cap of the key and lets the new one in, instead of
+    /// refusing it. At the limit in all a stream is refused.
+    ///
+    /// This is for clients that open a new stream and forget the old one, such as pages that are
+    /// reloaded behind a proxy that keeps the old connection. The old stream gets a
+    /// [farewell](Self::farewell) with `{"reason":"replaced"}` and ends as
+    /// [`Kicked`](crate::EndReason::Kicked). If its page does not close the `EventSource` then, the
+    /// page comes back and replaces another stream: a user with more pages open than the cap allows
+    /// sees them take turns.
+    ///
+    /// The old stream does not count from the moment when the new one is let in. If its client does
+    /// not read, its connection may stay open for longer, which no body can change.
+    ///
+    /// Streams with a content encoding are not replaced. A stream that may be replaced is looked
+    /// after in each poll, as one in a registry is.
+    pub fn replace_oldest(mut self) -> Self {
+        self.replaces = true;
+        self
+    }
+
+    /// Sets the last event of streams that are [replaced](Self::replace_oldest); by default
+    /// [`Farewell::close`], so that pages that act on it stop.
+    pub fn farewell(mut self, farewell: Farewell) -> Self {
+        self.settings.farewell = farewell;
+        self
+    }
+
+    /// Sets how long clients that are refused or replaced are told to wait, each its own time from
+    /// this range; by default from 5 to 30 seconds.
+    ///
+    /// That is longer than the 3 to 5 seconds after which browsers come back by themselves, since
+    /// nobody knows when a stream will end. It spans many seconds, since `Retry-After` has whole ones
+    /// (rounded up, and at least one): with a range within one second all clients come back together.
+    pub fn retry(mut self, retry: RangeInclusive<Duration>) -> Self {
+        self.settings.retry = retry;
+        self
+    }
+
+    /// Sets the status of a refusal that is not an event; by default 429, Too Many Requests.
+    ///
+    /// 503, Service Unavailable, says that the server has too many streams and not the client, and
+    /// makes load balancers try another server.
+    pub fn status(mut self, status: StatusCode) -> Self {
+        self.settings.status = status;
+        self
+    }
+
+    /// Makes the limit.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidSetting`] if
+    ///
+    /// - [`replace_oldest`](Self::replace_oldest) is set without [`per_key`](Self::per_key);
+    /// - the range of `retry` is empty, or begins with less than a millisecond, with which clients
+    ///   would come back without a pause;
+    /// - `status` is neither 429 nor 503, which go with `Retry-After`.
+    pub fn build(self) -> Result<Limit, InvalidSetting> {
+        check_retry(&self.settings.retry)?;
+        if self.replaces && self.settings.per_key.is_none() {
+            return Err(InvalidSetting::new("replace_oldest", "there is no limit per key"));
+        }
+        match self.settings.status {
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {}
+            _ => return Err(InvalidSetting::new("status", "it is neither 429 nor 503")),
+        }
+        Ok(self.build_limit())
+    }
+
+    pub(super) fn build_limit(self) -> Limit {
+        let Self { mut settings, replaces, permits } = self;
+        if let Some(per_key) = settings.per_key.as_mut().filter(|_| replaces) {
+            per_key.at_cap = AtCap::ReplaceOldest;
+        }
+        let permits = permits.unwrap_or_else(|| Arc::new(Permits::new()));
+        Limit { limit: Arc::new(LimitInner::new(settings, permits)) }
+    }
+}
+
+impl Default for LimitBuilder {
+    fn default() -> Self {
+        let settings = LimitSettings {
+            max: usize::MAX,
+            per_key: None,
+            retry: Duration::from_secs(5)..=Duration::from_secs(30),
+            status: StatusCode::TOO_MANY_REQUESTS,
+            farewell: Farewell::close(),
+        };
+        Self { settings, replaces: false, permits: None }
+    }
+}
