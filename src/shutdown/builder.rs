@@ -100,8 +100,8 @@ impl ShutdownBuilder {
         self
     }
 
-    /// Sets the range of times that clients are told to wait before they come back. Each gets its own
-    /// of 1,024 steps.
+    /// Sets the range of times that clients are told to wait before they come back. They are spread
+    /// evenly over the range.
     ///
     /// By default it is from half a second to the time over which the ends are spread, but at least to
     /// one second. For errors of a body, which

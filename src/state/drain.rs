@@ -1,8 +1,6 @@
 //! What a shutdown, its streams and its connections share.
 
 use std::borrow::Cow;
-use std::num::NonZeroU32;
-use std::ops::RangeInclusive;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -11,6 +9,7 @@ use tokio::sync::watch;
 use tokio::time::timeout_at;
 
 use super::connection_failure::ConnectionFailures;
+use super::schedule::{DrainSchedule, DrainSettings};
 use super::tally::{DrainReport, DrainStatus, DrainTally};
 use crate::engine::spread::Spread;
 use crate::engine::{Close, EndReason, Farewell};
@@ -29,7 +28,8 @@ pub(crate) struct Drain {
     streams: Roster<DrainStatus>,
     /// Both directions of each guarded connection.
     connections: Roster<()>,
-    begun: OnceLock<Begun>,
+    /// Set when the drain begins.
+    schedule: OnceLock<DrainSchedule>,
     forced: OnceLock<Instant>,
     /// No stream enters any more, and all that did are members.
     sealed: AtomicBool,
@@ -45,60 +45,14 @@ pub(crate) struct Drain {
     progress: watch::Sender<()>,
 }
 
-#[derive(Clone, Debug)]
-pub(crate) struct DrainSettings {
-    /// For how long after the trigger streams are served as before.
-    pub(crate) notice: Duration,
-    /// How many streams end in a second.
-    pub(crate) rate: NonZeroU32,
-    /// The longest time over which ends are spread.
-    pub(crate) window: Duration,
-    pub(crate) deadline: Duration,
-    pub(crate) retry: RangeInclusive<Duration>,
-    /// The range of `retry` ends where the spread of a drain does, if it was not set.
-    pub(crate) retry_follows_spread: bool,
-    pub(crate) farewell: Farewell,
-    /// For how long a client may take nothing. `None` is for ever.
-    pub(crate) stall_limit: Option<Duration>,
-}
-
-/// What is decided at the trigger.
-#[derive(Debug)]
-struct Begun {
-    at: Instant,
-    /// The end of the notice.
-    closing_at: Instant,
-    /// From here on no stream waits for its own end.
-    last_call: Instant,
-    /// From here on nobody waits.
-    hard_deadline: Instant,
-    /// How many streams were open, and over which time their ends are spread.
-    streams: u32,
-    spread: Duration,
-    retry: RangeInclusive<Duration>,
-}
-
-impl DrainSettings {
-    /// Over which time the ends of so many streams are spread.
-    fn spread_of(&self, streams: u32) -> Duration {
-        self.window.min(Duration::from_secs(streams.into()) / self.rate.get())
-    }
-
-    /// When no stream waits any longer for its own end, from the end of the notice on.
-    fn last_call(&self) -> Duration {
-        self.deadline.mul_f32(LAST_CALL)
-    }
-}
-
 impl Drain {
     pub(crate) fn new(mut settings: DrainSettings) -> Self {
-        settings.window = settings.window.min(settings.last_call());
         settings.farewell = settings.farewell.for_reason(CloseReason::Shutdown);
         Self {
             settings,
             streams: Roster::new(),
             connections: Roster::new(),
-            begun: OnceLock::new(),
+            schedule: OnceLock::new(),
             forced: OnceLock::new(),
             sealed: AtomicBool::new(false),
             emptied: OnceLock::new(),
@@ -116,19 +70,19 @@ impl Drain {
     #[inline]
     pub(crate) fn started(&self) -> Option<Instant> {
         // One load before the drain: connections ask whenever they are read or written.
-        self.begun.get().map(|begun| begun.at)
+        self.schedule.get().map(|schedule| schedule.begun_at)
     }
 
     /// When the notice is over, if the drain has begun.
     pub(crate) fn closing_at(&self) -> Option<Instant> {
-        let closing_at = self.begun.get()?.closing_at;
+        let closing_at = self.schedule.get()?.closing_at;
         Some(self.forced.get().map_or(closing_at, |forced| closing_at.min(*forced)))
     }
 
     /// When connections are given up, if the drain has begun.
     #[inline]
     pub(crate) fn hard_deadline(&self) -> Option<Instant> {
-        let deadline = self.begun.get()?.hard_deadline;
+        let deadline = self.schedule.get()?.hard_deadline;
         Some(self.forced.get().map_or(deadline, |forced| deadline.min(*forced + LAST_BYTES)))
     }
 
@@ -144,31 +98,14 @@ impl Drain {
 
     /// Begins to drain. Only the first call does, and returns true.
     pub(crate) fn begin(&self) -> bool {
-        let settings = &self.settings;
-        let at = now();
         let open = self.streams.len();
-        let streams = u32::try_from(open).unwrap_or(u32::MAX);
-        let spread = settings.spread_of(streams);
-        let retry = if settings.retry_follows_spread {
-            let least = *settings.retry.start();
-            least..=spread.max(SHORTEST_RETURN).max(least)
-        } else {
-            settings.retry.clone()
-        };
-        let closing_at = at + settings.notice;
-        let begun = Begun {
-            at,
-            closing_at,
-            last_call: closing_at + settings.last_call(),
-            hard_deadline: closing_at + settings.deadline,
-            streams,
-            spread,
-            retry,
-        };
-        if self.begun.set(begun).is_err() {
+        let schedule = DrainSchedule::new(&self.settings, now(), open);
+        let spread = schedule.spread;
+        if self.schedule.set(schedule).is_err() {
             return false;
         }
-        observe::drain_begins(open, settings.notice, spread, settings.deadline);
+        let DrainSettings { notice, deadline, .. } = self.settings;
+        observe::drain_begins(open, notice, spread, deadline);
         self.progress.send_replace(());
         // Before the walk, so that the gauge never falls below zero when streams leave meanwhile.
         self.pending.add(open);
@@ -176,7 +113,7 @@ impl Drain {
         self.pending.add(admitted.saturating_sub(open));
         self.pending.remove(open.saturating_sub(admitted));
         self.connections.visit(|_, ()| Visit::Wake);
-        if settings.notice.is_zero() {
+        if notice.is_zero() {
             // This walk is that of `finish_if_empty`, too.
             self.sealed.store(true, Ordering::SeqCst);
         }
@@ -337,42 +274,30 @@ impl Drain {
         finish_within: Option<Duration>,
         farewell: Option<&'a Farewell>,
     ) -> Option<(Close<'a>, Instant)> {
-        let begun = self.begun.get()?;
+        let schedule = self.schedule.get()?;
         let (n, is_new) = registration.update(|status| self.tally.admit(status))?;
         if is_new {
             // The walk has not come by yet. It adds to the gauge those that it makes members.
             self.pending.add(1);
         }
         let forced = self.forced.get().copied();
-        let at = match (forced, finish_within) {
-            (Some(forced), _) => forced,
-            (None, Some(limit)) => begun.closing_at + limit.min(self.settings.last_call()),
-            (None, None) => {
-                // Streams that opened during the notice make the spread longer.
-                let spread = match n <= begun.streams {
-                    true => begun.spread,
-                    false => self.settings.spread_of(n),
-                };
-                begun.closing_at + Spread::nth(n.into()).of(spread)
-            }
-        };
-        let last_call = forced.map_or(begun.last_call, |forced| begun.last_call.min(forced));
+        let at = forced.unwrap_or_else(|| schedule.end_of(n, finish_within, &self.settings));
         let close = Close {
             reason: CloseReason::Shutdown,
             farewell: Cow::Borrowed(farewell.unwrap_or(&self.settings.farewell)),
-            retry: Some(Spread::nth_return(n.into()).within(&begun.retry)),
+            retry: Some(Spread::nth_return(n.into()).within(&schedule.retry)),
             at,
-            cut_at: Some(last_call),
+            cut_at: Some(forced.map_or(schedule.last_call, |at| at.min(schedule.last_call))),
         };
         // What is due at once needs no look at the clock.
-        let known = forced.unwrap_or(begun.at);
+        let known = forced.unwrap_or(schedule.begun_at);
         let now = if close.at <= known { known } else { now() };
         Some((close, now))
     }
 
     /// How long a client is to wait that asks for a stream while the server drains.
     pub(crate) fn retry_refused(&self) -> Duration {
-        let retry = self.begun.get().map_or(&self.settings.retry, |begun| &begun.retry);
+        let retry = self.schedule.get().map_or(&self.settings.retry, |schedule| &schedule.retry);
         Spread::nth_return(self.refused.fetch_add(1, Ordering::Relaxed)).within(retry)
     }
 
@@ -387,13 +312,6 @@ impl Drain {
     }
 }
 
-/// The share of the deadline after which no stream waits any longer for its own end: a farewell that
-/// is written at the deadline itself comes too late to be sent.
-const LAST_CALL: f32 = 0.95;
-
 /// How long connections have after a drain is forced to send the last bytes of streams. A client that
 /// reads takes them within a round trip or two.
 const LAST_BYTES: Duration = Duration::from_millis(250);
-
-/// The end of the range of `retry` is not earlier than this.
-const SHORTEST_RETURN: Duration = Duration::from_secs(1);
