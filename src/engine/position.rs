@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{Observation, Rotation, Settings};
-use crate::wire::{ByLineEnd, Event, EventId, LineEnd, Stencil, with_id_line};
+use crate::wire::{ByLineEnd, Event, EventId, LastEventId, LineEnd, Stencil, with_id_line};
 
 /// Where the ids of a stream's events come from.
 #[derive(Clone)]
@@ -56,15 +56,13 @@ pub(crate) enum Position {
 }
 
 impl Position {
-    /// The position that a client brought: a `Last-Event-ID` that could be an id.
-    ///
-    /// Anything else counts as none, an empty one too: some clients send one after a stream
-    /// without ids.
+    /// The position that a client brought: a `Last-Event-ID` that can be an id. Any other value
+    /// counts as none.
     pub(crate) fn brought(header: &[u8]) -> Self {
-        let text =
-            std::str::from_utf8(header).ok().filter(|text| (1..=MAX_ID_LEN).contains(&text.len()));
-        match text.map(EventId::new) {
-            Some(Ok(id)) => Self::Text(Box::new(id.as_str().to_owned())),
+        match LastEventId::parse(header) {
+            LastEventId::Id(id) if id.as_str().len() <= MAX_ID_LEN => {
+                Self::Text(Box::new(id.as_str().to_owned()))
+            }
             _ => Self::None,
         }
     }

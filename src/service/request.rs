@@ -13,6 +13,7 @@ use crate::observe::{LayerObserver, StreamObserver};
 use crate::plan::{Plan, ResolvedPlan};
 use crate::state::{Drain, Expiry, Label, LimitKey};
 use crate::sync::lock;
+use crate::wire::LastEventId;
 
 /// What a layer asks of those further in, in the extensions of the request.
 #[derive(Clone, Debug)]
@@ -120,4 +121,4 @@ pub(crate) fn separate(extensions: &mut Extensions) {
     extensions.remove::<CarriedStream>();
 }
 
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static(LastEventId::HEADER);

@@ -7,6 +7,7 @@ mod decoder;
 // The root exports what is public in this module and in `text`.
 pub(crate) mod event;
 mod framing;
+mod last_event_id;
 mod scanner;
 mod template;
 pub(crate) mod text;
@@ -17,6 +18,7 @@ pub(crate) use event::Event;
 #[cfg(feature = "axum")]
 pub(crate) use event::lines;
 pub(crate) use framing::{ByLineEnd, Framing, LineEnd};
+pub(crate) use last_event_id::LastEventId;
 pub(crate) use scanner::{BlockId, EndedBlock, Scanner};
 #[cfg(feature = "hub")]
 pub(crate) use template::end_with_id;
