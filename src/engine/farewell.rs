@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::Position;
 use super::position::restate;
-use crate::wire::{ByLineEnd, CloseReason, Event, LineEnd, Stencil};
+use crate::wire::{ByLineEnd, CloseReason, Event, EventTemplate, LineEnd};
 
 /// The last bytes of a stream that the server ends.
 ///
@@ -41,7 +41,7 @@ enum FarewellKind {
 #[derive(Debug)]
 struct SharedEvent {
     event: Event,
-    stencils: ByLineEnd<Stencil>,
+    templates: ByLineEnd<EventTemplate>,
 }
 
 impl Farewell {
@@ -65,8 +65,8 @@ impl Farewell {
     /// Where it has data, a drain adds a `retry` if it has none, and the stream's place as `id`.
     #[must_use]
     pub fn event(event: Event) -> Self {
-        let stencils = ByLineEnd::default();
-        Self(FarewellKind::Event(Arc::new(SharedEvent { event, stencils })))
+        let templates = ByLineEnd::default();
+        Self(FarewellKind::Event(Arc::new(SharedEvent { event, templates })))
     }
 
     /// These bytes as they are, for clients that expect something else than an event.
@@ -104,9 +104,9 @@ impl Farewell {
                 Some(restate(&reason.event(name), retry, position, line_end))
             }
             FarewellKind::Event(shared) => {
-                let make = || Stencil::of(&shared.event, line_end);
-                let stencil = shared.stencils.get(line_end, make);
-                Some(position.with_text(|id| stencil.fill(retry, id)))
+                let make = || EventTemplate::new(&shared.event, line_end);
+                let template = shared.templates.get(line_end, make);
+                Some(position.with_text(|id| template.fill(retry, id)))
             }
             FarewellKind::Bytes(bytes) => Some(bytes.clone()),
             FarewellKind::None => None,

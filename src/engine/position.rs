@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{Observation, Rotation, Settings};
-use crate::wire::{ByLineEnd, Event, EventId, LastEventId, LineEnd, Stencil, with_id_line};
+use crate::wire::{ByLineEnd, Event, EventId, EventTemplate, LastEventId, LineEnd, with_id_line};
 
 /// Where the ids of a stream's events come from.
 #[derive(Clone)]
@@ -288,7 +288,7 @@ pub(crate) fn restate(
     position: &Position,
     line_end: LineEnd,
 ) -> Bytes {
-    position.with_text(|id| Stencil::of(event, line_end).fill(retry, id))
+    position.with_text(|id| EventTemplate::new(event, line_end).fill(retry, id))
 }
 
 /// Adds an id as the last line of one encoded event.

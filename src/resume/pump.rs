@@ -54,7 +54,7 @@ pub(super) async fn run<L, B>(
     let end = if written.is_ok() { end } else { SessionEnd::Lost };
     guard.end(end);
     guard.is_written =
-        end != SessionEnd::Lost && pump.write(kind, Event::new().said("")).await.is_some();
+        end != SessionEnd::Lost && pump.write(kind, Event::new().static_data("")).await.is_some();
 }
 
 /// Ends the session if the pump is dropped or panics, also after the end is known and before it is

@@ -140,7 +140,7 @@ impl<L: EventLog> RecordWriter<L> {
                 return None;
             }
             sleep(RETRY_PAUSE).await;
-            let probe = record.add_to(Event::new().said(""));
+            let probe = record.add_to(Event::new().static_data(""));
             if let Ok(id) = self.log.append(&self.topic, probe).await {
                 return Some(id);
             }

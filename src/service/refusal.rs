@@ -105,6 +105,6 @@ const KEPT_PREFIXES: [&str; 2] = ["access-control-", "cross-origin-"];
 fn event(request: &RequestInfo, refusal: &Refusal) -> Bytes {
     let Refusal { reason, data, retry, .. } = *refusal;
     // It begins as other streams do.
-    let event = Event::new().comment("").named(reason).said(data);
+    let event = Event::new().comment("").named(reason).static_data(data);
     restate(&event, Some(retry), &request.position(), LineEnd::Lf)
 }

@@ -27,7 +27,7 @@ macro_rules! reason {
 impl CloseReason {
     /// The event that tells the client this reason, under the name that the farewell has.
     pub(crate) fn event(self, name: &'static str) -> Event {
-        Event::new().named(name).said(match self {
+        Event::new().named(name).static_data(match self {
             Self::Shutdown => reason!("shutdown"),
             Self::Kicked => reason!("kicked"),
             Self::Replaced => reason!("replaced"),

@@ -80,7 +80,7 @@ impl Event {
     }
 
     /// Sets data that is a literal, without a copy.
-    pub(crate) fn said(mut self, data: &'static str) -> Self {
+    pub(crate) fn static_data(mut self, data: &'static str) -> Self {
         self.data = Some(Cow::Borrowed(data));
         self
     }

@@ -22,7 +22,7 @@ pub(crate) use last_event_id::LastEventId;
 pub(crate) use scanner::{BlockId, EndedBlock, Scanner};
 #[cfg(feature = "hub")]
 pub(crate) use template::end_with_id;
-pub(crate) use template::{Stencil, with_id_line};
+pub(crate) use template::{EventTemplate, with_id_line};
 #[cfg(feature = "hub")]
 pub(crate) use text::checked_conversions;
 pub(crate) use text::{Comment, EventId, EventName, Text, checked_text, is_control};

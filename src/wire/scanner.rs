@@ -1,37 +1,38 @@
-//! Finds the boundaries between events in bytes that arrive in any pieces.
+//! The scanner, which finds the boundaries between events in chunks of bytes.
 
 use memchr::{memchr, memchr2};
 
 use super::LineEnd;
 
-/// Reads an event stream line by line and remembers just enough to tell where events end.
+/// Reads an event stream line by line, and keeps just enough to know where events end.
 ///
-/// It keeps no text: of a line whose end has not come yet it knows the first bytes, which is all
-/// that tells one field from another.
+/// It keeps no text. Of a line that has not ended yet it keeps the first bytes, which are enough to
+/// tell one field from another.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Scanner {
     line: LineStart,
     block: Block,
-    /// The last byte was a CR, so an LF that follows belongs to it.
+    /// Whether the last byte was a CR: an LF after it is part of the same line end.
     after_cr: bool,
     line_end: LineEnd,
 }
 
-/// A place where anything whole may be written: behind it a line begins, and no event is under way.
+/// A boundary between events, where an event or a comment may be written: a line begins after it,
+/// and no event has begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Boundary {
-    /// The offset behind it.
+    /// The offset after the boundary.
     pub(crate) end: usize,
-    /// What ended here; nothing did behind a comment or a blank line between events.
+    /// The block that ended here. None after a comment or a blank line between events.
     pub(crate) block: Option<EndedBlock>,
 }
 
-/// A block of lines that a blank line has ended.
+/// A block of lines that a blank line ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct EndedBlock {
-    /// The offset of the blank line: where one more line of the block can be written.
+    /// The offset of the blank line, where another line of the block can be written.
     pub(crate) blank: usize,
-    /// It has a `data` field, so clients dispatch it.
+    /// Whether it has a `data` field, so that clients dispatch it.
     pub(crate) data: bool,
     pub(crate) id: BlockId,
 }
@@ -49,7 +50,7 @@ pub(crate) enum BlockId {
 
 #[derive(Clone, Debug, Default)]
 struct Block {
-    /// It has a line that is not a comment: an event may be under way.
+    /// Whether it has a line that is not a comment, so that an event may have begun.
     started: bool,
     data: bool,
     id: bool,
@@ -64,17 +65,18 @@ enum Field {
 }
 
 impl Scanner {
-    /// Finds the next boundary at or behind `from`, or takes note of an unfinished rest.
+    /// Finds the next boundary at or after `from`. If there is none, keeps the beginning of the
+    /// unfinished line.
     ///
-    /// Call it with `from` zero for each new chunk and then with the `end` it gave, until it gives
-    /// none: offsets count from the chunk's start.
+    /// Call it with `from` zero for each new chunk, and then with the `end` that it returned, until
+    /// it returns `None`. Offsets count from the beginning of the chunk.
     pub(crate) fn next_boundary(&mut self, chunk: &[u8], from: usize) -> Option<Boundary> {
         let mut start = from;
         if from == 0 {
             start = self.begin_chunk(chunk);
         }
-        // A block that has an id already has it from an earlier chunk: within one chunk a call
-        // sees the whole of a block.
+        // A block that has an id at this point has it from an earlier chunk, because a call reads
+        // to the end of a block.
         let mut id = if self.block.id { BlockId::Earlier } else { BlockId::None };
         while let Some(hop) = line_length(&chunk[start..]) {
             let at = start + hop;
@@ -109,41 +111,41 @@ impl Scanner {
         None
     }
 
-    /// No event is under way and no line either.
+    /// Whether neither an event nor a line has begun.
     pub(crate) fn on_boundary(&self) -> bool {
         !self.block.started && self.line.is_empty()
     }
 
-    /// An event is under way: to end here would lose it.
+    /// Whether an event has begun, which clients would lose if the stream ended here.
     pub(crate) fn in_event(&self) -> bool {
         self.block.started || !matches!(self.line.bytes(), [] | [b':', ..])
     }
 
-    /// On a boundary whose line end may go on with an LF.
+    /// Whether the last line end was a CR, so that an LF may follow that belongs to it.
     ///
-    /// Whoever writes behind such a boundary swallows that LF: behind the written text it would
-    /// be a blank line.
+    /// If something is written after the CR, the LF must be left out: it would be a blank line.
     pub(crate) fn awaits_lf(&self) -> bool {
         self.after_cr
     }
 
-    /// Takes the LF that [`awaits_lf`](Self::awaits_lf) told of as read.
+    /// Counts the LF after a CR as read: see [`awaits_lf`](Self::awaits_lf).
     pub(crate) fn skip_lf(&mut self) {
         self.after_cr = false;
         self.line_end = LineEnd::CrLf;
     }
 
-    /// How the stream's lines end, as far as is known.
+    /// The last line end of the stream, or LF before the first.
     pub(crate) fn line_end(&self) -> LineEnd {
         self.line_end
     }
 
-    /// Takes note of a line end that was seen without a scan.
+    /// Sets the line end, which was found without a scan.
     pub(crate) fn set_line_end(&mut self, line_end: LineEnd) {
         self.line_end = line_end;
     }
 
-    /// Settles a CR at the end of the last chunk, and gives the offset where the next line begins.
+    /// Reads an LF that belongs to a CR at the end of the last chunk, and returns the offset where
+    /// the next line begins.
     fn begin_chunk(&mut self, chunk: &[u8]) -> usize {
         let Some(first) = chunk.first().filter(|_| self.after_cr) else {
             return 0;
@@ -157,7 +159,7 @@ impl Scanner {
         0
     }
 
-    /// Reads the line end at `at` and gives the offset behind it.
+    /// Reads the line end at `at`, and returns the offset after it.
     fn end_line(&mut self, chunk: &[u8], at: usize) -> usize {
         match (chunk[at], chunk.get(at + 1)) {
             (b'\r', Some(b'\n')) => {
@@ -168,7 +170,7 @@ impl Scanner {
                 self.line_end = LineEnd::Cr;
                 at + 1
             }
-            // Which of the two it is comes with the next chunk; until then the last line's holds.
+            // The next chunk tells whether an LF follows. Until then the line end stays as it was.
             (b'\r', None) => {
                 self.after_cr = true;
                 at + 1
@@ -180,7 +182,7 @@ impl Scanner {
         }
     }
 
-    /// Takes the rest of a line, and says what the whole line is.
+    /// Reads the rest of a line, and returns its field.
     fn take_line(&mut self, rest: &[u8]) -> Field {
         if self.line.is_empty() {
             return match field(rest) {
@@ -194,17 +196,18 @@ impl Scanner {
     }
 }
 
-/// The length of the line that `text` begins with, if it ends in it.
+/// The length of the line at the beginning of `text`, without its line end. None if it does not end
+/// in `text`.
 #[inline]
 fn line_length(text: &[u8]) -> Option<usize> {
     match text.first()? {
-        // Every other line is blank, and calling for it costs more than it is.
+        // Half of all lines are blank, and a call of `memchr2` costs more than this.
         b'\n' | b'\r' => Some(0),
         _ => memchr2(b'\n', b'\r', text),
     }
 }
 
-/// Tells a line from its first bytes; as many as [`LineStart`] keeps are enough.
+/// The field of a line, by its first bytes: as many as [`LineStart`] keeps are enough.
 fn field(line: &[u8]) -> Field {
     match line {
         [b':', ..] => Field::Comment,
@@ -214,11 +217,11 @@ fn field(line: &[u8]) -> Field {
     }
 }
 
-/// The first bytes of a line whose end has not come yet.
+/// The first bytes of a line that has not ended yet.
 #[derive(Clone, Debug, Default)]
 struct LineStart {
     first: [u8; LINE_START],
-    /// Counted no further than there is room.
+    /// At most the length of `first`.
     len: u8,
 }
 
@@ -238,11 +241,11 @@ impl LineStart {
         }
         if self.first.starts_with(b"id") && (memchr(0, more).is_some() || self.bytes().contains(&0))
         {
-            // Clients ignore an id with a NUL: the line is as good as one of an unknown field.
+            // Clients ignore an id with a NUL, as they ignore an unknown field.
             self.first[0] = 0;
         }
     }
 }
 
-/// The longest field name that matters and what ends it.
+/// The length of the longest field name that matters, with the colon.
 const LINE_START: usize = "data:".len();

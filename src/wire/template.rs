@@ -10,7 +10,7 @@ use super::{Event, LineEnd};
 /// An encoded event with room for two lines that differ from client to client: its `retry`, and its
 /// position as the `id`.
 #[derive(Debug)]
-pub(crate) struct Stencil {
+pub(crate) struct EventTemplate {
     text: Box<str>,
     /// Where a `retry` line goes. None if the event has a `retry`, or no data.
     retry_at: Option<usize>,
@@ -19,8 +19,8 @@ pub(crate) struct Stencil {
     end: &'static str,
 }
 
-impl Stencil {
-    pub(crate) fn of(event: &Event, end: LineEnd) -> Self {
+impl EventTemplate {
+    pub(crate) fn new(event: &Event, end: LineEnd) -> Self {
         let mut text = String::new();
         event.write_head(end, event.event_id(), |part| text.push_str(part));
         let retry_at = (event.has_data() && event.retry.is_none()).then_some(text.len());
@@ -32,13 +32,6 @@ impl Stencil {
 
     /// The event for one client. A value for which the event has no room is left out.
     pub(crate) fn fill(&self, retry: Option<Duration>, id: Option<&str>) -> Bytes {
-        let mut bytes = Vec::new();
-        self.fill_into(&mut bytes, retry, id);
-        Bytes::from(bytes)
-    }
-
-    /// Appends to `bytes` what [`fill`](Self::fill) returns.
-    pub(crate) fn fill_into(&self, bytes: &mut Vec<u8>, retry: Option<Duration>, id: Option<&str>) {
         let mut digits = itoa::Buffer::new();
         let retry = retry.zip(self.retry_at).map(|(retry, at)| (at, digits.format(millis(retry))));
         let id = id.zip(self.id_at).map(|(id, at)| (at, id));
@@ -47,7 +40,7 @@ impl Stencil {
         };
         let len = self.text.len() + line(RETRY, retry) + line(ID, id);
         // `Bytes` allocates once more for a vector with room to spare.
-        bytes.reserve_exact(len);
+        let mut bytes = Vec::with_capacity(len);
         let mut from = 0;
         for (name, line) in [(RETRY, retry), (ID, id)] {
             if let Some((at, value)) = line {
@@ -58,6 +51,7 @@ impl Stencil {
             }
         }
         bytes.extend_from_slice(self.text[from..].as_bytes());
+        Bytes::from(bytes)
     }
 }
 
@@ -101,7 +95,7 @@ mod tests {
         ];
         for (event, expected) in table {
             for end in LineEnd::ALL {
-                let template = Stencil::of(&event, end);
+                let template = EventTemplate::new(&event, end);
                 assert_eq!(template.fill(retry, id), expected.replace('\n', end.as_str()));
                 assert_eq!(template.fill(None, None), event.encode_with(end));
             }
