@@ -36,7 +36,6 @@
 
 #[cfg(feature = "redis")]
 mod broker;
-mod gap;
 mod ids;
 mod logged;
 mod memory;
@@ -58,7 +57,6 @@ use bytes::Bytes;
 
 use crate::wire::{Event, EventId};
 
-pub use gap::{Gap, GapPolicy};
 pub use logged::{InvalidEvent, Logged};
 pub use memory::{MemoryFollower, MemoryLog, MemoryLogBuilder, MemoryLogError};
 #[cfg(feature = "nats")]
@@ -69,7 +67,7 @@ pub use nats::{
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use redis::{RedisFollower, RedisLog, RedisLogBuilder, RedisLogError};
-pub use start::Start;
+pub use start::{Gap, GapPolicy, Start};
 pub use topic::Topic;
 pub use topics::Topics;
 

@@ -1,9 +1,12 @@
-//! [`Start`]: the position at which a follower starts, and how a request states it.
+//! [`Start`], the position at which a follower starts, and [`Gap`], the events after it that cannot be
+//! replayed.
 
+use std::fmt::Write as _;
+
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Uri};
 
-use super::gap::MAX_ID_LEN;
-use crate::wire::{EventId, LastEventId};
+use crate::wire::{Event, EventId, LastEventId, end_with_id};
 
 /// The position at which a follower starts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,6 +58,120 @@ impl Start {
     }
 }
 
+/// Events that a follower asked for and that cannot be replayed: they were trimmed, or the requested
+/// id is unknown, of another start of the log, or newer than the last event.
+///
+/// A stream never skips a gap silently. It sends an event with the name `gap`:
+///
+/// ```text
+/// event: gap
+/// data: {"requested":"7-3","earliest":"7-9","latest":"7-20"}
+/// id: 7-8
+/// ```
+///
+/// The ids are ids of the topics that are followed, and of no other topics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Gap {
+    /// The id that was requested; `None` if the request named none, or one longer than 64 bytes.
+    pub requested: Option<EventId>,
+    /// The first event that can be replayed; `None` if there is no event.
+    pub earliest: Option<EventId>,
+    /// The last event of the followed topics; `None` if there is no event.
+    pub latest: Option<EventId>,
+    /// The position after which the follower goes on. It is before `earliest`, and a client can
+    /// resume from it.
+    pub position: EventId,
+}
+
+/// What a stream does after a gap. It sends the event `gap` with each policy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum GapPolicy {
+    /// Goes on with the earliest event that was not sent yet. The default, because it loses no
+    /// event that can still be replayed.
+    #[default]
+    Replay,
+    /// Goes on after the latest event, for pages that fetch the state again after a gap.
+    Live,
+    /// Ends the stream after the event `gap`, whose id is the latest position.
+    End,
+}
+
+impl Gap {
+    /// Creates a gap after which a follower goes on at `position`, and after which there is no event
+    /// yet.
+    #[must_use]
+    pub fn new(position: EventId) -> Self {
+        Self { requested: None, earliest: None, latest: None, position }
+    }
+
+    /// Sets the id that was requested, unless it is longer than 64 bytes.
+    #[must_use]
+    pub fn requested(mut self, start: &Start) -> Self {
+        self.requested = match start {
+            Start::After(id) if id.as_str().len() <= MAX_ID_LEN => Some(id.clone()),
+            _ => None,
+        };
+        self
+    }
+
+    /// Sets the first and the last event that can be replayed.
+    #[must_use]
+    pub fn between(mut self, earliest: EventId, latest: EventId) -> Self {
+        (self.earliest, self.latest) = (Some(earliest), Some(latest));
+        self
+    }
+
+    /// The position of a client that has received the event `gap`.
+    #[must_use]
+    pub fn position_after(&self, policy: GapPolicy) -> &EventId {
+        match (policy, &self.latest) {
+            (GapPolicy::Live | GapPolicy::End, Some(latest)) => latest,
+            _ => &self.position,
+        }
+    }
+
+    /// Encodes the event `gap`. Its id, on the last line, is the position that a client then has.
+    #[must_use]
+    pub fn encode(&self, policy: GapPolicy) -> Bytes {
+        let mut json = String::from("{");
+        let ids = [&self.requested, &self.earliest, &self.latest];
+        for (name, id) in ["requested", "earliest", "latest"].into_iter().zip(ids) {
+            let comma = if json.len() > 1 { "," } else { "" };
+            let _ = write!(json, "{comma}\"{name}\":");
+            write_json(&mut json, id.as_ref().map(EventId::as_str));
+        }
+        json.push('}');
+        let id = self.position_after(policy).as_str();
+        let event = Event::new().named("gap").data(json);
+        let mut bytes = event.encode_unended("id: \n\n".len() + id.len()).unwrap_or_default();
+        end_with_id(&mut bytes, &[id]);
+        bytes.into()
+    }
+}
+
+/// Writes a text as a JSON string, or `null`.
+fn write_json(json: &mut String, text: Option<&str>) {
+    let Some(text) = text else {
+        return json.push_str("null");
+    };
+    json.push('"');
+    for char in text.chars() {
+        match char {
+            '"' | '\\' => json.extend(['\\', char]),
+            char if char.is_control() => {
+                let _ = write!(json, "\\u{:04x}", u32::from(char));
+            }
+            char => json.push(char),
+        }
+    }
+    json.push('"');
+}
+
+/// Ids of logs are not longer, so a longer text is not the id of an event.
+const MAX_ID_LEN: usize = 64;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,5 +203,27 @@ mod tests {
             let uri: Uri = uri.parse().unwrap();
             assert_eq!(Start::of_request(&headers, &uri), *expected, "{header:?} {uri}");
         }
+    }
+
+    fn id(text: &str) -> EventId {
+        EventId::new(text).unwrap()
+    }
+
+    #[test]
+    fn the_event_names_what_can_be_replayed_and_the_position_of_the_client() {
+        let gap = Gap::new(id("7-8")).between(id("7-9"), id("7-20"));
+        let gap = gap.requested(&Start::After(id("a\"\\\t\u{7f}é")));
+        let data = "event: gap\ndata: {\"requested\":\"a\\\"\\\\\\u0009\\u007fé\",\
+                    \"earliest\":\"7-9\",\"latest\":\"7-20\"}\n";
+        for (policy, position) in
+            [(GapPolicy::Replay, "7-8"), (GapPolicy::Live, "7-20"), (GapPolicy::End, "7-20")]
+        {
+            assert_eq!(gap.encode(policy), format!("{data}id: {position}\n\n"));
+        }
+
+        let empty = Gap::new(id("7-0")).requested(&Start::After(id(&"x".repeat(65))));
+        let text = "event: gap\ndata: {\"requested\":null,\"earliest\":null,\"latest\":null}\n\
+                    id: 7-0\n\n";
+        assert_eq!(empty.encode(GapPolicy::Live), text);
     }
 }
