@@ -27,7 +27,7 @@ use crate::harness::bodies::Step::{Data, Fail, Flood, Hang, Trailers, Wait};
 use crate::harness::bodies::{Broken, Script, read};
 
 #[tokio::test(start_paused = true)]
-async fn polled_behind_its_end_a_body_stays_over() {
+async fn a_body_that_is_polled_after_its_end_stays_over() {
     for steps in [vec![], vec![Data("data: a\n\n")], vec![Data("data: cut off")]] {
         let mut body = respond(&all(), Script::new(steps));
         assert!(read(&mut body, FOREVER).await.ended);
@@ -40,13 +40,13 @@ async fn polled_behind_its_end_a_body_stays_over() {
 
 /// `stream::unfold` panics when it is polled behind its end, and `StreamBody` passes polls on.
 #[tokio::test(start_paused = true)]
-async fn an_inner_body_made_by_unfold_is_not_polled_behind_its_end() {
+async fn an_inner_body_made_by_unfold_is_not_polled_after_its_end() {
     assert_is_fused(&all(), "text/event-stream").await;
     assert_is_fused(&NoBufferLayer::new(), "text/event-stream").await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_ordinary_body_is_not_polled_behind_its_end_either() {
+async fn an_inner_body_of_any_kind_is_not_polled_after_its_end() {
     assert_is_fused(&all(), "text/plain").await;
 }
 
@@ -89,7 +89,7 @@ async fn the_inner_body_is_dropped_with_a_farewell() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn trailers_come_behind_the_last_whole_event() {
+async fn trailers_come_after_the_last_whole_event() {
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", "0".parse().unwrap());
     for events in [vec![Data("data: a\n\n")], vec![Data("data: a\n"), Data("\n")]] {
@@ -215,7 +215,7 @@ async fn a_long_event_that_has_ended_delays_no_farewell() {
 /// A burst uses up the task's budget, and a timer that is polled then says `Pending` without
 /// having taken note of who waits for it.
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_begins_with_a_burst_is_kept_alive_behind_it() {
+async fn a_stream_that_begins_with_a_burst_is_kept_alive_after_it() {
     let (mut events, body) = Channel::<Bytes, Infallible>::new(300);
     for _ in 0..300 {
         let event = Bytes::from_static(b"data: a\n\n");

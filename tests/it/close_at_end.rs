@@ -42,7 +42,7 @@ async fn a_stream_that_finishes_is_closed_and_keeps_its_client_away() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_is_off_by_default_and_by_the_route() {
+async fn a_close_event_at_the_end_is_off_by_default_and_where_a_route_says_so() {
     let nothing: fn() -> Vec<Step> = || vec![Data("data: a\n\n")];
     assert_eq!(text(SseLayer::new(), nothing).await, ":\ndata: a\n\n");
     for near in [SseLayer::off(), SseLayer::off().close_at_end(CloseAtEndLayer::off())] {
@@ -97,7 +97,7 @@ async fn the_end_reason_is_finished_on_every_list() {
 
 /// A drain's layer and the closing one, in any order, with trailers that the farewell replaces.
 #[tokio::test(start_paused = true)]
-async fn it_goes_with_other_layers_in_any_order() {
+async fn a_close_event_at_the_end_works_with_other_layers_in_any_order() {
     let shutdown = AnyLayer::Shutdown(ShutdownLayer::new(Shutdown::new()));
     let closing = AnyLayer::Sse(Box::new(
         SseLayer::off().shutdown(Shutdown::new()).close_at_end(Farewell::close()),

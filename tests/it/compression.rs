@@ -21,7 +21,7 @@ use crate::harness::net::Version::{H1, H2};
 use crate::harness::net::{Client, listen, read_until};
 
 #[tokio::test(start_paused = true)]
-async fn outside_it_leaves_event_streams_alone() {
+async fn compression_further_out_leaves_event_streams_alone() {
     let registry = Registry::new();
     let app = app("text/event-stream").layer(layer(&registry)).layer(CompressionLayer::new());
     let response = ask(app).await;
@@ -35,7 +35,7 @@ async fn outside_it_leaves_event_streams_alone() {
 
 /// It polls bodies once more behind their end, which an unfolded stream answers with a panic.
 #[tokio::test(start_paused = true)]
-async fn outside_it_can_poll_a_stream_behind_its_end() {
+async fn compression_further_out_can_poll_a_stream_after_its_end() {
     let of_all = layer(&Registry::new());
     let of_head_only = SseLayer::off().no_buffer(NoBufferLayer::new());
     for layer in [of_all, of_head_only] {
@@ -47,7 +47,7 @@ async fn outside_it_can_poll_a_stream_behind_its_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn inside_its_encoded_bodies_pass_untouched_and_their_head_is_set() {
+async fn bodies_that_were_compressed_further_in_pass_untouched_and_their_head_is_set() {
     let app = || {
         let events = async || ([(CONTENT_TYPE, "text/event-stream")], EVENT.repeat(3));
         Router::new().route("/", get(events)).layer(of_everything())
@@ -67,7 +67,7 @@ async fn inside_its_encoded_bodies_pass_untouched_and_their_head_is_set() {
 
 /// Through sockets: events and comments come at once and not when a compressor is full.
 #[tokio::test]
-async fn outside_it_holds_no_event_back() {
+async fn compression_further_out_holds_no_event_back() {
     for version in [H1, H2] {
         let registry = Registry::new();
         let shutdown = Shutdown::builder().window(Duration::ZERO).build().unwrap();

@@ -84,7 +84,7 @@ async fn ends_and_returns_are_spread_evenly() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_left_of_many_is_spread_evenly_too() {
+async fn the_ends_of_the_streams_that_are_left_are_spread_evenly() {
     // Every so manieth stays; some numbers of them are what spreading by multiples is bad at.
     for every in [2, 5, 8, 13, 64, 100] {
         let shutdown = shutdown();
@@ -99,7 +99,7 @@ async fn what_is_left_of_many_is_spread_evenly_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_few_streams_are_spread_as_well() {
+async fn the_ends_of_a_few_streams_are_spread_evenly() {
     for count in [2, 3, 10, 100] {
         let shutdown = shutdown();
         let mut service = ShutdownLayer::new(shutdown.clone()).layer(Handler);

@@ -25,7 +25,7 @@ fn names(stream: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn streams_that_open_while_it_is_triggered_end_all_the_same() {
+async fn streams_that_open_during_the_trigger_are_drained() {
     const TASKS: usize = 50;
     const EACH: usize = 200;
     let (registry, shutdown) = (Registry::new(), at_once());
@@ -106,7 +106,7 @@ async fn a_trigger_between_two_polls_is_never_lost() {
 }
 
 #[test]
-fn a_stream_that_leaves_as_it_is_triggered_is_not_waited_for() {
+fn a_drain_does_not_wait_for_a_stream_that_leaves_during_the_trigger() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let _entered = runtime.enter();
     let (give, take) = mpsc::channel::<(Client, Arc<AtomicUsize>)>();
@@ -143,7 +143,7 @@ fn a_stream_that_leaves_as_it_is_triggered_is_not_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn streams_of_other_runtimes_end_too() {
+async fn streams_of_other_runtimes_are_drained() {
     const EACH: usize = 100;
     let (registry, shutdown) = (Registry::new(), at_once());
     let layer = SseLayer::new().registry(registry.clone()).shutdown(shutdown.clone());

@@ -21,7 +21,7 @@ fn draining() -> Shutdown {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_source_is_told_in_an_event() {
+async fn an_event_source_is_refused_with_an_event() {
     let registry = Registry::new();
     let layer = SseLayer::new().registry(registry.clone()).shutdown(draining());
     let mut response = call(&mut layer.layer(Handler), get());
@@ -76,7 +76,7 @@ fn no_header_can_hold_what_would_break_a_line() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_did_not_ask_for_events_gets_503() {
+async fn a_client_that_does_not_accept_events_gets_503() {
     for accept in [None, Some("*/*"), Some("text/html, application/json"), Some("\u{e9}")] {
         let mut headers = HeaderMap::new();
         if let Some(accept) = accept {
@@ -96,7 +96,7 @@ async fn who_did_not_ask_for_events_gets_503() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_asked_for_events_among_others_gets_an_event() {
+async fn a_client_that_accepts_events_among_other_types_gets_an_event() {
     for accept in
         ["text/event-stream", "application/json, text/event-stream", "TEXT/Event-Stream;q=0.9"]
     {
@@ -107,7 +107,7 @@ async fn who_asked_for_events_among_others_gets_an_event() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn they_are_spread_and_nobody_comes_back_at_once() {
+async fn refused_clients_are_told_to_come_back_spread_over_time_and_never_at_once() {
     let shutdown = draining();
     let mut service = ShutdownLayer::new(shutdown).layer(Handler);
     let mut retries = Vec::new();
@@ -144,7 +144,7 @@ async fn a_wait_below_a_second_is_a_second_of_retry_after() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_stream_and_what_is_left_alone_is_answered_as_ever() {
+async fn responses_that_are_no_streams_and_routes_with_off_are_answered_as_before() {
     let shutdown = draining();
     let mut service = ShutdownLayer::new(shutdown.clone()).layer(Handler);
     let head = call(&mut service, Request::head("/").body(()).unwrap());

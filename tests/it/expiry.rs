@@ -64,7 +64,7 @@ async fn ends_after(mut client: Client) -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_the_requests_and_the_responses_the_earlier_counts() {
+async fn the_earlier_expiry_of_request_and_response_counts() {
     let long: Say = || Some(Expiry::after(Duration::MAX));
     let never: Say = || Some(Expiry::at_unix(u64::MAX));
     let (three, five): (Say, Say) = (|| Some(after(3)), || Some(after(5)));
@@ -88,7 +88,7 @@ async fn of_the_requests_and_the_responses_the_earlier_counts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_kinds_of_moments_are_met() {
+async fn an_expiry_can_be_given_by_any_clock() {
     let wall = || SystemTime::now() + 60 * MINUTE;
     let unix = || wall().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let clock = || tokio::time::Instant::now().into_std() + 60 * MINUTE;
@@ -108,7 +108,7 @@ async fn all_kinds_of_moments_are_met() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_a_credential_that_has_ended_nothing_is_sent_but_the_farewell() {
+async fn a_stream_on_an_expired_credential_has_only_its_farewell() {
     let now = tokio::time::Instant::now().into_std();
     for expiry in [
         Expiry::at(SystemTime::now() - MINUTE),
@@ -139,7 +139,7 @@ async fn of_a_credential_that_has_ended_nothing_is_sent_but_the_farewell() {
 
 /// A credential's end that is passed over without a word would be a trap.
 #[tokio::test(start_paused = true)]
-async fn any_layer_of_the_crate_sees_to_it() {
+async fn any_layer_of_the_crate_ends_a_stream_at_its_expiry() {
     let layers = [
         SseLayer::new().keep_alive(KeepAliveLayer::off()),
         SseLayer::off().no_buffer(NoBufferLayer::new()).rotation(RotationLayer::new()),
@@ -170,7 +170,7 @@ async fn the_farewell_does_not_move_the_client() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_off_next_to_the_handler_turns_it_off() {
+async fn only_off_next_to_the_handler_turns_the_expiry_off() {
     let off = RotationLayer::off().layer(handler(Some(after(3))));
     let mut service = SseLayer::new().keep_alive(KeepAliveLayer::off()).layer(off);
     let (_feed, mut client) = open(&mut service, Some(after(1)));
@@ -183,7 +183,7 @@ async fn only_off_next_to_the_handler_turns_it_off() {
 
 /// Said by a layer that stands between two of the crate's, in either way.
 #[tokio::test(start_paused = true)]
-async fn what_is_said_between_two_layers_is_heard() {
+async fn an_expiry_that_is_set_between_two_layers_counts() {
     let registry = Registry::new();
     for by_request in [true, false] {
         let inner = EventIdLayer::sequential().layer(Handler);
@@ -208,7 +208,7 @@ async fn what_is_said_between_two_layers_is_heard() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_stream_is_not_ended() {
+async fn a_response_that_is_no_stream_is_not_ended_at_its_expiry() {
     let answer = || async { (axum::Extension(Expiry::at_unix(0)), "plain") };
     let router = Router::new().route("/", axum::routing::get(answer)).layer(SseLayer::new());
     let response = router.oneshot(Request::new(axum::body::Body::empty())).await.unwrap();

@@ -58,7 +58,7 @@ async fn the_deadline_holds_whatever_the_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_of_zero_is_at_once() {
+async fn a_limit_of_zero_closes_at_once() {
     let shutdown = Shutdown::new();
     let layer = ShutdownLayer::new(shutdown.clone()).finish_within(Duration::ZERO);
     let (_feed, mut client) = open(&mut layer.layer(Handler));

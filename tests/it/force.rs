@@ -47,7 +47,7 @@ async fn every_stream_is_told_and_ends_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_triggers_what_was_not_triggered() {
+async fn a_force_triggers_a_shutdown_that_was_not_triggered() {
     let shutdown = slow();
     let (_feed, client) = open(&mut ShutdownLayer::new(shutdown.clone()).layer(Handler));
     shutdown.force();

@@ -108,7 +108,7 @@ async fn a_flush_with_nothing_to_do_does_not_hide_a_write_that_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn zero_is_for_ever() {
+async fn a_stall_limit_of_zero_is_no_limit() {
     let shutdown = Shutdown::builder().stall_limit(Duration::ZERO).build().unwrap();
     let (mut server, _client) = connect(&shutdown, 16);
     assert!(timeout(1_000_000 * SECOND, server.write_all(&[0; 17])).await.is_err());
@@ -173,7 +173,7 @@ async fn up_to_the_deadline_all_goes_on_and_then_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_something_else_behind_a_flush_is_woken_at_the_deadline() {
+async fn a_task_that_waits_for_something_else_after_a_flush_is_woken_at_the_deadline() {
     let shutdown = shutdown();
     let (mut server, _client) = connect(&shutdown, 16);
     shutdown.trigger();

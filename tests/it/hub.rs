@@ -114,7 +114,7 @@ async fn a_filter_that_lets_nothing_pass_leaves_the_others_their_turn() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_layers_around_it_add_theirs_and_leave_its_ids() {
+async fn layers_around_a_hub_do_their_work_and_leave_its_ids() {
     let (hub, registry) = (Hub::default(), Registry::new());
     let shutdown = Shutdown::builder().window(Duration::ZERO).build().unwrap();
     let layer = SseLayer::new()
@@ -154,7 +154,7 @@ async fn the_layers_around_it_add_theirs_and_leave_its_ids() {
 }
 
 #[tokio::test]
-async fn handlers_of_axum_return_it_and_browsers_come_back_to_it() {
+async fn handlers_of_axum_return_a_subscription_and_browsers_come_back_to_it() {
     let hub = Hub::default();
     let (listener, address) = listen().await;
     let app = Router::new().route("/events", get(events)).layer(SseLayer::new());

@@ -36,7 +36,7 @@ impl EventLog for Slow {
 }
 
 #[test]
-fn in_memory_it_is_done_at_once_everywhere() {
+fn a_blocking_publish_to_memory_is_done_at_once_on_any_thread() {
     let hub = Hub::default();
     let publish = |hub: &Hub| hub.publish_blocking(&topic("t"), data("x")).map(drop);
     assert_eq!(publish(&hub), Ok(()));

@@ -78,7 +78,7 @@ fn a_frame_ends_with_an_event_and_holds_16_kib() {
 }
 
 #[test]
-fn followers_at_any_places_get_what_is_behind_these() {
+fn followers_at_any_position_get_what_follows_it() {
     let hub = hub_of(1_000);
     let ids: Vec<_> = (0..200).map(|n| append(hub.log(), "t", &n.to_string())).collect();
     let after = |n: usize| hub.subscribe(topic("t")).after(ids[n].clone()).into_body();
@@ -98,7 +98,7 @@ fn followers_at_any_places_get_what_is_behind_these() {
 }
 
 #[test]
-fn what_was_trimmed_since_is_a_gap_though_others_were_given_it_together() {
+fn a_trimmed_event_is_a_gap_though_other_followers_got_it_in_a_shared_frame() {
     let hub = hub_of(10);
     let follow = || hub.subscribe(topic("t")).on_gap(GapPolicy::Replay).into_body();
     let (mut quick, mut slow, mut third) = (follow(), follow(), follow());

@@ -43,7 +43,7 @@ async fn an_end_is_an_eighth_late_at_most_and_never_early() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn comments_and_heartbeats_and_mail_are_not_its_own() {
+async fn comments_heartbeats_and_mail_do_not_keep_a_stream_from_being_idle() {
     let registry = Registry::new();
     let keep_alive =
         KeepAliveLayer::every(7 * SECOND).heartbeat(EventName::from_static("beat"), 5 * SECOND);
@@ -80,7 +80,7 @@ async fn a_stream_of_endless_comments_is_idle() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_of_its_own_keep_it_open() {
+async fn events_of_the_handler_keep_a_stream_from_being_idle() {
     let (feed, mut client) = open(&mut idle().layer(Handler));
     for _ in 0..20 {
         feed.data("data: a\n\n");

@@ -216,7 +216,7 @@ async fn a_client_that_does_not_read_delays_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_began_with_a_burst_is_kept_alive_too() {
+async fn a_stream_that_began_with_a_burst_is_kept_alive() {
     // As many events as a task may take at once, and more: then tokio makes it wait, and its
     // timers with it.
     for burst in [1, 100, 126, 127, 128, 129, 1_000] {

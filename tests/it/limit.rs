@@ -236,7 +236,7 @@ async fn nobody_sees_anything_of_a_refused_stream() {
 
 /// The drain says so first, and neither takes a slot nor has an older stream go.
 #[tokio::test(start_paused = true)]
-async fn who_is_refused_by_a_drain_takes_no_slot() {
+async fn a_request_that_a_drain_refuses_takes_no_slot() {
     let shutdown = Shutdown::builder().rate(1).build().unwrap();
     let limit = at_most_each(1).replace_oldest().build().unwrap();
     let mut service =

@@ -29,7 +29,7 @@ async fn ask(service: &Boxed) -> Response<impl http_body::Body<Data = Bytes, Err
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_holds_in_every_place_among_the_others_and_changes_no_byte() {
+async fn a_limit_holds_in_every_place_among_the_other_layers_and_changes_no_byte() {
     let rig = Rig::new();
     let plain = rig.watch(rig.all_in_one().layer(handler()), Request::new(())).await;
     for forth in [true, false] {
@@ -63,7 +63,7 @@ async fn it_holds_in_every_place_among_the_others_and_changes_no_byte() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_refuses_before_others_begin_in_any_order() {
+async fn a_limit_refuses_before_other_layers_begin_in_any_order() {
     let (limit, registry) = (Limit::new(1), Registry::new());
     let list = RegistryLayer::new(registry.clone());
     let ids = EventIdLayer::sequential();
@@ -239,7 +239,7 @@ async fn encoded_streams_count_and_are_refused_but_never_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn off_on_a_route_lets_encoded_streams_alone_too() {
+async fn off_on_a_route_leaves_encoded_streams_alone() {
     for near in [SseLayer::new().limit(LimitLayer::off()), SseLayer::off()] {
         let limit = Limit::new(0);
         let encoded = service_fn(|_: Request<()>| {

@@ -123,7 +123,7 @@ async fn nobody_goes_but_the_oldest() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_key_and_at_the_cap_in_all_it_refuses() {
+async fn without_a_key_and_at_the_cap_in_all_a_request_is_refused() {
     let limit = Limit::builder().max(2).per_key(2, |request| {
         request.headers.get("x-user").and_then(|user| user.to_str().ok()).map(str::to_owned)
     });
@@ -141,7 +141,7 @@ async fn without_a_key_and_at_the_cap_in_all_it_refuses() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_counts_as_kicked_and_says_what_it_is_told_to() {
+async fn a_replaced_stream_counts_as_kicked_and_ends_with_the_farewell_that_was_set() {
     let ends = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&ends);
     let registry = Registry::builder().on_close(move |_, why| told.lock().unwrap().push(why));
@@ -158,7 +158,7 @@ async fn it_counts_as_kicked_and_says_what_it_is_told_to() {
 
 /// In the middle of a long event nothing can be said, and after a while it is cut.
 #[tokio::test(start_paused = true)]
-async fn the_oldest_in_a_long_event_ends_behind_it_or_is_cut() {
+async fn the_oldest_in_a_long_event_ends_after_it_or_is_cut() {
     for finishes in [true, false] {
         let layer = SseLayer::off().hold_limit(8).limit(newest(1).build().unwrap());
         let mut service = layer.layer(Handler);
@@ -179,7 +179,7 @@ async fn the_oldest_in_a_long_event_ends_behind_it_or_is_cut() {
 
 /// Clients that are replaced together do not come back together.
 #[tokio::test(start_paused = true)]
-async fn their_returns_are_spread() {
+async fn replaced_clients_are_told_to_come_back_spread_over_time() {
     let limit = newest(1).retry(2 * SECOND..=10 * SECOND).build().unwrap();
     let mut service = LimitLayer::new(limit.clone()).layer(Handler);
     let mut retries = Vec::new();
@@ -198,7 +198,7 @@ async fn their_returns_are_spread() {
 
 /// The layer that replaces is not heard by the one that looks after the stream.
 #[tokio::test(start_paused = true)]
-async fn it_replaces_through_middleware_that_drops_extensions() {
+async fn the_oldest_is_replaced_through_middleware_that_drops_extensions() {
     let limit = Limit::builder().max(9).per_key(1, |_| 7).replace_oldest().build().unwrap();
     let inner =
         SseLayer::new().layer(layers::handler_of(|| vec![crate::harness::bodies::Step::Hang]));

@@ -121,7 +121,7 @@ async fn refuse_and_let_in_again(version: Version, hyper_alone: bool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_refused_is_told_so_and_finds_the_slot_that_another_left() {
+async fn a_refused_client_is_told_so_and_gets_the_slot_that_another_left() {
     let ways = [(H1, false), (H1, true), (H2, false), (H2, true)];
     join_all(ways.map(|(version, alone)| refuse_and_let_in_again(version, alone))).await;
 }

@@ -68,7 +68,7 @@ async fn retry_after_is_spread_over_the_seconds_of_the_default() {
 
 /// A hundred who are refused at once, as by a proxy that came back.
 #[tokio::test(start_paused = true)]
-async fn few_who_are_refused_are_apart_as_well() {
+async fn a_few_refused_clients_come_back_apart_from_each_other() {
     let (mut service, _first) = full(&Limit::new(1));
     let mut retries = Vec::new();
     for _ in 0..100 {
@@ -81,7 +81,7 @@ async fn few_who_are_refused_are_apart_as_well() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_is_told_to_come_back_at_once() {
+async fn no_refused_client_is_told_to_come_back_at_once() {
     let millis = Duration::from_millis;
     let limit = Limit::builder().max(1).retry(millis(1)..=millis(900)).build().unwrap();
     let (mut service, _first) = full(&limit);

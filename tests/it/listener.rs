@@ -121,7 +121,7 @@ async fn a_stall_limit_that_the_system_cannot_count_is_set_to_the_nearest() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_listener_of_unix_sockets_is_guarded_too() {
+async fn connections_of_a_listener_of_unix_sockets_are_guarded() {
     use tokio::io::AsyncReadExt;
     use tokio::net::{UnixListener, UnixStream};
 

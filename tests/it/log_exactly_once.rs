@@ -22,12 +22,12 @@ fn a_thousand_reconnects_lose_and_repeat_nothing() {
 }
 
 #[test]
-fn nor_do_they_over_several_topics() {
+fn a_thousand_reconnects_over_several_topics_lose_and_repeat_nothing() {
     reconnect(&["a", "b", "c.1"], &["a", "b", "c.1"]);
 }
 
 #[test]
-fn nor_do_they_over_patterns() {
+fn a_thousand_reconnects_over_patterns_lose_and_repeat_nothing() {
     reconnect(&["a", "b.1", "b.2"], &["a", "b.*"]);
 }
 

@@ -51,7 +51,7 @@ fn every_cause_is_told_and_then_comes_what_there_is() {
 }
 
 #[test]
-fn what_can_be_had_is_no_gap() {
+fn events_that_can_be_replayed_are_no_gap() {
     let log = small();
     let ids: Vec<EventId> = ["a", "b", "c", "d", "e"].map(|text| append(&log, "t", text)).into();
     // All that is missing is there, also behind an event that is trimmed itself.
@@ -63,7 +63,7 @@ fn what_can_be_had_is_no_gap() {
 }
 
 #[test]
-fn who_falls_out_of_the_window_is_told() {
+fn a_follower_that_falls_out_of_the_window_gets_a_gap() {
     let log = small();
     let mut one = follow(&log, &["t"], Start::Live);
     let mut many = follow(&log, &["t", "u"], Start::Live);

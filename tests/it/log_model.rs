@@ -66,7 +66,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn it_gives_what_a_list_of_everything_would(acts in vec(act(), 1..120)) {
+    fn a_log_in_memory_gives_what_a_list_of_everything_would(acts in vec(act(), 1..120)) {
         let log = MemoryLog::builder().events(KEPT).build().unwrap();
         let mut model = Model::default();
         let mut readers: Vec<Reader> = Vec::new();

@@ -119,7 +119,7 @@ async fn a_pattern_keeps_no_topic_and_follows_it_into_its_next_life() {
 }
 
 #[test]
-fn who_comes_late_gets_the_window_if_it_asks_and_else_what_is_new() {
+fn a_late_follower_gets_the_window_if_it_asks_for_it_and_else_new_events() {
     let log = MemoryLog::new();
     for n in 0..5 {
         append(&log, "t", &n.to_string());

@@ -12,7 +12,7 @@ use crate::harness::hub::{append, chunk, data, next, topic};
 
 /// What it costs is in the bench `fanout`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_of_a_thousand_delays_nobody() {
+async fn one_stalled_follower_of_a_thousand_delays_no_other() {
     const EVENTS: usize = 300;
     let hub = Hub::new(MemoryLog::builder().events(64).build().unwrap());
     let mut stalled = hub.subscribe(topic("t")).into_body();
@@ -48,7 +48,7 @@ async fn one_of_a_thousand_delays_nobody() {
 }
 
 #[test]
-fn what_nobody_reads_is_no_more_than_the_window() {
+fn a_topic_that_nobody_reads_takes_no_more_than_its_window() {
     let log = MemoryLog::builder().events(8).build().unwrap();
     let mut followers: Vec<_> =
         (0..1_000).map(|_| log.follow((&topic("t")).into(), Start::Live)).collect();

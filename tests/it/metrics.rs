@@ -196,7 +196,7 @@ async fn a_drain_looks_its_gauge_up_once_however_many_streams_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_refused_at_a_cap_is_told_of_and_opens_nothing() {
+async fn a_refusal_at_a_cap_is_counted_and_opens_no_stream() {
     let debugging = DebuggingRecorder::new();
     let (mut recorded, _guard) = Recorded::by(&debugging);
     let mut service = SseLayer::new().limit(Limit::new(1)).layer(Handler);

@@ -20,7 +20,7 @@ fn shutdown() -> Shutdown {
 }
 
 #[tokio::test(start_paused = true)]
-async fn streams_are_served_during_the_notice_and_closed_behind_it() {
+async fn streams_are_served_during_the_notice_and_closed_after_it() {
     let shutdown = shutdown();
     let mut service = ShutdownLayer::new(shutdown.clone()).layer(Handler);
     let (feed, mut early) = open(&mut service);

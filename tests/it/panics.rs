@@ -32,7 +32,7 @@ async fn a_stream_whose_body_panics_leaves_the_registry_with_an_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hook_that_panics_too_aborts_nothing() {
+async fn a_hook_that_panics_during_a_panic_aborts_nothing() {
     let (registry, reasons) = noting_registry(true);
     let mut body = respond(&registry, [Data("data: a\n\n"), Panic]);
     let caught = AssertUnwindSafe(async move { read(&mut body, FOREVER).await }).catch_unwind();
@@ -53,7 +53,7 @@ async fn a_hook_that_panics_harms_no_stream_that_ends_well() {
 
 /// Who catches the panic of one poll may keep the body, and drop it when nobody unwinds.
 #[tokio::test(start_paused = true)]
-async fn a_body_that_is_kept_behind_a_panic_ended_by_it() {
+async fn a_body_that_is_kept_after_its_panic_has_ended() {
     let (registry, reasons) = noting_registry(false);
     let mut body = respond(&registry, [Panic]);
     assert!(catch_unwind(AssertUnwindSafe(|| poll_twice(&mut body))).is_err());

@@ -56,7 +56,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_counts_until_it_ends() {
+async fn a_body_that_is_read_ahead_counts_until_it_ends() {
     let limit = Limit::new(1);
     let near = KeepAliveLayer::every(Duration::from_secs(10));
     let inner = near.layer(handler_of(|| vec![Data("data: a\n\n"), Hang]));
@@ -67,7 +67,7 @@ async fn it_counts_until_it_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_is_listed_and_ended_by_a_drain() {
+async fn a_body_that_is_read_ahead_is_listed_and_ended_by_a_drain() {
     let (registry, shutdown) = (Registry::new(), Shutdown::new());
     let near = KeepAliveLayer::every(Duration::from_secs(10));
     let inner = near.layer(handler_of(|| vec![Data("data: a\n\n"), Hang]));
@@ -84,7 +84,7 @@ async fn it_is_listed_and_ended_by_a_drain() {
 
 /// Whoever says it, and whichever layer is left to see to it.
 #[tokio::test(start_paused = true)]
-async fn it_ends_when_its_credential_expires() {
+async fn a_body_that_is_read_ahead_ends_when_its_credential_expires() {
     let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
     let layers = || {
         [

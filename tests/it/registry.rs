@@ -109,7 +109,7 @@ async fn a_panic_that_is_caught_further_out_is_an_error_all_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_is_kept_behind_its_end_has_left() {
+async fn a_body_that_is_kept_after_its_end_has_left_the_registry() {
     let (registry, ends) = watched();
     let mut service = RegistryLayer::new(registry.clone()).layer(Handler);
     let (feed, mut client) = open(&mut service);

@@ -84,7 +84,7 @@ async fn a_body_is_read_no_further_ahead_than_the_bound() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn bytes_are_bounded_as_well() {
+async fn the_bytes_that_are_read_ahead_are_bounded() {
     let polled = Arc::<AtomicUsize>::default();
     let handler = {
         let polled = Arc::clone(&polled);

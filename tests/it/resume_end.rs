@@ -115,7 +115,7 @@ async fn htmx_is_told_by_a_close_event_unless_the_layer_says_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_asks_for_ever_never_gets_the_stream_anew() {
+async fn a_client_that_asks_for_ever_never_gets_the_stream_anew() {
     let handled = Handled::default();
     let service = service(layer().remember(300 * SECOND), &handled, three);
     let id = seen(&service, request(None), 10 * SECOND).await.last_id();

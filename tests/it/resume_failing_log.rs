@@ -98,7 +98,7 @@ async fn an_event_that_was_taken_though_the_log_said_no_is_there_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nor_does_another_node_see_it_twice() {
+async fn an_event_that_was_taken_though_the_log_said_no_is_there_once_at_another_node() {
     for does in all_ways(0) {
         let (log, handled) = (failing(&does), [Handled::default(), Handled::default()]);
         let node = |n: usize| {

@@ -40,7 +40,7 @@ async fn the_end_is_told_though_the_log_has_forgotten_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_that_slept_through_the_end_is_told_as_well() {
+async fn a_reader_that_slept_through_the_end_is_told_though_the_log_has_forgotten_it() {
     let handled = Handled::default();
     let service = layer().buffer(2).log(forgetful()).layer(handler(&handled, three));
     let mut body = resume::ask(&service, request(None)).await.into_body();

@@ -88,7 +88,7 @@ async fn layers_further_in_look_after_the_handlers_stream() {
 
 /// What ends with a credential ends with it also for a client that comes back.
 #[tokio::test(start_paused = true)]
-async fn an_expiry_that_the_handler_gave_holds_for_who_comes_back() {
+async fn an_expiry_that_the_handler_gave_holds_for_a_client_that_comes_back() {
     let handled = Handled::default();
     let until = Expiry::at(SystemTime::now() + Duration::from_secs(40));
     let expiring = handler(&handled, steps).map_response(move |mut response: http::Response<_>| {

@@ -64,7 +64,7 @@ fn failing() -> Vec<Step> {
 const LINGERS: [Duration; 2] = [Duration::from_secs(99), Duration::from_secs(5)];
 
 #[tokio::test(start_paused = true)]
-async fn who_reads_elsewhere_is_told_when_it_fails_or_is_given_up() {
+async fn a_reader_at_another_node_is_told_when_the_stream_fails_or_is_given_up() {
     for linger in LINGERS {
         let (one, other, _) = nodes!(failing, .linger(linger));
         let id = seen(&one, request(None), SECOND).await.id(0);
@@ -75,7 +75,7 @@ async fn who_reads_elsewhere_is_told_when_it_fails_or_is_given_up() {
 
 /// Else a browser would be answered with an empty stream for ever.
 #[tokio::test(start_paused = true)]
-async fn who_has_all_of_a_stream_that_failed_or_was_given_up_gets_a_new_one_there() {
+async fn a_client_that_has_all_of_a_failed_stream_gets_a_new_one_at_another_node() {
     for linger in LINGERS {
         let (one, other, handled) = nodes!(failing, .linger(linger));
         let id = seen(&one, request(None), SECOND).await.id(0);

@@ -140,7 +140,7 @@ async fn a_stream_that_never_waits_ends_in_time() {
 
 /// It waits at first, so that its sleep is set, and then never again.
 #[tokio::test(start_paused = true)]
-async fn a_burst_behind_silence_ends_in_time() {
+async fn a_stream_with_a_burst_after_silence_ends_in_time() {
     let (feed, mut client) = open(&mut rotation().layer(Handler));
     feed.data("data: a\n\n");
     client.now().await;
@@ -204,7 +204,7 @@ async fn a_farewell_of_choice_is_said() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_ends_before_is_left_alone() {
+async fn a_stream_that_ends_before_its_age_is_left_alone() {
     let (feed, mut client) = open(&mut rotation().layer(Handler));
     feed.data("data: a\n\n");
     sleep(AGE / 2).await;
@@ -243,7 +243,7 @@ async fn a_range_of_retry_that_cannot_work_is_clamped() {
 }
 
 #[test]
-fn it_asks_for_no_runtime_until_it_has_to_wait() {
+fn rotation_needs_no_runtime_until_it_has_to_wait() {
     let layer = SseLayer::new().keep_alive(KeepAliveLayer::off()).rotation(rotation());
     let (feed, mut client) = open(&mut layer.layer(Handler));
     feed.data("data: a\n\n");

@@ -41,7 +41,7 @@ async fn assert_rotates(rig: &Rig, service: Boxed, what: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_does_the_same_in_every_place_among_the_others() {
+async fn rotation_does_the_same_in_every_place_among_the_layers() {
     for forth in [true, false] {
         for place in 0..=5 {
             let rig = Rig::new();
@@ -72,7 +72,7 @@ async fn it_does_the_same_in_every_place_among_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn off_on_a_route_silences_it() {
+async fn off_on_a_route_turns_rotation_off() {
     for off in [SseLayer::off(), SseLayer::off().rotation(RotationLayer::off())] {
         let route = get_service(handler_of(|| vec![Hang])).layer(off);
         let router = Router::new().route("/", route).layer(rotation());

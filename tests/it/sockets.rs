@@ -162,7 +162,7 @@ async fn an_event_comes_in_one_chunk() {
 
 /// As much as a task may take in one go of what is there at once, and silence behind it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_is_kept_alive_behind_a_burst() {
+async fn a_stream_is_kept_alive_after_a_burst() {
     let handler = service_fn(async |_: Request<Incoming>| {
         let (sender, burst) = tokio::sync::mpsc::unbounded_channel();
         for _ in 0..1000 {

@@ -47,7 +47,7 @@ async fn a_stream_that_gave_bytes_and_is_not_asked_for_more_is_marked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_quiet_stream_never_is() {
+async fn a_quiet_stream_is_never_marked_as_stalled() {
     let registry = Registry::new();
     let (feed, mut client) = listed(&registry);
     assert_eq!(state(&registry), Open);
@@ -126,7 +126,7 @@ async fn a_client_that_stops_in_a_burst_is_marked_after_sixteen_times_as_long_at
 }
 
 #[tokio::test(start_paused = true)]
-async fn mail_that_is_not_read_marks_it() {
+async fn a_stream_whose_mail_is_not_read_is_marked() {
     let registry = Registry::new();
     let (_feed, mut client) = listed(&registry);
     client.now().await;
@@ -160,7 +160,7 @@ async fn a_stream_that_cannot_close_is_stalled_rather_than_closing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_that_is_not_heard_marks_it() {
+async fn a_stream_that_does_not_hear_a_drain_is_marked() {
     let near = |layer: SseLayer, _: &Registry, shutdown: Shutdown| layer.shutdown(shutdown);
     let registry = Registry::new();
     let shutdown = Shutdown::builder().window(Duration::ZERO).build().unwrap();
@@ -188,7 +188,7 @@ async fn a_drain_that_is_not_heard_marks_it() {
 
 /// It is the event that is waited for, not the client.
 #[tokio::test(start_paused = true)]
-async fn mail_behind_a_long_event_marks_nothing() {
+async fn mail_that_waits_for_a_long_event_marks_no_stream() {
     let registry = Registry::new();
     let layer = SseLayer::off().hold_limit(8).registry(registry.clone());
     let (feed, mut client) = open(&mut layer.layer(Handler));
@@ -205,7 +205,7 @@ async fn mail_behind_a_long_event_marks_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_time_is_a_setting_and_zero_is_never() {
+async fn the_time_to_the_mark_is_a_setting_and_zero_marks_no_stream() {
     for (after, shown) in [(SECOND, Stalled), (60 * SECOND, Open), (Duration::ZERO, Open)] {
         let told = Arc::new(Mutex::new(None));
         let hook = Arc::clone(&told);

@@ -184,7 +184,7 @@ async fn a_stream_that_is_made_anew_is_a_gap_and_goes_on() {
 
 /// Its disk was lost with the server.
 #[tokio::test]
-async fn a_server_that_forgot_is_a_gap_too() {
+async fn a_server_that_lost_its_data_is_a_gap() {
     let mut nats = Nats::start().await;
     let log = nats.log().await;
     let mut follower = log.follow(topics(&["t"]), Start::Live);

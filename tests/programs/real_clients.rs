@@ -80,7 +80,7 @@ async fn a_comment_after_an_id_is_no_event_to_real_clients() {
 }
 
 #[tokio::test]
-async fn with_a_blank_line_behind_it_a_comment_would_be_one() {
+async fn a_comment_with_a_blank_line_would_be_an_event_to_real_clients() {
     let seen = seen_by_clients(SseLayer::off(), ": ping\n\n").await;
     assert_eq!(seen["httpx-sse"], json!(["one", "", "two"]));
     assert_eq!(seen["openai"], json!("JSONDecodeError"));

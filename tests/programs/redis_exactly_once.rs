@@ -25,7 +25,7 @@ async fn a_thousand_reconnects_to_two_nodes_lose_and_repeat_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nor_do_they_over_several_topics() {
+async fn a_thousand_reconnects_over_several_topics_lose_and_repeat_nothing() {
     reconnect(&["a", "b", "c.1"]).await;
 }
 
@@ -145,7 +145,7 @@ async fn an_event_has_one_id_on_all_nodes() {
 }
 
 #[tokio::test]
-async fn who_follows_gets_what_is_appended_from_then_on_anywhere() {
+async fn a_follower_gets_each_event_from_then_on_wherever_it_is_appended() {
     let server = Server::start().await;
     let (one, two) = (log(&server.url()).await, log(&server.url()).await);
     for n in 0..50 {

@@ -171,7 +171,7 @@ async fn a_clock_that_is_behind_hides_nothing_from_live_followers() {
 }
 
 #[tokio::test]
-async fn of_patterns_it_is_said_that_there_are_none() {
+async fn a_follower_of_a_pattern_gets_a_gap_and_its_end() {
     let server = Server::start().await;
     let log = log(&server.url()).await;
     append(&log, "a.b", "1").await;
