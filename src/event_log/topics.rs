@@ -18,7 +18,7 @@ use crate::error::InvalidText;
 /// ```
 /// use tower_sse::event_log::{Topic, Topics};
 ///
-/// let topics = Topics::new(["news", "orders.*"])?;
+/// let topics = Topics::from_static(&["news", "orders.*"]);
 /// assert!(topics.matches(&Topic::new("news")?));
 /// assert!(topics.matches(&Topic::new("orders.42")?));
 /// assert!(!topics.matches(&Topic::new("orders.42.lines")?));
@@ -57,6 +57,20 @@ impl Topics {
             }
         }
         Ok(Self { names: names.into(), patterns: patterns.into() })
+    }
+
+    /// Makes a set of literals.
+    ///
+    /// # Panics
+    ///
+    /// If one of the literals is neither a name nor a pattern, or if there are more than 256. For
+    /// text that is not a literal use [`new`](Self::new), which returns an error instead.
+    #[must_use]
+    pub fn from_static(topics: &[&'static str]) -> Self {
+        match Self::new(topics) {
+            Ok(topics) => topics,
+            Err(invalid) => panic!("{invalid}"),
+        }
     }
 
     /// Whether `topic` is in the set.
@@ -138,6 +152,12 @@ const MAX_TOPICS: usize = 256;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[should_panic = "topic has an empty token at byte 7"]
+    fn a_literal_that_is_no_pattern_panics_with_the_rule_and_the_place() {
+        let _ = Topics::from_static(&["news", "orders..*"]);
+    }
 
     #[test]
     fn a_star_is_one_token_and_an_angle_is_one_or_more() {
