@@ -13,7 +13,7 @@ use tokio::sync::Barrier;
 use tokio::time::{Instant, timeout};
 use tower::Layer;
 use tower_sse::wire::Decoder;
-use tower_sse::{EndReason, KeepAliveLayer, Registry, ShutdownLayer, SseLayer};
+use tower_sse::{EndReason, KeepAliveLayer, Registry, Shutdown, ShutdownLayer, SseLayer};
 
 use crate::harness::LONG;
 use crate::harness::rig::{Client, Feed, Handler, at_once, open};
@@ -24,11 +24,31 @@ fn names(stream: &str) -> Vec<String> {
     events.into_iter().map(|event| event.event).collect()
 }
 
+/// A drain that ends nothing for longer than the test waits, if it is not forced.
+fn slow() -> Shutdown {
+    let long = 10 * LONG;
+    let builder = Shutdown::builder().notice(long).rate(1).window(long).deadline(long);
+    builder.build().unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn streams_that_open_during_the_trigger_are_drained() {
+    streams_open_while(at_once(), Shutdown::trigger).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn streams_that_open_while_a_drain_is_forced_are_drained() {
+    streams_open_while(slow(), Shutdown::force).await;
+    let shutdown = slow();
+    shutdown.trigger();
+    streams_open_while(shutdown, Shutdown::force).await;
+}
+
+/// Opens streams in many tasks while `act` begins to close them in another thread.
+async fn streams_open_while(shutdown: Shutdown, act: fn(&Shutdown)) {
     const TASKS: usize = 50;
     const EACH: usize = 200;
-    let (registry, shutdown) = (Registry::new(), at_once());
+    let registry = Registry::new();
     let layer = SseLayer::new().registry(registry.clone()).shutdown(shutdown.clone());
     let service = layer.layer(Handler);
     let start = Arc::new(Barrier::new(TASKS + 1));
@@ -61,7 +81,7 @@ async fn streams_that_open_during_the_trigger_are_drained() {
             while opened.load(Ordering::Relaxed) < TASKS * EACH / 3 {
                 std::hint::spin_loop();
             }
-            shutdown.trigger();
+            act(&shutdown);
         })
     };
     start.wait().await;
@@ -85,8 +105,21 @@ async fn streams_that_open_during_the_trigger_are_drained() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_trigger_between_two_polls_is_never_lost() {
-    for _ in 0..2_000 {
-        let shutdown = at_once();
+    signal_between_two_polls(at_once, Shutdown::trigger).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_force_right_after_a_trigger_is_never_lost() {
+    let trigger_and_force = |shutdown: &Shutdown| {
+        shutdown.trigger();
+        shutdown.force();
+    };
+    signal_between_two_polls(slow, trigger_and_force).await;
+}
+
+async fn signal_between_two_polls(shutdown: fn() -> Shutdown, signal: fn(&Shutdown)) {
+    for _ in 0..1_000 {
+        let shutdown = shutdown();
         let layer = SseLayer::new().keep_alive(KeepAliveLayer::off()).shutdown(shutdown.clone());
         let (feed, client) = open(&mut layer.layer(Handler));
         let read = tokio::spawn(client.rest());
@@ -97,7 +130,7 @@ async fn a_trigger_between_two_polls_is_never_lost() {
             }
             feed
         });
-        let trigger = tokio::task::spawn_blocking(move || shutdown.trigger());
+        let trigger = tokio::task::spawn_blocking(move || signal(&shutdown));
         let seen = timeout(LONG, read).await.expect("a signal is lost");
         assert_eq!(names(&seen.unwrap()).last().unwrap(), "close");
         trigger.await.unwrap();
