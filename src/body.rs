@@ -27,8 +27,11 @@ pin_project! {
     where
         B: Body,
     {
+        // Dropped at its end: some bodies panic when they are polled once more.
         #[pin]
-        source: Source<B, B::Error>,
+        inner: Option<B>,
+        // How the inner body ended, until everything that came before its end is sent.
+        end: Option<Box<End<B::Error>>>,
         mode: Mode,
     }
 
@@ -39,22 +42,6 @@ pin_project! {
         fn drop(this: Pin<&mut Self>) {
             this.end();
         }
-    }
-}
-
-pin_project! {
-    /// Where the frames of a body come from.
-    #[project = SourceProjection]
-    #[derive(Debug)]
-    enum Source<B, E> {
-        Body {
-            #[pin]
-            body: B,
-        },
-        /// The inner body is over and has been dropped: some bodies panic when they are polled once
-        /// more. Its end waits until everything that came before it is sent.
-        Over { end: Box<End<E>> },
-        Gone,
     }
 }
 
@@ -70,12 +57,12 @@ enum End<E> {
 
 #[derive(Debug)]
 enum Mode {
-    /// The inner body as it is, with a link if it is a stream that has no other.
-    Plain(Option<Arc<StreamLink>>),
+    /// The inner body as it is.
+    Plain,
     /// The inner body as it is, without its size.
-    Unsized(Option<Arc<StreamLink>>),
-    /// The inner body as it is, with the permit of a limit.
-    Counted(Box<(Permit, Arc<StreamLink>)>),
+    Unsized,
+    /// The inner body as it is, and something for layers further out or for a limit.
+    Linked(Box<Linked>),
     /// An event stream that is looked after.
     Driven(Pin<Box<Stream>>),
     /// The whole of an event stream of this crate.
@@ -83,45 +70,64 @@ enum Mode {
     Ended,
 }
 
-impl<B: Body> SseBody<B> {
-    /// The inner body as it is.
-    pub(crate) fn plain(body: B, link: Option<Arc<StreamLink>>) -> Self {
-        Self { source: Source::Body { body }, mode: Mode::Plain(link) }
-    }
+/// What a body has that passes as it is.
+#[derive(Debug)]
+struct Linked {
+    link: Arc<StreamLink>,
+    permit: Option<Permit>,
+    is_unsized: bool,
+}
 
-    /// The inner body as it is, with the permit of a limit.
-    pub(crate) fn counted(body: B, permit: Permit, link: Arc<StreamLink>) -> Self {
-        Self { source: Source::Body { body }, mode: Mode::Counted(Box::new((permit, link))) }
+impl<B: Body> SseBody<B> {
+    /// The inner body as it is, with a link if it is a stream that has no other.
+    pub(crate) fn plain(body: B, link: Option<Arc<StreamLink>>) -> Self {
+        Self::passing(body, Mode::Plain, link)
     }
 
     /// The inner body as it is, without its size.
     pub(crate) fn unsized_stream(body: B, link: Option<Arc<StreamLink>>) -> Self {
-        Self { source: Source::Body { body }, mode: Mode::Unsized(link) }
+        Self::passing(body, Mode::Unsized, link)
+    }
+
+    /// The inner body as it is, with the permit of a limit.
+    pub(crate) fn counted(body: B, permit: Permit, link: Arc<StreamLink>) -> Self {
+        let linked = Linked { link, permit: Some(permit), is_unsized: false };
+        Self::new(Some(body), Mode::Linked(Box::new(linked)))
+    }
+
+    fn new(inner: Option<B>, mode: Mode) -> Self {
+        Self { inner, end: None, mode }
+    }
+
+    fn passing(body: B, mode: Mode, link: Option<Arc<StreamLink>>) -> Self {
+        let is_unsized = matches!(mode, Mode::Unsized);
+        let linked = link.map(|link| Linked { link, permit: None, is_unsized });
+        let mode = linked.map_or(mode, |linked| Mode::Linked(Box::new(linked)));
+        Self::new(Some(body), mode)
     }
 
     /// An event stream that is looked after.
     pub(crate) fn driven(body: B, stream: Stream) -> Self {
-        Self { source: Source::Body { body }, mode: Mode::Driven(Box::pin(stream)) }
+        Self::new(Some(body), Mode::Driven(Box::pin(stream)))
     }
 
     /// An event stream of these bytes.
     pub(crate) fn stream_of(bytes: Bytes, link: Arc<StreamLink>) -> Self {
-        Self { source: Source::Gone, mode: Mode::Once(Box::new((bytes, link))) }
+        Self::new(None, Mode::Once(Box::new((bytes, link))))
     }
 
     /// No bytes.
     pub(crate) fn empty() -> Self {
-        Self { source: Source::Gone, mode: Mode::Ended }
+        Self::new(None, Mode::Ended)
     }
 
     /// What layers further out share with this body.
     fn link(&self) -> Option<&Arc<StreamLink>> {
         match &self.mode {
-            Mode::Plain(link) | Mode::Unsized(link) => link.as_ref(),
-            Mode::Counted(counted) => Some(&counted.1),
             Mode::Driven(stream) => stream.link(),
+            Mode::Linked(linked) => Some(&linked.link),
             Mode::Once(once) => Some(&once.1),
-            Mode::Ended => None,
+            Mode::Plain | Mode::Unsized | Mode::Ended => None,
         }
     }
 
@@ -129,12 +135,13 @@ impl<B: Body> SseBody<B> {
     fn end(self: Pin<&mut Self>) {
         let mut this = self.project();
         if let Mode::Driven(stream) = this.mode {
-            let guard = AbortOnPanic(stream);
-            this.source.set(Source::Gone);
+            let guard = AbortOnPanic(stream.as_mut());
+            this.inner.set(None);
             mem::forget(guard);
         } else {
-            this.source.set(Source::Gone);
+            this.inner.set(None);
         }
+        *this.end = None;
         *this.mode = Mode::Ended;
     }
 }
@@ -150,38 +157,45 @@ where
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled<B> {
         let this = self.as_mut().project();
-        let polled = match (this.mode, this.source.project()) {
+        let polled = match this.mode {
             // The usual case by itself: no more is done for it than must be.
-            (Mode::Driven(stream), SourceProjection::Body { body }) if stream.is_on_fast_path() => {
-                match poll_guarded(body, stream, cx) {
-                    Poll::Pending if stream.waits(cx.waker()) => return Poll::Pending,
-                    Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                        Ok(data) if stream.as_mut().pass(&data) => {
-                            return Poll::Ready(Some(Ok(Frame::data(data))));
+            Mode::Driven(stream) => {
+                let mut stream = stream.as_mut();
+                match this.inner.as_pin_mut() {
+                    Some(body) if stream.is_on_fast_path() => {
+                        match poll_guarded(body, stream.as_mut(), cx) {
+                            Poll::Pending if stream.waits(cx.waker()) => return Poll::Pending,
+                            Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                                Ok(data) if stream.pass(&data) => {
+                                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                                }
+                                Ok(data) => Some(Poll::Ready(Some(Ok(Frame::data(data))))),
+                                Err(other) => Some(Poll::Ready(Some(Ok(other)))),
+                            },
+                            other => Some(other),
                         }
-                        Ok(data) => Some(Poll::Ready(Some(Ok(Frame::data(data))))),
-                        Err(other) => Some(Poll::Ready(Some(Ok(other)))),
-                    },
-                    other => Some(other),
+                    }
+                    _ => None,
                 }
             }
-            (Mode::Plain(_) | Mode::Unsized(_), SourceProjection::Body { body }) => {
-                let polled = body.poll_frame(cx);
-                if let Poll::Ready(None) = polled {
-                    self.end();
+            Mode::Plain | Mode::Unsized => match this.inner.as_pin_mut() {
+                Some(body) => {
+                    let polled = body.poll_frame(cx);
+                    if let Poll::Ready(None) = polled {
+                        self.end();
+                    }
+                    return polled;
                 }
-                return polled;
-            }
+                None => None,
+            },
             _ => None,
         };
         self.poll_closely(cx, polled)
     }
 
     fn is_end_stream(&self) -> bool {
-        match (&self.mode, &self.source) {
-            (Mode::Plain(_) | Mode::Unsized(_) | Mode::Counted(_), Source::Body { body }) => {
-                body.is_end_stream()
-            }
+        match (&self.mode, &self.inner) {
+            (Mode::Plain | Mode::Unsized | Mode::Linked(_), Some(body)) => body.is_end_stream(),
             // Too early, and what was still to be sent would be lost.
             (Mode::Driven(_) | Mode::Once(_), _) => false,
             _ => true,
@@ -191,16 +205,17 @@ where
     fn size_hint(&self) -> SizeHint {
         if StreamLink::answer_search(self.link()) {
             // A layer further out asks, and not for the size.
-            return match (&self.source, self.link()) {
-                (Source::Body { body }, None) => body.size_hint(),
+            return match (&self.inner, self.link()) {
+                (Some(body), None) => body.size_hint(),
                 _ => SizeHint::default(),
             };
         }
-        match (&self.mode, &self.source) {
-            (Mode::Plain(_) | Mode::Counted(_), Source::Body { body }) => body.size_hint(),
+        match (&self.mode, &self.inner) {
             // An exact hint becomes a `Content-Length`, which would cut what is added.
-            (Mode::Unsized(_) | Mode::Driven(_) | Mode::Once(_), _) => SizeHint::default(),
-            (Mode::Plain(_) | Mode::Counted(_) | Mode::Ended, _) => SizeHint::with_exact(0),
+            (Mode::Driven(_) | Mode::Unsized | Mode::Once(_), _) => SizeHint::default(),
+            (Mode::Linked(linked), _) if linked.is_unsized => SizeHint::default(),
+            (Mode::Plain | Mode::Linked(_), Some(body)) => body.size_hint(),
+            (Mode::Plain | Mode::Linked(_) | Mode::Ended, _) => SizeHint::with_exact(0),
         }
     }
 }
@@ -219,10 +234,14 @@ where
         let this = self.as_mut().project();
         match this.mode {
             Mode::Driven(_) => {}
-            Mode::Counted(_) => {
-                let polled = match this.source.project() {
-                    SourceProjection::Body { body } => body.poll_frame(cx),
-                    _ => Poll::Ready(None),
+            Mode::Linked(linked) => {
+                // Once no layer further out may ask for it, the link is memory for nothing.
+                if linked.permit.is_none() && Arc::weak_count(&linked.link) == 0 {
+                    *this.mode = if linked.is_unsized { Mode::Unsized } else { Mode::Plain };
+                }
+                let polled = match this.inner.as_pin_mut() {
+                    Some(body) => body.poll_frame(cx),
+                    None => Poll::Ready(None),
                 };
                 if let Poll::Ready(None) = polled {
                     self.end();
@@ -234,7 +253,10 @@ where
                 self.end();
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
-            Mode::Plain(_) | Mode::Unsized(_) | Mode::Ended => return Poll::Ready(None),
+            Mode::Plain | Mode::Unsized | Mode::Ended => {
+                self.end();
+                return Poll::Ready(None);
+            }
         }
         for _ in 0..ROUNDS {
             if let Some(poll) = self.as_mut().poll_once(cx, polled.take()) {
@@ -247,6 +269,7 @@ where
     }
 
     /// Asks the stream, and then the inner body. None if there is more to ask.
+    #[inline]
     fn poll_once(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -256,8 +279,8 @@ where
         let Mode::Driven(stream) = this.mode else {
             return Some(Poll::Ready(None));
         };
-        let guard = AbortOnPanic(stream);
-        let step = next_step(guard.0, this.source, cx, polled);
+        let mut guard = AbortOnPanic(stream.as_mut());
+        let step = next_step(guard.0.as_mut(), this.inner, this.end, cx, polled);
         mem::forget(guard);
         match step {
             Step::Send(bytes) => Some(self.send(bytes)),
@@ -270,13 +293,11 @@ where
 
     /// Tells the stream of the end of its body, once everything that came before it is sent.
     fn take_end(mut self: Pin<&mut Self>) -> Option<Polled<B>> {
-        let mut this = self.as_mut().project();
-        let (Mode::Driven(stream), SourceProjection::Over { end }) =
-            (this.mode, this.source.as_mut().project())
-        else {
+        let this = self.as_mut().project();
+        let (Mode::Driven(stream), Some(end)) = (this.mode, this.end.take()) else {
             return Some(self.finish());
         };
-        let (bytes, last) = match mem::replace(&mut **end, End::Clean) {
+        let (bytes, last) = match *end {
             End::Clean => (stream.as_mut().handle_end(BodyEnd::Clean).0, None),
             End::Trailers(trailers) => {
                 let (bytes, _) = stream.as_mut().handle_end(BodyEnd::Clean);
@@ -288,29 +309,20 @@ where
                 let (bytes, pass_on) = stream.as_mut().handle_end(BodyEnd::Failed);
                 (bytes, (pass_on == PassOn::Yes).then_some(Err(error)))
             }
-            End::Last(last) => {
-                **end = End::Last(last);
-                return Some(self.finish());
-            }
+            End::Last(last) => (None, Some(last)),
         };
-        match last {
-            Some(last) => **end = End::Last(last),
-            None => this.source.set(Source::Gone),
-        }
+        *this.end = last.map(|last| Box::new(End::Last(last)));
         bytes.map(|bytes| self.send(bytes))
     }
 
     /// Sends bytes of a driven stream. With the last of them its places on the lists are given up:
     /// a client that learns of the end from them may come back before the body is dropped.
+    #[inline]
     fn send(mut self: Pin<&mut Self>, bytes: Bytes) -> Polled<B> {
         let this = self.as_mut().project();
         if let Mode::Driven(stream) = this.mode {
             stream.as_mut().sent(bytes.len());
-            let more_follows = match &*this.source {
-                Source::Over { end } => matches!(**end, End::Last(_)),
-                Source::Body { .. } | Source::Gone => false,
-            };
-            if stream.ended().is_some() && !more_follows {
+            if stream.ended().is_some() && this.end.is_none() {
                 self.end();
             }
         }
@@ -319,21 +331,12 @@ where
 
     /// The end of a driven stream, after its trailers or its error if there are any.
     fn finish(mut self: Pin<&mut Self>) -> Polled<B> {
-        let last = match self.as_mut().project().source.project() {
-            SourceProjection::Over { end } => match mem::replace(&mut **end, End::Clean) {
-                End::Last(last) => Some(last),
-                End::Clean | End::Trailers(_) | End::Failed(_) => None,
-            },
-            SourceProjection::Body { .. } | SourceProjection::Gone => None,
+        let last = match self.as_mut().project().end.take().map(|end| *end) {
+            Some(End::Last(last)) => Some(last),
+            Some(End::Clean | End::Trailers(_) | End::Failed(_)) | None => None,
         };
         self.end();
         Poll::Ready(last)
-    }
-}
-
-impl<B, E> Source<B, E> {
-    fn over(end: End<E>) -> Self {
-        Self::Over { end: Box::new(end) }
     }
 }
 
@@ -348,9 +351,11 @@ enum Step {
     Finish,
 }
 
+#[inline]
 fn next_step<B>(
-    stream: &mut Pin<Box<Stream>>,
-    mut source: Pin<&mut Source<B, B::Error>>,
+    mut stream: Pin<&mut Stream>,
+    mut inner: Pin<&mut Option<B>>,
+    end: &mut Option<Box<End<B::Error>>>,
     cx: &mut Context<'_>,
     polled: Option<Polled<B>>,
 ) -> Step
@@ -366,42 +371,35 @@ where
         if stream.ended().is_some() {
             return Step::Finish;
         }
-        match source.as_mut().project() {
-            SourceProjection::Body { body } => body.poll_frame(cx),
-            SourceProjection::Over { .. } | SourceProjection::Gone => return Step::TakeEnd,
+        match inner.as_mut().as_pin_mut() {
+            Some(body) => body.poll_frame(cx),
+            None => return Step::TakeEnd,
         }
     };
-    let bytes = match polled {
+    let how = match polled {
         Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-            Ok(chunk) => stream.as_mut().handle_data(chunk),
-            Err(trailers) => {
-                source.set(Source::over(End::Trailers(trailers)));
-                None
+            Ok(chunk) => {
+                return stream.as_mut().handle_data(chunk).map_or(Step::Again, Step::Send);
             }
+            Err(trailers) => End::Trailers(trailers),
         },
-        Poll::Ready(Some(Err(error))) => {
-            source.set(Source::over(End::Failed(error)));
-            None
+        Poll::Ready(Some(Err(error))) => End::Failed(error),
+        Poll::Ready(None) => End::Clean,
+        Poll::Pending => {
+            return match stream.as_mut().poll_wait(cx) {
+                Poll::Ready(bytes) => bytes.map_or(Step::Again, Step::Send),
+                Poll::Pending => Step::Wait,
+            };
         }
-        Poll::Ready(None) => {
-            source.set(Source::over(End::Clean));
-            None
-        }
-        Poll::Pending => match stream.as_mut().poll_wait(cx) {
-            Poll::Ready(bytes) => bytes,
-            Poll::Pending => return Step::Wait,
-        },
     };
-    bytes.map_or(Step::Again, Step::Send)
+    inner.set(None);
+    *end = Some(Box::new(how));
+    Step::Again
 }
 
 /// Polls the inner body, and has the stream end with an error if that panics.
 #[inline]
-fn poll_guarded<B>(
-    body: Pin<&mut B>,
-    stream: &mut Pin<Box<Stream>>,
-    cx: &mut Context<'_>,
-) -> Polled<B>
+fn poll_guarded<B>(body: Pin<&mut B>, stream: Pin<&mut Stream>, cx: &mut Context<'_>) -> Polled<B>
 where
     B: Body<Data = Bytes>,
 {
@@ -413,7 +411,7 @@ where
 
 /// Has a stream end with an error if foreign code panics: an inner body, or a function that makes
 /// ids. It is dropped by unwinding only.
-struct AbortOnPanic<'a>(&'a mut Pin<Box<Stream>>);
+struct AbortOnPanic<'a>(Pin<&'a mut Stream>);
 
 impl Drop for AbortOnPanic<'_> {
     fn drop(&mut self) {

@@ -27,7 +27,7 @@ pub(crate) use link::{Around, Done, Registrations, StreamLink};
 use registry::{KICK_GRACE, RegisteredStream, queue_after};
 use timer::Timer;
 
-pub(crate) use crate::engine::PassOn;
+pub(crate) use crate::engine::{BodyEnd, PassOn};
 use crate::engine::{BodyState, Command, EndReason, Engine, FastPath};
 use crate::observe::StreamObserver;
 use crate::plan::{ResolvedPlan, ShutdownSetting};
@@ -57,13 +57,6 @@ pin_project! {
     }
 }
 
-/// How the body of a stream ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BodyEnd {
-    Clean,
-    Failed,
-}
-
 /// What there may be to do for a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
@@ -78,9 +71,24 @@ struct Signals {
 #[derive(Debug, Default)]
 struct Places {
     registered: Option<RegisteredStream>,
-    permit: Option<Permit>,
+    /// Apart, since streams that are in a registry rarely have one.
+    permit: Option<Box<Permit>>,
     /// As long as layers further out may ask for it.
     link: Option<Arc<StreamLink>>,
+}
+
+impl Places {
+    /// Whether there may be mail that can be written.
+    #[inline]
+    fn has_mail(&self, engine: &Engine) -> bool {
+        self.registered.as_ref().is_some_and(|registered| registered.has_mail(engine))
+    }
+
+    /// Whether another stream may have been let in instead of this one.
+    #[inline]
+    fn is_replaced(&self) -> bool {
+        self.permit.as_ref().is_some_and(|permit| permit.is_signalled())
+    }
 }
 
 impl Stream {
@@ -105,12 +113,8 @@ impl Stream {
     /// Whether the body can be asked at once, and a chunk that [passes](Self::pass) be sent as it is.
     #[inline]
     pub(crate) fn is_on_fast_path(&self) -> bool {
-        let undisturbed = match self.engine.fast_path() {
-            FastPath::Whole => true,
-            FastPath::Timed => !self.timer.is_due(),
-            _ => false,
-        };
-        undisturbed && !self.shutdown.as_ref().is_some_and(Registration::is_signalled)
+        !self.shutdown.as_ref().is_some_and(Registration::is_signalled)
+            && self.engine.fast_path() == FastPath::Whole
     }
 
     /// Takes a chunk of the body on the fast path, if it can be sent as it is.
@@ -121,7 +125,13 @@ impl Stream {
     }
 
     /// What is to be sent before the body is asked for more.
-    pub(crate) fn poll_output(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<Bytes> {
+    #[inline]
+    pub(crate) fn poll_output(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<Bytes> {
+        if self.is_quiet() { None } else { self.poll_output_closely(cx) }
+    }
+
+    #[inline(never)]
+    fn poll_output_closely(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<Bytes> {
         if self.timer.link().is_some() {
             let opening = self.as_mut().open(cx);
             if opening.is_some() {
@@ -132,20 +142,35 @@ impl Stream {
         if let Some(frame) = this.engine.poll_output() {
             return Some(frame);
         }
+        let settings = this.plan.engine();
+        let timeout = match this.engine.fast_path() {
+            FastPath::Due => true,
+            // Outside of a runtime only the clock tells.
+            _ if this.timer.is_unarmed() => {
+                this.engine.poll_timeout(settings).is_some_and(|at| at <= now())
+            }
+            _ => this.timer.is_due(),
+        };
+        let places = this.places.as_deref();
         let signals = Signals {
-            mail: registered(this.places).is_some_and(|it| it.has_mail(this.engine)),
-            permit: this
-                .places
-                .as_ref()
-                .and_then(|it| it.permit.as_ref())
-                .is_some_and(Permit::is_signalled),
+            mail: places.is_some_and(|places| places.has_mail(this.engine)),
+            permit: places.is_some_and(Places::is_replaced),
             shutdown: this.shutdown.as_ref().is_some_and(Registration::is_signalled),
-            timeout: this.engine.fast_path() == FastPath::Due
-                || this.timer.is_due()
-                || this.timer.is_unset()
-                    && this.engine.poll_timeout().is_some_and(|at| at <= now()),
+            timeout,
         };
         if signals == Signals::default() { None } else { self.attend(cx, signals) }
+    }
+
+    /// Whether nothing is to be done before the body is asked.
+    #[inline]
+    fn is_quiet(&self) -> bool {
+        self.engine.is_quiet()
+            && self.timer.is_quiet()
+            && !self.shutdown.as_ref().is_some_and(Registration::is_signalled)
+            && self
+                .places
+                .as_ref()
+                .is_none_or(|places| !places.has_mail(&self.engine) && !places.is_replaced())
     }
 
     /// Does what the signals ask for, in order. A farewell leaves after the mail that came before it.
@@ -216,7 +241,8 @@ impl Stream {
             registered.stats.set_drain(&closing.drain);
         }
         if registered.is_some() || permit.is_some() || link.is_some() {
-            *this.places = Some(Box::new(Places { registered, permit, link }));
+            *this.places =
+                Some(Box::new(Places { registered, permit: permit.map(Box::new), link }));
         }
         (*this.plan, *this.shutdown, *this.observer) = (plan, shutdown, watch);
         expiry
@@ -235,10 +261,7 @@ impl Stream {
     pub(crate) fn handle_end(mut self: Pin<&mut Self>, end: BodyEnd) -> (Option<Bytes>, PassOn) {
         let mut first = self.as_mut().read_mail();
         let this = self.project();
-        let (frame, pass_on) = match end {
-            BodyEnd::Clean => (this.engine.handle_end(this.plan.engine()), PassOn::No),
-            BodyEnd::Failed => this.engine.handle_error(this.plan.engine()),
-        };
+        let (frame, pass_on) = this.engine.handle_end(this.plan.engine(), end);
         queue_after(&mut first, frame, this.engine, this.plan.engine());
         (first, pass_on)
     }
@@ -257,7 +280,7 @@ impl Stream {
 
     /// Whether the body came to its own end after a whole event. Output may still wait.
     pub(crate) fn is_finished(&self) -> bool {
-        self.engine.fast_path() == FastPath::Over(EndReason::Finished)
+        self.engine.reason() == Some(EndReason::Finished)
     }
 
     /// Waits for the time or a signal, while the body is pending. Ready when there may be something
@@ -313,13 +336,15 @@ impl Stream {
     fn arm(self: Pin<&mut Self>, cx: &mut Context<'_>) {
         if Handle::try_current().is_ok() {
             let _ = self.poll_timer(cx);
+        } else {
+            self.project().timer.disarm();
         }
     }
 
     /// Waits for the engine's next timeout.
     fn poll_timer(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
-        let Some(at) = this.engine.poll_timeout() else {
+        let Some(at) = this.engine.poll_timeout(this.plan.engine()) else {
             this.timer.clear();
             return Poll::Pending;
         };
@@ -333,8 +358,7 @@ impl Stream {
     ) -> Option<Bytes> {
         let this = self.as_mut().project();
         let frame = this.engine.handle_timeout(this.plan.engine(), now(), body);
-        // Its order to close may have come from here.
-        if let (Some(registered), FastPath::Over(_)) =
+        if let (Some(registered), FastPath::Over) =
             (registered(this.places), this.engine.fast_path())
         {
             registered.stats.mark_closing();
@@ -389,7 +413,7 @@ impl Stream {
     fn leave(mut self: Pin<&mut Self>) {
         // It may never have been polled, but it is registered.
         self.as_mut().take_opening();
-        let reason = self.engine.ended().unwrap_or_else(|| self.as_mut().lost());
+        let reason = self.engine.ended().unwrap_or_else(|| self.lost());
         let this = self.project();
         let Places { registered, permit, link } =
             this.places.take().map(|places| *places).unwrap_or_default();
@@ -411,17 +435,15 @@ impl Stream {
     ///
     /// A server drops a body when its client went away, and also when the connection was given up
     /// because the client took nothing. Where nothing tells that it was so, the client went away.
-    fn lost(self: Pin<&mut Self>) -> EndReason {
+    fn lost(&self) -> EndReason {
         let now = now();
-        let mut this = self;
-        let active = this.as_mut().project().engine.progress().active;
-        let drain = this.plan.closing().map(|closing| &*closing.drain);
+        let drain = self.plan.closing().map(|closing| &*closing.drain);
         let stalled = connection_failed_just_now(now)
-            || drain.is_some_and(|drain| this.is_stalled(drain, now, active));
+            || drain.is_some_and(|drain| self.is_stalled(drain, now));
         if stalled { EndReason::Stalled } else { EndReason::ClientGone }
     }
 
-    fn is_stalled(&self, drain: &Drain, now: Instant, active: bool) -> bool {
+    fn is_stalled(&self, drain: &Drain, now: Instant) -> bool {
         // A stream that is polled has ended by then.
         if self.shutdown.is_some() && drain.is_past_deadline(now) {
             return true;
@@ -442,8 +464,7 @@ impl Stream {
         let unread = stats.and_then(|stats| stats.unread_for(now));
         let unseen = self.shutdown.as_ref().filter(|it| it.is_signalled());
         let unseen = unseen.and_then(|_| drain.started()).map(since);
-        // When the stream was to be polled at the latest, if it was not polled since.
-        let missed_deadline = self.engine.poll_timeout().filter(|_| !active).map(since);
+        let missed_deadline = self.engine.missed_deadline(self.plan.engine()).map(since);
         [unread, unseen, missed_deadline].into_iter().flatten().max() >= Some(limit)
     }
 }

@@ -21,7 +21,10 @@ pin_project! {
     pub(super) enum Timer {
         /// The stream has not been polled yet.
         Unopened { link: Arc<StreamLink> },
+        /// There is nothing to wait for.
         Unset,
+        /// There is no runtime to wait in.
+        Unarmed,
         Set {
             #[pin]
             sleep: Sleep,
@@ -34,7 +37,7 @@ impl Timer {
     pub(super) fn link(&self) -> Option<&Arc<StreamLink>> {
         match self {
             Self::Unopened { link } => Some(link),
-            Self::Unset | Self::Set { .. } => None,
+            Self::Unset | Self::Unarmed | Self::Set { .. } => None,
         }
     }
 
@@ -45,8 +48,24 @@ impl Timer {
         Some(link)
     }
 
-    pub(super) fn is_unset(&self) -> bool {
-        matches!(self, Self::Unset)
+    /// Whether nothing is to be done for now.
+    #[inline]
+    pub(super) fn is_quiet(&self) -> bool {
+        match self {
+            Self::Unset => true,
+            Self::Set { sleep } => !sleep.is_elapsed(),
+            Self::Unopened { .. } | Self::Unarmed => false,
+        }
+    }
+
+    /// Whether only the clock tells when it is time.
+    pub(super) fn is_unarmed(&self) -> bool {
+        matches!(self, Self::Unarmed)
+    }
+
+    /// Leaves it to the clock to tell when it is time.
+    pub(super) fn disarm(mut self: Pin<&mut Self>) {
+        self.set(Self::Unarmed);
     }
 
     /// Whether the time has come for which the timer was set. It takes a load, and no clock.
@@ -71,7 +90,7 @@ impl Timer {
         }
         match self.project() {
             TimerProjection::Set { sleep } => poll_sleep(sleep, at, cx),
-            TimerProjection::Unopened { .. } | TimerProjection::Unset => Poll::Pending,
+            _ => Poll::Pending,
         }
     }
 }

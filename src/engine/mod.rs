@@ -113,7 +113,7 @@ pub(crate) enum FastPath {
     /// A farewell has waited for the boundary on which the stream is now: a timeout is due.
     Due,
     /// The stream is over, once all output is sent.
-    Over(EndReason),
+    Over,
 }
 
 /// What happens to a stream from the server's side.
@@ -148,9 +148,6 @@ pub(crate) struct Progress<'a> {
     pub(crate) keepalives: u32,
     /// The client's position, if it has changed since the last call.
     pub(crate) moved_to: Option<&'a Position>,
-    /// The engine may have been polled since its last timeout without a trace: that a timeout has
-    /// passed tells nothing.
-    pub(crate) active: bool,
 }
 
 /// What few streams have at a time, so that the others do not pay for it in memory.
@@ -220,44 +217,43 @@ impl Engine {
                 Some(blank) => Some(self.number_event(settings, chunk, blank)),
                 None => self.split(settings, chunk),
             },
-            FastPath::Over(_) => None,
+            FastPath::Over => None,
             _ => self.split(settings, chunk),
         }
     }
 
     /// Takes the end of the body. An unfinished event is dropped, as clients drop it.
-    pub(crate) fn handle_end(&mut self, settings: &Settings) -> Option<Bytes> {
-        if let FastPath::Over(_) = self.path {
-            return None;
-        }
-        match self.splitter.room() {
-            Room::None => self.finish(EndReason::Cut),
-            Room::Here if self.splitter.in_event() && settings.around_another => {
+    ///
+    /// Says whether the failure of the body has to be passed on, since nothing is sent instead.
+    pub(crate) fn handle_end(
+        &mut self,
+        settings: &Settings,
+        end: BodyEnd,
+    ) -> (Option<Bytes>, PassOn) {
+        match (end, self.path, self.splitter.room()) {
+            (_, FastPath::Over, _) => (None, PassOn::Yes),
+            (BodyEnd::Failed, ..) => self.farewell_on_error(settings),
+            (BodyEnd::Clean, _, Room::None) => {
+                self.finish(EndReason::Cut);
+                (None, PassOn::No)
+            }
+            (BodyEnd::Clean, _, Room::Here)
+                if self.splitter.in_event() && settings.around_another =>
+            {
                 let tail = self.cold.as_mut().map(|cold| std::mem::take(&mut cold.tail));
                 tail.unwrap_or_default().into_pieces().into_iter().for_each(|it| self.queue(it));
                 self.finish(EndReason::Finished);
-                return self.poll_output();
+                (self.poll_output(), PassOn::No)
             }
             // An end in the middle of an event is a failure.
-            _ if self.splitter.in_event() => {
-                return self.farewell_on_error(settings).0;
+            (BodyEnd::Clean, ..) if self.splitter.in_event() => self.farewell_on_error(settings),
+            (BodyEnd::Clean, ..) => {
+                let frame = settings.close_at_end.as_ref().and_then(|farewell| {
+                    self.say(farewell, CloseReason::Finished, Some(FINISHED_RETRY))
+                });
+                self.finish(EndReason::Finished);
+                (frame, PassOn::No)
             }
-            _ => match &settings.close_at_end {
-                Some(farewell) => {
-                    return self.say(farewell, CloseReason::Finished, Some(FINISHED_RETRY));
-                }
-                None => self.finish(EndReason::Finished),
-            },
-        }
-        None
-    }
-
-    /// Takes the failure of the body. Says whether the failure has to be passed on, since nothing is
-    /// sent instead.
-    pub(crate) fn handle_error(&mut self, settings: &Settings) -> (Option<Bytes>, PassOn) {
-        match self.path {
-            FastPath::Over(_) => (None, PassOn::Yes),
-            _ => self.farewell_on_error(settings),
         }
     }
 
@@ -277,7 +273,7 @@ impl Engine {
             }
             Command::Abort => {
                 self.cold = None;
-                self.path = FastPath::Over(EndReason::Error);
+                self.finish(EndReason::Error);
                 None
             }
         }
@@ -290,12 +286,12 @@ impl Engine {
         now: Instant,
         body: BodyState,
     ) -> Option<Bytes> {
-        if let FastPath::Over(_) = self.path {
+        if let FastPath::Over = self.path {
             return None;
         }
         self.look_at_lifetime(settings, now);
         let farewell = self.look_at_ending(now);
-        if let FastPath::Over(_) = self.path {
+        if let FastPath::Over = self.path {
             return farewell;
         }
         let heartbeat = self.look_at_heartbeat(settings, now);
@@ -311,12 +307,19 @@ impl Engine {
         self.cold.as_mut()?.output.pop_front()
     }
 
+    /// Whether nothing waits to be sent or done before the body is asked.
+    #[inline]
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.path != FastPath::Due && self.cold.as_ref().is_none_or(|cold| cold.output.is_empty())
+    }
+
     /// When to call [`handle_timeout`](Self::handle_timeout).
-    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        if let FastPath::Over(_) = self.path {
+    pub(crate) fn poll_timeout(&self, settings: &Settings) -> Option<Instant> {
+        if let FastPath::Over = self.path {
             return None;
         }
-        let silence = self.silence.map(Silence::tick);
+        let silence = self.silence.zip(settings.keep_alive.as_ref());
+        let silence = silence.map(|(silence, settings)| silence.tick(settings));
         let Some(cold) = &self.cold else {
             return silence;
         };
@@ -328,11 +331,14 @@ impl Engine {
     /// Why the stream is over, once all output is sent.
     #[inline]
     pub(crate) fn ended(&self) -> Option<EndReason> {
+        let sent = self.cold.as_ref().is_none_or(|cold| cold.output.is_empty());
+        self.reason().filter(|_| sent)
+    }
+
+    /// Why the stream is over, though output may still wait.
+    pub(crate) fn reason(&self) -> Option<EndReason> {
         match self.path {
-            FastPath::Over(reason) => {
-                let sent = self.cold.as_ref().is_none_or(|cold| cold.output.is_empty());
-                sent.then_some(reason)
-            }
+            FastPath::Over => self.splitter.reason(),
             _ => None,
         }
     }
@@ -340,22 +346,36 @@ impl Engine {
     /// Whether an event can be written into the stream now.
     #[inline]
     pub(crate) fn accepts_events(&self) -> bool {
-        self.splitter.room() == Room::Here && !matches!(self.path, FastPath::Over(_))
+        self.splitter.room() == Room::Here
     }
 
     /// What has been sent so far.
     #[inline]
     pub(crate) fn progress(&mut self) -> Progress<'_> {
-        let closing = self.cold.as_ref().is_some_and(|cold| cold.ending.is_some());
         Progress {
             events: self.position.events(),
             keepalives: self.keepalives,
-            // An engine with an order looks at the time whenever it is polled. Others do when their
-            // body has nothing, and a frame in between has left its trace.
-            active: self.activity == Activity::Something && !closing,
             moved_to: self.position.take_moved(),
         }
     }
+
+    /// The timeout by which the stream was to be polled, if that was not done since.
+    ///
+    /// A passed timeout does not tell it for every stream: a busy one is given frames without a look
+    /// at the time. But an engine with an order looks at the time whenever it is polled, others do
+    /// when their body has nothing, and a frame in between has left its trace.
+    pub(crate) fn missed_deadline(&self, settings: &Settings) -> Option<Instant> {
+        let closing = self.cold.as_ref().is_some_and(|cold| cold.ending.is_some());
+        let would_show = closing || self.activity != Activity::Something;
+        self.poll_timeout(settings).filter(|_| would_show)
+    }
+}
+
+/// How the body of a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BodyEnd {
+    Clean,
+    Failed,
 }
 
 /// Whether the failure of a body has to be passed on.
@@ -429,7 +449,7 @@ impl Engine {
     /// Has a frame wait for [`poll_output`](Self::poll_output).
     fn queue(&mut self, frame: Bytes) {
         self.cold.get_or_insert_default().output.push_back(frame);
-        if !matches!(self.path, FastPath::Over(_) | FastPath::Due) {
+        if !matches!(self.path, FastPath::Over | FastPath::Due) {
             self.path = FastPath::Scan;
         }
     }
@@ -502,7 +522,7 @@ impl Engine {
 
     fn close(&mut self, order: Close<'_>, now: Instant) -> Option<Bytes> {
         match (self.path, self.splitter.room()) {
-            (FastPath::Over(_), _) => None,
+            (FastPath::Over, _) => None,
             // Nothing has to be kept for it.
             (_, Room::Here) if order.at <= now => {
                 self.say(&order.farewell, order.reason, order.retry)
@@ -569,7 +589,7 @@ impl Engine {
         body: BodyState,
     ) -> Option<Bytes> {
         let keep_alive = settings.keep_alive.as_ref()?;
-        let silence = self.silence.as_mut().filter(|silence| silence.tick() <= now)?;
+        let silence = self.silence.as_mut().filter(|silence| silence.tick(keep_alive) <= now)?;
         let silent = self.activity == Activity::Nothing;
         if silent && body == BodyState::Unknown {
             // It is looked at again once the body has nothing.
@@ -623,7 +643,8 @@ impl Engine {
     }
 
     fn finish(&mut self, reason: EndReason) {
-        self.path = FastPath::Over(reason);
+        self.path = FastPath::Over;
+        self.splitter.finish(reason);
         if let Some(cold) = &mut self.cold {
             let output = std::mem::take(&mut cold.output);
             **cold = ColdState { output, ..ColdState::default() };

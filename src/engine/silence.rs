@@ -1,5 +1,6 @@
 //! When a stream has been silent for too long, and what is written then.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,8 @@ use crate::wire::{Event, LineEnd};
 #[derive(Clone, Debug)]
 pub(crate) struct KeepAlive {
     pub(crate) interval: Duration,
+    /// What the times of its streams are counted from.
+    since: Instant,
     /// How much shorter the interval of a stream is at most, as a share of it.
     pub(crate) jitter: f32,
     comment: [Bytes; LineEnd::ALL.len()],
@@ -27,7 +30,7 @@ pub(crate) struct Heartbeat {
 }
 
 impl KeepAlive {
-    pub(crate) fn every(interval: Duration) -> Self {
+    pub(crate) fn every(interval: Duration, now: Instant) -> Self {
         let comment = LineEnd::ALL.map(|end| {
             Bytes::from_static(match end {
                 LineEnd::Lf => b":\n",
@@ -35,7 +38,8 @@ impl KeepAlive {
                 LineEnd::Cr => b":\r",
             })
         });
-        Self { interval: interval.min(MAX_TIMER), jitter: 0.1, comment, heartbeat: None }
+        let interval = interval.min(MAX_TIMER);
+        Self { interval, since: now, jitter: 0.1, comment, heartbeat: None }
     }
 
     pub(crate) fn set_comment(&mut self, text: &str) {
@@ -61,8 +65,9 @@ impl KeepAlive {
 /// one store.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Silence {
-    /// When to look next.
-    tick: Instant,
+    /// When to look next, in nanoseconds since [`KeepAlive::since`]. It takes half of the memory of an
+    /// `Instant`, and every stream has one.
+    tick: NonZeroU64,
 }
 
 /// What was written since the last look at the silence of a stream.
@@ -79,12 +84,19 @@ pub(super) enum Activity {
 impl Silence {
     /// Begins with bytes that are written at `now`.
     pub(super) fn begin(now: Instant, settings: &KeepAlive, n: u32) -> Self {
-        Self { tick: now + settings.half_interval(n) }
+        Self::at(now + settings.half_interval(n), settings)
+    }
+
+    fn at(tick: Instant, settings: &KeepAlive) -> Self {
+        let nanos = tick.saturating_duration_since(settings.since).as_nanos();
+        // It lasts for 584 years. A nanosecond after the beginning is as good as the beginning.
+        let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
+        Self { tick: NonZeroU64::new(nanos).unwrap_or(NonZeroU64::MIN) }
     }
 
     /// When to look next.
-    pub(super) fn tick(self) -> Instant {
-        self.tick
+    pub(super) fn tick(self, settings: &KeepAlive) -> Instant {
+        settings.since + Duration::from_nanos(self.tick.get())
     }
 
     /// Plans the next look after one at `now`.
@@ -92,10 +104,8 @@ impl Silence {
         let half = settings.half_interval(n);
         // From the last tick, so that the pace does not slip; unless the stream was not polled
         // for so long that ticks were missed.
-        self.tick = match self.tick + half {
-            next if next > now => next,
-            _ => now + half,
-        };
+        let next = self.tick(settings) + half;
+        *self = Self::at(if next > now { next } else { now + half }, settings);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use bytes::{Buf, Bytes};
 
+use super::EndReason;
 use super::frames::{FrameBuilder, Frames, PendingTail, stamp};
 use super::position::Ids;
 use crate::wire::{BlockId, EndedBlock, Framing, LineEnd, Scanner};
@@ -21,6 +22,7 @@ enum Stage {
     Whole,
     /// In the middle of a line or an event that is too long to hold: its bytes pass unheld.
     Flowing,
+    Over(EndReason),
 }
 
 /// Where the server may write into a stream.
@@ -31,7 +33,7 @@ pub(super) enum Room {
     /// After a line end: a comment that is too long to hold is under way. It can be cut anywhere,
     /// but then the stream cannot go on.
     AfterLineEnd,
-    /// Nowhere: an event that is too long to hold is under way.
+    /// Nowhere: an event that is too long to hold is under way, or the stream is over.
     None,
 }
 
@@ -57,6 +59,20 @@ impl Splitter {
             Stage::Fresh | Stage::Whole => Room::Here,
             Stage::Flowing if self.scanner.in_event() => Room::None,
             Stage::Flowing => Room::AfterLineEnd,
+            Stage::Over(_) => Room::None,
+        }
+    }
+
+    /// Ends the stream.
+    pub(super) fn finish(&mut self, reason: EndReason) {
+        self.stage = Stage::Over(reason);
+    }
+
+    /// Why the stream is over, if it is.
+    pub(super) fn reason(&self) -> Option<EndReason> {
+        match self.stage {
+            Stage::Over(reason) => Some(reason),
+            Stage::Fresh | Stage::Whole | Stage::Flowing => None,
         }
     }
 

@@ -9,6 +9,7 @@ use super::layer_setting::LayerSetting;
 use crate::engine::{Heartbeat, Injection, KeepAlive, MAX_TIMER, MIN_TIMER};
 use crate::plan::{Plan, Setting};
 use crate::service::SseService;
+use crate::sync::now;
 use crate::wire::{Comment, Event, EventName};
 
 /// Layer that writes a comment into streams that have been silent for a while.
@@ -52,7 +53,7 @@ impl KeepAliveLayer {
     /// 15 seconds, which [`SseLayer`](crate::SseLayer) has, is half of the shortest limit that
     /// common proxies have.
     pub fn every(interval: Duration) -> Self {
-        Self(LayerSetting::on(KeepAlive::every(interval)))
+        Self(LayerSetting::on(KeepAlive::every(interval, now())))
     }
 
     /// Writes none, whatever a layer further out asked for.

@@ -71,7 +71,7 @@ impl Run {
 
     pub(super) fn pass(&mut self, time: Duration) {
         let until = self.now + time;
-        while let Some(at) = self.engine.poll_timeout().filter(|at| *at <= until) {
+        while let Some(at) = self.engine.poll_timeout(&self.settings).filter(|at| *at <= until) {
             self.now = at;
             let frame = self.engine.handle_timeout(&self.settings, at, BodyState::Pending);
             self.take(frame);
@@ -109,11 +109,11 @@ impl Run {
             }
             Shut => self.close(Farewell::close()),
             Fail => {
-                let frame = self.engine.handle_error(&self.settings).0;
+                let frame = self.engine.handle_end(&self.settings, BodyEnd::Failed).0;
                 self.take(frame);
             }
             End => {
-                let frame = self.engine.handle_end(&self.settings);
+                let frame = self.engine.handle_end(&self.settings, BodyEnd::Clean).0;
                 self.take(frame);
             }
         }
@@ -144,7 +144,7 @@ fn check(settings: &Settings, table: &[(&[Step], &str)]) {
 }
 
 fn keep_alive() -> Settings {
-    let mut keep_alive = KeepAlive::every(INTERVAL);
+    let mut keep_alive = KeepAlive::every(INTERVAL, Instant::now());
     keep_alive.jitter = 0.0;
     Settings { keep_alive: Some(keep_alive), ..Settings::default() }
 }
@@ -386,7 +386,7 @@ fn a_farewell_restates_the_place_and_never_moves_it() {
 
 #[test]
 fn custom_ids_and_heartbeats_are_written() {
-    let mut keep_alive = KeepAlive::every(INTERVAL);
+    let mut keep_alive = KeepAlive::every(INTERVAL, Instant::now());
     let event = Event::new().event(EventName::from_static("beat")).data("{}");
     keep_alive.heartbeat =
         Some(Heartbeat { every: INTERVAL * 3, event: Arc::new(Injection::new(event)) });

@@ -22,7 +22,7 @@ fn settings() -> impl Strategy<Value = Settings> {
     let limit = prop_oneof![Just(Settings::HOLD_LIMIT), 0..40_usize];
     (limit, any::<[bool; 5]>()).prop_map(
         |(hold_limit, [alive, numbered, restate, count_events, observed])| Settings {
-            keep_alive: alive.then(|| KeepAlive::every(INTERVAL)),
+            keep_alive: alive.then(|| KeepAlive::every(INTERVAL, Instant::now())),
             ids: numbered.then_some(EventIds::Sequential),
             hold_limit,
             restate,
