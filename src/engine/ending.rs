@@ -1,11 +1,92 @@
-//! Orders to end a stream from the server's side, and when they are carried out.
+//! Why a stream ended, and orders to end it from the server's side.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::Farewell;
 use super::splitter::Room;
 use crate::wire::CloseReason;
+
+/// Why a stream ended. Each stream has one reason. Hooks, reports, metrics and logs use these words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EndReason {
+    /// The stream's own body ended, after a whole event.
+    Finished,
+    /// The body was dropped before its end: the client went away.
+    ClientGone,
+    /// A drain ended it, with its farewell.
+    Closed,
+    /// The application ended it with [`Registry::close`](crate::Registry::close) or
+    /// [`close_where`](crate::Registry::close_where), or a newer stream
+    /// [took its place](crate::LimitBuilder::replace_oldest).
+    Kicked,
+    /// A [`RotationLayer`](crate::RotationLayer) ended it: it was too old or idle, or its
+    /// [`Expiry`](crate::Expiry) had passed. The farewell says which.
+    Rotated,
+    /// Its client did not take what was sent, for the
+    /// [stall limit](crate::ShutdownBuilder::stall_limit) or until a drain's deadline, and the
+    /// connection was given up.
+    Stalled,
+    /// Its own body failed, panicked, or ended in the middle of an event.
+    Error,
+    /// It ended in the middle of an event that was too long to hold, so without a farewell.
+    Cut,
+}
+
+impl EndReason {
+    /// Every reason, in the order of [`index`](Self::index).
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Finished,
+        Self::ClientGone,
+        Self::Closed,
+        Self::Kicked,
+        Self::Rotated,
+        Self::Stalled,
+        Self::Error,
+        Self::Cut,
+    ];
+
+    /// Where a table with an entry a reason has it.
+    pub(crate) const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The word for it in logs and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::ClientGone => "client_gone",
+            Self::Closed => "closed",
+            Self::Kicked => "kicked",
+            Self::Rotated => "rotated",
+            Self::Stalled => "stalled",
+            Self::Error => "error",
+            Self::Cut => "cut",
+        }
+    }
+}
+
+impl fmt::Display for EndReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl CloseReason {
+    /// The reason under which a stream is counted that was ended for this one.
+    pub(crate) const fn end_reason(self) -> EndReason {
+        match self {
+            Self::Shutdown => EndReason::Closed,
+            Self::Kicked | Self::Replaced => EndReason::Kicked,
+            Self::Rotated | Self::Expired | Self::Idle => EndReason::Rotated,
+            Self::Error => EndReason::Error,
+            Self::Finished => EndReason::Finished,
+        }
+    }
+}
 
 /// An order to end a stream.
 #[derive(Debug)]

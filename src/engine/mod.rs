@@ -48,7 +48,6 @@ mod farewell;
 mod frames;
 mod lifetime;
 mod position;
-mod reason;
 mod settings;
 mod silence;
 mod splitter;
@@ -63,10 +62,10 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 
 pub(crate) use ending::Close;
+pub use ending::EndReason;
 pub use farewell::Farewell;
 pub(crate) use lifetime::Rotation;
 pub(crate) use position::{EventIds, Injection, Position, restate};
-pub use reason::EndReason;
 pub(crate) use settings::{ErrorFarewell, Observation, Settings};
 pub(crate) use silence::{Heartbeat, KeepAlive, MAX_TIMER, MIN_TIMER};
 

@@ -238,8 +238,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::support::oracle::interpret;
-    use crate::support::streams::{cut, cuts, stream};
+    use crate::support::{cut, cuts, interpret, stream};
 
     fn parsed(chunks: &[Vec<u8>]) -> Vec<u8> {
         let (mut parser, mut out) = (EventParser::new(1 << 16), Vec::new());

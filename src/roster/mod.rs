@@ -1,6 +1,5 @@
 //! A sharded list of what is open, with a waker for each entry: cheap to enter, leave and signal.
 
-mod registration;
 mod slots;
 #[cfg(test)]
 mod tests;
@@ -9,9 +8,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
 
-use crate::sync::lock;
+use crate::sync::{lock, replace_waker};
 
-pub(crate) use registration::Registration;
 use slots::Slots;
 
 /// A list of what is open, in shards that are locked one at a time and only for moments.
@@ -88,7 +86,7 @@ impl<T> Roster<T> {
         shard.len.fetch_add(1, Ordering::SeqCst);
         let seen = shard.epoch.load(Ordering::Relaxed);
         drop(slots);
-        Some(Registration::new(Arc::clone(shard), key, seen))
+        Some(Registration { shard: Arc::clone(shard), key, seen })
     }
 
     /// Visits one entry, if it is still on the list.
@@ -152,6 +150,72 @@ impl<T> Roster<T> {
                 wakers.drain(..).for_each(Waker::wake);
             }
         }
+    }
+}
+
+/// An entry on a roster. Dropping it takes the entry off.
+#[derive(Debug)]
+pub(crate) struct Registration<T> {
+    shard: Arc<Shard<T>>,
+    /// Its key among the slots of the shard.
+    key: u32,
+    /// The shard's epoch when the owner looked last.
+    seen: u32,
+}
+
+impl<T> Registration<T> {
+    /// Whether there may be something for the owner: one load.
+    #[inline]
+    pub(crate) fn is_signalled(&self) -> bool {
+        self.shard.epoch.load(Ordering::Acquire) != self.seen
+    }
+
+    /// Makes it look as if a signal had come.
+    pub(crate) fn signal(&mut self) {
+        self.seen = self.shard.epoch.load(Ordering::Relaxed).wrapping_sub(1);
+    }
+
+    /// Marks the signal as seen, where the value is of no interest.
+    pub(crate) fn mark_seen(&mut self) {
+        self.seen = self.shard.epoch.load(Ordering::Acquire);
+    }
+
+    /// Changes the value under the shard's lock, and marks the signal as seen.
+    pub(crate) fn update<R>(&mut self, update: impl FnOnce(&mut T) -> R) -> Option<R> {
+        let mut slots = lock(&self.shard.slots);
+        self.seen = self.shard.epoch.load(Ordering::Relaxed);
+        slots.get(self.key)?.value.as_mut().map(update)
+    }
+
+    /// Has the next signal wake `waker`. Returns whether a signal came already.
+    pub(crate) fn register(&self, waker: &Waker) -> bool {
+        replace_waker(&self.shard.slots, waker, |slots| {
+            let missed = self.shard.epoch.load(Ordering::Relaxed) != self.seen;
+            (slots.get(self.key).map(|slot| &mut slot.waker), missed)
+        })
+    }
+
+    /// Changes the value for the last time and takes the entry off, with nothing in between.
+    pub(crate) fn remove<R>(mut self, update: impl FnOnce(&mut T) -> R) -> Option<R> {
+        self.take_off(update)
+    }
+
+    fn take_off<R>(&mut self, update: impl FnOnce(&mut T) -> R) -> Option<R> {
+        let mut slots = lock(&self.shard.slots);
+        let result = slots.get(self.key)?.value.as_mut().map(update);
+        let entry = slots.remove(self.key);
+        // Under the lock: a walk that takes it later finds the entry neither on the list nor counted.
+        self.shard.len.fetch_sub(1, Ordering::SeqCst);
+        drop(slots);
+        // After the lock: the drop of a value or a waker runs foreign code.
+        drop(entry);
+        result
+    }
+}
+
+impl<T> Drop for Registration<T> {
+    fn drop(&mut self) {
+        self.take_off(|_| ());
     }
 }
 

@@ -37,9 +37,9 @@ const SANS_IO: &[&str] = &["wire", "engine"];
 const IO: &[&str] =
     &["tokio", "http::", "http_body", "tower", "std::net", "std::io", "::now(", "async "];
 
-/// Only the body polls bodies, that of a hub polls none, and only one service calls services; the answer to probes is a
-/// service of its own with nothing inside. Streams and connections keep their own time. What resumes
-/// takes the place of a handler: it has a body, a service and a time of its own.
+/// What only these strata do. `body` polls bodies and `service` calls services. `readiness` answers
+/// probes itself, `hub` makes bodies of its own, and `resume` takes the place of a handler, with a
+/// body, a service and timers of its own. Streams (`driver`) and connections (`guard`) have timers.
 const ONCE: &[(&str, &[&str])] = &[
     ("fn poll_frame", &["body", "readiness", "hub", "resume"]),
     ("fn call", &["service", "readiness", "resume"]),
@@ -63,7 +63,7 @@ fn sources() -> Vec<Source> {
     while let Some(directory) = directories.pop() {
         for entry in fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
-            let is_of_tests = ["support", "tests", "tests.rs"];
+            let is_of_tests = ["support.rs", "tests", "tests.rs"];
             if is_of_tests.iter().any(|name| path.ends_with(name)) {
                 continue;
             }
@@ -103,7 +103,7 @@ impl Source {
 /// What is compiled into the library: no comments, and no tests, which may name anything and stand
 /// at the end of their file.
 fn code(text: &str) -> String {
-    let inline_tests = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
+    let inline_tests = text.find("\nmod tests {").unwrap_or(text.len());
     let lines = text[..inline_tests].lines();
     let lines = lines.filter(|line| !line.trim_start().starts_with("//"));
     lines.flat_map(|line| [line, "\n"]).collect()

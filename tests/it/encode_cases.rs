@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use tower_sse::{Event, EventId, EventName, InvalidText};
 
 use crate::harness::cases::{self, Given, Must};
-use crate::harness::oracle::{Interpreted, interpret};
+use crate::harness::support::{Interpreted, interpret};
 
 const OTHER: EventName = EventName::from_static("other");
 

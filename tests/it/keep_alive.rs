@@ -12,8 +12,8 @@ use tower_sse::{Comment, EventIdLayer, EventName, KeepAliveLayer, Registry, SseL
 
 use crate::harness::LONG;
 use crate::harness::SECOND;
-use crate::harness::oracle::interpret;
 use crate::harness::rig::{Client, Fate, Handler, LIKELY, open, unevenness};
+use crate::harness::support::interpret;
 
 const ALIVE: EventName = EventName::from_static("alive");
 

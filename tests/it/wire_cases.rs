@@ -4,8 +4,7 @@ use proptest::prelude::*;
 use tower_sse::wire::Decoder;
 
 use crate::harness::cases;
-use crate::harness::oracle::{Interpreted, interpret};
-use crate::harness::streams::{cut, cuts, stream};
+use crate::harness::support::{Interpreted, cut, cuts, interpret, stream};
 
 #[test]
 fn no_case_is_lost() {

@@ -11,8 +11,8 @@ use tower_sse::{
 };
 
 use crate::harness::cases::{self, WireCase};
-use crate::harness::oracle::interpret;
 use crate::harness::rig::{Client, Fate, Handler, open};
+use crate::harness::support::interpret;
 
 const INTERVAL: Duration = Duration::from_secs(10);
 

@@ -9,8 +9,7 @@ use super::*;
 use crate::engine::lifetime::Rotation;
 use crate::engine::tests::Step::{Close as Shut, Data, Halves, Inject};
 use crate::engine::tests::{INTERVAL, Run, Step};
-use crate::support::oracle::interpret;
-use crate::support::streams::{cut, cuts, stream};
+use crate::support::{cut, cuts, interpret, stream};
 use crate::wire::Event;
 
 /// An age of ten halves, of which the first stream lives eight; clients wait for a second.

@@ -4,8 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
-use crate::support::oracle::interpret;
-use crate::support::streams::{cut, cuts, stream};
+use crate::support::{cut, cuts, interpret, stream};
 
 #[derive(Clone, Debug)]
 enum Act {

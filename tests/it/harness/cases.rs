@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::oracle::Interpreted;
+use super::support::Interpreted;
 
 /// A stream, and what a client sees of it.
 #[derive(Debug)]

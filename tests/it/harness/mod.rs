@@ -15,8 +15,6 @@ pub mod chunked;
 pub mod hub;
 pub mod layers;
 pub mod net;
-#[path = "../../../src/support/oracle.rs"]
-pub mod oracle;
 #[cfg(feature = "metrics")]
 pub mod recorder;
 #[cfg(feature = "resume")]
@@ -26,8 +24,8 @@ pub mod rig;
 pub mod server;
 #[cfg(feature = "axum")]
 pub mod slow;
-#[path = "../../../src/support/streams.rs"]
-pub mod streams;
+#[path = "../../../src/support.rs"]
+pub mod support;
 #[cfg(feature = "hub")]
 pub mod topics;
 pub mod wakes;
