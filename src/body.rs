@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::driver::{BodyEnd, PassOn, Stream, StreamLink};
+use crate::driver::{BodyEnd, Claim, PassOn, Stream, StreamLink};
 use crate::state::Permit;
 
 pin_project! {
@@ -63,6 +63,8 @@ enum Mode {
     Unsized,
     /// The inner body as it is, and something for layers further out or for a limit.
     Linked(Box<Linked>),
+    /// The inner body as it is, which its head claims to be an event stream that is looked after.
+    Claimed(Box<Claim>),
     /// An event stream that is looked after.
     Driven(Pin<Box<Stream>>),
     /// The whole of an event stream of this crate.
@@ -106,6 +108,14 @@ impl<B: Body> SseBody<B> {
         Self::new(Some(body), mode)
     }
 
+    /// This body, with a claim to check if it passes as it is.
+    pub(crate) fn with_claim(mut self, claim: impl FnOnce() -> Claim) -> Self {
+        if let Mode::Plain | Mode::Unsized = self.mode {
+            self.mode = Mode::Claimed(Box::new(claim()));
+        }
+        self
+    }
+
     /// An event stream that is looked after.
     pub(crate) fn driven(body: B, stream: Stream) -> Self {
         Self::new(Some(body), Mode::Driven(Box::pin(stream)))
@@ -122,11 +132,12 @@ impl<B: Body> SseBody<B> {
     }
 
     /// What layers further out share with this body.
-    fn link(&self) -> Option<&Arc<StreamLink>> {
+    fn link(&self) -> Option<Arc<StreamLink>> {
         match &self.mode {
-            Mode::Driven(stream) => stream.link(),
-            Mode::Linked(linked) => Some(&linked.link),
-            Mode::Once(once) => Some(&once.1),
+            Mode::Driven(stream) => stream.link().cloned(),
+            Mode::Linked(linked) => Some(Arc::clone(&linked.link)),
+            Mode::Claimed(claim) => claim.link(),
+            Mode::Once(once) => Some(Arc::clone(&once.1)),
             Mode::Plain | Mode::Unsized | Mode::Ended => None,
         }
     }
@@ -195,7 +206,9 @@ where
 
     fn is_end_stream(&self) -> bool {
         match (&self.mode, &self.inner) {
-            (Mode::Plain | Mode::Unsized | Mode::Linked(_), Some(body)) => body.is_end_stream(),
+            (Mode::Plain | Mode::Unsized | Mode::Linked(_) | Mode::Claimed(_), Some(body)) => {
+                body.is_end_stream()
+            }
             // Too early, and what was still to be sent would be lost.
             (Mode::Driven(_) | Mode::Once(_), _) => false,
             _ => true,
@@ -203,16 +216,20 @@ where
     }
 
     fn size_hint(&self) -> SizeHint {
-        if StreamLink::answer_search(self.link()) {
+        if StreamLink::is_searched() {
             // A layer further out asks, and not for the size.
-            return match (&self.inner, self.link()) {
-                (Some(body), None) => body.size_hint(),
-                _ => SizeHint::default(),
-            };
+            match (self.link(), &self.inner) {
+                (Some(link), _) => link.answer_search(),
+                (None, Some(body)) => return body.size_hint(),
+                (None, None) => {}
+            }
+            return SizeHint::default();
         }
         match (&self.mode, &self.inner) {
             // An exact hint becomes a `Content-Length`, which would cut what is added.
-            (Mode::Driven(_) | Mode::Unsized | Mode::Once(_), _) => SizeHint::default(),
+            (Mode::Driven(_) | Mode::Unsized | Mode::Claimed(_) | Mode::Once(_), _) => {
+                SizeHint::default()
+            }
             (Mode::Linked(linked), _) if linked.is_unsized => SizeHint::default(),
             (Mode::Plain | Mode::Linked(_), Some(body)) => body.size_hint(),
             (Mode::Plain | Mode::Linked(_) | Mode::Ended, _) => SizeHint::with_exact(0),
@@ -231,7 +248,7 @@ where
         cx: &mut Context<'_>,
         mut polled: Option<Polled<B>>,
     ) -> Polled<B> {
-        let this = self.as_mut().project();
+        let mut this = self.as_mut().project();
         match this.mode {
             Mode::Driven(_) => {}
             Mode::Linked(linked) => {
@@ -248,8 +265,37 @@ where
                 }
                 return polled;
             }
+            Mode::Claimed(claim) => {
+                let replacement = if let Some(replacement) = claim.replacement() {
+                    replacement
+                } else {
+                    let polled = match this.inner.as_mut().as_pin_mut() {
+                        Some(body) => claim.check(|| body.poll_frame(cx)),
+                        None => Poll::Ready(None),
+                    };
+                    if let Poll::Ready(None) = polled {
+                        self.end();
+                        return polled;
+                    }
+                    // A frame leaves first.
+                    let replacement = polled.is_pending().then(|| claim.replacement()).flatten();
+                    match replacement {
+                        Some(replacement) => replacement,
+                        None => return polled,
+                    }
+                };
+                *this.mode = match replacement {
+                    Ok(stream) => Mode::Driven(Box::pin(stream)),
+                    Err(refusal) => {
+                        this.inner.set(None);
+                        Mode::Once(Box::new(refusal))
+                    }
+                };
+                return self.poll_closely(cx, None);
+            }
             Mode::Once(once) => {
                 let bytes = mem::take(&mut once.0);
+                once.1.open();
                 self.end();
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }

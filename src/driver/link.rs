@@ -1,4 +1,4 @@
-//! What the layers of one response share about the stream in its body.
+//! What layers know of the stream in a response's body, and how they reach it.
 
 use std::cell::{Cell, RefCell};
 use std::mem;
@@ -12,7 +12,7 @@ use crate::roster::Registration;
 use crate::state::{DrainStatus, Expiry, Permit, RegistryEntry, StreamStats};
 use crate::sync::lock;
 
-/// The lists that a stream is on, and its permit.
+/// The registrations of a stream in a registry and a drain, and its permit.
 #[derive(Debug, Default)]
 pub(crate) struct Registrations {
     pub(crate) registry: Option<(Registration<RegistryEntry>, Arc<StreamStats>)>,
@@ -21,14 +21,14 @@ pub(crate) struct Registrations {
 }
 
 impl Registrations {
-    /// Takes those of `other` that are missing here.
+    /// Adds those of `other` that are missing here.
     pub(crate) fn complete(&mut self, other: Self) {
         self.registry = self.registry.take().or(other.registry);
         self.shutdown = self.shutdown.take().or(other.shutdown);
         self.permit = self.permit.take().or(other.permit);
     }
 
-    /// Takes those out that `plan` is about.
+    /// Removes and returns those that `plan` has a setting for.
     fn take_for(&mut self, plan: &Plan) -> Self {
         Self {
             registry: self.registry.take_if(|_| plan.registry.on().is_some()),
@@ -38,11 +38,11 @@ impl Registrations {
     }
 }
 
-/// What layers have done for one response.
+/// What layers did for one response.
 #[derive(Clone, Debug)]
 pub(crate) struct Done {
     plan: Arc<ResolvedPlan>,
-    /// What was done further in by streams that this one is around.
+    /// The plans of the streams that this one is around.
     within: Vec<Arc<ResolvedPlan>>,
 }
 
@@ -51,7 +51,7 @@ impl Done {
         Self { plan, within: Vec::new() }
     }
 
-    /// `plan` was done around what was done before.
+    /// The same, and then `plan` around it.
     pub(crate) fn around(self, plan: Arc<ResolvedPlan>) -> Self {
         let Self { plan: inner, mut within } = self;
         within.push(inner);
@@ -64,7 +64,7 @@ impl Done {
         self.within.iter().fold(left, |left, within| left.without(&within.plan))
     }
 
-    /// Whether an expiry ends the stream, as far as layers said so.
+    /// Whether a credential's expiry ends the stream, as far as its layers say.
     pub(crate) fn heeds_expiry(&self) -> bool {
         self.within.iter().chain([&self.plan]).all(|plan| plan.plan.heeds_expiry())
     }
@@ -72,8 +72,8 @@ impl Done {
 
 /// The link between the stream in a response's body and the layers further out.
 ///
-/// The body owns it and the layers have weak references, so a link that cannot be upgraded belongs
-/// to a body that is over. Until its first poll a stream keeps its registrations here: layers
+/// The body owns it and the layers have weak references, so a reference that cannot be upgraded is
+/// that of a body that is over. Until its first poll a stream keeps its registrations here: layers
 /// further out can still add theirs, or take them back for another stream.
 #[derive(Debug)]
 pub(crate) struct StreamLink(Mutex<LinkState>);
@@ -81,7 +81,7 @@ pub(crate) struct StreamLink(Mutex<LinkState>);
 #[derive(Debug)]
 struct LinkState {
     done: Done,
-    /// When the stream's credential expires, as far as the stream was told.
+    /// When the stream ends because a credential expires.
     expiry: Option<Expiry>,
     phase: Phase,
 }
@@ -91,12 +91,12 @@ enum Phase {
     /// The body passes as it is, and has no stream of this crate.
     Passive,
     /// The stream was not polled yet.
-    Unopened { registrations: Registrations, watch: StreamObserver },
-    /// The stream was polled.
+    Unopened { registrations: Registrations, observer: StreamObserver },
+    /// The stream was polled and has its registrations.
     Open { permit: Option<Permit> },
 }
 
-/// What is done around a stream that has done the rest.
+/// What remains to be done around a stream.
 #[derive(Debug)]
 pub(crate) struct Around {
     pub(crate) plan: Plan,
@@ -104,12 +104,12 @@ pub(crate) struct Around {
     pub(crate) expiry: Option<Expiry>,
 }
 
-/// What a stream begins with.
+/// What a stream takes at its first poll.
 #[derive(Debug)]
-pub(super) struct Opening {
-    pub(super) plan: Arc<ResolvedPlan>,
-    pub(super) registrations: Registrations,
-    pub(super) watch: StreamObserver,
+pub(crate) struct Opening {
+    pub(crate) plan: Arc<ResolvedPlan>,
+    pub(crate) registrations: Registrations,
+    pub(super) observer: StreamObserver,
     pub(super) expiry: Option<Expiry>,
 }
 
@@ -123,20 +123,20 @@ impl StreamLink {
     pub(crate) fn of_stream(
         done: Done,
         registrations: Registrations,
-        watch: StreamObserver,
+        observer: StreamObserver,
         expiry: Option<Expiry>,
     ) -> Arc<Self> {
-        Self::new(done, expiry, Phase::Unopened { registrations, watch })
+        Self::new(done, expiry, Phase::Unopened { registrations, observer })
     }
 
     fn new(done: Done, expiry: Option<Expiry>, phase: Phase) -> Arc<Self> {
         Arc::new(Self(Mutex::new(LinkState { done, expiry, phase })))
     }
 
-    /// Finds the link of the stream that `body` contains, however often the body was wrapped.
+    /// Searches `body` for the link of the stream inside, however often the body was wrapped.
     ///
-    /// A wrapper asks the body inside for its size, so a body of this crate that is asked within
-    /// this call is inside of `body`. Wrappers that compute the size by themselves hide it.
+    /// A wrapper passes the question for its size on to the body inside, so a body of this crate that
+    /// is asked during this call is inside of `body`. A wrapper that computes the size hides it.
     pub(crate) fn inside(body: &impl Body) -> Option<Arc<Self>> {
         /// Ends the search, also if a foreign body panics.
         struct Search;
@@ -145,27 +145,36 @@ impl StreamLink {
                 SEARCHING.set(false);
             }
         }
+        let take_found = || FOUND.try_with(RefCell::take).ok().flatten();
+        // A search that ended with a panic may have left something.
+        drop(take_found());
         SEARCHING.set(true);
         let search = Search;
         let _ = body.size_hint();
         drop(search);
-        FOUND.try_with(|found| found.borrow_mut().take()).ok().flatten()
+        take_found()
     }
 
-    /// Answers a search for the stream that a body contains. False if there is no search.
+    /// Whether a layer searches for the stream that a body contains.
     #[inline]
-    pub(crate) fn answer_search(link: Option<&Arc<Self>>) -> bool {
-        let searching = SEARCHING.get();
-        if let (true, Some(link)) = (searching, link) {
-            // A thread that ends has no search.
-            let _ = FOUND.try_with(|found| found.replace(Some(Arc::clone(link))));
-        }
-        searching
+    pub(crate) fn is_searched() -> bool {
+        SEARCHING.get()
+    }
+
+    /// Answers a search.
+    pub(crate) fn answer_search(self: Arc<Self>) {
+        // A thread that ends has no search.
+        let _ = FOUND.try_with(|found| found.replace(Some(self)));
     }
 
     /// What was done for the response.
     pub(crate) fn done(&self) -> Done {
         self.lock().done.clone()
+    }
+
+    /// Whether the stream was not polled yet.
+    pub(crate) fn is_unopened(&self) -> bool {
+        matches!(self.lock().phase, Phase::Unopened { .. })
     }
 
     /// Whether the body passes as it is, and has no stream of this crate.
@@ -203,13 +212,16 @@ impl StreamLink {
         Around { plan: around, registrations: kept, expiry: None }
     }
 
-    /// Notes that `plan` was done, which does not concern the bytes of the body.
+    /// Notes that `plan` was done, which does not concern bytes.
     pub(crate) fn note(&self, plan: &Plan) {
+        if plan.is_unset() {
+            return;
+        }
         let done = &mut self.lock().done;
         done.plan = Arc::new(done.plan.plan.within(plan).resolve_as(&done.plan));
     }
 
-    /// Takes back for another stream, whose plan is `plan`, what this stream holds for it.
+    /// Takes back what this stream holds for `plan`, the plan of another stream.
     pub(crate) fn reclaim(&self, plan: &Plan) -> Registrations {
         let LinkState { done, phase, .. } = &mut *self.lock();
         let held = plan.held_by(&done.plan.plan);
@@ -223,24 +235,25 @@ impl StreamLink {
         }
     }
 
-    /// Takes back what is observed of the stream, if it was not polled yet.
-    pub(crate) fn reclaim_watch(&self) -> Option<StreamObserver> {
+    /// Takes back the observer of the stream, if the stream was not polled yet.
+    pub(crate) fn reclaim_observer(&self) -> Option<StreamObserver> {
         match &mut self.lock().phase {
-            Phase::Unopened { watch, .. } if watch.is_on() => {
-                Some(mem::replace(watch, StreamObserver::off()))
+            Phase::Unopened { observer, .. } if observer.is_on() => {
+                Some(mem::replace(observer, StreamObserver::off()))
             }
             _ => None,
         }
     }
 
-    /// Opens the stream: from now on it holds its registrations itself.
+    /// Opens the stream, which has its registrations itself from now on.
     ///
-    /// While layers may still ask for it, a permit that needs no attention stays in the link.
-    pub(super) fn open(self: &Arc<Self>) -> Opening {
+    /// A permit that the stream does not have to look after stays here as long as layers have
+    /// references, so that they can take it back.
+    pub(crate) fn open(self: &Arc<Self>) -> Opening {
         let LinkState { done, expiry, phase } = &mut *self.lock();
         let open = Phase::Open { permit: None };
-        let (mut registrations, watch) = match mem::replace(phase, open) {
-            Phase::Unopened { registrations, watch } => (registrations, watch),
+        let (mut registrations, observer) = match mem::replace(phase, open) {
+            Phase::Unopened { registrations, observer } => (registrations, observer),
             Phase::Passive | Phase::Open { .. } => {
                 (Registrations::default(), StreamObserver::off())
             }
@@ -249,8 +262,8 @@ impl StreamLink {
             let permit = registrations.permit.take_if(|permit| !permit.is_replaceable());
             *phase = Phase::Open { permit };
         }
-        let plan = if watch.is_on() { done.plan.observed() } else { Arc::clone(&done.plan) };
-        Opening { plan, registrations, watch, expiry: *expiry }
+        let plan = if observer.is_on() { done.plan.observed() } else { Arc::clone(&done.plan) };
+        Opening { plan, registrations, observer, expiry: *expiry }
     }
 
     fn lock(&self) -> MutexGuard<'_, LinkState> {

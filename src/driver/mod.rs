@@ -9,6 +9,7 @@
 //! 5. Is a timeout due? It is looked at however busy the body is.
 //! 6. Then the body is asked.
 
+mod claim;
 mod link;
 mod registry;
 mod timer;
@@ -22,6 +23,7 @@ use bytes::Bytes;
 use pin_project_lite::pin_project;
 use tokio::runtime::Handle;
 
+pub(crate) use claim::Claim;
 use link::Opening;
 pub(crate) use link::{Around, Done, Registrations, StreamLink};
 use registry::{KICK_GRACE, RegisteredStream, queue_after};
@@ -233,7 +235,7 @@ impl Stream {
     fn take_opening(self: Pin<&mut Self>) -> Option<Expiry> {
         let this = self.project();
         let link = this.timer.open()?;
-        let Opening { plan, registrations, watch, expiry } = link.open();
+        let Opening { plan, registrations, observer, expiry } = link.open();
         let Registrations { registry, shutdown, permit } = registrations;
         let link = Some(link).filter(|link| Arc::weak_count(link) > 0);
         let registered = registry.map(RegisteredStream::new);
@@ -244,7 +246,7 @@ impl Stream {
             *this.places =
                 Some(Box::new(Places { registered, permit: permit.map(Box::new), link }));
         }
-        (*this.plan, *this.shutdown, *this.observer) = (plan, shutdown, watch);
+        (*this.plan, *this.shutdown, *this.observer) = (plan, shutdown, observer);
         expiry
     }
 

@@ -1,16 +1,12 @@
-//! Closes streams whose body came to its end.
+//! [`CloseAtEndLayer`]: a close event for streams that come to their own end.
 
-use tower_layer::Layer;
-
-use super::layer_setting::LayerSetting;
+use super::{LayerSetting, layer_of_setting};
 use crate::engine::{CloseReason, Farewell};
-use crate::plan::{Plan, Setting};
-use crate::service::SseService;
 
 /// Layer that writes a close event when a stream's own body comes to its end.
 ///
-/// An `EventSource` takes the end of a response for a lost connection and opens a new one, so a page
-/// asks for a stream that is over again and again. The event tells it that nothing is missing:
+/// An `EventSource` takes the end of a response for a lost connection and opens a new one, so a
+/// page asks for a stream that is over again and again. The event tells it that nothing is missing:
 ///
 /// ```text
 /// event: close
@@ -19,19 +15,19 @@ use crate::service::SseService;
 /// ```
 ///
 /// The page has to act on it: with `source.addEventListener("close", () => source.close())`,
-/// `sse-close="close"` in htmx 2, or `hx-sse:close="close"` in htmx 4. The `retry` of 24 hours is for
-/// clients that do not: most of them wait that long before they ask again, also those that no
+/// `sse-close="close"` in htmx 2, or `hx-sse:close="close"` in htmx 4. The `retry` of 24 hours is
+/// for clients that do not: most of them wait that long before they ask again, also those that no
 /// status stops. Clients that have already seen an id get it again as the event's `id`.
 ///
-/// Off by default, since not every client expects an event of this name: streams of chat completions
-/// end with a `[DONE]` of their own.
+/// Off by default, since not every client expects an event of this name: streams of chat
+/// completions end with a `[DONE]` of their own.
 ///
 /// Nothing is written if the body fails or ends in the middle of an event (see
 /// [`ShutdownLayer::farewell_on_error`](crate::ShutdownLayer::farewell_on_error)), or if the server
 /// ends the stream, which then has a close event with another reason.
 ///
-/// It is for streams that cannot be resumed. With a [`ResumeLayer`](crate::ResumeLayer) the last event
-/// needs an id by which a client that returns is recognised: set
+/// It is for streams that cannot be resumed. With a [`ResumeLayer`](crate::ResumeLayer) the last
+/// event needs an id by which a client that returns is recognised: set
 /// [`ResumeLayer::close_event`](crate::ResumeLayer::close_event) there instead.
 ///
 /// # Examples
@@ -50,9 +46,11 @@ use crate::service::SseService;
 #[must_use]
 pub struct CloseAtEndLayer(LayerSetting<Farewell>);
 
+layer_of_setting!(CloseAtEndLayer, close_at_end: Farewell);
+
 impl CloseAtEndLayer {
-    /// Writes `farewell` at the end of each stream. An event of it gets the `retry` of 24 hours if it
-    /// has data and no `retry` of its own.
+    /// Writes `farewell` at the end of each stream. An event of it gets the `retry` of 24 hours if
+    /// it has data and no `retry` of its own.
     pub fn new(farewell: Farewell) -> Self {
         Self(LayerSetting::on(farewell.for_reason(CloseReason::Finished)))
     }
@@ -60,10 +58,6 @@ impl CloseAtEndLayer {
     /// Writes nothing, whatever a layer further out asks for.
     pub fn off() -> Self {
         Self(LayerSetting::off())
-    }
-
-    pub(super) fn setting(&self) -> Setting<Farewell> {
-        self.0.setting()
     }
 }
 
@@ -77,13 +71,5 @@ impl Default for CloseAtEndLayer {
 impl From<Farewell> for CloseAtEndLayer {
     fn from(farewell: Farewell) -> Self {
         Self::new(farewell)
-    }
-}
-
-impl<S> Layer<S> for CloseAtEndLayer {
-    type Service = SseService<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        self.0.layer(inner, |close_at_end| Plan { close_at_end, ..Plan::default() })
     }
 }

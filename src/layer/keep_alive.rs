@@ -1,24 +1,21 @@
-//! Keeps idle event streams open.
+//! [`KeepAliveLayer`]: comments that keep idle streams open.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tower_layer::Layer;
-
-use super::layer_setting::LayerSetting;
+use super::{LayerSetting, layer_of_setting};
 use crate::engine::{Heartbeat, Injection, KeepAlive, MAX_TIMER, MIN_TIMER};
-use crate::plan::{Plan, Setting};
-use crate::service::SseService;
+
 use crate::sync::now;
 use crate::wire::{Comment, Event, EventName};
 
-/// Layer that writes a comment into streams that have been silent for a while.
+/// Layer that writes a comment into streams that are silent.
 ///
 /// Proxies and load balancers close connections on which nothing is sent, often after 30 or 60
-/// seconds. Clients skip comments, so pages see nothing of them. A stream also begins with one:
-/// some proxies hold the response's head back until its first body byte.
+/// seconds. Clients skip comments, so pages do not see them. A stream also begins with a comment:
+/// some proxies hold the head of a response back until its first body byte.
 ///
-/// A comment is written between two events and never into one, in the stream's own line end: an
+/// A comment is written between two events and never into one, with the line end of the stream. An
 /// event that is not complete is held back, and the comment goes before it.
 ///
 /// # Examples
@@ -43,28 +40,30 @@ use crate::wire::{Comment, Event, EventName};
 #[must_use]
 pub struct KeepAliveLayer(LayerSetting<KeepAlive>);
 
+layer_of_setting!(KeepAliveLayer, keep_alive: KeepAlive);
+
 impl KeepAliveLayer {
     /// Writes a comment when a stream is silent for `interval`.
     ///
-    /// Silence never lasts longer than the interval. It is looked for twice in an interval, so
-    /// that events cost next to nothing; the comment may come after half of it. An interval of
-    /// zero is as good as [`off`](Self::off).
+    /// Silence never lasts longer than the interval. The stream checks for it twice an interval, so
+    /// that an event costs next to nothing, and the comment may come after half an interval. An
+    /// interval of zero means [`off`](Self::off).
     ///
-    /// 15 seconds, which [`SseLayer`](crate::SseLayer) has, is half of the shortest limit that
+    /// The default of [`SseLayer`](crate::SseLayer) is 15 seconds: half of the shortest limit that
     /// common proxies have.
     pub fn every(interval: Duration) -> Self {
         Self(LayerSetting::on(KeepAlive::every(interval, now())))
     }
 
-    /// Writes none, whatever a layer further out asked for.
+    /// Writes no comments, whatever a layer further out asks for.
     pub fn off() -> Self {
         Self(LayerSetting::off())
     }
 
-    /// Shortens each stream's interval by a share of its own, up to `jitter` (0 to 1; default 0.1).
+    /// Shortens the interval of each stream by a share of its own, up to `jitter`; by default 0.1.
     ///
-    /// Streams that began together would otherwise all be written to at the same moments. What is
-    /// out of range is taken as the nearest value in it, and what is not a number as zero.
+    /// Streams that began together would otherwise all be written to at the same moments. A value
+    /// below 0 or above 1 counts as 0 or 1, and NaN as 0.
     pub fn jitter(self, jitter: f32) -> Self {
         let jitter = if jitter.is_nan() { 0.0 } else { jitter.clamp(0.0, 1.0) };
         Self(self.0.change(|settings| settings.jitter = jitter))
@@ -78,24 +77,12 @@ impl KeepAliveLayer {
 
     /// Also sends the event `name`, with `{}` as data and without an id, at a steady pace.
     ///
-    /// It is for pages that watch whether their stream is alive: browsers do not show them comments.
-    /// Disabled by default, and by an interval of zero.
+    /// It is for pages that watch whether their stream is alive: browsers do not show them
+    /// comments. Disabled by default, and by an interval of zero.
     pub fn heartbeat(self, name: impl Into<EventName>, interval: Duration) -> Self {
         let event = Arc::new(Injection::new(Event::new().event(name).data("{}")));
         let every = interval.clamp(MIN_TIMER, MAX_TIMER);
         let heartbeat = (!interval.is_zero()).then_some(Heartbeat { every, event });
         Self(self.0.change(|settings| settings.heartbeat = heartbeat))
-    }
-
-    pub(super) fn setting(&self) -> Setting<KeepAlive> {
-        self.0.setting()
-    }
-}
-
-impl<S> Layer<S> for KeepAliveLayer {
-    type Service = SseService<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        self.0.layer(inner, |keep_alive| Plan { keep_alive, ..Plan::default() })
     }
 }

@@ -1,13 +1,10 @@
-//! Limits how many streams are open.
+//! [`LimitLayer`]: a limit of how many streams are open.
 
 use std::sync::Arc;
 
-use tower_layer::Layer;
-
-use super::layer_setting::LayerSetting;
+use super::{LayerSetting, layer_of_setting};
 use crate::limit::Limit;
-use crate::plan::{Plan, Setting};
-use crate::service::SseService;
+
 use crate::state::LimitInner;
 
 /// Layer that refuses streams above a [`Limit`].
@@ -30,9 +27,9 @@ use crate::state::LimitInner;
 /// is dropped without being polled, and of its headers only those remain that let a page read the
 /// response, such as CORS headers.
 ///
-/// Refusing is the default, since replacing does not end: clients whose stream was ended for another
-/// one come back and end the next. For clients that are known to open a new stream instead of an old
-/// one, see [`LimitBuilder::replace_oldest`](crate::LimitBuilder::replace_oldest).
+/// Refusing is the default, since replacing does not end: clients whose stream was ended for
+/// another one come back and end the next. For clients that are known to open a new stream instead
+/// of an old one, see [`LimitBuilder::replace_oldest`](crate::LimitBuilder::replace_oldest).
 ///
 /// # What counts
 ///
@@ -40,11 +37,13 @@ use crate::state::LimitInner;
 /// errors, other content types and refused streams do not. A client that vanished without a word
 /// counts until that is noticed, as in a [`Registry`](crate::Registry).
 ///
-/// Of layers with different limits the one nearest to the handler holds. A stream that passes layers
-/// with one limit more than once counts once. See [`Limit`] for examples.
+/// Of layers with different limits the one nearest to the handler holds. A stream that passes
+/// layers with one limit more than once counts once. See [`Limit`] for examples.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct LimitLayer(LayerSetting<Arc<LimitInner>>);
+
+layer_of_setting!(LimitLayer, limit: Arc<LimitInner>);
 
 impl LimitLayer {
     /// Counts streams against `limit`, and refuses those above it.
@@ -56,22 +55,10 @@ impl LimitLayer {
     pub fn off() -> Self {
         Self(LayerSetting::off())
     }
-
-    pub(super) fn setting(&self) -> Setting<Arc<LimitInner>> {
-        self.0.setting()
-    }
 }
 
 impl From<Limit> for LimitLayer {
     fn from(limit: Limit) -> Self {
         Self::new(limit)
-    }
-}
-
-impl<S> Layer<S> for LimitLayer {
-    type Service = SseService<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        self.0.layer(inner, |limit| Plan { limit, ..Plan::default() })
     }
 }

@@ -1,17 +1,17 @@
-//! Lists streams while they are open.
+//! [`RegistryLayer`]: a list of the streams that are open.
 
 use std::sync::Arc;
 
-use http::request::Parts;
-use tower_layer::Layer;
-
-use super::layer_setting::LayerSetting;
-use crate::plan::{Plan, RegistrySetting, Setting};
+use super::{LayerSetting, layer_of_setting};
+use crate::plan::RegistrySetting;
 use crate::registry::Registry;
-use crate::service::SseService;
 use crate::state::Label;
+use http::request::Parts;
 
-/// Layer that puts streams on a [`Registry`] while they are open.
+/// Layer that lists streams in a [`Registry`] while they are open.
+///
+/// A stream that passes layers with two registries, for instance of a server and of a tenant, is
+/// listed in both.
 ///
 /// # Examples
 ///
@@ -27,18 +27,23 @@ use crate::state::Label;
 #[must_use]
 pub struct RegistryLayer(LayerSetting<RegistrySetting>);
 
+layer_of_setting!(RegistryLayer, registry: RegistrySetting);
+
 impl RegistryLayer {
     /// Lists streams in `registry`.
     pub fn new(registry: Registry) -> Self {
         Self(LayerSetting::on(RegistrySetting { registry: registry.into_inner(), label: None }))
     }
 
-    /// Lists none, whatever a layer further out asked for.
+    /// Lists no streams, whatever a layer further out asks for.
     pub fn off() -> Self {
         Self(LayerSetting::off())
     }
 
-    /// Labels a stream by its request. It is asked for every request, before the handler.
+    /// Labels streams by their request.
+    ///
+    /// The function is called for every request, before the handler. A panic in it is a panic of
+    /// the service: the request has no response and no stream.
     pub fn label<F, L>(self, label: F) -> Self
     where
         F: Fn(&Parts) -> L + Send + Sync + 'static,
@@ -47,22 +52,10 @@ impl RegistryLayer {
         let label = Arc::new(move |request: &Parts| label(request).into());
         Self(self.0.change(|settings| settings.label = Some(label)))
     }
-
-    pub(super) fn setting(&self) -> Setting<RegistrySetting> {
-        self.0.setting()
-    }
 }
 
 impl From<Registry> for RegistryLayer {
     fn from(registry: Registry) -> Self {
         Self::new(registry)
-    }
-}
-
-impl<S> Layer<S> for RegistryLayer {
-    type Service = SseService<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        self.0.layer(inner, |registry| Plan { registry, ..Plan::default() })
     }
 }

@@ -1,37 +1,34 @@
-//! Ends streams for their age.
+//! [`RotationLayer`]: an end for streams that are too old or idle.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use tower_layer::Layer;
-
-use super::layer_setting::LayerSetting;
+use super::{LayerSetting, layer_of_setting};
 use crate::engine::{Farewell, Rotation};
 use crate::error::clamp_retry;
-use crate::plan::{Plan, Setting};
-use crate::service::SseService;
 
-/// Layer that ends streams for their age, so that clients come back for a new one.
+/// Layer that ends streams that are too old or idle, so that clients come back for a new one.
 ///
-/// Some proxies cut any response after a time, which no keepalive moves: Envoy after its route
+/// Some proxies cut every response after a time that no keepalive changes: Envoy after its route
 /// timeout, 15 seconds by default, varnish after 600, Apache Traffic Server after 900. Behind most
-/// of them a cut looks like an end. A stream that ends by itself before says so, behind a whole
-/// event. Long streams also keep what they were opened with, for as long as they live: a user's
-/// rights, a place on a server that has become a crowded one.
+/// of them a cut looks like an end. A stream that ends by itself before that says so, after a whole
+/// event. Long streams also keep what they were opened with for as long as they live: the rights of
+/// a user, or a place on a server that has become crowded.
 ///
-/// The farewell is an event `close`, whose data says why, with a small `retry` and the stream's place
-/// as `id`, so that nothing is missed:
+/// The farewell is an event `close` whose data gives the reason, with a small `retry` and, as `id`,
+/// the position of the stream, so that nothing is missed:
 ///
 /// | data | the stream |
 /// | --- | --- |
-/// | `{"reason":"rotated"}` | has come to its [`max_age`](Self::max_age) |
+/// | `{"reason":"rotated"}` | has reached its [`max_age`](Self::max_age) |
 /// | `{"reason":"idle"}` | had no event of its own for [`idle`](Self::idle) |
-/// | `{"reason":"expired"}` | was opened on a credential that has ended, see [`Expiry`](crate::Expiry) |
+/// | `{"reason":"expired"}` | was opened with a credential that has expired, see [`Expiry`](crate::Expiry) |
 ///
-/// A page that closes its `EventSource` at any `close` event would not come back. It has to look at
-/// the reason, or the layer has to say [`Farewell::reconnect`] instead.
+/// A page that closes its `EventSource` at any `close` event does not come back. It has to look at
+/// the reason, or the layer has to use [`Farewell::reconnect`].
 ///
-/// A stream in the middle of an event that is too long to be held ends behind it; nothing cuts it.
+/// A stream in the middle of an event that is too long to be held ends after it. Nothing cuts the
+/// event.
 ///
 /// # Examples
 ///
@@ -53,37 +50,40 @@ use crate::service::SseService;
 #[must_use]
 pub struct RotationLayer(LayerSetting<Rotation>);
 
+layer_of_setting!(RotationLayer, rotation: Rotation);
+
 impl RotationLayer {
-    /// Ends no stream but those that have an [`Expiry`](crate::Expiry), until it is told when.
+    /// Ends no streams except those with an [`Expiry`](crate::Expiry), until an age or a limit is
+    /// set.
     pub fn new() -> Self {
         Self(LayerSetting::on(Rotation::default()))
     }
 
-    /// Ends none, whatever a layer further out asked for; not at an expiry either.
+    /// Ends no streams, also not at an expiry, whatever a layer further out asks for.
     pub fn off() -> Self {
         Self(LayerSetting::off())
     }
 
-    /// Ends a stream at an age of 80 to 100 % of `age`, counted from its first poll; by default at
-    /// none. Zero means none.
+    /// Ends a stream at an age of 80 to 100 % of `age`, counted from its first poll. Disabled by
+    /// default and by zero.
     ///
-    /// Each stream has its own age in that range. Streams that began together, when a server came
-    /// up for instance, would otherwise come back together for ever. None is older than `age`, so it
-    /// can be a little less than what a proxy allows.
+    /// Each stream has an age of its own in that range. Streams that began together, for instance
+    /// when a server started, would otherwise come back together for ever. No stream gets older
+    /// than `age`, which can be a little less than what a proxy allows.
     pub fn max_age(self, age: Duration) -> Self {
         let age = (!age.is_zero()).then_some(age);
         Self(self.0.change(|settings| settings.max_age = age))
     }
 
-    /// Ends a stream that had no event of its own for `limit`; by default none is. Zero means none.
+    /// Ends a stream that had no event of its own for `limit`. Disabled by default and by zero.
     ///
-    /// Only events with data that its own body sent count: no keepalives, heartbeats, or events that
-    /// a [`Registry`](crate::Registry) sent, and no comments either, so an upstream that is only kept
-    /// alive is idle. In the middle of an event that is too long to be held, a stream is not.
+    /// Only events with data from the stream's own body count: no keepalives, heartbeats or events
+    /// of a [`Registry`](crate::Registry), and no comments, so an upstream that only keeps alive is
+    /// idle. A stream in the middle of an event that is too long to be held is not idle.
     ///
-    /// It is looked for eight times in `limit`, though not more often than every millisecond. So a
-    /// stream ends after `limit` at the earliest, and an eighth of it later at the latest. It takes
-    /// a look at every byte, as [counting events](crate::RegistryBuilder::count_events) does.
+    /// The stream checks eight times in `limit`, though not more often than once a millisecond, so
+    /// it ends after `limit` at the earliest and an eighth of it later at the latest. It reads
+    /// every byte, as [counting events](crate::RegistryBuilder::count_events) does.
     pub fn idle(self, limit: Duration) -> Self {
         let limit = (!limit.is_zero()).then_some(limit);
         Self(self.0.change(|settings| settings.idle = limit))
@@ -103,22 +103,10 @@ impl RotationLayer {
     pub fn farewell(self, farewell: Farewell) -> Self {
         Self(self.0.change(|settings| settings.farewell = farewell))
     }
-
-    pub(super) fn setting(&self) -> Setting<Rotation> {
-        self.0.setting()
-    }
 }
 
 impl Default for RotationLayer {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl<S> Layer<S> for RotationLayer {
-    type Service = SseService<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        self.0.layer(inner, |rotation| Plan { rotation, ..Plan::default() })
     }
 }

@@ -1,20 +1,20 @@
-//! Ends streams when the server goes away.
+//! [`ShutdownLayer`]: a farewell for streams when the server shuts down.
 
 use std::time::Duration;
 
-use tower_layer::Layer;
-
-use super::layer_setting::LayerSetting;
+use super::{LayerSetting, layer_of_setting};
 use crate::engine::{CloseReason, Farewell};
-use crate::plan::{Plan, Setting, ShutdownSetting};
-use crate::service::SseService;
+use crate::plan::ShutdownSetting;
 use crate::shutdown::Shutdown;
 
-/// Layer by which a [`Shutdown`] ends streams, each with a farewell behind its last whole event.
+/// Layer that has a [`Shutdown`] end streams, each with a farewell after its last whole event.
+///
+/// A stream that passes layers with two shutdowns, for instance of a server and of a tenant, ends
+/// with the first that drains, and both wait for it.
 ///
 /// # Examples
 ///
-/// A route whose answers cannot be resumed may finish them first:
+/// Responses of a route that cannot be resumed may finish first:
 ///
 /// ```
 /// use std::time::Duration;
@@ -33,8 +33,10 @@ use crate::shutdown::Shutdown;
 #[must_use]
 pub struct ShutdownLayer(LayerSetting<ShutdownSetting>);
 
+layer_of_setting!(ShutdownLayer, shutdown: ShutdownSetting);
+
 impl ShutdownLayer {
-    /// Ends streams when `shutdown` is triggered, spread over its window.
+    /// Ends streams when `shutdown` is triggered.
     pub fn new(shutdown: Shutdown) -> Self {
         let drain = shutdown.into_drain();
         Self(LayerSetting::on(ShutdownSetting {
@@ -45,52 +47,41 @@ impl ShutdownLayer {
         }))
     }
 
-    /// Leaves streams alone, whatever a layer further out asked for.
+    /// Ends no streams, whatever a layer further out asks for.
     ///
     /// A server that shuts down gracefully waits for such a stream until it ends by itself.
     pub fn off() -> Self {
         Self(LayerSetting::off())
     }
 
-    /// Says `farewell` instead of the shutdown's own.
+    /// Sets the last event of the streams; by default the farewell of the shutdown.
     pub fn farewell(self, farewell: Farewell) -> Self {
         let farewell = farewell.for_reason(CloseReason::Shutdown);
         Self(self.0.change(|settings| settings.farewell = Some(farewell)))
     }
 
-    /// Lets streams end by themselves for up to `limit` after the trigger, instead of ending them
-    /// within the window.
+    /// Lets streams go on for up to `limit` after the trigger, instead of ending them one after
+    /// the other.
     ///
-    /// For answers that cannot be resumed, such as those of language models. The shutdown's
-    /// deadline holds all the same: shortly before it (at 95 % of it) the farewell is said.
+    /// This is for responses that cannot be resumed, such as those of language models. The deadline
+    /// of the shutdown holds all the same: shortly before it, at 95 %, the farewell is sent.
     pub fn finish_within(self, limit: Duration) -> Self {
         Self(self.0.change(|settings| settings.finish_within = Some(limit)))
     }
 
-    /// Says `farewell` when a stream's own body fails, or ends in the middle of an event.
+    /// Sends `farewell` when a stream's own body fails or ends in the middle of an event. By
+    /// default the failure is passed on, which cuts the connection.
     ///
-    /// Without it the failure is passed on, which cuts the connection. For proxies: behind many of
-    /// them a cut looks like a clean end, and only an event tells the client. It carries a `retry`
-    /// from the shutdown's range, and the stream's place as `id`.
+    /// This is for streams behind proxies: behind many of them a cut looks like a clean end, and
+    /// only an event tells the client. The event has a `retry` from the range of the shutdown and,
+    /// as `id`, the position of the stream.
     pub fn farewell_on_error(self, farewell: Farewell) -> Self {
         Self(self.0.change(|settings| settings.on_error = Some(farewell)))
-    }
-
-    pub(super) fn setting(&self) -> Setting<ShutdownSetting> {
-        self.0.setting()
     }
 }
 
 impl From<Shutdown> for ShutdownLayer {
     fn from(shutdown: Shutdown) -> Self {
         Self::new(shutdown)
-    }
-}
-
-impl<S> Layer<S> for ShutdownLayer {
-    type Service = SseService<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        self.0.layer(inner, |shutdown| Plan { shutdown, ..Plan::default() })
     }
 }

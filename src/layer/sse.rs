@@ -1,22 +1,21 @@
-//! All layers in one.
+//! [`SseLayer`]: all layers in one.
 
 use std::time::Duration;
 
 use tower_layer::Layer;
 
-use super::layer_setting::LayerSetting;
 use super::{
-    CloseAtEndLayer, EventIdLayer, KeepAliveLayer, LimitLayer, NoBufferLayer, RegistryLayer,
-    RotationLayer, ShutdownLayer,
+    CloseAtEndLayer, EventIdLayer, KeepAliveLayer, LayerSetting, LimitLayer, NoBufferLayer,
+    RegistryLayer, RotationLayer, ShutdownLayer,
 };
 use crate::plan::{Plan, Setting};
 use crate::service::SseService;
 
 /// All layers in one value.
 ///
-/// [Keepalive](KeepAliveLayer) every 15 seconds and [no buffering](NoBufferLayer) are on; the rest
-/// is opt-in. It does what the single layers do, one upon the other in any order, and costs
-/// ordinary responses less.
+/// [Keepalive](KeepAliveLayer) every 15 seconds and [no buffering](NoBufferLayer) are on by
+/// default, and the rest is off. It does what the single layers do, stacked in any order, and costs
+/// responses that are not streams less.
 ///
 /// # Examples
 ///
@@ -35,7 +34,7 @@ use crate::service::SseService;
 pub struct SseLayer(LayerSetting<Plan>);
 
 impl SseLayer {
-    /// Keepalive every 15 seconds and no buffering.
+    /// A keepalive every 15 seconds and no buffering.
     pub fn new() -> Self {
         Self(LayerSetting::on(Plan {
             keep_alive: KeepAliveLayer::every(KEEP_ALIVE).setting(),
@@ -44,57 +43,61 @@ impl SseLayer {
         }))
     }
 
-    /// Silences all that layers further out asked for.
+    /// Turns everything off, whatever layers further out ask for.
     pub fn off() -> Self {
         Self(LayerSetting::on(Plan::off()))
     }
 
-    /// Sets when silent streams are written to, or that they are not.
+    /// Sets when a comment is written into silent streams.
     pub fn keep_alive(self, layer: KeepAliveLayer) -> Self {
         Self(self.0.change(|plan| plan.keep_alive = layer.setting()))
     }
 
-    /// Sets the ids of events.
+    /// Sets the ids of events; by default events get none.
     pub fn event_ids(self, layer: EventIdLayer) -> Self {
         Self(self.0.change(|plan| plan.event_ids = layer.setting()))
     }
 
-    /// Sets what proxies are asked, or that they are not.
+    /// Sets the headers for proxies.
     pub fn no_buffer(self, layer: NoBufferLayer) -> Self {
         Self(self.0.change(|plan| plan.no_buffer = layer.setting()))
     }
 
-    /// Sets where streams are listed: a [`Registry`](crate::Registry), or a layer with labels.
+    /// Sets where streams are listed: a [`Registry`](crate::Registry), or a layer with labels. By
+    /// default they are not listed.
     pub fn registry(self, layer: impl Into<RegistryLayer>) -> Self {
         Self(self.0.change(|plan| plan.registry = layer.into().setting()))
     }
 
-    /// Sets what ends streams: a [`Shutdown`](crate::Shutdown), or a layer with a farewell.
+    /// Sets what ends streams: a [`Shutdown`](crate::Shutdown), or a layer with a farewell. By
+    /// default a server that shuts down waits for them.
     pub fn shutdown(self, layer: impl Into<ShutdownLayer>) -> Self {
         Self(self.0.change(|plan| plan.shutdown = layer.into().setting()))
     }
 
-    /// Sets at what age streams are ended.
+    /// Sets the age at which streams end; by default none.
     pub fn rotation(self, layer: RotationLayer) -> Self {
         Self(self.0.change(|plan| plan.rotation = layer.setting()))
     }
 
-    /// Sets how many streams may be open: a [`Limit`](crate::Limit), or a layer.
+    /// Sets how many streams may be open: a [`Limit`](crate::Limit), or a layer. By default any
+    /// number.
     pub fn limit(self, layer: impl Into<LimitLayer>) -> Self {
         Self(self.0.change(|plan| plan.limit = layer.into().setting()))
     }
 
-    /// Sets how a stream is closed whose own body comes to its end: a [`Farewell`](crate::Farewell),
-    /// or a layer. By default it just ends, and an `EventSource` comes back.
+    /// Sets the last event of a stream whose own body comes to its end: a
+    /// [`Farewell`](crate::Farewell), or a layer. By default there is none, and an `EventSource`
+    /// comes back.
     pub fn close_at_end(self, layer: impl Into<CloseAtEndLayer>) -> Self {
         Self(self.0.change(|plan| plan.close_at_end = layer.into().setting()))
     }
 
-    /// Sets the length in bytes up to which an event is held back until it is whole; by default
-    /// 64 KiB.
+    /// Sets how many bytes of an event are held back until it is whole; by default 64 KiB.
     ///
     /// A longer event passes as it comes. While it does, nothing can be written into the stream,
-    /// and a drain that cannot wait for its end cuts it. The limit bounds the memory of a stream.
+    /// and a drain that cannot wait for its end cuts it. This setting bounds the memory of a
+    /// stream.
     pub fn hold_limit(self, bytes: usize) -> Self {
         Self(self.0.change(|plan| plan.hold_limit = Some(bytes)))
     }

@@ -32,9 +32,9 @@ impl LimitBuilder {
     /// Sets how many streams of each key may be open; by default any number. Zero refuses all
     /// streams that have a key.
     ///
-    /// `key` makes a [`LimitKey`] of the request: a user, a session, an address. A request without a
-    /// key (`None`) counts against the limit in all only. The function is called for every request,
-    /// before the handler. A key is forgotten when its last stream ends.
+    /// `key` makes a [`LimitKey`] of the request: a user, a session, an address. A request without
+    /// a key (`None`) counts against the limit in all only. The function is called for every
+    /// request, before the handler. A key is forgotten when its last stream ends.
     ///
     /// A client that can choose its key can choose many: take what has been checked, such as the
     /// user of a session, or the address.
@@ -87,8 +87,9 @@ impl LimitBuilder {
     /// this range; by default from 5 to 30 seconds.
     ///
     /// That is longer than the 3 to 5 seconds after which browsers come back by themselves, since
-    /// nobody knows when a stream will end. It spans many seconds, since `Retry-After` has whole ones
-    /// (rounded up, and at least one): with a range within one second all clients come back together.
+    /// nobody knows when a stream will end. It spans many seconds, since `Retry-After` has whole
+    /// ones (rounded up, and at least one): with a range within one second all clients come back
+    /// together.
     pub fn retry(mut self, retry: RangeInclusive<Duration>) -> Self {
         self.settings.retry = retry;
         self

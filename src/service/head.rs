@@ -47,7 +47,8 @@ pub(crate) fn framing(method: &Method, head: &Parts) -> Option<Framing> {
 
 /// The content type that clients go by: the last one that is valid.
 ///
-/// As the Fetch standard [extracts a MIME type](https://fetch.spec.whatwg.org/#concept-header-extract-mime-type).
+/// As the Fetch standard [extracts a MIME
+/// type](https://fetch.spec.whatwg.org/#concept-header-extract-mime-type).
 fn content_type(headers: &HeaderMap) -> Option<&[u8]> {
     list(headers, &CONTENT_TYPE).filter(|value| is_mime_type(value)).last()
 }

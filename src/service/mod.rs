@@ -1,4 +1,47 @@
-//! The one service behind all layers.
+//! The one service that all layers make, and how stacked layers work as one.
+//!
+//! Layers declare and one stream acts: however many layers there are, and whatever is between them,
+//! the first layer that sees a stream does for it what all of them ask for.
+//!
+//! # On the way in
+//!
+//! A layer finds the [`OuterPlan`] of the next layer further out in the request's extensions,
+//! completes it with its own settings, and puts it in that one's place. A layer finds none if it is
+//! the outermost one, or if a middleware dropped the extensions.
+//!
+//! # On the way out
+//!
+//! The first layer that sees a stream carries out the whole plan it has, in a body with a
+//! [`StreamLink`]. Layers further out have to know what was done, and for which response: a handler
+//! may call a layered service of its own with its request, extensions and all, and answer with
+//! another stream than that service did. So what was done counts only for the response that carries
+//! the stream it was done for. A layer looks for that stream
+//!
+//! 1. in the body: it asks the body for its size, wrappers and boxes ask what they wrap, and a body
+//!    of this crate that is asked so answers with its link. No middleware can fake or drop that;
+//! 2. else in the response's extensions, where the inner layer has left a weak reference: some
+//!    wrappers compute their size. A reference to a body that is over means nothing.
+//!
+//! If the response carries a stream, the layer does what is left to do:
+//!
+//! - the stream was not polled yet: it takes over the rest of the plan (the layer was not heard on
+//!   the way in), and the body passes as it is;
+//! - a middleware has read ahead: the rest is done by a second stream around it;
+//! - the stream is in a registry or under a shutdown, and the layer has another one: both hold, and
+//!   the second is a stream around the first.
+//!
+//! If the response carries none, the layer does everything. Whatever inner layers made for the
+//! request is in the `OuterPlan` that it passed in: it takes back from them the registrations that
+//! they took for it, so that a client counts once, however the handler uses its inner service. A
+//! stream that the handler has begun to read keeps its place in registries and drains, as a stream
+//! of its own.
+//!
+//! A refusal is a body with a link, too, with a plan in which everything is off.
+//!
+//! # Costs
+//!
+//! One layer pays for one question to the body and one weak reference. Between two layers with
+//! nothing between them there is the lock of a link, once a response.
 
 mod head;
 mod refusal;
@@ -24,26 +67,26 @@ use tower_service::Service;
 use crate::body::SseBody;
 use crate::observe::LayerObserver;
 use crate::plan::{Plan, ResolvedPlan};
-use crate::state::{Drain, Expiry, Label};
+use crate::state::{Drain, Expiry, Label, LimitKey};
 use request::{MadeStreams, OuterPlan, RequestInfo};
 
 /// The service that all layers of this crate make.
 ///
-/// On the way in it adds its layer's settings to what outer layers asked for; on the way out the
-/// innermost one that sees an event stream carries out all of them.
+/// It passes a request on with what its layer asks for, and does for the response what was not done
+/// further in.
 #[derive(Clone)]
 pub struct SseService<S> {
     inner: S,
     own: Arc<OwnPlan>,
 }
 
-/// A layer's settings, alone and completed.
+/// The plan of one layer.
 #[derive(Debug)]
 struct OwnPlan {
     plan: Plan,
-    /// With no layer further out.
+    /// For requests without an outer plan.
     alone: Arc<ResolvedPlan>,
-    /// Within the layers further out that were met first, which mostly are the only ones: so a
+    /// The outer plan that was met first, and this plan within it. Mostly it is the only one, so a
     /// plan is completed once a server and not once a request.
     within: OnceLock<(Arc<ResolvedPlan>, Arc<ResolvedPlan>)>,
     observer: LayerObserver,
@@ -57,8 +100,8 @@ impl OwnPlan {
     }
 }
 
-/// Makes services with one plan. What they share is made once, also for routers that make a
-/// service anew for every connection.
+/// Makes the services of one layer. What they share is made once, also for routers that make a
+/// service anew for each connection.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ServiceFactory(Arc<OnceLock<Arc<OwnPlan>>>);
 
@@ -66,10 +109,9 @@ impl ServiceFactory {
     pub(crate) fn service<S>(&self, inner: S, plan: impl FnOnce() -> Plan) -> SseService<S> {
         let own = self.0.get_or_init(|| {
             let plan = plan();
-            let alone = Arc::new(plan.clone().resolve());
             Arc::new(OwnPlan {
+                alone: Arc::new(plan.clone().resolve()),
                 plan,
-                alone,
                 within: OnceLock::new(),
                 observer: LayerObserver::default(),
             })
@@ -94,53 +136,54 @@ impl<S> SseService<S> {
         self.inner
     }
 
-    /// Completes the plan with what outer layers asked for, and asks inner ones.
-    fn ask<B>(&self, request: Request<B>) -> (Request<B>, OuterPlan, Option<MadeStreams>) {
+    /// Completes the plan of outer layers and puts it into the request, for inner layers.
+    ///
+    /// The last value is where the next layer further out looks for streams that were made.
+    fn prepare<B>(&self, request: Request<B>) -> (Request<B>, OuterPlan, Option<MadeStreams>) {
+        let own = &self.own;
         let outer = request.extensions().get::<OuterPlan>();
         let outer_made = outer.map(|outer| outer.made.clone());
-        let resolved = outer
-            .map_or_else(|| Arc::clone(&self.own.alone), |outer| self.own.within(&outer.resolved));
-        let info = outer.map_or_else(
-            || Arc::new(RequestInfo::of(&request)),
-            |outer| Arc::clone(&outer.request),
-        );
-        let label = outer.map(|outer| outer.label.clone()).unwrap_or_default();
-        let key = outer.map(|outer| outer.key.clone()).unwrap_or_default();
-        let own = request.extensions().get::<Expiry>().copied();
-        let expiry = Expiry::earliest(outer.and_then(|outer| outer.expiry), own);
-        let mut asked = OuterPlan {
-            resolved,
-            request: info,
-            label,
-            key,
-            expiry,
-            outer_drains: outer.map(|outer| self.outer_drains(outer)).unwrap_or_default(),
-            made: MadeStreams::default(),
-            observer: self.own.observer.clone(),
+        let expiry = request.extensions().get::<Expiry>().copied();
+        let mut asked = match outer {
+            Some(outer) => OuterPlan {
+                resolved: own.within(&outer.resolved),
+                request: Arc::clone(&outer.request),
+                label: outer.label.clone(),
+                key: outer.key.clone(),
+                expiry: Expiry::earliest(outer.expiry, expiry),
+                outer_drains: self.outer_drains(outer),
+                made: MadeStreams::default(),
+                observer: own.observer.clone(),
+            },
+            None => OuterPlan {
+                resolved: Arc::clone(&own.alone),
+                request: Arc::new(RequestInfo::of(&request)),
+                label: Label::default(),
+                key: LimitKey::default(),
+                expiry,
+                outer_drains: Vec::new(),
+                made: MadeStreams::default(),
+                observer: own.observer.clone(),
+            },
         };
         let (mut parts, body) = request.into_parts();
-        if let Some(label) = self.label(&parts) {
-            asked.label = label;
+        // Before the handler: a panic in these functions finds no stream that it could end.
+        if let Some(setting) = own.plan.registry.on() {
+            asked.label = setting.label.as_ref().map(|label| label(&parts)).unwrap_or_default();
         }
-        if let Some(limit) = self.own.plan.limit.on() {
+        if let Some(limit) = own.plan.limit.on() {
             asked.key = limit.key_of(&parts);
         }
         parts.extensions.insert(asked.clone());
         (Request::from_parts(parts, body), asked, outer_made)
     }
 
-    /// The drains of outer layers, but for the one that is in the plan.
+    /// The drains of outer layers that are not in the plan, since this layer has another.
     fn outer_drains(&self, outer: &OuterPlan) -> Vec<Arc<Drain>> {
         let mut drains = outer.outer_drains.clone();
         let hidden = outer.resolved.plan.shutdown.beside(&self.own.plan.shutdown);
         drains.extend(hidden.on().map(|shutdown| Arc::clone(&shutdown.drain)));
         drains
-    }
-
-    /// The label, if it is this layer that lists streams.
-    fn label(&self, parts: &http::request::Parts) -> Option<Label> {
-        let registry = self.own.plan.registry.on()?;
-        Some(registry.label.as_ref().map(|label| label(parts)).unwrap_or_default())
     }
 }
 
@@ -158,7 +201,7 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let (request, asked, outer) = self.ask(request);
+        let (request, asked, outer) = self.prepare(request);
         SseFuture { inner: self.inner.call(request), asked, outer }
     }
 }
@@ -176,7 +219,6 @@ pin_project! {
         #[pin]
         inner: F,
         asked: OuterPlan,
-        // Where to say which stream was made, besides in the response.
         outer: Option<MadeStreams>,
     }
 }

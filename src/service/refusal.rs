@@ -14,9 +14,9 @@ use http_body::Body;
 
 use super::request::{MadeStreams, RequestInfo, tell};
 use crate::body::SseBody;
-use crate::driver::{Done, StreamLink};
+use crate::driver::{Done, Registrations, StreamLink};
 use crate::engine::restate;
-use crate::observe::refused;
+use crate::observe::{StreamObserver, refused};
 use crate::plan::Plan;
 use crate::state::{Drain, LimitInner};
 use crate::wire::{Event, LineEnd, REFUSED_ABOVE_LIMIT};
@@ -59,8 +59,7 @@ pub(super) fn refuse<B: Body>(
     refusal: &Refusal,
 ) -> Response<SseBody<B>> {
     refused(refusal.reason);
-    // There is nothing to do in it for layers further out.
-    let link = StreamLink::passive(Done::new(Arc::new(Plan::off().resolve())));
+    let link = link();
     let (status, name, value, body) = if request.wants_events {
         let body = SseBody::stream_of(event(request, refusal), Arc::clone(&link));
         (StatusCode::OK, CONTENT_TYPE, HeaderValue::from_static("text/event-stream"), body)
@@ -78,6 +77,18 @@ pub(super) fn refuse<B: Body>(
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     tell(&link, response.extensions_mut(), outer);
     response
+}
+
+/// The whole of a stream whose refusal comes when its head is sent already.
+pub(super) fn refuse_late(request: &RequestInfo, refusal: &Refusal) -> (Bytes, Arc<StreamLink>) {
+    refused(refusal.reason);
+    (event(request, refusal), link())
+}
+
+/// The link of a refusal: there is nothing to do in it for layers further out.
+fn link() -> Arc<StreamLink> {
+    let done = Done::new(Arc::new(Plan::off().resolve()));
+    StreamLink::of_stream(done, Registrations::default(), StreamObserver::off(), None)
 }
 
 /// What a refusal keeps of the handler's headers.

@@ -54,8 +54,8 @@ impl MadeStreams {
     }
 
     /// Takes back what is observed of these streams.
-    pub(super) fn reclaim_watch(&self) -> Option<StreamObserver> {
-        self.links().iter().find_map(|link| link.reclaim_watch())
+    pub(super) fn reclaim_observer(&self) -> Option<StreamObserver> {
+        self.links().iter().find_map(|link| link.reclaim_observer())
     }
 
     fn links(&self) -> Vec<Arc<StreamLink>> {
@@ -67,12 +67,33 @@ impl MadeStreams {
 #[derive(Clone, Debug)]
 struct CarriedStream(Weak<StreamLink>);
 
-/// The stream that a response carries, if a layer further in made one.
-///
-/// See the [module docs](super) for what is taken as evidence of it.
-pub(super) fn carried(body: &impl Body, extensions: &mut Extensions) -> Option<Arc<StreamLink>> {
+/// The stream that a response carries, if a layer further in has seen it.
+#[derive(Debug)]
+pub(super) enum Carried {
+    None,
+    /// The body has said so.
+    InBody(Arc<StreamLink>),
+    /// The head says so, and the body does not tell.
+    InHead(Arc<StreamLink>),
+}
+
+impl Carried {
+    pub(super) fn into_link(self) -> Option<Arc<StreamLink>> {
+        match self {
+            Self::None => None,
+            Self::InBody(link) | Self::InHead(link) => Some(link),
+        }
+    }
+}
+
+/// Looks for the stream that a response carries. See the [module docs](super).
+pub(super) fn carried(body: &impl Body, extensions: &mut Extensions) -> Carried {
     let told = extensions.remove::<CarriedStream>();
-    StreamLink::inside(body).or_else(|| told?.0.upgrade())
+    match (StreamLink::inside(body), told.and_then(|told| told.0.upgrade())) {
+        (Some(link), _) => Carried::InBody(link),
+        (None, Some(link)) => Carried::InHead(link),
+        (None, None) => Carried::None,
+    }
 }
 
 /// Tells layers further out which stream a response carries.

@@ -8,18 +8,18 @@ use http::response::Parts;
 use http_body::Body;
 
 use super::head::{self, StreamKind};
-use super::refusal::{Refusal, refuse};
-use super::request::{MadeStreams, OuterPlan, carried, tell};
+use super::refusal::{Refusal, refuse, refuse_late};
+use super::request::{Carried, MadeStreams, OuterPlan, carried, tell};
 use crate::body::SseBody;
-use crate::driver::{Around, Done, Registrations, Stream, StreamLink};
-use crate::engine::Engine;
+use crate::driver::{Around, Claim, Done, Registrations, Stream, StreamLink};
+use crate::engine::{Engine, Position};
 use crate::observe::{StreamObserver, Subject};
 use crate::plan::{Plan, ResolvedPlan};
 use crate::state::Expiry;
 use crate::sync::now;
 use crate::wire::Framing;
 
-/// Does what `asked` asks for and was not done further in, and tells `outer` layers of it.
+/// Does what `asked` asks for and was not done further in, and tells the layers that are `outer`.
 pub(super) fn respond<B>(
     asked: &OuterPlan,
     outer: Option<&MadeStreams>,
@@ -33,151 +33,195 @@ where
         return Response::from_parts(head, SseBody::plain(body, None));
     };
     let carried = carried(&body, &mut head.extensions);
-    let result = match (kind, carried) {
-        (StreamKind::Encoded, carried) => encoded(asked, outer, &mut head, body, carried),
-        (StreamKind::Framed(framing), None) => new(asked, outer, &mut head, body, framing),
-        (StreamKind::Framed(framing), Some(link)) => {
-            around(asked, outer, &mut head, body, framing, &link)
+    let mut responder = Responder { asked, outer, head };
+    let body = match (kind, carried) {
+        (StreamKind::Framed(framing), Carried::None) => responder.new_stream(body, framing),
+        (StreamKind::Framed(framing), Carried::InBody(link)) => {
+            responder.carried_stream(body, framing, &link)
         }
+        (StreamKind::Framed(framing), Carried::InHead(link)) => {
+            let body = responder.carried_stream(body, framing, &link);
+            body.map(|body| body.with_claim(|| responder.claim(framing, &link)))
+        }
+        (StreamKind::Encoded, carried) => responder.encoded_stream(body, carried.into_link()),
     };
-    match result {
-        Ok(body) => Response::from_parts(head, body),
-        Err(refusal) => refuse(head, &asked.request, outer, &refusal),
+    match body {
+        Ok(body) => Response::from_parts(responder.head, body),
+        Err(refusal) => refuse(responder.head, &asked.request, outer, &refusal),
     }
 }
 
-/// Does everything for a stream that no layer further in has seen.
-fn new<B: Body>(
-    asked: &OuterPlan,
-    outer: Option<&MadeStreams>,
-    head: &mut Parts,
-    body: B,
-    framing: Framing,
-) -> Result<SseBody<B>, Refusal> {
-    let resolved = &asked.resolved;
-    if let Some(no_buffer) = resolved.plan.no_buffer.on() {
-        head::refuse_buffering(&mut head.headers, *no_buffer);
-    }
-    let expiry = Expiry::earliest(asked.expiry, head.extensions.get::<Expiry>().copied());
-    let expiry = expiry.filter(|_| resolved.plan.heeds_expiry());
-    let done = Done::new(Arc::clone(resolved));
-    if !resolved.plan.drives() && expiry.is_none() {
-        // Also where nothing is done: outer layers have to know what is off.
+/// What it takes to respond with a stream.
+struct Responder<'a> {
+    asked: &'a OuterPlan,
+    outer: Option<&'a MadeStreams>,
+    head: Parts,
+}
+
+impl Responder<'_> {
+    /// Does everything, for a stream that no layer further in has seen.
+    fn new_stream<B: Body>(&mut self, body: B, framing: Framing) -> Result<SseBody<B>, Refusal> {
+        let (asked, resolved) = (self.asked, &self.asked.resolved);
+        let done = Done::new(Arc::clone(resolved));
+        let expiry = self.expiry().filter(|_| resolved.plan.heeds_expiry());
+        if resolved.plan.drives() || expiry.is_some() {
+            let taken_back = asked.made.reclaim(&resolved.plan);
+            let registrations = register(&resolved.plan, asked, taken_back)?;
+            let observer = asked.made.reclaim_observer().unwrap_or_else(|| observe(asked));
+            let link = StreamLink::of_stream(done, registrations, observer, expiry);
+            self.set_head(&resolved.plan);
+            return Ok(self.drive(body, framing, Arc::clone(resolved), link));
+        }
+        // Outer layers have to know what is off, too.
         let link = StreamLink::passive(done);
-        tell(&link, &mut head.extensions, outer);
-        return Ok(match resolved.plan.no_buffer.on() {
-            Some(_) => SseBody::unsized_stream(body, Some(link)),
-            None => SseBody::plain(body, Some(link)),
-        });
+        self.tell(&link);
+        Ok(self.pass(body, &resolved.plan, Some(link)))
     }
-    let registrations = register(&resolved.plan, asked, asked.made.reclaim(&resolved.plan))?;
-    let watch = asked.made.reclaim_watch().unwrap_or_else(|| open_watch(asked));
-    let link = StreamLink::of_stream(done, registrations, watch, expiry);
-    Ok(drive(asked, outer, head, body, framing, Arc::clone(resolved), link))
-}
 
-/// Does what is left for a stream that a layer further in has seen.
-fn around<B: Body>(
-    asked: &OuterPlan,
-    outer: Option<&MadeStreams>,
-    head: &mut Parts,
-    body: B,
-    framing: Framing,
-    inner: &Arc<StreamLink>,
-) -> Result<SseBody<B>, Refusal> {
-    let left = inner.done().left_of(&asked.resolved.plan);
-    if let Some(no_buffer) = left.no_buffer.on() {
-        head::refuse_buffering(&mut head.headers, *no_buffer);
-    }
-    let expiry = Expiry::earliest(asked.expiry, head.extensions.get::<Expiry>().copied());
-    let registrations = register(&left, asked, Registrations::default())?;
-    let is_unsized = left.no_buffer.on().is_some();
-    let Around { plan, registrations, expiry } = inner.join(left, registrations, expiry);
-    if !plan.drives() && expiry.is_none() {
-        if !plan.is_unset() {
+    /// Does what is left to do for the stream that the response carries.
+    fn carried_stream<B: Body>(
+        &mut self,
+        body: B,
+        framing: Framing,
+        inner: &Arc<StreamLink>,
+    ) -> Result<SseBody<B>, Refusal> {
+        let asked = self.asked;
+        let left = inner.done().left_of(&asked.resolved.plan);
+        let registrations = register(&left, asked, Registrations::default())?;
+        self.set_head(&left);
+        let no_buffer = Plan { no_buffer: left.no_buffer.clone(), ..Plan::default() };
+        let Around { plan, registrations, expiry } = inner.join(left, registrations, self.expiry());
+        if !plan.drives() && expiry.is_none() {
             inner.note(&plan);
+            self.tell(inner);
+            return Ok(self.pass(body, &no_buffer, None));
         }
-        tell(inner, &mut head.extensions, outer);
-        return Ok(match is_unsized {
-            true => SseBody::unsized_stream(body, None),
-            false => SseBody::plain(body, None),
-        });
+        let resolved = plan.resolve_as(&asked.resolved);
+        let (resolved, observer) = match inner.is_passive() {
+            true => (Arc::new(resolved), observe(asked)),
+            false => (Arc::new(resolved.around_another()), StreamObserver::off()),
+        };
+        let done = inner.done().around(Arc::clone(&resolved));
+        let link = StreamLink::of_stream(done, registrations, observer, expiry);
+        Ok(self.drive(body, framing, resolved, link))
     }
-    let resolved = plan.resolve_as(&asked.resolved);
-    let (resolved, watch) = match inner.is_passive() {
-        true => (Arc::new(resolved), open_watch(asked)),
-        false => (Arc::new(resolved.around_another()), StreamObserver::off()),
-    };
-    let done = inner.done().around(Arc::clone(&resolved));
-    let link = StreamLink::of_stream(done, registrations, watch, expiry);
-    Ok(drive(asked, outer, head, body, framing, resolved, link))
+
+    /// Does what can be done for a stream whose bytes cannot be read.
+    ///
+    /// It counts against a limit all the same, or a limit would hold for some streams only.
+    fn encoded_stream<B: Body>(
+        &mut self,
+        body: B,
+        inner: Option<Arc<StreamLink>>,
+    ) -> Result<SseBody<B>, Refusal> {
+        let asked = self.asked;
+        asked.observer.passed_by(|| true, asked.request.uri.path());
+        let Plan { no_buffer, limit, .. } = asked.resolved.plan.clone();
+        let plan = Plan { no_buffer, limit, ..Plan::default() };
+        let left = inner.as_ref().map_or_else(|| plan.clone(), |it| it.done().left_of(&plan));
+        let taken_back = inner.is_none().then(|| asked.made.reclaim(&left).permit).flatten();
+        let permit = match left.limit.on() {
+            Some(limit) => {
+                let permit = taken_back.or_else(|| limit.acquire_for_good(&asked.key));
+                Some(permit.ok_or_else(|| Refusal::full(limit))?)
+            }
+            None => None,
+        };
+        if left.no_buffer.on().is_some() {
+            head::refuse_buffering_of_encoded(&mut self.head.headers);
+        }
+        let resolved = Arc::new(left.resolve_as(&asked.resolved));
+        let link = StreamLink::passive(match &inner {
+            Some(inner) => inner.done().around(resolved),
+            None => Done::new(resolved),
+        });
+        self.tell(&link);
+        Ok(match permit {
+            Some(permit) => SseBody::counted(body, permit, link),
+            None => SseBody::plain(body, Some(link)),
+        })
+    }
+
+    fn drive<B: Body>(
+        &mut self,
+        body: B,
+        framing: Framing,
+        resolved: Arc<ResolvedPlan>,
+        link: Arc<StreamLink>,
+    ) -> SseBody<B> {
+        head::prepare_for_changes(&mut self.head.headers);
+        self.tell(&link);
+        let position = self.asked.request.position();
+        SseBody::driven(body, stream(self.asked, framing, resolved, position, link))
+    }
+
+    /// A body whose bytes stay as they are.
+    fn pass<B: Body>(&mut self, body: B, plan: &Plan, link: Option<Arc<StreamLink>>) -> SseBody<B> {
+        self.set_head(plan);
+        match plan.no_buffer.on() {
+            Some(_) => SseBody::unsized_stream(body, link),
+            None => SseBody::plain(body, link),
+        }
+    }
+
+    fn set_head(&mut self, plan: &Plan) {
+        if let Some(no_buffer) = plan.no_buffer.on() {
+            head::refuse_buffering(&mut self.head.headers, *no_buffer);
+        }
+    }
+
+    /// When the credential expires that the request or the response names.
+    fn expiry(&self) -> Option<Expiry> {
+        let of_response = self.head.extensions.get::<Expiry>().copied();
+        Expiry::earliest(self.asked.expiry, of_response)
+    }
+
+    fn tell(&mut self, link: &Arc<StreamLink>) {
+        tell(link, &mut self.head.extensions, self.outer);
+    }
+
+    /// What is done if the body turns out to be another than that of `inner`: everything.
+    fn claim(&self, framing: Framing, inner: &Arc<StreamLink>) -> Claim {
+        let (asked, weak) = (self.asked.clone(), Arc::downgrade(inner));
+        let expiry = self.expiry().filter(|_| asked.resolved.plan.heeds_expiry());
+        Claim::new(inner, move |passed| {
+            let resolved = Arc::clone(&asked.resolved);
+            let mut taken_back = asked.made.reclaim(&resolved.plan);
+            if let Some(inner) = weak.upgrade() {
+                taken_back.complete(inner.reclaim(&resolved.plan));
+            }
+            let registrations = register(&resolved.plan, &asked, taken_back)
+                .map_err(|refusal| refuse_late(&asked.request, &refusal))?;
+            // Ids may have passed that nobody read.
+            let position = if passed { Position::Unknown } else { asked.request.position() };
+            let observer = asked.made.reclaim_observer().unwrap_or_else(|| observe(&asked));
+            let done = Done::new(Arc::clone(&resolved));
+            let link = StreamLink::of_stream(done, registrations, observer, expiry);
+            Ok(stream(&asked, framing, resolved, position, link))
+        })
+    }
 }
 
-fn drive<B: Body>(
+fn stream(
     asked: &OuterPlan,
-    outer: Option<&MadeStreams>,
-    head: &mut Parts,
-    body: B,
     framing: Framing,
     resolved: Arc<ResolvedPlan>,
+    position: Position,
     link: Arc<StreamLink>,
-) -> SseBody<B> {
-    head::prepare_for_changes(&mut head.headers);
-    tell(&link, &mut head.extensions, outer);
+) -> Stream {
     let n = asked.resolved.next();
-    let engine = Engine::new(framing, resolved.engine(), n, asked.request.position());
-    SseBody::driven(body, Stream::new(resolved, engine, link))
+    let engine = Engine::new(framing, resolved.engine(), n, position);
+    Stream::new(resolved, engine, link)
 }
 
-/// Does what can be done for a stream whose bytes cannot be read.
-///
-/// It counts against a limit all the same, or a limit would hold for some streams only.
-fn encoded<B: Body>(
-    asked: &OuterPlan,
-    outer: Option<&MadeStreams>,
-    head: &mut Parts,
-    body: B,
-    inner: Option<Arc<StreamLink>>,
-) -> Result<SseBody<B>, Refusal> {
-    asked.observer.passed_by(|| true, asked.request.uri.path());
-    let Plan { no_buffer, limit, .. } = asked.resolved.plan.clone();
-    let plan = Plan { no_buffer, limit, ..Plan::default() };
-    let left = inner.as_ref().map_or(plan.clone(), |inner| inner.done().left_of(&plan));
-    if left.no_buffer.on().is_some() {
-        head::refuse_buffering_of_encoded(&mut head.headers);
-    }
-    let taken_back = match inner {
-        None => asked.made.reclaim(&left).permit,
-        Some(_) => None,
-    };
-    let permit = match left.limit.on() {
-        Some(limit) => {
-            let permit = taken_back.or_else(|| limit.acquire_for_good(&asked.key));
-            Some(permit.ok_or_else(|| Refusal::full(limit))?)
-        }
-        None => None,
-    };
-    let resolved = Arc::new(left.resolve_as(&asked.resolved));
-    let done = match &inner {
-        Some(inner) => inner.done().around(resolved),
-        None => Done::new(resolved),
-    };
-    let link = StreamLink::passive(done);
-    tell(&link, &mut head.extensions, outer);
-    Ok(match permit {
-        Some(permit) => SseBody::counted(body, permit, link),
-        None => SseBody::plain(body, Some(link)),
-    })
-}
-
-fn open_watch(asked: &OuterPlan) -> StreamObserver {
+fn observe(asked: &OuterPlan) -> StreamObserver {
     let (method, path) = (&asked.request.method, asked.request.uri.path());
     asked.observer.open(Subject { label: asked.label.as_str(), method, path }, now())
 }
 
-/// Puts the stream on the lists that it is not on yet, unless the server drains or has no room.
+/// Registers the stream where it is not registered yet, unless the server drains or has no room.
 ///
-/// In an order in which nothing is seen of a stream that is refused: no drain waits for it, no
+/// The order makes sure that nothing is seen of a stream that is refused: no drain waits for it, no
 /// hook is called, and no older stream is replaced.
 fn register(
     plan: &Plan,
@@ -194,13 +238,13 @@ fn register(
         registrations.permit = Some(permit);
     }
     if let Some(drain) = drain {
-        // The drain may have begun since it was asked above; the permit is released then.
+        // The drain may have begun since it was asked above. Then the permit is released.
         let registration = drain.register().ok_or_else(|| Refusal::draining(drain))?;
         registrations.shutdown = Some(registration);
     }
-    if let (Some(registry), None) = (plan.registry.on(), &registrations.registry) {
+    if let (Some(setting), None) = (plan.registry.on(), &registrations.registry) {
         let (method, path) = (asked.request.method.clone(), asked.request.uri.path());
-        registrations.registry = registry.registry.register(asked.label.clone(), method, path);
+        registrations.registry = setting.registry.register(asked.label.clone(), method, path);
     }
     if let (Some((_, stats)), Some(shutdown)) = (&registrations.registry, plan.shutdown.on()) {
         stats.set_drain(&shutdown.drain);

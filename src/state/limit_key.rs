@@ -1,22 +1,22 @@
-//! By what streams are counted.
+//! [`LimitKey`]: what the streams of one user, session or address have in common.
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, LazyLock};
 
-/// By what streams are counted for a cap: a user, a session, an address; or nothing.
+/// The key by which a limit counts a stream: a user, a session, an address, or none.
 ///
-/// It is made of text, a number, or an address, and of an `Option` of them: a request without a key
-/// is held by the cap in all only. Text that is empty is a key like any other.
+/// It is made of text, a number or an address, or of an `Option` of these. A request without a key
+/// counts against the limit in all only. Empty text is a key like any other.
 ///
-/// - Of an **IPv6 address** the first 64 bits count, the network: a client is mostly given all of
-///   one, and could open streams from as many addresses as it likes. Where single addresses are
-///   meant, their text is a key. An IPv4 address that is written as an IPv6 one is the same key.
-/// - Of **text** longer than 64 bytes a hash of 128 bits is kept, by a secret of the process, so that
-///   long keys of clients cost no memory.
+/// - Of an **IPv6 address** only the first 64 bits count, the network: most clients have all of a
+///   network, and could open streams from as many addresses as they like. Where single addresses are
+///   meant, use their text. An IPv4 address in the form of an IPv6 address is the same key.
+/// - Of **text** longer than 64 bytes a hash of 128 bits is kept, with a secret of the process, so
+///   that long keys of clients cost no memory.
 ///
-/// It may be a session's secret, so `Debug` does not show it.
+/// It may be the secret of a session, so `Debug` does not show it.
 ///
 /// # Examples
 ///
@@ -31,10 +31,10 @@ use std::sync::{Arc, LazyLock};
 /// # Ok::<(), std::net::AddrParseError>(())
 /// ```
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
-pub struct LimitKey(Kind);
+pub struct LimitKey(KeyValue);
 
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
-enum Kind {
+enum KeyValue {
     #[default]
     None,
     Text(Arc<str>),
@@ -47,18 +47,18 @@ enum Kind {
 }
 
 impl LimitKey {
-    /// Whether it is no key at all.
+    /// Whether there is no key.
     #[must_use]
     pub fn is_none(&self) -> bool {
-        self.0 == Kind::None
+        self.0 == KeyValue::None
     }
 }
 
 impl From<&str> for LimitKey {
     fn from(text: &str) -> Self {
         Self(match text.len() {
-            0..=LONGEST => Kind::Text(text.into()),
-            _ => Kind::Digest([SECRETS.0.hash_one(text), SECRETS.1.hash_one(text)]),
+            0..=MAX_KEY_LEN => KeyValue::Text(text.into()),
+            _ => KeyValue::Digest([SECRETS.0.hash_one(text), SECRETS.1.hash_one(text)]),
         })
     }
 }
@@ -71,16 +71,18 @@ impl From<String> for LimitKey {
 
 impl From<u64> for LimitKey {
     fn from(number: u64) -> Self {
-        Self(Kind::Number(number))
+        Self(KeyValue::Number(number))
     }
 }
 
 impl From<IpAddr> for LimitKey {
-    /// Of an IPv6 address the network, its first 64 bits.
+    /// The network, if it is an IPv6 address.
     fn from(address: IpAddr) -> Self {
         Self(match address.to_canonical() {
-            IpAddr::V4(address) => Kind::V4(address),
-            IpAddr::V6(address) => Kind::V6(u64::try_from(address.to_bits() >> 64).unwrap_or(0)),
+            IpAddr::V4(address) => KeyValue::V4(address),
+            IpAddr::V6(address) => {
+                KeyValue::V6(u64::try_from(address.to_bits() >> 64).unwrap_or(0))
+            }
         })
     }
 }
@@ -99,9 +101,9 @@ impl fmt::Debug for LimitKey {
 }
 
 /// Session ids, UUIDs and most names are shorter.
-const LONGEST: usize = 64;
+const MAX_KEY_LEN: usize = 64;
 
-/// Two of 64 bits each: nobody finds two texts that fall together without knowing them.
+/// Two of 64 bits each. Without them nobody finds two texts with one hash.
 static SECRETS: LazyLock<(RandomState, RandomState)> = LazyLock::new(Default::default);
 
 #[cfg(test)]
@@ -110,7 +112,7 @@ mod tests {
 
     #[test]
     fn keys_are_the_same_if_what_they_were_made_of_is() {
-        let (short, long) = ("x".repeat(LONGEST), "x".repeat(LONGEST + 1));
+        let (short, long) = ("x".repeat(MAX_KEY_LEN), "x".repeat(MAX_KEY_LEN + 1));
         for text in ["", "user 7", "\0\n", "é", &short, &long] {
             assert_eq!(LimitKey::from(text), LimitKey::from(text.to_owned()));
             assert_eq!(LimitKey::from(text), LimitKey::from(Some(text)));
@@ -133,7 +135,7 @@ mod tests {
     #[test]
     fn a_key_takes_bounded_memory_and_is_not_shown() {
         assert!(size_of::<LimitKey>() <= 24);
-        assert!(matches!(LimitKey::from("x".repeat(1 << 20)).0, Kind::Digest(_)));
+        assert!(matches!(LimitKey::from("x".repeat(1 << 20)).0, KeyValue::Digest(_)));
         assert_eq!(format!("{:?}", LimitKey::from("secret")), "LimitKey(..)");
     }
 }

@@ -12,8 +12,8 @@ use crate::sync::lock;
 
 /// The permits of a limit, counted in all and by key.
 ///
-/// Keys are in shards that are locked one at a time and only for moments. No foreign code runs under
-/// a lock.
+/// Keys are in shards that are locked one at a time and only for moments. No foreign code runs
+/// under a lock.
 #[derive(Debug)]
 pub(crate) struct Permits {
     open: AtomicUsize,

@@ -1,11 +1,16 @@
 //! Middleware between the layers that loses what they tell each other.
 
 use http::{Request, Response};
+use http_body_util::{BodyStream, StreamBody};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tower::util::{MapRequestLayer, MapResponseLayer};
 use tower::{Layer, ServiceExt};
+use tower_http::map_response_body::MapResponseBodyLayer;
+use tower_sse::Registry;
 
 use crate::harness::SECOND;
-use crate::harness::bodies::Step::Hang;
+use crate::harness::bodies::Step::{Data, Hang, Wait};
 use crate::harness::bodies::read;
 use crate::harness::layers;
 use crate::harness::layers::{
@@ -91,6 +96,42 @@ async fn all_layers_on_both_sides_of_such_middleware_do_their_work_once() {
         }
         assert!(rig.registry.is_empty(), "{dropped}");
     }
+}
+
+/// As middleware does that maps the frames of a body.
+#[tokio::test(start_paused = true)]
+async fn a_wrapper_that_computes_its_size_by_itself_changes_nothing() {
+    for finite in [false, true] {
+        let steps = move || match finite {
+            true => vec![Data("data: a\n\n"), Wait(SECOND), Data("data: b\n\n")],
+            false => vec![Data("data: a\n\n"), Wait(SECOND), Data("data: b\n\n"), Hang],
+        };
+        let plain = Rig::new();
+        let expected =
+            plain.watch(plain.all_in_one().layer(handler_of(steps)), Request::new(())).await;
+        for wrapped_in in 0..6 {
+            let (rig, closed) = (Rig::new(), Arc::new(AtomicUsize::new(0)));
+            let count = Arc::clone(&closed);
+            let registry = Registry::builder().on_close(move |_, _| {
+                count.fetch_add(1, Ordering::Relaxed);
+            });
+            let rig = Rig { registry: registry.build().unwrap(), ..rig };
+            let layers = rig.layers().into_iter().enumerate();
+            let wrap = |service: Boxed, (n, layer): (usize, AnyLayer)| {
+                let service = if n == wrapped_in { rewrapped(service) } else { service };
+                boxed(layer.layer(service))
+            };
+            let seen =
+                rig.watch(layers.fold(boxed(handler_of(steps)), wrap), Request::new(())).await;
+            assert_eq!(seen.read.chunks, expected.read.chunks, "{wrapped_in}");
+            assert_eq!((seen.read.ended, seen.entries), (true, 1), "{wrapped_in}");
+            assert_eq!(closed.load(Ordering::Relaxed), 1, "{wrapped_in}");
+        }
+    }
+}
+
+fn rewrapped(inner: Boxed) -> Boxed {
+    boxed(MapResponseBodyLayer::new(|body| StreamBody::new(BodyStream::new(body))).layer(inner))
 }
 
 const DROPS: [(&str, bool, bool); 4] = [

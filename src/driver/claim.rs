@@ -1,0 +1,92 @@
+//! A head's claim that a body carries a stream of this crate.
+
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::task::Poll;
+
+use bytes::Bytes;
+use http_body::Frame;
+
+use super::{Stream, StreamLink};
+
+/// A head's claim that a body carries a stream of this crate, where the body does not tell.
+///
+/// Middleware that wraps a body keeps its head, and so may a handler that puts another body under it.
+/// The claim holds while the stream is polled with the body. It is wrong if the body goes on without
+/// the stream: then another stream has to look after the rest, from the next boundary on.
+pub(crate) struct Claim {
+    link: Weak<StreamLink>,
+    replace: Option<Box<Replace>>,
+    /// The body went on without the stream.
+    is_wrong: bool,
+    /// Bytes have passed.
+    passed: bool,
+    /// They ended with a whole event or a comment.
+    on_boundary: bool,
+}
+
+type Replace = dyn FnOnce(bool) -> Replacement + Send + Sync;
+
+/// The stream for the rest of a body, or the whole of the rest if the stream is refused.
+pub(crate) type Replacement = Result<Stream, (Bytes, Arc<StreamLink>)>;
+
+impl Claim {
+    /// `replace` makes the other stream. It gets whether bytes have passed.
+    pub(crate) fn new<F>(link: &Arc<StreamLink>, replace: F) -> Self
+    where
+        F: FnOnce(bool) -> Replacement + Send + Sync + 'static,
+    {
+        Self {
+            link: Arc::downgrade(link),
+            replace: Some(Box::new(replace)),
+            is_wrong: false,
+            passed: false,
+            on_boundary: true,
+        }
+    }
+
+    /// The link of the stream, if that is not over.
+    pub(crate) fn link(&self) -> Option<Arc<StreamLink>> {
+        self.link.upgrade()
+    }
+
+    /// Polls the body, and checks the claim.
+    pub(crate) fn check<E>(
+        &mut self,
+        poll: impl FnOnce() -> Poll<Option<Result<Frame<Bytes>, E>>>,
+    ) -> Poll<Option<Result<Frame<Bytes>, E>>> {
+        let was_over = self.link().is_none();
+        let polled = poll();
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                // With its last frame the stream may be over.
+                self.is_wrong = was_over || self.link().is_some_and(|link| link.is_unopened());
+                self.note(frame.data_ref());
+            }
+            Poll::Ready(_) => self.is_wrong = false,
+            Poll::Pending => self.is_wrong = self.link().is_none_or(|link| link.is_unopened()),
+        }
+        polled
+    }
+
+    fn note(&mut self, data: Option<&Bytes>) {
+        let Some(data) = data.filter(|data| !data.is_empty()) else {
+            return;
+        };
+        let is_comment = self.on_boundary && data.starts_with(b":") && data.ends_with(b"\n");
+        self.on_boundary = is_comment || data.ends_with(b"\n\n") || data.ends_with(b"\n\r\n");
+        self.passed = true;
+    }
+
+    /// Makes the other stream, if the claim is wrong and the body is on a boundary.
+    pub(crate) fn replacement(&mut self) -> Option<Replacement> {
+        let replace = self.replace.take_if(|_| self.is_wrong && self.on_boundary)?;
+        Some(replace(self.passed))
+    }
+}
+
+impl fmt::Debug for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claim").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,194 @@
+//! One setting of a plan, and how settings of one kind go together.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::request::Parts;
+
+use crate::engine::{ErrorFarewell, EventIds, Farewell, KeepAlive, Rotation};
+use crate::state::{Drain, Label, LimitInner, RegistryInner};
+
+/// What the layers say about one kind of setting.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Setting<T> {
+    /// No layer said anything.
+    #[default]
+    Unset,
+    /// It is off, whatever layers further out say.
+    Off,
+    On(T),
+}
+
+/// The value of a [`Setting`]. The defaults suit most kinds.
+pub(crate) trait PlanSetting: Clone {
+    /// Whether one stream can have two values, if they are not the same. Else the nearest one wins.
+    const BOTH_HOLD: bool = false;
+
+    /// Whether logs name this kind where it is unset.
+    const LOGGED_UNSET: bool = true;
+
+    /// Whether two values list or count streams at the same place.
+    fn is_same(&self, _other: &Self) -> bool {
+        true
+    }
+
+    /// Whether a stream's bytes have to be read for it; else it concerns the head only.
+    fn drives(&self) -> bool {
+        true
+    }
+
+    /// The value in logs.
+    fn describe(&self) -> Cow<'static, str> {
+        Cow::Borrowed("on")
+    }
+}
+
+/// Which headers ask proxies not to hold a response back.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct NoBuffer {
+    /// `Content-Encoding: identity`, too.
+    pub(crate) identity: bool,
+}
+
+pub(crate) type LabelOf = dyn Fn(&Parts) -> Label + Send + Sync;
+
+/// Where streams are listed, and under which label.
+#[derive(Clone)]
+pub(crate) struct RegistrySetting {
+    pub(crate) registry: Arc<RegistryInner>,
+    pub(crate) label: Option<Arc<LabelOf>>,
+}
+
+impl fmt::Debug for RegistrySetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RegistrySetting")
+            .field("label", &self.label.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a drain ends streams.
+#[derive(Clone, Debug)]
+pub(crate) struct ShutdownSetting {
+    pub(crate) drain: Arc<Drain>,
+    /// In place of the farewell of the drain.
+    pub(crate) farewell: Option<Farewell>,
+    pub(crate) finish_within: Option<Duration>,
+    pub(crate) on_error: Option<Farewell>,
+}
+
+impl ShutdownSetting {
+    pub(super) fn on_error(&self) -> Option<ErrorFarewell> {
+        let retry = self.drain.settings.retry.clone();
+        self.on_error.clone().map(|farewell| ErrorFarewell { farewell, retry })
+    }
+}
+
+impl PlanSetting for EventIds {}
+
+impl PlanSetting for KeepAlive {
+    fn drives(&self) -> bool {
+        !self.interval.is_zero()
+    }
+
+    fn describe(&self) -> Cow<'static, str> {
+        format!("{:?}", self.interval).into()
+    }
+}
+
+impl PlanSetting for NoBuffer {
+    fn drives(&self) -> bool {
+        false
+    }
+}
+
+impl PlanSetting for RegistrySetting {
+    const BOTH_HOLD: bool = true;
+
+    fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.registry, &other.registry)
+    }
+}
+
+impl PlanSetting for ShutdownSetting {
+    const BOTH_HOLD: bool = true;
+
+    fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.drain, &other.drain)
+    }
+}
+
+impl PlanSetting for Rotation {
+    fn drives(&self) -> bool {
+        self.is_on()
+    }
+}
+
+impl PlanSetting for Arc<LimitInner> {
+    fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.permits, &other.permits)
+    }
+}
+
+/// The farewell of streams whose body came to its end.
+impl PlanSetting for Farewell {
+    const LOGGED_UNSET: bool = false;
+}
+
+impl<T: PlanSetting> Setting<T> {
+    /// This setting, or `outer` where this one is unset.
+    pub(super) fn or(&self, outer: &Self) -> Self {
+        match self {
+            Self::Unset => outer.clone(),
+            _ => self.clone(),
+        }
+    }
+
+    /// This setting, unless `done` covers it.
+    pub(super) fn unless(&self, done: &Self) -> Self {
+        match done {
+            Self::Unset => self.clone(),
+            _ => self.beside(done),
+        }
+    }
+
+    /// This setting, if both it and `other` hold for one stream.
+    pub(crate) fn beside(&self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::On(one), Self::On(other)) if T::BOTH_HOLD && !one.is_same(other) => self.clone(),
+            _ => Self::Unset,
+        }
+    }
+
+    /// This setting, if it is the same as `other`.
+    pub(super) fn held_by(&self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::On(one), Self::On(other)) if one.is_same(other) => self.clone(),
+            _ => Self::Unset,
+        }
+    }
+
+    pub(super) fn is_logged(&self) -> bool {
+        T::LOGGED_UNSET || !matches!(self, Self::Unset)
+    }
+
+    /// The value, if this setting is on.
+    pub(crate) fn on(&self) -> Option<&T> {
+        match self {
+            Self::On(setting) => Some(setting),
+            Self::Unset | Self::Off => None,
+        }
+    }
+}
+
+impl<T: PlanSetting> fmt::Display for Setting<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unset => f.write_str("-"),
+            Self::Off => f.write_str("off"),
+            Self::On(setting) => f.write_str(&setting.describe()),
+        }
+    }
+}
