@@ -60,16 +60,14 @@
 //! and ends it on a shutdown. An `EventIdLayer` leaves the ids alone, because the log gives each
 //! event one.
 
-mod body;
 #[cfg(feature = "json")]
 mod contract;
 // The root exports the hub.
 pub(crate) mod publish;
 mod subscription;
 
-pub use body::HubBody;
 #[cfg(feature = "json")]
 #[cfg_attr(docsrs, doc(cfg(feature = "json")))]
 pub use contract::{Contract, ContractError, Reference};
 pub use publish::PublishError;
-pub use subscription::Subscription;
+pub use subscription::{HubBody, Subscription};

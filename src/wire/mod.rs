@@ -2,7 +2,6 @@
 //!
 //! Events to be written are at the root of the crate: see [`Event`].
 
-mod close_reason;
 mod decoder;
 // The root exports what is public in this module and in `text`.
 pub(crate) mod event;
@@ -12,11 +11,10 @@ mod scanner;
 mod template;
 pub(crate) mod text;
 
-pub(crate) use close_reason::{CloseReason, REFUSED_ABOVE_LIMIT};
 pub use decoder::{Decoder, MessageEvent};
-pub(crate) use event::Event;
 #[cfg(feature = "axum")]
 pub(crate) use event::lines;
+pub(crate) use event::{CloseReason, Event, REFUSED_ABOVE_LIMIT};
 pub(crate) use framing::{ByLineEnd, Framing, LineEnd};
 pub(crate) use last_event_id::LastEventId;
 pub(crate) use scanner::{BlockId, EndedBlock, Scanner};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Waker};
 
+use super::directory::{TopicCell, TopicState};
 use super::inner::MemoryLogInner;
-use super::topic_cell::{TopicCell, TopicState};
 use crate::event_log::ids::LogEpoch;
 use crate::event_log::wake_list::{Ticket, look_or_register};
 use crate::event_log::{Gap, Logged, Start, Topics};

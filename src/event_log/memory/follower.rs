@@ -8,8 +8,8 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use super::cursor::{Followed, MemoryCursor, MergedCursors, NextEvent, skip_lost};
+use super::directory::TopicCell;
 use super::inner::{MemoryLogInner, SWEEP_INTERVAL};
-use super::topic_cell::TopicCell;
 use crate::event_log::{Follow, Gap, Logged, Run, Start, Step, Topic, Topics};
 use crate::sync::now;
 

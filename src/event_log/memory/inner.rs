@@ -5,9 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use super::directory::Directory;
+use super::directory::{AppendRefused, Directory, LogState, TopicCell};
 use super::encoding::EncodedEvent;
-use super::topic_cell::{AppendRefused, LogState, TopicCell};
 use super::{MemoryLogBuilder, MemoryLogError};
 use crate::event_log::ids::{LogEpoch, MAX_MEMORY_ID_LEN};
 use crate::event_log::wake_list::{Ticket, WakeList, look_or_register, wake_list};

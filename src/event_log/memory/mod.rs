@@ -5,7 +5,6 @@ mod directory;
 mod encoding;
 mod follower;
 mod inner;
-mod topic_cell;
 mod window;
 
 use std::error::Error;

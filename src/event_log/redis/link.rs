@@ -8,8 +8,7 @@ use redis::aio::ConnectionManager;
 use redis::{RedisResult, Value};
 use tokio::time::{sleep, timeout};
 
-use super::reply;
-use super::scripts::{HeadRequest, LogHead, RedisKeys, RedisScripts};
+use super::protocol::{HeadRequest, LogHead, RedisKeys, RedisScripts, parse_entries};
 use crate::event_log::Topic;
 use crate::event_log::broker::{BrokerEvent, BrokerFuture, BrokerSource, LoadedTopic};
 use crate::sync::lock;
@@ -66,7 +65,7 @@ impl RedisLink {
         range.arg(self.keys.topic(topic)).arg(format!("{position}-1")).arg("+");
         range.arg("COUNT").arg(PAGE_EVENTS);
         let values: Vec<Value> = range.query_async(&mut self.connection.clone()).await?;
-        let (any, read) = (!values.is_empty(), reply::parse_entries(values.into_iter(), topic));
+        let (any, read) = (!values.is_empty(), parse_entries(values.into_iter(), topic));
         match (any, read.last) {
             // Foreign entries only: the topic may have events after them.
             (true, Some(last)) if read.events.is_empty() => {

@@ -3,8 +3,7 @@
 mod builder;
 mod link;
 mod poller;
-mod reply;
-mod scripts;
+mod protocol;
 
 use std::fmt;
 use std::pin::Pin;
@@ -20,7 +19,7 @@ use tokio::time::timeout;
 
 use self::link::{MAX_RETRY_DELAY, MIN_RETRY_DELAY, RedisLink};
 use self::poller::RedisPoller;
-use self::scripts::{HeadRequest, RedisKeys};
+use self::protocol::{HeadRequest, RedisKeys};
 use super::broker::{BrokerFollower, BrokerTopic, BrokerTopics, WindowLimits};
 use super::{EventLog, Follow, Start, Step, Topic, Topics};
 use crate::InvalidSetting;

@@ -9,8 +9,8 @@ use redis::{AsyncConnectionConfig, Client, Cmd, RedisResult, Value};
 use tokio::time::{sleep, timeout};
 
 use super::link::{MIN_RETRY_DELAY, RedisLink, next_delay};
-use super::scripts::HeadRequest;
-use super::{CONNECT_TIMEOUT, RESPONSE_TIMEOUT, reply};
+use super::protocol::{HeadRequest, parse_entries, parse_streams};
+use super::{CONNECT_TIMEOUT, RESPONSE_TIMEOUT};
 use crate::event_log::broker::{BrokerTopic, BrokerTopics};
 
 /// Reads events that are appended to topics that are followed, over one connection.
@@ -195,12 +195,12 @@ impl RedisPoller {
         // How far the log is known to reach, and up to where replies that were cut short reach.
         let (mut newest, mut cut) = (head.unwrap_or_default(), u64::MAX);
         let mut touched = Vec::new();
-        for (key, values) in reply::parse_streams(reply) {
+        for (key, values) in parse_streams(reply) {
             let Some(polled) = self.polled.get_mut(&key) else {
                 self.wake_id = last_id(&values).unwrap_or(FIRST_ID.to_owned());
                 continue;
             };
-            let mut parsed = reply::parse_entries(values.into_iter(), &polled.topic.name);
+            let mut parsed = parse_entries(values.into_iter(), &polled.topic.name);
             if none_expired {
                 let last = polled.topic.last();
                 for event in &mut parsed.events {
