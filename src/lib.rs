@@ -1,4 +1,8 @@
-#![doc = include_str!("../README.md")]
+// Its examples use what these features add, and are no tests without.
+#![cfg_attr(
+    any(not(doctest), all(feature = "axum", feature = "redis", feature = "resume")),
+    doc = include_str!("../README.md")
+)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // The documentation is made with all features, and names what some of them add.
 #![cfg_attr(not(feature = "axum"), allow(rustdoc::broken_intra_doc_links))]
