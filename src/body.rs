@@ -27,7 +27,7 @@ pin_project! {
     where
         B: Body,
     {
-        // Dropped at its end: some bodies panic when they are polled once more.
+        // Dropped when it ends: some bodies panic when they are polled after their end.
         #[pin]
         inner: Option<B>,
         // How the inner body ended, until everything that came before its end is sent.
@@ -51,7 +51,7 @@ enum End<E> {
     Clean,
     Trailers(Frame<Bytes>),
     Failed(E),
-    /// What is left to give out when the stream has been told of its end.
+    /// What is still to be sent after the engine has handled the end of the body.
     Last(Result<Frame<Bytes>, E>),
 }
 
@@ -61,18 +61,18 @@ enum Mode {
     Plain,
     /// The inner body as it is, without its size.
     Unsized,
-    /// The inner body as it is, and something for layers further out or for a limit.
+    /// The inner body as it is, with a link for outer layers or the permit of a limit.
     Linked(Box<Linked>),
     /// The inner body as it is, which its head claims to be an event stream that is looked after.
     Claimed(Box<Claim>),
-    /// An event stream that is looked after.
+    /// An event stream that the driver works on.
     Driven(Pin<Box<Stream>>),
     /// The whole of an event stream of this crate.
     Once(Box<(Bytes, Arc<StreamLink>)>),
     Ended,
 }
 
-/// What a body has that passes as it is.
+/// What is kept for a body that passes as it is.
 #[derive(Debug)]
 struct Linked {
     link: Arc<StreamLink>,
@@ -116,7 +116,7 @@ impl<B: Body> SseBody<B> {
         self
     }
 
-    /// An event stream that is looked after.
+    /// An event stream that the driver works on.
     pub(crate) fn driven(body: B, stream: Stream) -> Self {
         Self::new(Some(body), Mode::Driven(Box::pin(stream)))
     }
@@ -131,7 +131,7 @@ impl<B: Body> SseBody<B> {
         Self::new(None, Mode::Ended)
     }
 
-    /// What layers further out share with this body.
+    /// The link that outer layers share with this body.
     fn link(&self) -> Option<Arc<StreamLink>> {
         match &self.mode {
             Mode::Driven(stream) => stream.link().cloned(),
@@ -169,7 +169,7 @@ where
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled<B> {
         let this = self.as_mut().project();
         let polled = match this.mode {
-            // The usual case by itself: no more is done for it than must be.
+            // The fast path stands apart, so that the usual frame costs as little as possible.
             Mode::Driven(stream) => {
                 let mut stream = stream.as_mut();
                 match this.inner.as_pin_mut() {
@@ -209,7 +209,7 @@ where
             (Mode::Plain | Mode::Unsized | Mode::Linked(_) | Mode::Claimed(_), Some(body)) => {
                 body.is_end_stream()
             }
-            // Too early, and what was still to be sent would be lost.
+            // The stream may still have something to send, which would be lost.
             (Mode::Driven(_) | Mode::Once(_), _) => false,
             _ => true,
         }
@@ -217,7 +217,7 @@ where
 
     fn size_hint(&self) -> SizeHint {
         if StreamLink::is_searched() {
-            // A layer further out asks, and not for the size.
+            // An outer layer is searching for the link, and does not ask for the size.
             match (self.link(), &self.inner) {
                 (Some(link), _) => link.answer_search(),
                 (None, Some(body)) => return body.size_hint(),
@@ -241,7 +241,7 @@ impl<B> SseBody<B>
 where
     B: Body<Data = Bytes>,
 {
-    /// Polls a body in all that may happen to it. `polled` is what the inner body gave already.
+    /// Polls off the fast path. `polled` is what the inner body has returned already, if anything.
     #[inline(never)]
     fn poll_closely(
         mut self: Pin<&mut Self>,
@@ -252,7 +252,7 @@ where
         match this.mode {
             Mode::Driven(_) => {}
             Mode::Linked(linked) => {
-                // Once no layer further out may ask for it, the link is memory for nothing.
+                // Once no outer layer can ask for the link any more, its memory is released.
                 if linked.permit.is_none() && Arc::weak_count(&linked.link) == 0 {
                     *this.mode = if linked.is_unsized { Mode::Unsized } else { Mode::Plain };
                 }
@@ -309,12 +309,12 @@ where
                 return poll;
             }
         }
-        // A body that is always ready with chunks of which nothing can be sent yet: others first.
+        // The body is always ready, but nothing of it can be sent yet: let other tasks run.
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
-    /// Asks the stream, and then the inner body. None if there is more to ask.
+    /// Polls the stream, and then the inner body. `None` if both have to be polled again.
     #[inline]
     fn poll_once(
         mut self: Pin<&mut Self>,
@@ -337,7 +337,7 @@ where
         }
     }
 
-    /// Tells the stream of the end of its body, once everything that came before it is sent.
+    /// Handles the end of the inner body, once everything before it is sent.
     fn take_end(mut self: Pin<&mut Self>) -> Option<Polled<B>> {
         let this = self.as_mut().project();
         let (Mode::Driven(stream), Some(end)) = (this.mode, this.end.take()) else {
@@ -361,8 +361,8 @@ where
         bytes.map(|bytes| self.send(bytes))
     }
 
-    /// Sends bytes of a driven stream. With the last of them its places on the lists are given up:
-    /// a client that learns of the end from them may come back before the body is dropped.
+    /// Sends bytes of a driven stream. With the last of them the stream leaves its lists: a client
+    /// that learns of the end from these bytes may come back before the body is dropped.
     #[inline]
     fn send(mut self: Pin<&mut Self>, bytes: Bytes) -> Polled<B> {
         let this = self.as_mut().project();
@@ -392,7 +392,7 @@ enum Step {
     Send(Bytes),
     Again,
     Wait,
-    /// The stream is to be told of the end of its body.
+    /// The engine has to handle the end of the body.
     TakeEnd,
     Finish,
 }
@@ -465,5 +465,5 @@ impl Drop for AbortOnPanic<'_> {
     }
 }
 
-/// How many chunks of which nothing can be sent are taken in one poll.
+/// How many chunks one poll takes if nothing of them can be sent.
 const ROUNDS: usize = 32;

@@ -2,12 +2,12 @@
 //!
 //! The driver decides nothing about bytes. It asks the questions of a poll in one order:
 //!
-//! 1. Is the stream polled for the first time? It applies the plan that came late, and begins.
+//! 1. Is the stream polled for the first time? It applies the plan of the outer layers, and begins.
 //! 2. Does a frame wait? It leaves first.
 //! 3. Is there mail? It leaves before anything that ends the stream.
 //! 4. Was the stream replaced, or does a drain end it?
-//! 5. Is a timeout due? It is looked at however busy the body is.
-//! 6. Then the body is asked.
+//! 5. Is a timeout due? This is checked however busy the body is.
+//! 6. Then the body is polled.
 
 mod claim;
 mod link;
@@ -38,7 +38,7 @@ use crate::state::{Drain, DrainStatus, Expiry, Permit, connection_failed_just_no
 use crate::sync::now;
 
 pin_project! {
-    /// An engine and what connects it to the world, all but the body that it works on.
+    /// An engine with its timer and its registrations, without the body that it works on.
     #[derive(Debug)]
     pub(crate) struct Stream {
         plan: Arc<ResolvedPlan>,
@@ -69,13 +69,13 @@ struct Signals {
     timeout: bool,
 }
 
-/// What many streams do not have, so that these pay for one pointer.
+/// State that many streams do not have. It is boxed, so that these streams pay for one pointer.
 #[derive(Debug, Default)]
 struct Places {
     registered: Option<RegisteredStream>,
     /// Apart, since streams that are in a registry rarely have one.
     permit: Option<Box<Permit>>,
-    /// As long as layers further out may ask for it.
+    /// Kept as long as outer layers may ask for it.
     link: Option<Arc<StreamLink>>,
 }
 
@@ -86,7 +86,7 @@ impl Places {
         self.registered.as_ref().is_some_and(|registered| registered.has_mail(engine))
     }
 
-    /// Whether another stream may have been let in instead of this one.
+    /// Whether a newer stream may have replaced this one.
     #[inline]
     fn is_replaced(&self) -> bool {
         self.permit.as_ref().is_some_and(|permit| permit.is_signalled())
@@ -107,7 +107,7 @@ impl Stream {
         }
     }
 
-    /// What layers further out share with this stream, as long as they may ask for it.
+    /// The link that outer layers share with this stream, as long as they may ask for it.
     pub(crate) fn link(&self) -> Option<&Arc<StreamLink>> {
         self.timer.link().or_else(|| self.places.as_ref()?.link.as_ref())
     }
@@ -147,7 +147,7 @@ impl Stream {
         let settings = this.plan.engine();
         let timeout = match this.engine.fast_path() {
             FastPath::Due => true,
-            // Outside of a runtime only the clock tells.
+            // Outside of a runtime there is no timer, so the clock is read.
             _ if this.timer.is_unarmed() => {
                 this.engine.poll_timeout(settings).is_some_and(|at| at <= now())
             }
@@ -175,7 +175,7 @@ impl Stream {
                 .is_none_or(|places| !places.has_mail(&self.engine) && !places.is_replaced())
     }
 
-    /// Does what the signals ask for, in order. A farewell leaves after the mail that came before it.
+    /// Handles the signals in order, so that a farewell leaves after the mail that came before it.
     #[cold]
     fn attend(mut self: Pin<&mut Self>, cx: &mut Context<'_>, signals: Signals) -> Option<Bytes> {
         let Signals { mail, permit, shutdown, timeout } = signals;
@@ -231,7 +231,7 @@ impl Stream {
         opening
     }
 
-    /// Takes the plan and the registrations from the link. Gives when the credential expires.
+    /// Takes the plan and the registrations from the link, and returns when the credential expires.
     fn take_opening(self: Pin<&mut Self>) -> Option<Expiry> {
         let this = self.project();
         let link = this.timer.open()?;
@@ -250,16 +250,16 @@ impl Stream {
         expiry
     }
 
-    /// Takes a chunk of the body, and gives what is to be sent of it.
+    /// Takes a chunk of the body, and returns what is to be sent.
     #[inline]
     pub(crate) fn handle_data(self: Pin<&mut Self>, chunk: Bytes) -> Option<Bytes> {
         let this = self.project();
         this.engine.handle_data(this.plan.engine(), chunk)
     }
 
-    /// Takes the end of the body, of whatever kind. Mail that came before it leaves before it.
+    /// Takes the end of the body, of whatever kind, after the mail that came before it.
     ///
-    /// Gives what is to be sent, and whether the failure of a body has to be passed on after it.
+    /// Returns what is to be sent, and whether the failure of a body has to be passed on after it.
     pub(crate) fn handle_end(mut self: Pin<&mut Self>, end: BodyEnd) -> (Option<Bytes>, PassOn) {
         let mut first = self.as_mut().read_mail();
         let this = self.project();
@@ -309,7 +309,7 @@ impl Stream {
 
     /// Whether everything that may happen wakes `waker` already.
     ///
-    /// A timer that has the waker is not polled again: that it is due shows without a poll.
+    /// A timer that has the waker is not polled again: [`Timer::is_due`] needs no poll.
     #[inline(never)]
     pub(crate) fn waits(&self, waker: &Waker) -> bool {
         let known = self.waker.as_ref().is_some_and(|known| known.will_wake(waker));
@@ -332,7 +332,7 @@ impl Stream {
         !missed
     }
 
-    /// Sets the timer for the engine's next timeout, so that [`Timer::is_due`] tells when it is due.
+    /// Sets the timer for the engine's next timeout, for [`Timer::is_due`].
     ///
     /// Outside of a runtime the clock is read instead, until the stream has to wait.
     fn arm(self: Pin<&mut Self>, cx: &mut Context<'_>) {
@@ -369,7 +369,7 @@ impl Stream {
         frame
     }
 
-    /// Ends the stream if another was let in instead of it.
+    /// Ends the stream if a newer stream replaced it.
     fn close_if_replaced(self: Pin<&mut Self>) -> Option<Bytes> {
         let this = self.project();
         let places = this.places.as_deref_mut()?;
@@ -419,15 +419,15 @@ impl Stream {
         let this = self.project();
         let Places { registered, permit, link } =
             this.places.take().map(|places| *places).unwrap_or_default();
-        // First: a client that comes back because hooks or a drain's report tell of this end finds
-        // the permit free.
+        // First, so that a client that comes back because of a hook or a drain's report finds the
+        // permit free.
         drop((permit, link));
         this.observer.ended(reason, &this.engine.progress(), now);
         if let (Some(registered), Some(setting)) = (registered, this.plan.registry()) {
             let RegisteredStream { registration, stats, .. } = registered;
             setting.registry.unregister(registration, &stats, reason);
         }
-        // Last, so that a drain is not over before the hooks were told.
+        // Last, so that the hooks have run before a drain is over.
         if let (Some(shutdown), Some(closing)) = (this.shutdown.take(), this.plan.closing()) {
             closing.drain.unregister(shutdown, reason);
         }
@@ -436,7 +436,7 @@ impl Stream {
     /// Why this stream is dropped before its end.
     ///
     /// A server drops a body when its client went away, and also when the connection was given up
-    /// because the client took nothing. Where nothing tells that it was so, the client went away.
+    /// because the client took nothing. Without a sign of that, the client is taken to have left.
     fn lost(&self) -> EndReason {
         let now = now();
         let drain = self.plan.closing().map(|closing| &*closing.drain);

@@ -16,13 +16,13 @@ use crate::sync::now;
 pub(super) struct RegisteredStream {
     pub(super) registration: Registration<RegistryEntry>,
     pub(super) stats: Arc<StreamStats>,
-    /// Mail came that could not be written in the middle of a long event.
+    /// Mail waits that could not be written in the middle of a long event.
     waiting: bool,
-    /// Mail was taken, and the body was not asked since.
+    /// Mail was taken, and the body has not been polled since.
     body_is_next: bool,
     /// How many frames are sent before the clock is read again.
     frames: u8,
-    /// When the clock was read.
+    /// When the clock was last read.
     read: Option<Instant>,
     /// Frames were sent since the body was pending.
     sent: bool,
@@ -49,8 +49,8 @@ impl RegisteredStream {
         self.registration.is_signalled() || self.waiting && engine.accepts_events()
     }
 
-    /// Whether the body is asked before more mail is taken. Otherwise a client that reads more slowly
-    /// than others write would have mail each time, and never see an event of the body.
+    /// Whether the body is polled before more mail is taken. Otherwise a client that reads more
+    /// slowly than others write to it would get mail at each poll, and never an event of the body.
     pub(super) fn lets_body_speak(&mut self) -> bool {
         std::mem::take(&mut self.body_is_next)
     }
@@ -99,7 +99,7 @@ impl RegisteredStream {
             0 => self.read_clock(),
             left => self.frames = left - 1,
         }
-        // After the clock: else it would be as if the frame had waited since the poll before.
+        // After the clock is read: otherwise the frame would seem to wait since the previous poll.
         self.stats.record_frame(bytes);
     }
 
@@ -107,13 +107,13 @@ impl RegisteredStream {
     pub(super) fn polled(&mut self) {
         self.stats.record_idle();
         self.stats.record_poll(now(), std::mem::take(&mut self.sent));
-        // The next frame may come much later, and how long it is not followed by a poll shows only
-        // if its own time is known.
+        // The next frame may come much later. The time since that frame is only known if the clock
+        // is read for it.
         (self.frames, self.read) = (0, None);
     }
 
-    /// Reads the clock for a frame, and decides for how many frames it is not read then: for none
-    /// while frames are taken so slowly that reading it costs nothing in comparison.
+    /// Reads the clock for a frame, and decides how many frames come before the next reading. While
+    /// the client takes frames slowly, the clock is read for each: it costs little in comparison.
     fn read_clock(&mut self) {
         let now = now();
         self.stats.record_poll(now, true);
@@ -122,7 +122,7 @@ impl RegisteredStream {
     }
 }
 
-/// Has a frame leave after the one that is sent first.
+/// Makes `frame` the first frame, or queues it after the one that there is.
 pub(super) fn queue_after(
     first: &mut Option<Bytes>,
     frame: Option<Bytes>,
@@ -142,7 +142,7 @@ pub(super) fn queue_after(
 /// a registry does for a frame.
 const CLOCK_EVERY: u8 = 16;
 
-/// The client does not take frames as fast as they could be had.
+/// A longer time between two clock readings means that the client takes frames slowly.
 const SLOW: Duration = Duration::from_millis(50);
 
 /// How long a stream that is closed in the middle of a long event has to come to its end.

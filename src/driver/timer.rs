@@ -14,8 +14,8 @@ use crate::sync::poll_sleep;
 pin_project! {
     /// The timer of a stream.
     ///
-    /// What a stream needs before its first poll only takes the room of the timer that it has later:
-    /// it would be memory of every stream, for as long as the stream is open.
+    /// The link that a stream needs only before its first poll is kept in the place of the timer:
+    /// a field of its own would take memory for as long as the stream is open.
     #[project = TimerProjection]
     #[derive(Debug)]
     pub(super) enum Timer {
@@ -41,14 +41,14 @@ impl Timer {
         }
     }
 
-    /// Takes what was there before the first poll.
+    /// Takes the link at the first poll.
     pub(super) fn open(mut self: Pin<&mut Self>) -> Option<Arc<StreamLink>> {
         let link = self.link().cloned()?;
         self.set(Self::Unset);
         Some(link)
     }
 
-    /// Whether nothing is to be done for now.
+    /// Whether there is nothing to do now.
     #[inline]
     pub(super) fn is_quiet(&self) -> bool {
         match self {
@@ -58,23 +58,23 @@ impl Timer {
         }
     }
 
-    /// Whether only the clock tells when it is time.
+    /// Whether the timer cannot be relied on, so that the clock must be read.
     pub(super) fn is_unarmed(&self) -> bool {
         matches!(self, Self::Unarmed)
     }
 
-    /// Leaves it to the clock to tell when it is time.
+    /// Stops the timer and has the caller read the clock instead.
     pub(super) fn disarm(mut self: Pin<&mut Self>) {
         self.set(Self::Unarmed);
     }
 
-    /// Whether the time has come for which the timer was set. It takes a load, and no clock.
+    /// Whether the timer has elapsed. It costs one load and reads no clock.
     #[inline]
     pub(super) fn is_due(&self) -> bool {
         matches!(self, Self::Set { sleep } if sleep.is_elapsed())
     }
 
-    /// Waits for nothing any more.
+    /// Stops the timer.
     pub(super) fn clear(mut self: Pin<&mut Self>) {
         self.set(Self::Unset);
     }

@@ -48,12 +48,12 @@ impl EndReason {
         Self::Cut,
     ];
 
-    /// Where a table with an entry a reason has it.
+    /// The index of this reason in a table with one entry for each reason.
     pub(crate) const fn index(self) -> usize {
         self as usize
     }
 
-    /// The word for it in logs and metrics.
+    /// The word for this reason in logs and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -76,7 +76,7 @@ impl fmt::Display for EndReason {
 }
 
 impl CloseReason {
-    /// The reason under which a stream is counted that was ended for this one.
+    /// The reason under which a stream is counted that was closed for this reason.
     pub(crate) const fn end_reason(self) -> EndReason {
         match self {
             Self::Shutdown => EndReason::Closed,
@@ -93,7 +93,7 @@ impl CloseReason {
 pub(crate) struct Close<'a> {
     pub(crate) reason: CloseReason,
     pub(crate) farewell: Cow<'a, Farewell>,
-    /// How long the client is to wait before it comes back.
+    /// How long the client has to wait before it comes back.
     pub(crate) retry: Option<Duration>,
     /// When to end the stream; in the middle of a long event, at the end of the event.
     pub(crate) at: Instant,
@@ -108,11 +108,11 @@ impl Close<'_> {
     }
 }
 
-/// An order to end a stream that is kept until its time.
+/// An order that waits for its time.
 #[derive(Debug)]
 pub(super) struct Ending {
     order: Close<'static>,
-    /// The time has come, and the end of the long event has not.
+    /// The time has come, but the long event has not ended yet.
     overdue: bool,
 }
 
@@ -127,7 +127,7 @@ pub(super) enum Verdict {
 }
 
 impl Ending {
-    /// Keeps an order. Of two the earlier counts, and so does the earlier moment to cut.
+    /// Keeps an order. Of two orders the earlier one counts, with the earlier moment to cut.
     pub(super) fn keep(kept: Option<Self>, order: Close<'_>) -> Self {
         let mut order = order.into_owned();
         if let Some(Self { order: earlier, .. }) = kept {
@@ -140,7 +140,7 @@ impl Ending {
         Self { order, overdue: false }
     }
 
-    /// When to look next.
+    /// When to check next.
     pub(super) fn next(&self, room: Room) -> Option<Instant> {
         match room {
             Room::None => self.order.cut_at,
@@ -153,7 +153,7 @@ impl Ending {
         self.overdue
     }
 
-    /// Looks at `now` whether the time has come. An order that is to be carried out is given away.
+    /// Checks at `now` whether the time has come. An order that is carried out is taken out.
     pub(super) fn look(ending: &mut Option<Box<Self>>, now: Instant, room: Room) -> Verdict {
         let Some(kept) = ending else {
             return Verdict::Wait;

@@ -1,4 +1,4 @@
-//! Builds the frames that leave for one chunk that came.
+//! Builds the frames to send from a chunk of the body and the held tail before it.
 
 use bytes::{Bytes, BytesMut};
 
@@ -6,9 +6,9 @@ use crate::wire::{LineEnd, with_id_line};
 
 /// The unfinished tail of a stream, held until its event is complete.
 ///
-/// Large pieces are kept as they are. Small ones are gathered: kept each by itself, an event that
+/// Large pieces are kept as they are, and small ones are copied together. Otherwise an event that
 /// comes byte by byte would cost many times its length, and a few bytes would keep the whole buffer
-/// that they came in.
+/// alive that they came in.
 #[derive(Debug, Default)]
 pub(super) struct PendingTail {
     pieces: Vec<Bytes>,
@@ -55,7 +55,7 @@ impl PendingTail {
     }
 }
 
-/// Frames in order. The first is apart, because mostly it is the only one.
+/// Frames in order. The first has a field of its own, because mostly it is the only one.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
     pub(super) first: Option<Bytes>,
@@ -79,7 +79,7 @@ impl Frames {
 #[derive(Debug)]
 pub(super) struct FrameBuilder {
     chunk: Bytes,
-    /// What came before the chunk, of the event that the chunk goes on with.
+    /// The beginning of the event that the chunk continues.
     tail: PendingTail,
     /// The offset in the chunk after what has been placed.
     from: usize,
@@ -118,7 +118,7 @@ impl FrameBuilder {
         self.from = end;
     }
 
-    /// Places the rest up to `end` and then `addition`, and gives the frames and the unplaced rest.
+    /// Places the rest up to `end` and then `addition`, and returns the frames and the rest.
     pub(super) fn finish(mut self, end: usize, addition: &[u8]) -> (Frames, Bytes) {
         let rest = self.chunk.split_off(end);
         let untouched = self.buffer.is_empty() && self.tail.is_empty() && addition.is_empty();
@@ -175,8 +175,8 @@ impl FrameBuilder {
     }
 }
 
-/// Gives one event an id line before its blank line, which begins at `blank`. The end of a long event
-/// is left over, to leave in a frame of its own.
+/// Adds an id line to one event before its blank line, which begins at `blank`. The end of a long
+/// event is returned apart, to be sent in a frame of its own.
 #[inline]
 pub(super) fn stamp(event: &mut Bytes, blank: usize, id: &str, line_end: LineEnd) -> Option<Bytes> {
     if blank + b"id: ".len() + id.len() + line_end.as_str().len() <= COPY_LIMIT {

@@ -32,7 +32,7 @@ impl Rotation {
         self.max_age.is_some() || self.idle.is_some()
     }
 
-    /// The age at which the `n`-th stream ends: in the last fifth of the greatest, never after it.
+    /// The age at which the `n`-th stream ends: within the last fifth of the maximum age.
     fn age_of(&self, n: u32) -> Option<Duration> {
         let most = self.max_age?.min(MAX_TIMER);
         let fifth = most / 5;
@@ -40,13 +40,13 @@ impl Rotation {
     }
 }
 
-/// When one stream is to end.
+/// When one stream has to end.
 #[derive(Debug)]
 pub(super) struct Lifetime {
-    /// The moment that was planned at the stream's start, and the reason that the client is told.
+    /// The moment that was planned at the stream's start, and the reason for the close event.
     planned: Option<(Instant, CloseReason)>,
     idle: Option<Idle>,
-    /// Events among those that were counted that are not the stream's own.
+    /// How many of the counted events are not the stream's own.
     injected: u64,
 }
 
@@ -61,7 +61,7 @@ impl Lifetime {
     ) -> Option<Self> {
         let aged = rotation.age_of(n).map(|age| (now + age, CloseReason::Rotated));
         let expires = expires.map(|at| (at, CloseReason::Expired));
-        // Of two at the same moment the credential's, which is the one that binds.
+        // If both fall on the same moment, the credential is the reason.
         let planned = [expires, aged].into_iter().flatten().min_by_key(|(at, _)| *at);
         let idle = rotation.idle.map(|limit| Idle::begin(now, limit));
         let ends = planned.is_some() || idle.is_some();
@@ -73,15 +73,15 @@ impl Lifetime {
         self.injected += events;
     }
 
-    /// When to look next.
+    /// When to check next.
     pub(super) fn next(&self) -> Option<Instant> {
         let planned = self.planned.map(|(at, _)| at);
         [planned, self.idle.as_ref().map(|idle| idle.tick)].into_iter().flatten().min()
     }
 
-    /// Looks at `now` whether the stream is to end; `events` have been counted so far.
+    /// Checks at `now` whether the stream has to end; `events` have been counted so far.
     ///
-    /// Gives the moment at which it was to end, and the reason.
+    /// Returns the moment at which it had to end, and the reason.
     pub(super) fn look(
         &mut self,
         now: Instant,
@@ -97,16 +97,16 @@ impl Lifetime {
     }
 }
 
-/// Measures how long there was no event, without reading a clock for each.
+/// Measures how long there was no event, without reading a clock for each event.
 ///
-/// Eight times in the limit it looks whether any was counted since the last look. So a stream is
-/// idle after the limit at the earliest, and an eighth of the limit later at the latest.
+/// Eight times within the limit it checks whether an event was counted since the last check. So a
+/// stream is idle after the limit at the earliest, and an eighth of the limit later at the latest.
 #[derive(Debug)]
 struct Idle {
-    /// When to look next.
+    /// When to check next.
     tick: Instant,
     step: Duration,
-    /// How many looks in a row found no new event.
+    /// How many checks in a row found no new event.
     quiet: u32,
     seen: u64,
 }
@@ -122,8 +122,8 @@ impl Idle {
         if self.tick > now {
             return false;
         }
-        // A stream that was not polled meanwhile may have events that nobody took: a late look
-        // counts once.
+        // A stream that was not polled for long may have events that were not taken yet, so a late
+        // check counts only once.
         self.tick = match self.tick + self.step {
             next if next > now => next,
             _ => now + self.step,
@@ -135,5 +135,5 @@ impl Idle {
     }
 }
 
-/// How many looks there are in the limit of an idle stream.
+/// How many checks there are within the limit of an idle stream.
 const STEPS: u32 = 8;

@@ -21,7 +21,7 @@
 //! - In *Fresh* and *Whole* everything may be written: comments, injected events, the farewell.
 //! - In *Flowing* an event that is too long to hold passes in pieces, and nothing is written. A
 //!   farewell waits for the boundary, or until the moment when the stream is cut. A comment that is
-//!   too long to hold flows, too, but a line end is room enough for a farewell.
+//!   too long to hold flows as well, but a farewell may be written after any of its line ends.
 //! - *Over* is final: bytes, commands and the time change nothing, and the output that was made
 //!   before is still given out.
 //!
@@ -84,7 +84,7 @@ use spread::Spread;
 /// Its owner keeps the settings and gives them to each call.
 #[derive(Debug)]
 pub(crate) struct Engine {
-    /// Which stream this is, of many: what is spread over streams is spread by it.
+    /// The number of this stream, by which times are spread over streams.
     n: u32,
     keepalives: u32,
     splitter: Splitter,
@@ -96,12 +96,12 @@ pub(crate) struct Engine {
     cold: Option<Box<ColdState>>,
 }
 
-/// How much has to be done for the next chunk of the body.
+/// How much work the next chunk of the body needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FastPath {
     /// Nothing waits, and a chunk that ends in a blank line is whole: [`Engine::pass`] is enough.
     Whole,
-    /// As `Whole`, as long as no timeout is due.
+    /// Like `Whole`, as long as no timeout is due.
     Timed,
     /// A chunk that ends in a blank line is whole, but each frame is counted.
     Counted,
@@ -115,41 +115,41 @@ pub(crate) enum FastPath {
     Over,
 }
 
-/// What happens to a stream from the server's side.
+/// What the server does to a stream.
 #[derive(Debug)]
 pub(crate) enum Command<'a> {
     /// The stream begins. Its credential expires at `expires`.
     Open { now: Instant, expires: Option<Instant> },
     /// An event is written into the stream, if it [accepts](Engine::accepts_events) one.
     Inject(&'a Injection),
-    /// The stream is to end. Of two orders the earlier counts.
+    /// Orders the end of the stream. Of two orders the earlier one counts.
     Close { order: Close<'a>, now: Instant },
-    /// A frame that was taken out goes back, to be sent after what was given out since.
+    /// Puts a frame back that was taken out, to be sent after the frames that were returned since.
     Queue(Bytes),
-    /// Foreign code panicked: nothing can be said any more.
+    /// Foreign code panicked, so no farewell can be sent.
     Abort,
 }
 
-/// Whether the body of the stream was asked for data when a timeout is handled.
+/// Whether the body was polled before a timeout is handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyState {
-    /// It was asked, and has nothing.
+    /// The body was polled and has nothing.
     Pending,
-    /// It may have data. Then the stream is not silent, and no comment is written.
+    /// The body may have data. Then the stream is not silent, and no comment is written.
     Unknown,
 }
 
 /// What has been sent so far.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Progress<'a> {
-    /// As far as events are counted.
+    /// The number of events, if they are counted.
     pub(crate) events: u64,
     pub(crate) keepalives: u32,
     /// The client's position, if it has changed since the last call.
     pub(crate) moved_to: Option<&'a Position>,
 }
 
-/// What few streams have at a time, so that the others do not pay for it in memory.
+/// State that few streams have at a time. It is boxed, so that the others need no memory for it.
 #[derive(Debug, Default)]
 struct ColdState {
     output: VecDeque<Bytes>,
@@ -160,7 +160,7 @@ struct ColdState {
 }
 
 impl ColdState {
-    /// Whether there is something to do at a time, however busy the body is.
+    /// Whether something has to be done at a certain time, however busy the body is.
     fn is_timed(&self) -> bool {
         self.ending.is_some() || self.lifetime.is_some() || self.heartbeat.is_some()
     }
@@ -186,7 +186,7 @@ impl Engine {
         }
     }
 
-    /// How much has to be done for the next chunk of the body.
+    /// How much work the next chunk of the body needs.
     #[inline]
     pub(crate) fn fast_path(&self) -> FastPath {
         self.path
@@ -223,7 +223,7 @@ impl Engine {
 
     /// Takes the end of the body. An unfinished event is dropped, as clients drop it.
     ///
-    /// Says whether the failure of the body has to be passed on, since nothing is sent instead.
+    /// Returns whether the failure of the body has to be passed on, as nothing is sent instead.
     pub(crate) fn handle_end(
         &mut self,
         settings: &Settings,
@@ -278,7 +278,7 @@ impl Engine {
         }
     }
 
-    /// Takes the time, at [`poll_timeout`](Self::poll_timeout) or any time later.
+    /// Handles the timeouts that are due, at [`poll_timeout`](Self::poll_timeout) or later.
     pub(crate) fn handle_timeout(
         &mut self,
         settings: &Settings,
@@ -300,13 +300,13 @@ impl Engine {
         self.look_at_silence(settings, now, body)
     }
 
-    /// The next frame to send, after those that other calls have given.
+    /// The next frame to send, after the frames that other calls returned.
     #[inline]
     pub(crate) fn poll_output(&mut self) -> Option<Bytes> {
         self.cold.as_mut()?.output.pop_front()
     }
 
-    /// Whether nothing waits to be sent or done before the body is asked.
+    /// Whether nothing has to be sent or done before the body is polled.
     #[inline]
     pub(crate) fn is_quiet(&self) -> bool {
         self.path != FastPath::Due && self.cold.as_ref().is_none_or(|cold| cold.output.is_empty())
@@ -358,11 +358,11 @@ impl Engine {
         }
     }
 
-    /// The timeout by which the stream was to be polled, if that was not done since.
+    /// The timeout by which the stream had to be polled, if it has not been polled since.
     ///
-    /// A passed timeout does not tell it for every stream: a busy one is given frames without a look
-    /// at the time. But an engine with an order looks at the time whenever it is polled, others do
-    /// when their body has nothing, and a frame in between has left its trace.
+    /// A timeout that has passed is no proof by itself: a busy stream returns frames without
+    /// reading the time. But an engine with an order reads the time at each poll, the others read
+    /// it when their body has nothing, and a frame in between is on record.
     pub(crate) fn missed_deadline(&self, settings: &Settings) -> Option<Instant> {
         let closing = self.cold.as_ref().is_some_and(|cold| cold.ending.is_some());
         let would_show = closing || self.activity != Activity::Something;
@@ -386,7 +386,7 @@ pub(crate) enum PassOn {
 
 /// What the machine does with a chunk.
 impl Engine {
-    /// Lets through what is whole, with its additions, and holds the rest.
+    /// Lets whole events through, with their additions, and holds the rest.
     #[inline(never)]
     fn split(&mut self, settings: &Settings, chunk: Bytes) -> Option<Bytes> {
         let mut tail =
@@ -416,7 +416,7 @@ impl Engine {
         self.send(frames)
     }
 
-    /// Gives an id to a chunk that is one event, whose blank line begins at `blank`.
+    /// Adds an id to a chunk that is one event, whose blank line begins at `blank`.
     #[inline]
     fn number_event(&mut self, settings: &Settings, mut event: Bytes, blank: usize) -> Bytes {
         self.activity = Activity::Something;
@@ -431,7 +431,7 @@ impl Engine {
         event
     }
 
-    /// Gives the first of these frames, and queues the others.
+    /// Returns the first of these frames, and queues the others.
     fn send(&mut self, frames: Frames) -> Option<Bytes> {
         let Frames { first, rest } = frames;
         if first.is_some() {
@@ -445,7 +445,7 @@ impl Engine {
         self.poll_output()
     }
 
-    /// Has a frame wait for [`poll_output`](Self::poll_output).
+    /// Queues a frame for [`poll_output`](Self::poll_output).
     fn queue(&mut self, frame: Bytes) {
         self.cold.get_or_insert_default().output.push_back(frame);
         if !matches!(self.path, FastPath::Over | FastPath::Due) {
@@ -472,7 +472,7 @@ impl Engine {
     }
 }
 
-/// What the machine does on command and at its own times.
+/// What the machine does on commands and timeouts.
 impl Engine {
     /// Begins with a comment: some proxies hold the response's head until its first body byte.
     fn open(
@@ -481,7 +481,7 @@ impl Engine {
         now: Instant,
         expires: Option<Instant>,
     ) -> Option<Bytes> {
-        // The settings may be others than at first.
+        // An outer layer may have changed the settings since the stream was made.
         self.tracking = IdTracking::of(settings);
         let mut opening = None;
         if let Some(keep_alive) = &settings.keep_alive {
@@ -496,7 +496,7 @@ impl Engine {
         if let Some(lifetime) = rotation.and_then(|it| Lifetime::begin(it, self.n, now, expires)) {
             self.cold.get_or_insert_default().lifetime = Some(lifetime);
             self.tracking.expect_farewell();
-            // It may have expired before it began.
+            // The credential may have expired before the stream began.
             self.look_at_lifetime(settings, now);
             let farewell = self.look_at_ending(now);
             return self.send(Frames { first: opening, rest: Vec::from_iter(farewell) });
@@ -591,12 +591,12 @@ impl Engine {
         let silence = self.silence.as_mut().filter(|silence| silence.tick(keep_alive) <= now)?;
         let silent = self.activity == Activity::Nothing;
         if silent && body == BodyState::Unknown {
-            // It is looked at again once the body has nothing.
+            // Checked again once the body has nothing.
             return None;
         }
         silence.advance(now, keep_alive, self.n);
         self.activity = if silent { Activity::AtTick } else { Activity::Nothing };
-        // Gives back memory that an idle stream does not need.
+        // Releases memory that an idle stream does not need.
         self.cold = self.cold.take().filter(|cold| !cold.is_empty());
         if !silent || !self.accepts_events() {
             return None;
@@ -605,10 +605,10 @@ impl Engine {
         Some(keep_alive.comment(self.splitter.line_end()))
     }
 
-    /// Ends the stream with the farewell for an error, if there is one and room for it.
+    /// Ends the stream with the farewell for errors, if there is one and room for it.
     fn farewell_on_error(&mut self, settings: &Settings) -> (Option<Bytes>, PassOn) {
         match (&settings.on_error, self.splitter.room()) {
-            // After half an event only the error itself tells the client.
+            // After half an event, only the error itself shows the client that the stream failed.
             (None, _) | (_, Room::None) => {
                 self.finish(EndReason::Error);
                 (None, PassOn::Yes)

@@ -105,9 +105,9 @@ impl Position {
 pub(super) enum IdTracking {
     /// Nothing needs the position, or it is not known any more.
     Off,
-    /// A farewell may need the position. So many more events without an id, and the stream is taken
-    /// to have none: reading on would cost every event of every stream a scan. If ids come later
-    /// all the same, the farewell does not restate them, which moves no client that follows the
+    /// A farewell may need the position. After this many more events without an id, the stream is
+    /// taken to have none, because reading on would cost a scan of every event of every stream. If
+    /// ids come later, the farewell does not restate them, which moves no client that follows the
     /// specification.
     Probing(u8),
     On,

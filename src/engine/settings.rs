@@ -12,18 +12,18 @@ pub(crate) struct Settings {
     pub(crate) ids: Option<EventIds>,
     /// The longest event that is held until it is whole, in bytes.
     pub(crate) hold_limit: usize,
-    /// The stream may get a farewell, which restates the client's place.
+    /// The stream may get a farewell, which restates the client's position.
     pub(crate) restate: bool,
     pub(crate) count_events: bool,
     pub(crate) observation: Observation,
-    /// Sent instead of an error of the stream's own body.
+    /// The farewell that is sent instead of an error of the stream's own body.
     pub(crate) on_error: Option<ErrorFarewell>,
-    /// Sent after the last event when the stream's own body ends.
+    /// The farewell that is sent after the last event when the stream's own body ends.
     pub(crate) close_at_end: Option<Farewell>,
     /// The body is a stream of another engine. It ends on a boundary, so what follows its last event
     /// is a farewell of bytes, which has no boundary.
     pub(crate) around_another: bool,
-    /// When the stream is ended for its age. None if it never is, not even for an expiry.
+    /// When the stream is ended for its age. `None` if it never is, not even for an expiry.
     pub(crate) rotation: Option<Rotation>,
 }
 
@@ -41,7 +41,7 @@ pub(crate) enum Observation {
 #[derive(Clone, Debug)]
 pub(crate) struct ErrorFarewell {
     pub(crate) farewell: Farewell,
-    /// How long clients are to wait, each its own time from this range.
+    /// The range of times for which clients wait before they reconnect, each for a time of its own.
     pub(crate) retry: RangeInclusive<Duration>,
 }
 

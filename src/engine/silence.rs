@@ -14,9 +14,9 @@ use crate::wire::{Event, LineEnd};
 #[derive(Clone, Debug)]
 pub(crate) struct KeepAlive {
     pub(crate) interval: Duration,
-    /// What the times of its streams are counted from.
+    /// The moment from which the times of the streams are counted.
     since: Instant,
-    /// How much shorter the interval of a stream is at most, as a share of it.
+    /// By how much the interval of a stream is shortened at most, as a share of the interval.
     pub(crate) jitter: f32,
     comment: [Bytes; LineEnd::ALL.len()],
     pub(crate) heartbeat: Option<Heartbeat>,
@@ -60,23 +60,23 @@ impl KeepAlive {
 
 /// Detects silence without reading a clock for each event.
 ///
-/// Twice an interval it looks whether anything was written since the last look. So it detects
+/// Twice in an interval it checks whether anything was written since the last check. So it detects
 /// silence after half an interval at the earliest and a whole one at the latest, and an event costs
 /// one store.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Silence {
-    /// When to look next, in nanoseconds since [`KeepAlive::since`]. It takes half of the memory of an
-    /// `Instant`, and every stream has one.
+    /// When to check next, in nanoseconds since [`KeepAlive::since`]: half of the memory of an
+    /// `Instant`, in every stream.
     tick: NonZeroU64,
 }
 
-/// What was written since the last look at the silence of a stream.
+/// What was written since the last check for silence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Activity {
     /// Nothing in the whole life of the stream.
     Never,
     Nothing,
-    /// Nothing since the comment that was written at the moment of the look.
+    /// Nothing since the comment that was written at that check.
     AtTick,
     Something,
 }
@@ -94,12 +94,12 @@ impl Silence {
         Self { tick: NonZeroU64::new(nanos).unwrap_or(NonZeroU64::MIN) }
     }
 
-    /// When to look next.
+    /// When to check next.
     pub(super) fn tick(self, settings: &KeepAlive) -> Instant {
         settings.since + Duration::from_nanos(self.tick.get())
     }
 
-    /// Plans the next look after one at `now`.
+    /// Plans the next check after one at `now`.
     pub(super) fn advance(&mut self, now: Instant, settings: &KeepAlive, n: u32) {
         let half = settings.half_interval(n);
         // From the last tick, so that the pace does not slip; unless the stream was not polled
@@ -109,8 +109,8 @@ impl Silence {
     }
 }
 
-/// What timers can tell apart. With a shorter interval a stream would be all comments.
+/// The resolution of timers. With a shorter interval a stream would have nothing but comments.
 pub(crate) const MIN_TIMER: Duration = Duration::from_millis(1);
 
-/// As good as never, and far from where `Instant` overflows.
+/// Practically never, and far from where `Instant` overflows.
 pub(crate) const MAX_TIMER: Duration = Duration::from_secs(365 * 24 * 60 * 60);

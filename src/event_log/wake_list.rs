@@ -1,4 +1,4 @@
-//! Lists of wakers that wait for the next event, and how they are used behind a lock.
+//! Lists of wakers that wait for the next event, and how they are used under a lock.
 
 use std::ops::DerefMut;
 use std::task::Waker;
@@ -96,7 +96,7 @@ impl WakeList {
     }
 }
 
-/// Looks at what is behind a lock, and registers `waker` in a list there if `find` finds nothing.
+/// Looks at what is under a lock, and registers `waker` in a list there if `find` finds nothing.
 ///
 /// Both are done under one lock, so a wake in between is not missed. A waker is cloned, and the
 /// waker that it replaces is dropped, outside of the lock: both are foreign code.
@@ -128,7 +128,7 @@ pub(super) fn look_or_register<G: DerefMut, T>(
     }
 }
 
-/// Takes the wakers of a list behind a lock, and wakes them outside of it: the first thing that
+/// Takes the wakers of a list under its lock, and wakes them outside of it: the first thing that
 /// most of them do, on other threads, is to take that lock.
 pub(super) fn wake_list<G: DerefMut>(
     lock: impl Fn() -> G,
@@ -140,7 +140,7 @@ pub(super) fn wake_list<G: DerefMut>(
     }
 }
 
-/// Wakes wakers that were taken off a list behind a lock, and gives the list its room back.
+/// Wakes wakers that were taken off a list under its lock, and gives the list its room back.
 pub(super) fn wake_and_recycle<G: DerefMut>(
     wakers: Slab<Waker>,
     lock: impl Fn() -> G,

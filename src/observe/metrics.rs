@@ -114,14 +114,14 @@ impl Meters {
     }
 }
 
-/// Whether a metric asks for the value that it is given, which only a metric does that is kept.
+/// Whether the recorder keeps a metric: only then does the metric convert the value it is given.
 fn is_asked_for(give: impl FnOnce(Zero<'_>)) -> bool {
     let asked = Cell::new(false);
     give(Zero(&asked));
     asked.get()
 }
 
-/// Nothing, which notes that it was asked for.
+/// A zero that records whether it was converted.
 struct Zero<'a>(&'a Cell<bool>);
 
 impl IntoF64 for Zero<'_> {

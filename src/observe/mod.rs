@@ -89,7 +89,7 @@ pub(crate) struct Subject<'a> {
     pub(crate) path: &'a str,
 }
 
-/// Stands in for what is observed of streams without the features.
+/// Stub for the features' observers, which does nothing.
 #[cfg(not(any(feature = "metrics", feature = "tracing")))]
 mod stream {
     #![expect(clippy::unused_self, reason = "with the features there is something in them")]
@@ -131,7 +131,7 @@ mod stream {
     }
 }
 
-/// Stands in for the metrics without the feature.
+/// Stubs for the metrics without the feature `metrics`.
 #[cfg(not(feature = "metrics"))]
 mod metrics {
     #[derive(Debug, Default)]
@@ -147,7 +147,7 @@ mod metrics {
     pub(crate) fn refused(_: &'static str) {}
 }
 
-/// Stands in for the events without the feature.
+/// Stubs for the events without the feature `tracing`.
 #[cfg(not(feature = "tracing"))]
 mod tracing {
     use std::time::Duration;

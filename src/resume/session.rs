@@ -41,7 +41,7 @@ struct SessionState {
     /// A position at which a reader found nothing in the log, and what was written then.
     found_empty: Option<(EventId, LogProgress)>,
     end: Option<SessionEnd>,
-    /// When a client that has seen all events was last told that the session has ended.
+    /// When a client that has seen all events last got the answer that the session has ended.
     asked_at: Option<Instant>,
     pump: Option<Waker>,
     /// Whether the pump waits until the readers have taken more.

@@ -101,7 +101,7 @@ impl Default for ResumeSettings<MemoryLog> {
 }
 
 impl<L: EventLog> ResumeSettings<L> {
-    /// The same settings with a log that all sessions share.
+    /// These settings, with a log that all sessions share.
     pub(super) fn with_log<M>(self, log: M) -> ResumeSettings<M> {
         let Self {
             linger, buffer, close_event, finished, remember, max_sessions, other_nodes, ..

@@ -158,7 +158,7 @@ impl Shutdown {
     ///
     /// # Cancellation safety
     ///
-    /// If it is dropped early, the streams end all the same.
+    /// If the future is dropped early, the streams still end.
     ///
     /// # Panics
     ///

@@ -33,7 +33,7 @@ pub(super) struct DrainSchedule {
     pub(super) closing_at: Instant,
     /// From here on no stream waits for its own end.
     pub(super) last_call: Instant,
-    /// From here on nobody waits.
+    /// From here on nothing waits for the streams.
     pub(super) hard_deadline: Instant,
     /// How many streams were open, and over which time their ends are spread.
     streams: u32,

@@ -1,4 +1,4 @@
-//! The counts and times of one stream, written by the stream and read by anybody.
+//! The counts and times of one stream, which the stream writes and any thread may read.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
@@ -68,7 +68,7 @@ impl StreamStats {
         let before = self.bytes.load(Relaxed);
         self.bytes.store(before + bytes as u64, Relaxed);
         let before = self.frames.load(Relaxed);
-        // Whoever sees it sees the time of the poll, too.
+        // `Release`: a thread that sees this count also sees the time of the poll.
         self.frames.store(before.saturating_add(1), Release);
     }
 

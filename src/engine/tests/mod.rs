@@ -234,7 +234,7 @@ fn a_long_event_flows_unheld_and_nothing_is_written_into_it() {
         (&[Data(b"data: 78"), Data(b"9"), Halves(4), Data(b"x\n\n"), Halves(3)],
                                                                "|:\n|data: 789|x\n\n|:\n"),
         (&[Data(b"data: 789"), Inject("i"), Data(b"\n\n")],    "|:\n|data: 789|\n\n"),
-        // A close waits for the end of the event, and drops what comes behind.
+        // A close waits for the end of the event, and drops what comes after it.
         (&[Data(b"data: 789"), Shut, Data(b"\n\ndata: b\n\n")], &waited),
         // But not for ever.
         (&[Data(b"data: 789"), Shut, Halves(2), Data(b"\n\n")], "|:\n|data: 789"),
@@ -371,7 +371,7 @@ fn a_farewell_restates_the_place_and_never_moves_it() {
         (&none, Position::brought(b"a\0b"), &[Shut],                       None),
         (&none, Position::brought(b"\xff"), &[Shut],                       None),
         (&none, brought(), &[Data(b"data: a\n\n"), Shut],                  Some("41")),
-        // Not known, so not said.
+        // The position is not known, so it is not restated.
         (&none, brought(), &unnumbered,                                    None),
         (&none, brought(), &late,                                          None),
     ] {

@@ -172,7 +172,7 @@ impl TopicState {
 #[derive(Debug, Default)]
 pub(super) struct Directory {
     cells: HashMap<Topic, Arc<TopicCell>>,
-    /// The same topics by their creation, for followers of patterns.
+    /// The topics of `cells` by their creation, for followers of patterns.
     by_creation: BTreeMap<u64, Arc<TopicCell>>,
     /// The topics that ended last.
     ended: HashMap<Topic, EndedTopic>,
