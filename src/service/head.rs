@@ -36,9 +36,12 @@ pub(super) fn stream_kind(method: &Method, head: &Parts) -> Option<StreamKind> {
     Some(if encoded { StreamKind::Encoded } else { StreamKind::Framed(framing) })
 }
 
-/// The framing of a response's body, if it is a stream whose bytes can be read.
+/// The framing of a response's body, if it is a stream whose bytes can be read, and not a refusal.
 #[cfg(feature = "resume")]
 pub(crate) fn framing(method: &Method, head: &Parts) -> Option<Framing> {
+    if head.extensions.get::<super::refusal::Refused>().is_some() {
+        return None;
+    }
     match stream_kind(method, head)? {
         StreamKind::Framed(framing) => Some(framing),
         StreamKind::Encoded => None,

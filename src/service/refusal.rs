@@ -21,6 +21,10 @@ use crate::plan::Plan;
 use crate::state::{Drain, LimitInner};
 use crate::wire::{Event, LineEnd, REFUSED_ABOVE_LIMIT};
 
+/// Marks a refusal in its extensions: an event stream that is none of the handler's.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Refused;
+
 /// Why a stream is not served.
 #[derive(Debug)]
 pub(super) struct Refusal {
@@ -75,6 +79,7 @@ pub(super) fn refuse<B: Body>(
     *response.headers_mut() = kept(head.headers);
     response.headers_mut().insert(name, value);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.extensions_mut().insert(Refused);
     tell(&link, response.extensions_mut(), outer);
     response
 }

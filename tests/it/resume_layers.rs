@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use tower::{Layer, ServiceExt};
-use tower_sse::{Expiry, KeepAliveLayer, RotationLayer, SseLayer};
+use tower_sse::{Expiry, KeepAliveLayer, Limit, LimitLayer, RotationLayer, SseLayer};
 
 use crate::harness::SECOND;
 use crate::harness::bodies::Step::{self, Data, Wait};
@@ -84,6 +84,34 @@ async fn layers_further_in_look_after_the_handlers_stream() {
     assert_eq!(all.data(), ["1", "2", "{\"reason\":\"rotated\"}"]);
     // The outer's keepalives, and not one a second.
     assert!((3..=5).contains(&all.text.matches(":\n").count()), "{}", all.text);
+}
+
+/// It is not the handler's stream: a client that comes back is served, and not told that it is over.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_inside_is_passed_on_as_it_is() {
+    for wants_events in [true, false] {
+        let handled = Handled::default();
+        let limit = Limit::new(1);
+        let limited = LimitLayer::new(limit.clone()).layer(handler(&handled, steps));
+        let elsewhere = ask(&boxed(limited.clone()), request(None)).await;
+        let service = boxed(SseLayer::new().layer(layer().close_event(SECOND).layer(limited)));
+        let asked = |id| {
+            let mut asked = request(id);
+            if wants_events {
+                *asked.method_mut() = http::Method::GET;
+                asked.headers_mut().insert("accept", "text/event-stream".parse().unwrap());
+            }
+            asked
+        };
+        let refused = seen(&service, asked(None), SECOND).await;
+        assert_eq!(refused.status, if wants_events { 200 } else { 429 });
+        assert_eq!(refused.text.contains("event: limit\n"), wants_events, "{}", refused.text);
+        assert!(!refused.text.contains("id:") && !refused.text.contains("finished"));
+        drop(elsewhere);
+        let served = seen(&service, asked(None), SECOND).await;
+        assert_eq!((served.status, served.data()), (200, vec!["1".to_owned()]));
+        assert_eq!(handled.calls(), 3);
+    }
 }
 
 /// What ends with a credential ends with it also for a client that comes back.
