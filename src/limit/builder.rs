@@ -34,7 +34,8 @@ impl LimitBuilder {
     ///
     /// `key` makes a [`LimitKey`] of the request: a user, a session, an address. A request without
     /// a key (`None`) counts against the limit in all only. The function is called for every
-    /// request, before the handler. A key is forgotten when its last stream ends.
+    /// request, before the handler; requests for which it panics count as one key. A key is
+    /// forgotten when its last stream ends.
     ///
     /// A client that can choose its key can choose many: take what has been checked, such as the
     /// user of a session, or the address.

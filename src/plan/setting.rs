@@ -9,6 +9,7 @@ use http::request::Parts;
 
 use crate::engine::{ErrorFarewell, EventIds, Farewell, KeepAlive, Rotation};
 use crate::state::{Drain, Label, LimitInner, RegistryInner};
+use crate::sync::catch_panic;
 
 /// What the layers say about one kind of setting.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +60,15 @@ pub(crate) type LabelOf = dyn Fn(&Parts) -> Label + Send + Sync;
 pub(crate) struct RegistrySetting {
     pub(crate) registry: Arc<RegistryInner>,
     pub(crate) label: Option<Arc<LabelOf>>,
+}
+
+impl RegistrySetting {
+    /// The label of a request's stream.
+    pub(crate) fn label_of(&self, request: &Parts) -> Label {
+        // A panic would take all streams of the connection along.
+        let label = self.label.as_ref().and_then(|label| catch_panic(|| label(request)));
+        label.unwrap_or_default()
+    }
 }
 
 impl fmt::Debug for RegistrySetting {

@@ -167,9 +167,8 @@ impl<S> SseService<S> {
             },
         };
         let (mut parts, body) = request.into_parts();
-        // Before the handler: a panic in these functions finds no stream that it could end.
         if let Some(setting) = own.plan.registry.on() {
-            asked.label = setting.label.as_ref().map(|label| label(&parts)).unwrap_or_default();
+            asked.label = setting.label_of(&parts);
         }
         if let Some(limit) = own.plan.limit.on() {
             asked.key = limit.key_of(&parts);

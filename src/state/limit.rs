@@ -13,6 +13,7 @@ use http::request::Parts;
 use super::{AtCap, LimitKey, Permit, Permits};
 use crate::engine::spread::Spread;
 use crate::engine::{Close, CloseReason, Farewell};
+use crate::sync::catch_panic;
 
 /// What a limit, its layers and its streams share.
 #[derive(Debug)]
@@ -59,7 +60,11 @@ impl LimitInner {
 
     /// The key of a request.
     pub(crate) fn key_of(&self, request: &Parts) -> LimitKey {
-        self.settings.per_key.as_ref().map(|it| (it.key)(request)).unwrap_or_default()
+        let Some(per_key) = &self.settings.per_key else {
+            return LimitKey::default();
+        };
+        // A panic would take all streams of the connection along.
+        catch_panic(|| (per_key.key)(request)).unwrap_or(LimitKey::FAILED)
     }
 
     /// Whether streams may be ended for newer ones.

@@ -44,9 +44,14 @@ enum KeyValue {
     V4(Ipv4Addr),
     /// The network.
     V6(u64),
+    /// The function that makes keys panicked.
+    Failed,
 }
 
 impl LimitKey {
+    /// The key of all requests for which the function that makes keys panics.
+    pub(crate) const FAILED: Self = Self(KeyValue::Failed);
+
     /// Whether there is no key.
     #[must_use]
     pub fn is_none(&self) -> bool {

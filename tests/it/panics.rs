@@ -14,8 +14,8 @@ use futures_util::task::noop_waker;
 use http::header::CONTENT_TYPE;
 use http::{Request, Response};
 use http_body::{Body, Frame};
-use tower::{Layer, ServiceExt, service_fn};
-use tower_sse::{EndReason, EventIdLayer, Registry, SseBody, SseLayer};
+use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_sse::{EndReason, EventIdLayer, Limit, Registry, RegistryLayer, SseBody, SseLayer};
 
 use crate::harness::bodies::Step::{Data, Hang, Panic, Wait};
 use crate::harness::bodies::{Script, Step, read};
@@ -124,6 +124,27 @@ async fn a_panic_in_the_drop_of_a_body_ends_the_stream_with_an_error() {
     assert!(catch_unwind(AssertUnwindSafe(|| drop(body))).is_err());
     assert!(registry.is_empty());
     assert_eq!(*reasons.lock().unwrap(), [EndReason::Error]);
+}
+
+/// It would take along the streams that the same task serves, as those of an HTTP/2 connection.
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_a_label_or_a_key_ends_no_stream() {
+    let label = |_: &http::request::Parts| -> String { panic!("the label panics") };
+    let key = |_: &http::request::Parts| -> String { panic!("the key panics") };
+    let (registry, reasons) = noting_registry(false);
+    let limit = Limit::builder().per_key(1, key).build().unwrap();
+    let layer = SseLayer::new().registry(RegistryLayer::new(registry.clone()).label(label));
+    let mut service = layer.limit(limit.clone()).layer(service_fn(|_: Request<()>| {
+        let response = Response::builder().header(CONTENT_TYPE, "text/event-stream");
+        std::future::ready(Ok::<_, Infallible>(response.body(Script::new([Hang])).unwrap()))
+    }));
+    let served = service.call(Request::new(())).await.unwrap();
+    assert_eq!(served.status(), 200);
+    assert_eq!(registry.snapshot()[0].label.as_str(), "");
+    // Requests without a key that should have one count together.
+    assert_eq!(service.call(Request::new(())).await.unwrap().status(), 429);
+    assert_eq!((registry.len(), limit.open(), limit.keys()), (1, 1, 1));
+    assert!(reasons.lock().unwrap().is_empty());
 }
 
 /// The body that is made of these steps.
