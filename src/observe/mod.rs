@@ -57,7 +57,8 @@
 //!
 //! The plan names each setting as it holds for this stream: its value or `on`, `off` where a layer
 //! turned it off, and `-` where no layer set it:
-//! `keep_alive=15s event_ids=on no_buffer=on registry=- shutdown=off`.
+//! `keep_alive=15s event_ids=on no_buffer=on registry=- shutdown=off`. The fields `close_at_end` and
+//! `hold_limit` are there only where a layer set them.
 //!
 //! The span is not entered while the body is polled, which would cost every frame of every stream.
 //! To put what a handler logs in its stream into a span, the handler uses `tracing`'s `Instrument` or

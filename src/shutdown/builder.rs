@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::Shutdown;
 use crate::InvalidSetting;
 use crate::engine::{Farewell, MAX_TIMER, MIN_TIMER};
+use crate::error::check_retry;
 use crate::state::{Drain, DrainSettings};
 
 /// Settings of a [`Shutdown`].
@@ -143,8 +144,8 @@ impl ShutdownBuilder {
     /// - the window is longer than the deadline,
     /// - the notice, the deadline or the stall limit is longer than a year,
     /// - the stall limit is shorter than a millisecond, and not zero,
-    /// - the range of `retry` is empty, or begins with zero, with which clients would come back
-    ///   without a pause.
+    /// - the range of `retry` is empty, or begins with less than a millisecond, with which clients
+    ///   would come back without a pause.
     pub fn build(self) -> Result<Shutdown, InvalidSetting> {
         let error = |setting, reason| Err(InvalidSetting::new(setting, reason));
         let Some(rate) = NonZeroU32::new(self.rate) else {
@@ -164,13 +165,10 @@ impl ShutdownBuilder {
         if self.window.is_some_and(|window| window > self.deadline) {
             return error("window", "it is longer than the deadline");
         }
-        match &self.retry {
-            Some(retry) if retry.is_empty() => error("retry", "the range is empty"),
-            Some(retry) if retry.start().is_zero() => {
-                error("retry", "zero brings clients back without a pause")
-            }
-            _ => Ok(self.into_shutdown(rate)),
+        if let Some(retry) = &self.retry {
+            check_retry(retry)?;
         }
+        Ok(self.into_shutdown(rate))
     }
 
     /// The default, which needs no check.
