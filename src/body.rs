@@ -209,8 +209,9 @@ where
             (Mode::Plain | Mode::Unsized | Mode::Linked(_) | Mode::Claimed(_), Some(body)) => {
                 body.is_end_stream()
             }
-            // The stream may still have something to send, which would be lost.
-            (Mode::Driven(_) | Mode::Once(_), _) => false,
+            // Too early, and what was still to be sent would be lost.
+            (Mode::Driven(stream), _) => stream.ended().is_some() && self.end.is_none(),
+            (Mode::Once(_), _) => false,
             _ => true,
         }
     }
@@ -361,16 +362,11 @@ where
         bytes.map(|bytes| self.send(bytes))
     }
 
-    /// Sends bytes of a driven stream. With the last of them the stream leaves its lists: a client
-    /// that learns of the end from these bytes may come back before the body is dropped.
+    /// Sends bytes of a driven stream.
     #[inline]
-    fn send(mut self: Pin<&mut Self>, bytes: Bytes) -> Polled<B> {
-        let this = self.as_mut().project();
-        if let Mode::Driven(stream) = this.mode {
+    fn send(self: Pin<&mut Self>, bytes: Bytes) -> Polled<B> {
+        if let Mode::Driven(stream) = self.project().mode {
             stream.as_mut().sent(bytes.len());
-            if stream.ended().is_some() && this.end.is_none() {
-                self.end();
-            }
         }
         Poll::Ready(Some(Ok(Frame::data(bytes))))
     }

@@ -400,7 +400,15 @@ impl Stream {
     #[inline]
     pub(crate) fn sent(self: Pin<&mut Self>, bytes: usize) {
         let this = self.project();
-        let registered = this.places.as_deref_mut().and_then(|it| it.registered.as_mut());
+        if let Some(places) = this.places.as_deref_mut() {
+            let held = places.permit.is_some() || places.link.is_some();
+            if held && this.engine.ended().is_some() {
+                // A client that learns of the end from this frame may come back before the body is
+                // dropped.
+                (places.permit, places.link) = (None, None);
+            }
+        }
+        let registered = registered(this.places);
         if registered.is_none() && !this.observer.is_on() {
             return;
         }

@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Farewell;
 use super::splitter::Room;
+use super::spread::Retry;
 use crate::wire::CloseReason;
 
 /// Why a stream ended. Each stream has one reason. Hooks, reports, metrics and logs use these words.
@@ -93,8 +94,8 @@ impl CloseReason {
 pub(crate) struct Close<'a> {
     pub(crate) reason: CloseReason,
     pub(crate) farewell: Cow<'a, Farewell>,
-    /// How long the client has to wait before it comes back.
-    pub(crate) retry: Option<Duration>,
+    /// How long the client is to wait before it comes back.
+    pub(crate) retry: Option<Retry>,
     /// When to end the stream; in the middle of a long event, at the end of the event.
     pub(crate) at: Instant,
     /// When to end the stream even in the middle of a long event, without a farewell.

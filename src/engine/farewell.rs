@@ -1,12 +1,14 @@
 //! The last bytes of a stream that the server ends.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::Position;
 use super::position::restate;
+use super::spread::Retry;
 use crate::wire::{ByLineEnd, CloseReason, Event, EventTemplate, LineEnd};
 
 /// The last bytes of a stream that the server ends.
@@ -42,6 +44,50 @@ enum FarewellKind {
 struct SharedEvent {
     event: Event,
     templates: ByLineEnd<EventTemplate>,
+    /// How many clients without a position got it, as far as that is counted.
+    uses: AtomicUsize,
+    /// The bytes for such a client, by the step of its `retry`.
+    steps: OnceLock<Box<[Step]>>,
+}
+
+/// The bytes for one delay.
+type Step = OnceLock<(Duration, Bytes)>;
+
+impl SharedEvent {
+    fn new(event: Event) -> Self {
+        let (templates, uses) = (ByLineEnd::default(), AtomicUsize::new(0));
+        Self { event, templates, uses, steps: OnceLock::new() }
+    }
+
+    fn encode(&self, retry: Option<Retry>, id: Option<&str>, line_end: LineEnd) -> Bytes {
+        let template = self.templates.get(line_end, || EventTemplate::new(&self.event, line_end));
+        let fill = || template.fill(retry.map(Retry::delay), id);
+        let shared = match (retry, id, line_end) {
+            (Some(retry), None, LineEnd::Lf) => self.step(retry),
+            _ => None,
+        };
+        let Some((slot, delay)) = shared else {
+            return fill();
+        };
+        // Two ranges have different delays for one step.
+        match slot.get_or_init(|| (delay, fill())) {
+            (known, bytes) if *known == delay => bytes.clone(),
+            _ => fill(),
+        }
+    }
+
+    /// Where the bytes for this step are kept: an allocation for each of 100,000 clients would be
+    /// most of what a drain costs. But a farewell that few clients get is not kept in so many
+    /// versions.
+    fn step(&self, retry: Retry) -> Option<(&Step, Duration)> {
+        let step = retry.step()?;
+        let steps = match self.steps.get() {
+            Some(steps) => steps,
+            None if self.uses.fetch_add(1, Relaxed) < FEW => return None,
+            None => self.steps.get_or_init(|| (0..Retry::STEPS).map(|_| OnceLock::new()).collect()),
+        };
+        Some((steps.get(step)?, retry.delay()))
+    }
 }
 
 impl Farewell {
@@ -65,8 +111,7 @@ impl Farewell {
     /// Where it has data, a drain adds a `retry` if it has none, and the stream's place as `id`.
     #[must_use]
     pub fn event(event: Event) -> Self {
-        let templates = ByLineEnd::default();
-        Self(FarewellKind::Event(Arc::new(SharedEvent { event, templates })))
+        Self(FarewellKind::Event(Arc::new(SharedEvent::new(event))))
     }
 
     /// These bytes as they are, for clients that expect something else than an event.
@@ -95,18 +140,17 @@ impl Farewell {
     pub(super) fn encode(
         &self,
         reason: CloseReason,
-        retry: Option<Duration>,
+        retry: Option<Retry>,
         position: &Position,
         line_end: LineEnd,
     ) -> Option<Bytes> {
         match &self.0 {
             FarewellKind::Named(name) => {
+                let retry = retry.map(Retry::delay);
                 Some(restate(&reason.event(name), retry, position, line_end))
             }
             FarewellKind::Event(shared) => {
-                let make = || EventTemplate::new(&shared.event, line_end);
-                let template = shared.templates.get(line_end, make);
-                Some(position.with_text(|id| template.fill(retry, id)))
+                Some(position.with_text(|id| shared.encode(retry, id, line_end)))
             }
             FarewellKind::Bytes(bytes) => Some(bytes.clone()),
             FarewellKind::None => None,
@@ -117,5 +161,44 @@ impl Farewell {
 impl Default for Farewell {
     fn default() -> Self {
         Self::close()
+    }
+}
+
+/// So many clients get a farewell before its bytes are kept for others: a server that makes a
+/// farewell for each connection pays nothing for those that it has once.
+const FEW: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_for_a_step_is_what_one_client_would_get_alone() {
+        let farewell = Farewell::event(Event::new().data("x"));
+        let ranges = [5, 20].map(|most| Duration::from_millis(5)..=Duration::from_secs(most));
+        for n in 0..5_000 {
+            for range in &ranges {
+                let retry = Retry::nth(n, range);
+                for line_end in LineEnd::ALL {
+                    let encode = |retry| {
+                        let position = &Position::None;
+                        farewell.encode(CloseReason::Shutdown, Some(retry), position, line_end)
+                    };
+                    assert_eq!(encode(retry), encode(Retry::after(retry.delay())), "{n}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_farewell_that_few_clients_get_is_not_kept_for_others() {
+        let farewell = Farewell::close().for_reason(CloseReason::Shutdown);
+        let range = Duration::from_millis(5)..=Duration::from_secs(5);
+        for n in 0..FEW as u64 {
+            let (retry, position) = (Some(Retry::nth(n, &range)), Position::None);
+            farewell.encode(CloseReason::Shutdown, retry, &position, LineEnd::Lf);
+        }
+        let FarewellKind::Event(shared) = &farewell.0 else { panic!("it is not shared") };
+        assert!(shared.steps.get().is_none());
     }
 }

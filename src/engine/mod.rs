@@ -77,7 +77,7 @@ use lifetime::Lifetime;
 use position::{EventPosition, IdTracking, Ids};
 use silence::{Activity, Silence};
 use splitter::{Room, Splitter, Until};
-use spread::Spread;
+use spread::Retry;
 
 /// The machine that carries out the layers' settings on one stream.
 ///
@@ -248,7 +248,7 @@ impl Engine {
             (BodyEnd::Clean, ..) if self.splitter.in_event() => self.farewell_on_error(settings),
             (BodyEnd::Clean, ..) => {
                 let frame = settings.close_at_end.as_ref().and_then(|farewell| {
-                    self.say(farewell, CloseReason::Finished, Some(FINISHED_RETRY))
+                    self.say(farewell, CloseReason::Finished, Some(Retry::after(FINISHED_RETRY)))
                 });
                 self.finish(EndReason::Finished);
                 (frame, PassOn::No)
@@ -550,7 +550,7 @@ impl Engine {
         if let (Some((at, reason)), Some(rotation)) = (ends, &settings.rotation) {
             cold.lifetime = None;
             let farewell = Cow::Borrowed(&rotation.farewell);
-            let retry = Some(Spread::nth_return(self.n.into()).within(&rotation.retry));
+            let retry = Some(Retry::nth(self.n.into(), &rotation.retry));
             self.keep_order(Close { reason, farewell, retry, at, cut_at: None });
         }
     }
@@ -614,7 +614,7 @@ impl Engine {
                 (None, PassOn::Yes)
             }
             (Some(ErrorFarewell { farewell, retry }), _) => {
-                let retry = Spread::nth_return(self.n.into()).within(retry);
+                let retry = Retry::nth(self.n.into(), retry);
                 (self.say(farewell, CloseReason::Error, Some(retry)), PassOn::No)
             }
         }
@@ -625,7 +625,7 @@ impl Engine {
         &mut self,
         farewell: &Farewell,
         reason: CloseReason,
-        retry: Option<Duration>,
+        retry: Option<Retry>,
     ) -> Option<Bytes> {
         let line_end = self.splitter.line_end();
         let bytes = farewell.encode(reason, retry, self.position.position(), line_end);

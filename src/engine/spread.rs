@@ -39,6 +39,42 @@ impl Spread {
     }
 }
 
+/// How long a client is to wait before it comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Retry {
+    delay: Duration,
+    /// Which of the steps of a range it is. What is sent to thousands is encoded once for each step.
+    step: Option<u16>,
+}
+
+impl Retry {
+    /// How many steps a range has: fine enough that clients of one step are few.
+    pub(crate) const STEPS: usize = 1 << STEP_BITS;
+
+    /// This delay, for one client.
+    pub(crate) fn after(delay: Duration) -> Self {
+        Self { delay, step: None }
+    }
+
+    /// A step of `range` for the `n`-th of many clients.
+    #[inline]
+    pub(crate) fn nth(n: u64, range: &RangeInclusive<Duration>) -> Self {
+        let step = n.wrapping_mul(PLASTIC) >> (u64::BITS - STEP_BITS);
+        let delay = Spread(step << (u64::BITS - STEP_BITS)).within(range);
+        Self { delay, step: u16::try_from(step).ok() }
+    }
+
+    pub(crate) fn delay(self) -> Duration {
+        self.delay
+    }
+
+    pub(crate) fn step(self) -> Option<usize> {
+        self.step.map(usize::from)
+    }
+}
+
+const STEP_BITS: u32 = 10;
+
 /// The golden ratio, which spreads most evenly, and the inverse square of the plastic number; both
 /// as fractions of 2^64.
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -54,14 +90,17 @@ mod tests {
             let range = Duration::ZERO..=Duration::from_secs(10);
             let ends = |i| Spread::nth(i).of(*range.end());
             let returns = |i| Spread::nth_return(i).within(&range);
-            let places: [&dyn Fn(u64) -> Duration; 2] = [&ends, &returns];
-            for place in places {
+            let steps = |i| Retry::nth(i, &range).delay();
+            // A tenth of the steps is 102 or 103 of them.
+            let places: [(&dyn Fn(u64) -> Duration, u64); 3] =
+                [(&ends, 4), (&returns, 4), (&steps, 4 + n / 500)];
+            for (place, bound) in places {
                 let mut tenths = [0_u64; 10];
                 for i in 0..n {
                     tenths[usize::try_from(place(i).as_secs()).unwrap()] += 1;
                 }
                 let (least, most) = (tenths.iter().min().unwrap(), tenths.iter().max().unwrap());
-                assert!(most - least <= 4, "{n} places: {tenths:?}");
+                assert!(most - least <= bound, "{n} places: {tenths:?}");
             }
         }
     }

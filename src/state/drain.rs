@@ -11,7 +11,7 @@ use tokio::time::timeout_at;
 use super::connection_failure::ConnectionFailures;
 use super::schedule::{DrainSchedule, DrainSettings};
 use super::tally::{DrainReport, DrainStatus, DrainTally};
-use crate::engine::spread::Spread;
+use crate::engine::spread::{Retry, Spread};
 use crate::engine::{Close, EndReason, Farewell};
 use crate::observe::{self, PendingGauge};
 use crate::roster::{Registration, Roster, Visit};
@@ -285,7 +285,7 @@ impl Drain {
         let close = Close {
             reason: CloseReason::Shutdown,
             farewell: Cow::Borrowed(farewell.unwrap_or(&self.settings.farewell)),
-            retry: Some(Spread::nth_return(n.into()).within(&schedule.retry)),
+            retry: Some(Retry::nth(n.into(), &schedule.retry)),
             at,
             cut_at: Some(forced.map_or(schedule.last_call, |at| at.min(schedule.last_call))),
         };

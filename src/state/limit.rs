@@ -11,7 +11,7 @@ use http::StatusCode;
 use http::request::Parts;
 
 use super::{AtCap, LimitKey, Permit, Permits};
-use crate::engine::spread::Spread;
+use crate::engine::spread::{Retry, Spread};
 use crate::engine::{Close, CloseReason, Farewell};
 use crate::sync::catch_panic;
 
@@ -112,7 +112,7 @@ impl LimitInner {
         Close {
             reason: CloseReason::Replaced,
             farewell: Cow::Borrowed(&self.settings.farewell),
-            retry: Some(Spread::nth_return(n).within(&self.settings.retry)),
+            retry: Some(Retry::nth(n, &self.settings.retry)),
             at: now,
             cut_at: Some(now + grace),
         }

@@ -96,7 +96,7 @@ fn the_earliest_of_age_expiry_and_drain_counts() {
         let mut run = run(&aged(Some(10), None), None, &[]);
         let at = run.now + INTERVAL / 2 * at;
         let second = Duration::from_secs(1);
-        let order = Close { reason: CloseReason::Shutdown, farewell: Cow::Owned(Farewell::close()), retry: Some(second), at, cut_at: None };
+        let order = Close { reason: CloseReason::Shutdown, farewell: Cow::Owned(Farewell::close()), retry: Some(Retry::after(second)), at, cut_at: None };
         let now = run.now;
         run.command(Command::Close { order, now });
         assert!(run.frames.is_empty());

@@ -88,7 +88,7 @@ impl Run {
     pub(super) fn close(&mut self, farewell: Farewell) {
         let (at, reason) = (self.now, CloseReason::Shutdown);
         let delay = Duration::from_millis(700);
-        let retry = Some(delay);
+        let retry = Some(Retry::after(delay));
         let (farewell, cut_at) = (Cow::Owned(farewell), Some(at + INTERVAL));
         let close = Close { reason, farewell, retry, at, cut_at };
         self.command(Command::Close { order: close, now: at });
