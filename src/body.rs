@@ -347,10 +347,8 @@ where
         let (bytes, last) = match *end {
             End::Clean => (stream.as_mut().handle_end(BodyEnd::Clean).0, None),
             End::Trailers(trailers) => {
-                let (bytes, _) = stream.as_mut().handle_end(BodyEnd::Clean);
-                // A farewell in place of a failed end leaves no room for trailers.
-                let kept = bytes.is_none() || stream.is_finished();
-                (bytes, kept.then_some(Ok(trailers)))
+                let (bytes, pass_on) = stream.as_mut().handle_end(BodyEnd::Clean);
+                (bytes, (pass_on == PassOn::Yes).then_some(Ok(trailers)))
             }
             End::Failed(error) => {
                 let (bytes, pass_on) = stream.as_mut().handle_end(BodyEnd::Failed);

@@ -259,7 +259,7 @@ impl Stream {
 
     /// Takes the end of the body, of whatever kind, after the mail that came before it.
     ///
-    /// Returns what is to be sent, and whether the failure of a body has to be passed on after it.
+    /// Returns what is to be sent, and whether what the body ended with has to be passed on after it.
     pub(crate) fn handle_end(mut self: Pin<&mut Self>, end: BodyEnd) -> (Option<Bytes>, PassOn) {
         let mut first = self.as_mut().read_mail();
         let this = self.project();
@@ -278,11 +278,6 @@ impl Stream {
     #[inline]
     pub(crate) fn ended(&self) -> Option<EndReason> {
         self.engine.ended()
-    }
-
-    /// Whether the body came to its own end after a whole event. Output may still wait.
-    pub(crate) fn is_finished(&self) -> bool {
-        self.engine.reason() == Some(EndReason::Finished)
     }
 
     /// Waits for the time or a signal, while the body is pending. Ready when there may be something

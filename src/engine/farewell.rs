@@ -122,7 +122,7 @@ impl Farewell {
         Self(FarewellKind::Bytes(bytes.into()))
     }
 
-    /// Nothing: the stream just ends, behind a whole event.
+    /// Nothing: the stream just ends, after a whole event.
     #[must_use]
     pub const fn none() -> Self {
         Self(FarewellKind::None)

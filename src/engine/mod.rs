@@ -223,18 +223,20 @@ impl Engine {
 
     /// Takes the end of the body. An unfinished event is dropped, as clients drop it.
     ///
-    /// Returns whether the failure of the body has to be passed on, as nothing is sent instead.
+    /// Returns whether what the body ended with, a failure or trailers, has to be passed on after the
+    /// frames. It has not where a farewell is sent instead.
     pub(crate) fn handle_end(
         &mut self,
         settings: &Settings,
         end: BodyEnd,
     ) -> (Option<Bytes>, PassOn) {
         match (end, self.path, self.splitter.room()) {
-            (_, FastPath::Over, _) => (None, PassOn::Yes),
+            // It got a farewell, which is its last frame.
+            (_, FastPath::Over, _) => (None, PassOn::No),
             (BodyEnd::Failed, ..) => self.farewell_on_error(settings),
             (BodyEnd::Clean, _, Room::None) => {
                 self.finish(EndReason::Cut);
-                (None, PassOn::No)
+                (None, PassOn::Yes)
             }
             (BodyEnd::Clean, _, Room::Here)
                 if self.splitter.in_event() && settings.around_another =>
@@ -242,7 +244,7 @@ impl Engine {
                 let tail = self.cold.as_mut().map(|cold| std::mem::take(&mut cold.tail));
                 tail.unwrap_or_default().into_pieces().into_iter().for_each(|it| self.queue(it));
                 self.finish(EndReason::Finished);
-                (self.poll_output(), PassOn::No)
+                (self.poll_output(), PassOn::Yes)
             }
             // An end in the middle of an event is a failure.
             (BodyEnd::Clean, ..) if self.splitter.in_event() => self.farewell_on_error(settings),
@@ -251,7 +253,7 @@ impl Engine {
                     self.say(farewell, CloseReason::Finished, Some(Retry::after(FINISHED_RETRY)))
                 });
                 self.finish(EndReason::Finished);
-                (frame, PassOn::No)
+                (frame, PassOn::Yes)
             }
         }
     }
@@ -331,15 +333,7 @@ impl Engine {
     #[inline]
     pub(crate) fn ended(&self) -> Option<EndReason> {
         let sent = self.cold.as_ref().is_none_or(|cold| cold.output.is_empty());
-        self.reason().filter(|_| sent)
-    }
-
-    /// Why the stream is over, though output may still wait.
-    pub(crate) fn reason(&self) -> Option<EndReason> {
-        match self.path {
-            FastPath::Over => self.splitter.reason(),
-            _ => None,
-        }
+        self.splitter.reason().filter(|_| sent)
     }
 
     /// Whether an event can be written into the stream now.
@@ -377,7 +371,7 @@ pub(crate) enum BodyEnd {
     Failed,
 }
 
-/// Whether the failure of a body has to be passed on.
+/// Whether what a body ended with has to be passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PassOn {
     Yes,

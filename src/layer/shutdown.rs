@@ -64,7 +64,7 @@ impl ShutdownLayer {
     /// the other.
     ///
     /// This is for responses that cannot be resumed, such as those of language models. The deadline
-    /// of the shutdown holds all the same: shortly before it, at 95 %, the farewell is sent.
+    /// of the shutdown still holds: shortly before it, at 95 %, the farewell is sent.
     pub fn finish_within(self, limit: Duration) -> Self {
         Self(self.0.change(|settings| settings.finish_within = Some(limit)))
     }

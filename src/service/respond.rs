@@ -108,7 +108,7 @@ impl Responder<'_> {
 
     /// Does what can be done for a stream whose bytes cannot be read.
     ///
-    /// It counts against a limit all the same, or a limit would hold for some streams only.
+    /// It still counts against a limit, or a limit would hold for some streams only.
     fn encoded_stream<B: Body>(
         &mut self,
         body: B,
