@@ -68,7 +68,8 @@ async fn ctrl_c_with_one_open_stream_ends_the_process_at_once() {
         println!("{name}: ended after {took:?}");
         assert_eq!(status.code(), Some(0), "{name}");
         assert!(text.contains("data: {\"reason\":\"shutdown\"}\n"), "{name}: {text}");
-        assert!(took < Duration::from_secs(1), "{name}: {took:?}");
+        // And not at some place in a window of five seconds.
+        assert!(took < Duration::from_millis(2_500), "{name}: {took:?}");
     }
 }
 
@@ -89,7 +90,6 @@ async fn a_second_ctrl_c_ends_what_the_first_one_lets_finish() {
         println!("ended {took:?} after the second signal");
         assert_eq!((status.code(), client.code()), (Some(0), Some(0)));
         assert!(text.contains("event: close\n") && !text.contains("data: word 9\n"), "{text}");
-        assert!(took < Duration::from_secs(1), "{took:?}");
     }
 }
 
