@@ -30,9 +30,7 @@ pin_project! {
         // Dropped when it ends: some bodies panic when they are polled after their end.
         #[pin]
         inner: Option<B>,
-        // How the inner body ended, until everything that came before its end is sent.
-        end: Option<Box<End<B::Error>>>,
-        mode: Mode,
+        mode: Mode<B::Error>,
     }
 
     impl<B> PinnedDrop for SseBody<B>
@@ -56,7 +54,7 @@ enum End<E> {
 }
 
 #[derive(Debug)]
-enum Mode {
+enum Mode<E> {
     /// The inner body as it is.
     Plain,
     /// The inner body as it is, without its size.
@@ -67,9 +65,19 @@ enum Mode {
     Claimed(Box<Claim>),
     /// An event stream that the driver works on.
     Driven(Pin<Box<Stream>>),
+    /// An event stream whose inner body has ended.
+    Ending(Box<Ending<E>>),
     /// The whole of an event stream of this crate.
     Once(Box<(Bytes, Arc<StreamLink>)>),
     Ended,
+}
+
+/// What is kept for an event stream whose inner body has ended.
+#[derive(Debug)]
+struct Ending<E> {
+    stream: Pin<Box<Stream>>,
+    /// How the body ended, until everything that came before its end is sent.
+    end: Option<End<E>>,
 }
 
 /// What is kept for a body that passes as it is.
@@ -97,11 +105,11 @@ impl<B: Body> SseBody<B> {
         Self::new(Some(body), Mode::Linked(Box::new(linked)))
     }
 
-    fn new(inner: Option<B>, mode: Mode) -> Self {
-        Self { inner, end: None, mode }
+    fn new(inner: Option<B>, mode: Mode<B::Error>) -> Self {
+        Self { inner, mode }
     }
 
-    fn passing(body: B, mode: Mode, link: Option<Arc<StreamLink>>) -> Self {
+    fn passing(body: B, mode: Mode<B::Error>, link: Option<Arc<StreamLink>>) -> Self {
         let is_unsized = matches!(mode, Mode::Unsized);
         let linked = link.map(|link| Linked { link, permit: None, is_unsized });
         let mode = linked.map_or(mode, |linked| Mode::Linked(Box::new(linked)));
@@ -135,6 +143,7 @@ impl<B: Body> SseBody<B> {
     fn link(&self) -> Option<Arc<StreamLink>> {
         match &self.mode {
             Mode::Driven(stream) => stream.link().cloned(),
+            Mode::Ending(ending) => ending.stream.link().cloned(),
             Mode::Linked(linked) => Some(Arc::clone(&linked.link)),
             Mode::Claimed(claim) => claim.link(),
             Mode::Once(once) => Some(Arc::clone(&once.1)),
@@ -152,7 +161,6 @@ impl<B: Body> SseBody<B> {
         } else {
             this.inner.set(None);
         }
-        *this.end = None;
         *this.mode = Mode::Ended;
     }
 }
@@ -210,7 +218,8 @@ where
                 body.is_end_stream()
             }
             // Too early, and what was still to be sent would be lost.
-            (Mode::Driven(stream), _) => stream.ended().is_some() && self.end.is_none(),
+            (Mode::Driven(stream), _) => stream.ended().is_some(),
+            (Mode::Ending(ending), _) => ending.stream.ended().is_some() && ending.end.is_none(),
             (Mode::Once(_), _) => false,
             _ => true,
         }
@@ -228,9 +237,14 @@ where
         }
         match (&self.mode, &self.inner) {
             // An exact hint becomes a `Content-Length`, which would cut what is added.
-            (Mode::Driven(_) | Mode::Unsized | Mode::Claimed(_) | Mode::Once(_), _) => {
-                SizeHint::default()
-            }
+            (
+                Mode::Unsized
+                | Mode::Claimed(_)
+                | Mode::Driven(_)
+                | Mode::Ending(_)
+                | Mode::Once(_),
+                _,
+            ) => SizeHint::default(),
             (Mode::Linked(linked), _) if linked.is_unsized => SizeHint::default(),
             (Mode::Plain | Mode::Linked(_), Some(body)) => body.size_hint(),
             (Mode::Plain | Mode::Linked(_) | Mode::Ended, _) => SizeHint::with_exact(0),
@@ -251,7 +265,7 @@ where
     ) -> Polled<B> {
         let mut this = self.as_mut().project();
         match this.mode {
-            Mode::Driven(_) => {}
+            Mode::Driven(_) | Mode::Ending(_) => {}
             Mode::Linked(linked) => {
                 // Once no outer layer can ask for the link any more, its memory is released.
                 if linked.permit.is_none() && Arc::weak_count(&linked.link) == 0 {
@@ -323,15 +337,24 @@ where
         polled: Option<Polled<B>>,
     ) -> Option<Polled<B>> {
         let this = self.as_mut().project();
-        let Mode::Driven(stream) = this.mode else {
-            return Some(Poll::Ready(None));
+        let stream = match this.mode {
+            Mode::Driven(stream) => stream.as_mut(),
+            Mode::Ending(ending) => ending.stream.as_mut(),
+            _ => return Some(Poll::Ready(None)),
         };
-        let mut guard = AbortOnPanic(stream.as_mut());
-        let step = next_step(guard.0.as_mut(), this.inner, this.end, cx, polled);
+        let mut guard = AbortOnPanic(stream);
+        let step = next_step(guard.0.as_mut(), this.inner, cx, polled);
         mem::forget(guard);
         match step {
             Step::Send(bytes) => Some(self.send(bytes)),
             Step::Again => None,
+            Step::KeepEnd(end) => {
+                let mode = self.project().mode;
+                if let Mode::Driven(stream) = mem::replace(mode, Mode::Ended) {
+                    *mode = Mode::Ending(Box::new(Ending { stream, end: Some(end) }));
+                }
+                None
+            }
             Step::Wait => Some(Poll::Pending),
             Step::TakeEnd => self.take_end(),
             Step::Finish => Some(self.finish()),
@@ -341,10 +364,14 @@ where
     /// Handles the end of the inner body, once everything before it is sent.
     fn take_end(mut self: Pin<&mut Self>) -> Option<Polled<B>> {
         let this = self.as_mut().project();
-        let (Mode::Driven(stream), Some(end)) = (this.mode, this.end.take()) else {
+        let Mode::Ending(ending) = this.mode else {
             return Some(self.finish());
         };
-        let (bytes, last) = match *end {
+        let stream = &mut ending.stream;
+        let Some(end) = ending.end.take() else {
+            return Some(self.finish());
+        };
+        let (bytes, last) = match end {
             End::Clean => (stream.as_mut().handle_end(BodyEnd::Clean).0, None),
             End::Trailers(trailers) => {
                 let (bytes, pass_on) = stream.as_mut().handle_end(BodyEnd::Clean);
@@ -356,22 +383,28 @@ where
             }
             End::Last(last) => (None, Some(last)),
         };
-        *this.end = last.map(|last| Box::new(End::Last(last)));
+        ending.end = last.map(End::Last);
         bytes.map(|bytes| self.send(bytes))
     }
 
     /// Sends bytes of a driven stream.
     #[inline]
     fn send(self: Pin<&mut Self>, bytes: Bytes) -> Polled<B> {
-        if let Mode::Driven(stream) = self.project().mode {
-            stream.as_mut().sent(bytes.len());
+        match self.project().mode {
+            Mode::Driven(stream) => stream.as_mut().sent(bytes.len()),
+            Mode::Ending(ending) => ending.stream.as_mut().sent(bytes.len()),
+            _ => {}
         }
         Poll::Ready(Some(Ok(Frame::data(bytes))))
     }
 
     /// The end of a driven stream, after its trailers or its error if there are any.
     fn finish(mut self: Pin<&mut Self>) -> Polled<B> {
-        let last = match self.as_mut().project().end.take().map(|end| *end) {
+        let last = match self.as_mut().project().mode {
+            Mode::Ending(ending) => ending.end.take(),
+            _ => None,
+        };
+        let last = match last {
             Some(End::Last(last)) => Some(last),
             Some(End::Clean | End::Trailers(_) | End::Failed(_)) | None => None,
         };
@@ -382,9 +415,11 @@ where
 
 /// What is to be done next for a driven body.
 #[derive(Debug)]
-enum Step {
+enum Step<E> {
     Send(Bytes),
     Again,
+    /// The inner body has ended. Its end waits until everything that came before it is sent.
+    KeepEnd(End<E>),
     Wait,
     /// The engine has to handle the end of the body.
     TakeEnd,
@@ -395,10 +430,9 @@ enum Step {
 fn next_step<B>(
     mut stream: Pin<&mut Stream>,
     mut inner: Pin<&mut Option<B>>,
-    end: &mut Option<Box<End<B::Error>>>,
     cx: &mut Context<'_>,
     polled: Option<Polled<B>>,
-) -> Step
+) -> Step<B::Error>
 where
     B: Body<Data = Bytes>,
 {
@@ -416,7 +450,7 @@ where
             None => return Step::TakeEnd,
         }
     };
-    let how = match polled {
+    let end = match polled {
         Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
             Ok(chunk) => {
                 return stream.as_mut().handle_data(chunk).map_or(Step::Again, Step::Send);
@@ -433,8 +467,7 @@ where
         }
     };
     inner.set(None);
-    *end = Some(Box::new(how));
-    Step::Again
+    Step::KeepEnd(end)
 }
 
 /// Polls the inner body, and has the stream end with an error if that panics.
