@@ -197,7 +197,8 @@ impl Stream {
         if timeout {
             let frame = self.as_mut().handle_timeout(cx, BodyState::Unknown);
             self.queue_after(&mut first, frame);
-        } else if ends {
+        } else if ends || !self.engine.accepts_events() {
+            // An order to close may have been kept, by mail, too.
             self.arm(cx);
         }
         first

@@ -144,7 +144,10 @@ impl Ending {
     /// When to check next.
     pub(super) fn next(&self, room: Room) -> Option<Instant> {
         match room {
-            Room::None => self.order.cut_at,
+            // The farewell waits for the end of the event; only the moment to cut is left.
+            Room::None if self.overdue => self.order.cut_at,
+            // At its time, too: the event may end at any moment after it.
+            Room::None => [Some(self.order.at), self.order.cut_at].into_iter().flatten().min(),
             Room::Here | Room::AfterLineEnd => Some(self.order.at),
         }
     }

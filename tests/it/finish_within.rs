@@ -179,3 +179,20 @@ async fn a_kick_comes_before_the_slot_of_a_drain() {
     }
     assert!(registry.is_empty());
 }
+
+/// The time of the farewell passes while nothing can be written.
+#[tokio::test(start_paused = true)]
+async fn a_farewell_that_became_due_in_a_long_event_is_sent_right_after_the_event() {
+    let shutdown = Shutdown::new();
+    let layer = ShutdownLayer::new(shutdown.clone()).finish_within(2 * SECOND);
+    let layer = SseLayer::new().keep_alive(KeepAliveLayer::off()).shutdown(layer).hold_limit(8);
+    let (feed, mut client) = open(&mut layer.layer(Handler));
+    feed.data("data: far too long");
+    assert_eq!(client.now().await, ("data: far too long".into(), Fate::Open));
+    shutdown.trigger();
+    assert_eq!(client.during(5 * SECOND).await, []);
+    feed.data("!\n\ndata: not any more\n\n");
+    let (seen, fate) = client.now().await;
+    assert!(seen.starts_with("!\n\nevent: close\n"), "{seen}");
+    assert_eq!(fate, Fate::Ended);
+}

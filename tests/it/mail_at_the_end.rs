@@ -109,18 +109,25 @@ async fn mail_that_was_sent_before_the_stream_ended_is_written() {
     }
 }
 
+/// A client of a stream that ends by `end`, with mail that was sent before; so many times it has
+/// taken a frame of mail then.
+async fn ended_after_mail(before: usize, end: Piece) -> Client {
+    let registry = Registry::new();
+    let (feed, mut client) = open(&mut listed(&registry).layer(Handler));
+    client.now().await;
+    for _ in 0..before {
+        assert_eq!(registry.broadcast(event("x")).sent, 1);
+        client.next().await.unwrap().unwrap();
+    }
+    assert_eq!(registry.broadcast(event("last")).sent, 1);
+    feed.give(end);
+    client
+}
+
 #[tokio::test(start_paused = true)]
 async fn mail_that_was_sent_before_the_stream_failed_is_written() {
     for before in 0..20 {
-        let registry = Registry::new();
-        let (feed, mut client) = open(&mut listed(&registry).layer(Handler));
-        client.now().await;
-        for _ in 0..before {
-            assert_eq!(registry.broadcast(event("x")).sent, 1);
-            client.next().await.unwrap().unwrap();
-        }
-        assert_eq!(registry.broadcast(event("last")).sent, 1);
-        feed.give(Piece::Fail);
+        let mut client = ended_after_mail(before, Piece::Fail).await;
         assert_eq!(client.now().await, ("data: last\n\n".into(), Fate::Failed), "{before}");
     }
 }
@@ -128,20 +135,30 @@ async fn mail_that_was_sent_before_the_stream_failed_is_written() {
 #[tokio::test(start_paused = true)]
 async fn mail_that_was_sent_before_the_trailers_is_written_before_them() {
     for before in 0..20 {
-        let registry = Registry::new();
-        let (feed, mut client) = open(&mut listed(&registry).layer(Handler));
-        client.now().await;
-        for _ in 0..before {
-            assert_eq!(registry.broadcast(event("x")).sent, 1);
-            client.next().await.unwrap().unwrap();
-        }
-        assert_eq!(registry.broadcast(event("last")).sent, 1);
-        feed.give(Piece::Trailers);
+        let mut client = ended_after_mail(before, Piece::Trailers).await;
         assert_eq!(client.next().await.unwrap().unwrap(), "data: last\n\n", "{before}");
         let last = poll_fn(|cx| client.body().poll_frame(cx)).await.unwrap().unwrap();
         assert!(last.is_trailers(), "{before}");
         assert!(client.next().await.is_none());
     }
+}
+
+/// A body that is always ready never lets its task wait for a timer.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_closed_in_an_endless_event_is_cut_however_busy_it_is() {
+    let registry = Registry::new();
+    let (feed, mut client) = open(&mut listed(&registry).layer(Handler));
+    feed.data("data: far too long");
+    client.now().await;
+    (0..100).for_each(|_| feed.data(" and longer"));
+    assert_eq!(registry.close_where(|_| true, Farewell::close()), 1);
+    for _ in 0..20 {
+        if client.next().await.is_none() {
+            return;
+        }
+        advance(SECOND).await;
+    }
+    panic!("it goes on");
 }
 
 /// A stream in the middle of an event too long to hold, for which an event waits.
