@@ -49,7 +49,7 @@ enum End<E> {
     Clean,
     Trailers(Frame<Bytes>),
     Failed(E),
-    /// What is still to be sent after the engine has handled the end of the body.
+    /// The engine has handled the end. This is to be passed on after all frames.
     Last(Result<Frame<Bytes>, E>),
 }
 
@@ -155,9 +155,7 @@ impl<B: Body> SseBody<B> {
     fn end(self: Pin<&mut Self>) {
         let mut this = self.project();
         if let Mode::Driven(stream) = this.mode {
-            let guard = AbortOnPanic(stream.as_mut());
-            this.inner.set(None);
-            mem::forget(guard);
+            guarded(stream.as_mut(), |_| this.inner.set(None));
         } else {
             this.inner.set(None);
         }
@@ -182,7 +180,7 @@ where
                 let mut stream = stream.as_mut();
                 match this.inner.as_pin_mut() {
                     Some(body) if stream.is_on_fast_path() => {
-                        match poll_guarded(body, stream.as_mut(), cx) {
+                        match guarded(stream.as_mut(), |_| body.poll_frame(cx)) {
                             Poll::Pending if stream.waits(cx.waker()) => return Poll::Pending,
                             Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                                 Ok(data) if stream.pass(&data) => {
@@ -263,9 +261,73 @@ where
         cx: &mut Context<'_>,
         mut polled: Option<Polled<B>>,
     ) -> Polled<B> {
+        let this = self.as_mut().project();
+        let mut inner = this.inner;
+        let Mode::Driven(stream) = &mut *this.mode else {
+            return self.poll_rarely(cx);
+        };
+        for _ in 0..ROUNDS {
+            let polled = if let Some(polled) = polled.take() {
+                polled
+            } else {
+                if !stream.is_quiet() {
+                    if let Some(bytes) = guarded(stream.as_mut(), |stream| stream.poll_output(cx)) {
+                        return send(stream.as_mut(), bytes);
+                    }
+                    if stream.ended().is_some() {
+                        self.end();
+                        return Poll::Ready(None);
+                    }
+                }
+                match inner.as_mut().as_pin_mut() {
+                    Some(body) => guarded(stream.as_mut(), |_| body.poll_frame(cx)),
+                    None => Poll::Ready(None),
+                }
+            };
+            let end = match polled {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(chunk) => {
+                        if let Some(bytes) =
+                            guarded(stream.as_mut(), |stream| stream.handle_data(chunk))
+                        {
+                            return send(stream.as_mut(), bytes);
+                        }
+                        continue;
+                    }
+                    Err(trailers) => End::Trailers(trailers),
+                },
+                Poll::Ready(Some(Err(error))) => End::Failed(error),
+                Poll::Ready(None) => End::Clean,
+                Poll::Pending => match guarded(stream.as_mut(), |stream| stream.poll_wait(cx)) {
+                    Poll::Ready(Some(bytes)) => return send(stream.as_mut(), bytes),
+                    Poll::Ready(None) => continue,
+                    Poll::Pending => return Poll::Pending,
+                },
+            };
+            guarded(stream.as_mut(), |_| inner.set(None));
+            let mode = self.as_mut().project().mode;
+            if let Mode::Driven(stream) = mem::replace(mode, Mode::Ended) {
+                *mode = Mode::Ending(Box::new(Ending { stream, end: Some(end) }));
+            }
+            return self.poll_rarely(cx);
+        }
+        // The body is always ready, but nothing of it can be sent yet: let other tasks run.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Polls what is not, or not any more, an inner body that the driver works on.
+    fn poll_rarely(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled<B> {
         let mut this = self.as_mut().project();
         match this.mode {
-            Mode::Driven(_) | Mode::Ending(_) => {}
+            Mode::Driven(_) => self.poll_closely(cx, None),
+            Mode::Ending(ending) => {
+                let polled = ending.poll_frame(cx);
+                if !matches!(polled, Poll::Ready(Some(Ok(ref frame))) if frame.is_data()) {
+                    self.end();
+                }
+                polled
+            }
             Mode::Linked(linked) => {
                 // Once no outer layer can ask for the link any more, its memory is released.
                 if linked.permit.is_none() && Arc::weak_count(&linked.link) == 0 {
@@ -278,7 +340,7 @@ where
                 if let Poll::Ready(None) = polled {
                     self.end();
                 }
-                return polled;
+                polled
             }
             Mode::Claimed(claim) => {
                 let replacement = if let Some(replacement) = claim.replacement() {
@@ -306,190 +368,79 @@ where
                         Mode::Once(Box::new(refusal))
                     }
                 };
-                return self.poll_closely(cx, None);
+                self.poll_rarely(cx)
             }
             Mode::Once(once) => {
                 let bytes = mem::take(&mut once.0);
                 once.1.open();
                 self.end();
-                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Mode::Plain | Mode::Unsized | Mode::Ended => {
                 self.end();
-                return Poll::Ready(None);
+                Poll::Ready(None)
             }
         }
-        for _ in 0..ROUNDS {
-            if let Some(poll) = self.as_mut().poll_once(cx, polled.take()) {
-                return poll;
-            }
-        }
-        // The body is always ready, but nothing of it can be sent yet: let other tasks run.
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-
-    /// Polls the stream, and then the inner body. `None` if both have to be polled again.
-    #[inline]
-    fn poll_once(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        polled: Option<Polled<B>>,
-    ) -> Option<Polled<B>> {
-        let this = self.as_mut().project();
-        let stream = match this.mode {
-            Mode::Driven(stream) => stream.as_mut(),
-            Mode::Ending(ending) => ending.stream.as_mut(),
-            _ => return Some(Poll::Ready(None)),
-        };
-        let mut guard = AbortOnPanic(stream);
-        let step = next_step(guard.0.as_mut(), this.inner, cx, polled);
-        mem::forget(guard);
-        match step {
-            Step::Send(bytes) => Some(self.send(bytes)),
-            Step::Again => None,
-            Step::KeepEnd(end) => {
-                let mode = self.project().mode;
-                if let Mode::Driven(stream) = mem::replace(mode, Mode::Ended) {
-                    *mode = Mode::Ending(Box::new(Ending { stream, end: Some(end) }));
-                }
-                None
-            }
-            Step::Wait => Some(Poll::Pending),
-            Step::TakeEnd => self.take_end(),
-            Step::Finish => Some(self.finish()),
-        }
-    }
-
-    /// Handles the end of the inner body, once everything before it is sent.
-    fn take_end(mut self: Pin<&mut Self>) -> Option<Polled<B>> {
-        let this = self.as_mut().project();
-        let Mode::Ending(ending) = this.mode else {
-            return Some(self.finish());
-        };
-        let stream = &mut ending.stream;
-        let Some(end) = ending.end.take() else {
-            return Some(self.finish());
-        };
-        let (bytes, last) = match end {
-            End::Clean => (stream.as_mut().handle_end(BodyEnd::Clean).0, None),
-            End::Trailers(trailers) => {
-                let (bytes, pass_on) = stream.as_mut().handle_end(BodyEnd::Clean);
-                (bytes, (pass_on == PassOn::Yes).then_some(Ok(trailers)))
-            }
-            End::Failed(error) => {
-                let (bytes, pass_on) = stream.as_mut().handle_end(BodyEnd::Failed);
-                (bytes, (pass_on == PassOn::Yes).then_some(Err(error)))
-            }
-            End::Last(last) => (None, Some(last)),
-        };
-        ending.end = last.map(End::Last);
-        bytes.map(|bytes| self.send(bytes))
-    }
-
-    /// Sends bytes of a driven stream.
-    #[inline]
-    fn send(self: Pin<&mut Self>, bytes: Bytes) -> Polled<B> {
-        match self.project().mode {
-            Mode::Driven(stream) => stream.as_mut().sent(bytes.len()),
-            Mode::Ending(ending) => ending.stream.as_mut().sent(bytes.len()),
-            _ => {}
-        }
-        Poll::Ready(Some(Ok(Frame::data(bytes))))
-    }
-
-    /// The end of a driven stream, after its trailers or its error if there are any.
-    fn finish(mut self: Pin<&mut Self>) -> Polled<B> {
-        let last = match self.as_mut().project().mode {
-            Mode::Ending(ending) => ending.end.take(),
-            _ => None,
-        };
-        let last = match last {
-            Some(End::Last(last)) => Some(last),
-            Some(End::Clean | End::Trailers(_) | End::Failed(_)) | None => None,
-        };
-        self.end();
-        Poll::Ready(last)
     }
 }
 
-/// What is to be done next for a driven body.
-#[derive(Debug)]
-enum Step<E> {
-    Send(Bytes),
-    Again,
-    /// The inner body has ended. Its end waits until everything that came before it is sent.
-    KeepEnd(End<E>),
-    Wait,
-    /// The engine has to handle the end of the body.
-    TakeEnd,
-    Finish,
+impl<E> Ending<E> {
+    /// The frames that are left, then the trailers or the error if they have to be passed on.
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, E>>> {
+        let Self { stream, end } = self;
+        let mut bytes = guarded(stream.as_mut(), |stream| stream.poll_output(cx));
+        if bytes.is_none() && stream.ended().is_none() {
+            // Everything that came before the end is sent.
+            bytes = guarded(stream.as_mut(), |stream| take_end(stream, end));
+        }
+        match bytes {
+            Some(bytes) => send(stream.as_mut(), bytes),
+            None => match end.take() {
+                Some(End::Last(last)) => Poll::Ready(Some(last)),
+                Some(End::Clean | End::Trailers(_) | End::Failed(_)) | None => Poll::Ready(None),
+            },
+        }
+    }
 }
 
-#[inline]
-fn next_step<B>(
-    mut stream: Pin<&mut Stream>,
-    mut inner: Pin<&mut Option<B>>,
-    cx: &mut Context<'_>,
-    polled: Option<Polled<B>>,
-) -> Step<B::Error>
-where
-    B: Body<Data = Bytes>,
-{
-    let polled = if let Some(polled) = polled {
-        polled
-    } else {
-        if let Some(bytes) = stream.as_mut().poll_output(cx) {
-            return Step::Send(bytes);
-        }
-        if stream.ended().is_some() {
-            return Step::Finish;
-        }
-        match inner.as_mut().as_pin_mut() {
-            Some(body) => body.poll_frame(cx),
-            None => return Step::TakeEnd,
+/// Has the engine handle the end of the inner body, and leaves in `end` what is to be passed on.
+fn take_end<E>(stream: Pin<&mut Stream>, end: &mut Option<End<E>>) -> Option<Bytes> {
+    let (how, last) = match end.take()? {
+        End::Clean => (BodyEnd::Clean, None),
+        End::Trailers(trailers) => (BodyEnd::Clean, Some(Ok(trailers))),
+        End::Failed(error) => (BodyEnd::Failed, Some(Err(error))),
+        End::Last(last) => {
+            *end = Some(End::Last(last));
+            return None;
         }
     };
-    let end = match polled {
-        Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-            Ok(chunk) => {
-                return stream.as_mut().handle_data(chunk).map_or(Step::Again, Step::Send);
-            }
-            Err(trailers) => End::Trailers(trailers),
-        },
-        Poll::Ready(Some(Err(error))) => End::Failed(error),
-        Poll::Ready(None) => End::Clean,
-        Poll::Pending => {
-            return match stream.as_mut().poll_wait(cx) {
-                Poll::Ready(bytes) => bytes.map_or(Step::Again, Step::Send),
-                Poll::Pending => Step::Wait,
-            };
-        }
-    };
-    inner.set(None);
-    Step::KeepEnd(end)
+    let (bytes, pass_on) = stream.handle_end(how);
+    *end = last.filter(|_| pass_on == PassOn::Yes).map(End::Last);
+    bytes
 }
 
-/// Polls the inner body, and has the stream end with an error if that panics.
+/// Sends bytes of a stream.
 #[inline]
-fn poll_guarded<B>(body: Pin<&mut B>, stream: Pin<&mut Stream>, cx: &mut Context<'_>) -> Polled<B>
-where
-    B: Body<Data = Bytes>,
-{
-    let guard = AbortOnPanic(stream);
-    let polled = body.poll_frame(cx);
+fn send<E>(stream: Pin<&mut Stream>, bytes: Bytes) -> Poll<Option<Result<Frame<Bytes>, E>>> {
+    stream.sent(bytes.len());
+    Poll::Ready(Some(Ok(Frame::data(bytes))))
+}
+
+/// Has the stream end with an error if foreign code panics: an inner body, or a function that makes
+/// ids.
+#[inline]
+fn guarded<R>(stream: Pin<&mut Stream>, act: impl FnOnce(Pin<&mut Stream>) -> R) -> R {
+    /// It is dropped by unwinding only.
+    struct AbortOnPanic<'a>(Pin<&'a mut Stream>);
+    impl Drop for AbortOnPanic<'_> {
+        fn drop(&mut self) {
+            self.0.as_mut().abort();
+        }
+    }
+    let mut guard = AbortOnPanic(stream);
+    let result = act(guard.0.as_mut());
     mem::forget(guard);
-    polled
-}
-
-/// Has a stream end with an error if foreign code panics: an inner body, or a function that makes
-/// ids. It is dropped by unwinding only.
-struct AbortOnPanic<'a>(Pin<&'a mut Stream>);
-
-impl Drop for AbortOnPanic<'_> {
-    fn drop(&mut self) {
-        self.0.as_mut().abort();
-    }
+    result
 }
 
 /// How many chunks one poll takes if nothing of them can be sent.

@@ -86,6 +86,12 @@ impl Places {
         self.registered.as_ref().is_some_and(|registered| registered.has_mail(engine))
     }
 
+    /// Whether something is given back with the last frame.
+    #[inline]
+    fn is_held_until_end(&self) -> bool {
+        self.permit.is_some() || self.link.is_some()
+    }
+
     /// Whether a newer stream may have replaced this one.
     #[inline]
     fn is_replaced(&self) -> bool {
@@ -126,14 +132,10 @@ impl Stream {
         self.project().engine.pass(chunk)
     }
 
-    /// What is to be sent before the body is asked for more.
-    #[inline]
-    pub(crate) fn poll_output(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<Bytes> {
-        if self.is_quiet() { None } else { self.poll_output_closely(cx) }
-    }
-
+    /// What is to be sent before the body is asked for more. Nothing if the stream is
+    /// [quiet](Self::is_quiet).
     #[inline(never)]
-    fn poll_output_closely(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<Bytes> {
+    pub(crate) fn poll_output(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<Bytes> {
         if self.timer.link().is_some() {
             let opening = self.as_mut().open(cx);
             if opening.is_some() {
@@ -141,10 +143,10 @@ impl Stream {
             }
         }
         let this = self.as_mut().project();
-        if let Some(frame) = this.engine.poll_output() {
+        let settings = this.plan.engine();
+        if let Some(frame) = this.engine.poll_output(settings) {
             return Some(frame);
         }
-        let settings = this.plan.engine();
         let timeout = match this.engine.fast_path() {
             FastPath::Due => true,
             // Outside of a runtime there is no timer, so the clock is read.
@@ -163,10 +165,10 @@ impl Stream {
         if signals == Signals::default() { None } else { self.attend(cx, signals) }
     }
 
-    /// Whether nothing is to be done before the body is asked.
+    /// Whether nothing is to be sent or done before the body is asked for more.
     #[inline]
-    fn is_quiet(&self) -> bool {
-        self.engine.is_quiet()
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.engine.fast_path().is_quiet()
             && self.timer.is_quiet()
             && !self.shutdown.as_ref().is_some_and(Registration::is_signalled)
             && self
@@ -397,22 +399,18 @@ impl Stream {
     pub(crate) fn sent(self: Pin<&mut Self>, bytes: usize) {
         let this = self.project();
         if let Some(places) = this.places.as_deref_mut() {
-            let held = places.permit.is_some() || places.link.is_some();
-            if held && this.engine.ended().is_some() {
+            if let Some(registered) = &mut places.registered {
+                registered.sent(bytes, this.engine);
+            }
+            if places.is_held_until_end() && this.engine.ended().is_some() {
                 // A client that learns of the end from this frame may come back before the body is
                 // dropped.
                 (places.permit, places.link) = (None, None);
             }
         }
-        let registered = registered(this.places);
-        if registered.is_none() && !this.observer.is_on() {
-            return;
+        if this.observer.is_on() {
+            this.observer.sent(bytes, &this.engine.progress(), now);
         }
-        let progress = this.engine.progress();
-        if let Some(registered) = registered {
-            registered.sent(bytes, &progress);
-        }
-        this.observer.sent(bytes, &progress, now);
     }
 
     /// Leaves the lists.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::engine::{Close, CloseReason, Command, Engine, Progress, Settings};
+use crate::engine::{Close, CloseReason, Command, Engine, Settings};
 use crate::roster::Registration;
 use crate::state::{Mail, RegistryEntry, Rest, StreamStats};
 use crate::sync::now;
@@ -89,7 +89,9 @@ impl RegisteredStream {
     }
 
     /// Counts a frame that is sent.
-    pub(super) fn sent(&mut self, bytes: usize, progress: &Progress<'_>) {
+    #[inline]
+    pub(super) fn sent(&mut self, bytes: usize, engine: &mut Engine) {
+        let progress = engine.progress();
         self.stats.record_counts(progress.keepalives, progress.events);
         if let Some(position) = progress.moved_to {
             self.stats.record_position(position);

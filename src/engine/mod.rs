@@ -27,10 +27,21 @@
 //!
 //! # Calls
 //!
-//! A call that gives a frame gives the next one to send; [`Engine::poll_output`] gives those after
-//! it, and is called until it gives none before anything else is. The order in which a timeout asks
-//! its questions is that of [`Engine::handle_timeout`]: the lifetime, the order to close, the
-//! heartbeat, and silence last.
+//! ```text
+//!   fast_path ── is quiet ─────▶ pass, handle_data, handle_end ──┐
+//!      ▲  │                                                      │
+//!      │  └───── Queued ───────▶ poll_output ────────────────────┤ a frame,
+//!      │         Due ──────────▶ handle_timeout ─────────────────┤ or nothing
+//!      │                            ▲                            │
+//!      │         poll_timeout ── at this time, or later          │
+//!      │         handle_command                                  │
+//!      └─────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! [`Engine::fast_path`] is the one question before the body is polled. A call that gives a frame
+//! gives the next one to send; [`Engine::poll_output`] gives those after it, and is called until it
+//! gives none before anything else is. The order in which a timeout asks its questions is that of
+//! [`Engine::handle_timeout`]: the lifetime, the order to close, the heartbeat, and silence last.
 //!
 //! # Parts
 //!
@@ -96,7 +107,7 @@ pub(crate) struct Engine {
     cold: Option<Box<ColdState>>,
 }
 
-/// How much work the next chunk of the body needs.
+/// What has to be done before the body is polled, or how much work its next chunk needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FastPath {
     /// Nothing waits, and a chunk that ends in a blank line is whole: [`Engine::pass`] is enough.
@@ -109,10 +120,24 @@ pub(crate) enum FastPath {
     Numbered,
     /// Every byte is scanned.
     Scan,
-    /// A farewell has waited for the boundary on which the stream is now: a timeout is due.
+    /// Frames wait for [`Engine::poll_output`].
+    Queued,
+    /// A farewell has waited for the boundary on which the stream is now: once all output is sent,
+    /// a timeout is due.
     Due,
     /// The stream is over, once all output is sent.
     Over,
+}
+
+impl FastPath {
+    /// Whether nothing has to be sent or done before the body is polled.
+    #[inline]
+    pub(crate) fn is_quiet(self) -> bool {
+        match self {
+            Self::Whole | Self::Timed | Self::Counted | Self::Numbered | Self::Scan => true,
+            Self::Queued | Self::Due | Self::Over => false,
+        }
+    }
 }
 
 /// What the server does to a stream.
@@ -186,7 +211,7 @@ impl Engine {
         }
     }
 
-    /// How much work the next chunk of the body needs.
+    /// What has to be done before the body is polled, and how much work its next chunk needs.
     #[inline]
     pub(crate) fn fast_path(&self) -> FastPath {
         self.path
@@ -244,7 +269,7 @@ impl Engine {
                 let tail = self.cold.as_mut().map(|cold| std::mem::take(&mut cold.tail));
                 tail.unwrap_or_default().into_pieces().into_iter().for_each(|it| self.queue(it));
                 self.finish(EndReason::Finished);
-                (self.poll_output(), PassOn::Yes)
+                (self.poll_output(settings), PassOn::Yes)
             }
             // An end in the middle of an event is a failure.
             (BodyEnd::Clean, ..) if self.splitter.in_event() => self.farewell_on_error(settings),
@@ -303,15 +328,13 @@ impl Engine {
     }
 
     /// The next frame to send, after the frames that other calls returned.
-    #[inline]
-    pub(crate) fn poll_output(&mut self) -> Option<Bytes> {
-        self.cold.as_mut()?.output.pop_front()
-    }
-
-    /// Whether nothing has to be sent or done before the body is polled.
-    #[inline]
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.path != FastPath::Due && self.cold.as_ref().is_none_or(|cold| cold.output.is_empty())
+    pub(crate) fn poll_output(&mut self, settings: &Settings) -> Option<Bytes> {
+        let output = &mut self.cold.as_mut()?.output;
+        let frame = output.pop_front();
+        if self.path == FastPath::Queued && output.is_empty() {
+            self.path = self.next_path(settings);
+        }
+        frame
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout).
@@ -407,7 +430,7 @@ impl Engine {
         if overdue && self.splitter.room() == Room::Here {
             self.path = FastPath::Due;
         }
-        self.send(frames)
+        self.send(settings, frames)
     }
 
     /// Adds an id to a chunk that is one event, whose blank line begins at `blank`.
@@ -420,13 +443,13 @@ impl Engine {
             id.with_text(|id| frames::stamp(&mut event, blank, id.unwrap_or_default(), line_end))
         });
         if let Some(rest) = rest {
-            self.cold.get_or_insert_default().output.push_back(rest);
+            self.queue(rest);
         }
         event
     }
 
     /// Returns the first of these frames, and queues the others.
-    fn send(&mut self, frames: Frames) -> Option<Bytes> {
+    fn send(&mut self, settings: &Settings, frames: Frames) -> Option<Bytes> {
         let Frames { first, rest } = frames;
         if first.is_some() {
             self.activity = Activity::Something;
@@ -436,19 +459,20 @@ impl Engine {
             return first;
         }
         first.into_iter().chain(rest).for_each(|frame| self.queue(frame));
-        self.poll_output()
+        self.poll_output(settings)
     }
 
     /// Queues a frame for [`poll_output`](Self::poll_output).
     fn queue(&mut self, frame: Bytes) {
         self.cold.get_or_insert_default().output.push_back(frame);
         if !matches!(self.path, FastPath::Over | FastPath::Due) {
-            self.path = FastPath::Scan;
+            self.path = FastPath::Queued;
         }
     }
 
     fn next_path(&self, settings: &Settings) -> FastPath {
         match *settings {
+            _ if self.cold.as_ref().is_some_and(|cold| !cold.output.is_empty()) => FastPath::Queued,
             _ if !self.splitter.is_clear() => FastPath::Scan,
             Settings { ids: Some(_), .. } => FastPath::Numbered,
             _ if self.tracking != IdTracking::Off => FastPath::Scan,
@@ -493,7 +517,8 @@ impl Engine {
             // The credential may have expired before the stream began.
             self.look_at_lifetime(settings, now);
             let farewell = self.look_at_ending(now);
-            return self.send(Frames { first: opening, rest: Vec::from_iter(farewell) });
+            let frames = Frames { first: opening, rest: Vec::from_iter(farewell) };
+            return self.send(settings, frames);
         }
         opening
     }
@@ -531,7 +556,9 @@ impl Engine {
         let cold = self.cold.get_or_insert_default();
         let kept = cold.ending.take().map(|kept| *kept);
         cold.ending = Some(Box::new(Ending::keep(kept, order)));
-        self.path = FastPath::Scan;
+        if self.path != FastPath::Queued {
+            self.path = FastPath::Scan;
+        }
     }
 
     /// Orders the end of a stream whose time has come.

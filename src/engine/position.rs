@@ -19,6 +19,7 @@ pub(crate) enum EventIds {
 impl EventIds {
     /// The id of the `n`-th event, as the client's position. None if the function gives an empty
     /// id: such an event gets no id, and the client keeps the position that it has.
+    #[inline]
     fn number(&self, n: u64) -> Option<Position> {
         match self {
             Self::Sequential => Some(Position::Number(n)),
@@ -85,12 +86,14 @@ impl Position {
     /// Copies another position, without an allocation where there is room.
     pub(crate) fn set(&mut self, other: &Self) {
         match (self, other) {
+            (Self::Number(n), Self::Number(other)) => *n = *other,
             (Self::Text(text), Self::Text(other)) => text.clone_from(other),
             (position, other) => *position = other.clone(),
         }
     }
 
     /// Calls `read` with the id as text, or with none if there is no id to restate.
+    #[inline]
     pub(crate) fn with_text<R>(&self, read: impl FnOnce(Option<&str>) -> R) -> R {
         match self {
             Self::Number(n) => read(Some(itoa::Buffer::new().format(*n))),

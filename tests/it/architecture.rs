@@ -175,3 +175,15 @@ fn what_is_done_in_one_place_is_done_there_only() {
         }
     }
 }
+
+#[test]
+fn the_engine_has_at_most_twelve_verbs() {
+    let engine = sources().into_iter().find(|it| it.path == "engine/mod.rs").unwrap();
+    let blocks = engine.code.split("\nimpl Engine {").skip(1);
+    let verbs: usize = blocks
+        .map(|block| block.split("\n}").next().unwrap_or_default())
+        .map(|block| block.matches("\n    pub(crate) fn ").count())
+        .sum();
+    // With `new`.
+    assert!((2..=13).contains(&verbs), "{verbs}");
+}

@@ -53,7 +53,7 @@ impl Run {
 
     pub(super) fn take(&mut self, first: Option<Bytes>) {
         self.frames.extend(first);
-        while let Some(frame) = self.engine.poll_output() {
+        while let Some(frame) = self.engine.poll_output(&self.settings) {
             self.frames.push(frame);
         }
     }
@@ -439,13 +439,13 @@ fn each_small_event_leaves_in_one_frame_and_no_large_one_is_copied() {
         let first = engine.handle_data(&settings, chunk.clone()).unwrap();
         assert_eq!(first, chunk[..chunk.len() - 1]);
         assert_eq!(first.as_ptr(), chunk.as_ptr());
-        assert_eq!(engine.poll_output().unwrap(), format!("id: {id}\n\n"));
-        assert_eq!(engine.poll_output(), None);
+        assert_eq!(engine.poll_output(&settings).unwrap(), format!("id: {id}\n\n"));
+        assert_eq!(engine.poll_output(&settings), None);
 
         let frame =
             engine.handle_data(&settings, Bytes::from(format!("data: {small}\n\n"))).unwrap();
         assert_eq!(frame, format!("data: {small}\nid: {}\n\n", id + 1));
-        assert_eq!(engine.poll_output(), None);
+        assert_eq!(engine.poll_output(&settings), None);
     }
 
     let mut run = Run::new(ids(), Position::None);
