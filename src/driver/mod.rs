@@ -358,10 +358,8 @@ impl Stream {
     ) -> Option<Bytes> {
         let this = self.as_mut().project();
         let frame = this.engine.handle_timeout(this.plan.engine(), now(), body);
-        if let (Some(registered), FastPath::Over) =
-            (registered(this.places), this.engine.fast_path())
-        {
-            registered.stats.mark_closing();
+        if let Some(registered) = registered(this.places) {
+            registered.timed_out(this.engine);
         }
         self.arm(cx);
         frame

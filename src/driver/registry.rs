@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::engine::{Close, CloseReason, Command, Engine, Settings};
+use crate::engine::{Close, CloseReason, Command, Engine, Progress, Settings};
 use crate::roster::Registration;
 use crate::state::{Mail, RegistryEntry, Rest, StreamStats};
 use crate::sync::now;
@@ -91,11 +91,7 @@ impl RegisteredStream {
     /// Counts a frame that is sent.
     #[inline]
     pub(super) fn sent(&mut self, bytes: usize, engine: &mut Engine) {
-        let progress = engine.progress();
-        self.stats.record_counts(progress.keepalives, progress.events);
-        if let Some(position) = progress.moved_to {
-            self.stats.record_position(position);
-        }
+        self.record(&engine.progress());
         self.sent = true;
         match self.frames {
             0 => self.read_clock(),
@@ -103,6 +99,23 @@ impl RegisteredStream {
         }
         // After the clock is read: otherwise the frame would seem to wait since the previous poll.
         self.stats.record_frame(bytes);
+    }
+
+    /// Notes what a timeout did, which may be the order to close.
+    pub(super) fn timed_out(&mut self, engine: &mut Engine) {
+        let progress = engine.progress();
+        self.record(&progress);
+        if progress.is_closing {
+            self.stats.mark_closing();
+        }
+    }
+
+    #[inline]
+    fn record(&self, progress: &Progress<'_>) {
+        self.stats.record_counts(progress.keepalives, progress.events);
+        if let Some(position) = progress.moved_to {
+            self.stats.record_position(position);
+        }
     }
 
     /// Notes that the body was pending.

@@ -164,7 +164,7 @@ pub(crate) enum BodyState {
     Unknown,
 }
 
-/// What has been sent so far.
+/// What has been sent so far, and whether the stream is closing.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Progress<'a> {
     /// The number of events, if they are counted.
@@ -172,6 +172,8 @@ pub(crate) struct Progress<'a> {
     pub(crate) keepalives: u32,
     /// The client's position, if it has changed since the last call.
     pub(crate) moved_to: Option<&'a Position>,
+    /// The stream is over, or waits in a long event for its end.
+    pub(crate) is_closing: bool,
 }
 
 /// State that few streams have at a time. It is boxed, so that the others need no memory for it.
@@ -365,13 +367,15 @@ impl Engine {
         self.splitter.room() == Room::Here
     }
 
-    /// What has been sent so far.
+    /// What has been sent so far, and whether the stream is closing.
     #[inline]
     pub(crate) fn progress(&mut self) -> Progress<'_> {
+        let ordered = self.cold.as_ref().is_some_and(|cold| cold.ending.is_some());
         Progress {
             events: self.position.events(),
             keepalives: self.keepalives,
             moved_to: self.position.take_moved(),
+            is_closing: ordered || self.path == FastPath::Over,
         }
     }
 

@@ -6,7 +6,9 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 use tower::Layer;
 use tower_sse::wire::Decoder;
-use tower_sse::{EventIdLayer, Farewell, KeepAliveLayer, RotationLayer, SseLayer};
+use tower_sse::{
+    EventIdLayer, Farewell, KeepAliveLayer, Registry, RotationLayer, SseLayer, StreamState,
+};
 
 use crate::harness::rig::{Client, Fate, Feed, Handler, LIKELY, Piece, open, unevenness};
 
@@ -168,6 +170,20 @@ async fn a_long_event_is_not_cut_and_the_end_follows_it() {
     let (seen, fate) = client.now().await;
     assert!(seen.starts_with(" to hold\n\nevent: close\nretry: "), "{seen}");
     assert_eq!((fate, seen.contains("data: b")), (Fate::Ended, false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_waits_in_a_long_event_for_its_end_is_shown_as_closing() {
+    let registry = Registry::new();
+    let listed = SseLayer::off().registry(registry.clone());
+    let layer = listed.hold_limit(8).rotation(rotation());
+    let (feed, mut client) = open(&mut layer.layer(Handler));
+    feed.data("data: far too long");
+    let state = || registry.snapshot()[0].state;
+    assert_eq!(client.during(AGE / 2).await.len(), 1);
+    assert_eq!(state(), StreamState::Open);
+    assert_eq!(client.during(AGE).await.len(), 0);
+    assert_eq!(state(), StreamState::Closing);
 }
 
 #[tokio::test(start_paused = true)]
