@@ -6,6 +6,7 @@
 
 mod harness;
 
+mod accessibility;
 mod demo_in_browser;
 mod examples;
 mod htmx_in_browser;

@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+pub mod bidi;
 #[path = "../../it/harness/bodies.rs"]
 pub mod bodies;
 pub mod broker;
