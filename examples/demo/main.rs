@@ -1,11 +1,12 @@
-//! A page that shows what the layers do: a live feed, the list of open streams, and how streams
-//! are written to, closed and drained.
+//! A page that shows what the layers do: a live feed, its bytes on the wire, the list of open
+//! streams, and how streams are written to, closed and drained.
 //!
 //! ```text
 //! cargo run --example demo
 //! ```
 //!
-//! Then open <http://127.0.0.1:3000>. More streams for the list, and what is sent in them:
+//! Then open <http://127.0.0.1:3000>, write into all streams, close one in the table, and shut the
+//! server down: each stream ends with an event that says why. More streams for the table:
 //!
 //! ```text
 //! curl -N 127.0.0.1:3000/events
@@ -16,10 +17,12 @@
 //! it does by the deadline whatever its clients do. `DRAIN_DEADLINE_MS` (2000) and `STALL_MS` (5000)
 //! set how long it may take.
 
+#[path = "../shared/mod.rs"]
+mod shared;
+
 use std::convert::Infallible;
 use std::env;
 use std::error::Error;
-use std::net::Ipv4Addr;
 use std::num::ParseIntError;
 use std::time::Duration;
 
@@ -31,9 +34,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router, http::StatusCode};
 use futures_util::{Stream, StreamExt, stream};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::time::interval;
-use tokio_stream::wrappers::IntervalStream;
+use tokio::time::sleep;
 use tower_sse::{
     Event, EventIdLayer, EventName, Farewell, KeepAliveLayer, Registry, RegistryLayer, Shutdown,
     SseLayer, StreamId, StreamInfo,
@@ -41,21 +42,12 @@ use tower_sse::{
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let port: u16 = env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
     let registry = Registry::builder().count_events(true).build()?;
     let shutdown = Shutdown::builder()
         .deadline(millis("DRAIN_DEADLINE_MS", 2000)?)
         .stall_limit(millis("STALL_MS", 5000)?)
         .build()?;
-    let app = app(Demo { registry, shutdown: shutdown.clone() });
-
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
-    let listener = listener.map_err(|error| format!("port {port}: {error}"))?;
-    println!("listening on http://{}", listener.local_addr()?);
-    axum::serve(shutdown.listen(listener), app)
-        .with_graceful_shutdown(shutdown.on_signals())
-        .await?;
-    Ok(())
+    shared::serve(app(Demo { registry, shutdown: shutdown.clone() }), shutdown).await
 }
 
 fn millis(name: &str, default: u64) -> Result<Duration, ParseIntError> {
@@ -95,18 +87,25 @@ fn label(request: &Parts) -> String {
     label.or_else(agent).unwrap_or_default().to_owned()
 }
 
-/// A coffee bar: an order a second, and a word when one is ready. The ids come from the layer.
+/// A coffee bar: three orders, a word when one is ready, and some seconds of quiet, which have nothing
+/// but keepalives. The ids come from the layer.
 async fn events() -> Sse<impl Stream<Item = Result<sse::Event, Infallible>>> {
-    let events = IntervalStream::new(interval(Duration::from_secs(1))).enumerate();
-    Sse::new(events.map(|(n, _)| {
-        let coffee = MENU[n % MENU.len()];
+    let events = stream::iter(0..).then(async |n: usize| {
+        let pause = if n == 0 {
+            0
+        } else if n % 4 == 0 {
+            5
+        } else {
+            1
+        };
+        sleep(Duration::from_secs(pause)).await;
+        let coffee = |n: usize| MENU[n % MENU.len()];
         Ok(match n % 4 {
-            3 => sse::Event::default()
-                .event("ready")
-                .data(format!("{} is ready", MENU[(n - 2) % MENU.len()])),
-            _ => sse::Event::default().data(format!("{coffee}, please")),
+            3 => sse::Event::default().event("ready").data(format!("{} is ready", coffee(n - 2))),
+            _ => sse::Event::default().data(format!("{}, please", coffee(n))),
         })
-    }))
+    });
+    Sse::new(events.boxed())
 }
 
 /// Has nothing to say, so that all there is to see is the layers' work.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use fantoccini::Client;
 
-use crate::harness::browser::{click, in_browser, save_screenshot, shows, write};
+use crate::harness::browser::{click, in_browser, save_screenshot, shows, told, write};
 use crate::harness::process::Example;
 
 #[tokio::test]
@@ -20,8 +20,14 @@ async fn visit(mut demo: Example, page: &Client) {
         feed.contains("1 message Espresso, please") && feed.contains("3 message ")
     })
     .await;
-    let own = |row: &str| row.contains("this page") && row.contains(" /events ");
-    shows(page, "the page's own stream is listed", OWN_ROW, own).await;
+    let own = |row: &str| row.contains("#1 this page /events ");
+    shows(page, "the page's own stream is listed, by a short name", OWN_ROW, own).await;
+    shows(page, "the bytes of another one are shown", WIRE, |wire| {
+        wire.starts_with(":\ndata: Espresso, please\nid: 1\n\n")
+    })
+    .await;
+    shows(page, "with its keepalives", WIRE, |wire| wire.contains("id: 4\n\n:\n:\n")).await;
+    shows(page, "which are counted", HEARD, |heard| heard.ends_with(" keepalives")).await;
 
     let text = "<b>Fresh</b> scones";
     write(page, "input[name=text]", text).await;
@@ -30,7 +36,7 @@ async fn visit(mut demo: Example, page: &Client) {
         feed.contains("announcement <b>Fresh</b> scones")
     })
     .await;
-    shows(page, "it is told how many got it", NOTICE, |notice| notice == "Sent into 1 stream.")
+    shows(page, "it is told how many got it", NOTICE, |notice| notice == "Sent into 2 streams.")
         .await;
     shows(page, "the events are counted", OWN_ROW, |row| row.contains(" open ")).await;
     save_screenshot(page, "demo-live.png").await;
@@ -59,11 +65,22 @@ async fn visit(mut demo: Example, page: &Client) {
     assert!(ended - asked < Duration::from_secs(20), "{:?}", ended - asked);
     status(page, "closed").await;
     shows(page, "it is told why", NOTICE, |notice| notice.contains("shuts down")).await;
+    shows(page, "the wire has it", WIRE, |wire| {
+        wire.contains("\nevent: close\nretry: ")
+            && wire.contains("\ndata: {\"reason\":\"shutdown\"}\n")
+    })
+    .await;
+    shows(page, "and the end", HEARD, |heard| heard == "the body has ended").await;
     shows(page, "the server's end is told", "return count.textContent", |count| {
         count == "the server does not answer"
     })
     .await;
     save_screenshot(page, "demo-down.png").await;
+
+    // A server that is gone is not asked any more.
+    told(page, COUNT_REQUESTS).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(told(page, "return window.requests").await, "0");
 }
 
 async fn status(page: &Client, expected: &str) {
@@ -78,10 +95,18 @@ async fn status(page: &Client, expected: &str) {
 const FEED: &str = "return [...document.querySelectorAll('#feed li')]
     .map((item) => [...item.children].map((part) => part.textContent).join(' ')).join('\\n')";
 
-/// The cells of the row that is marked, and its mark.
-const OWN_ROW: &str = "return [...document.querySelectorAll('tr.own')].map((row) => [
-        ...[...row.cells].map((cell) => cell.textContent),
-        getComputedStyle(row.querySelector('.label'), '::after').content,
-    ].join(' ')).join('\\n')";
+/// The cells of the row that is marked.
+const OWN_ROW: &str = "return [...document.querySelectorAll('tr.own')]
+    .map((row) => [...row.cells].map((cell) => cell.textContent).join(' ')).join('\\n')";
+
+/// The bytes, a line a line.
+const WIRE: &str = "return [...document.getElementById('wire').children]
+    .map((line) => line.textContent + '\\n').join('')";
+
+const HEARD: &str = "return document.getElementById('heard').textContent";
+
+const COUNT_REQUESTS: &str = "window.requests = 0;
+    const ask = window.fetch;
+    window.fetch = (...what) => { window.requests += 1; return ask(...what); };";
 
 const NOTICE: &str = "return document.getElementById('notice').textContent";
