@@ -13,12 +13,14 @@
 //! curl -d 'Your parcel is here' 127.0.0.1:3000/notify/ada
 //! ```
 //!
-//! Stop the page's network for a while, or the process's client, and go on: what was missed comes
-//! first. Ctrl-c and SIGTERM say goodbye to all streams before the process ends.
+//! Take the page offline for a while, in the browser's tools, and go on: what was missed comes first.
+//! Stop the server and start it again: the page comes back by itself, and says that what was kept in
+//! the old process's memory is gone.
 
-use std::env;
+#[path = "../shared/mod.rs"]
+mod shared;
+
 use std::error::Error;
-use std::net::Ipv4Addr;
 
 use axum::Router;
 use axum::extract::{Path, Query, State};
@@ -26,24 +28,14 @@ use axum::http::StatusCode;
 use axum::response::Html;
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpListener;
 use tower_sse::event_log::{Start, Topic, Topics};
 use tower_sse::hub::{Contract, Reference, Subscription};
 use tower_sse::{Farewell, Hub, Shutdown, ShutdownLayer, SseLayer};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let port: u16 = env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
     let shutdown = Shutdown::new();
-    let app = app(Hub::default(), shutdown.clone());
-
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
-    let listener = listener.map_err(|error| format!("port {port}: {error}"))?;
-    println!("listening on http://{}", listener.local_addr()?);
-    axum::serve(shutdown.listen(listener), app)
-        .with_graceful_shutdown(shutdown.on_signals())
-        .await?;
-    Ok(())
+    shared::serve(app(Hub::default(), shutdown.clone()), shutdown).await
 }
 
 fn app(hub: Hub, shutdown: Shutdown) -> Router {

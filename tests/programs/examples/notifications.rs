@@ -35,7 +35,7 @@ async fn each_user_gets_what_is_for_all_and_for_them_and_what_was_missed() {
     assert!(said.find("\"two\"") < said.find("\"three\"") && !said.contains("\"one\""), "{said}");
 
     let page = example.get("/?user=ada").await;
-    assert!(page.contains("last_event_id: \"") && !page.contains("{place}"));
+    assert!(page.contains("lastEventId: \"") && !page.contains("{place}"));
     assert!(example.get("/reference").await.contains("| `users.*` | `notification` |"));
     let status = ["-o", "/dev/null", "-w", "%{http_code}"];
     for user in ["a%20b", "a.b", "%3E", "*"] {
