@@ -7,40 +7,37 @@
 //! ```
 //!
 //! Ask on the page, close the tab, and open it again: the answer is where it was, and what was said
-//! meanwhile is there at once. The handler is called once for an answer. Ctrl-c ends it with the
-//! server, which says so.
+//! meanwhile is there at once. The handler is called once for an answer. Stop ends it for all its
+//! readers, a question with "fail" in it fails on the way, and ctrl-c ends it with the server: the page
+//! says which it was.
 
-use std::convert::Infallible;
-use std::env;
+#[path = "../shared/mod.rs"]
+mod shared;
+
+use std::collections::HashMap;
 use std::error::Error;
-use std::net::Ipv4Addr;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::header::COOKIE;
+use axum::extract::{Path, State};
+use axum::http::header::{COOKIE, HeaderMap};
 use axum::http::request::Parts;
+use axum::http::{StatusCode, Uri};
+use axum::response::Html;
 use axum::response::sse::{Event, Sse};
-use axum::response::{Html, IntoResponse};
 use axum::routing::{get, post};
 use futures_util::{Stream, StreamExt, stream};
-use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::time::sleep;
 use tower_sse::resume::ResumeKey;
 use tower_sse::{ResumeLayer, Shutdown, SseLayer};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let port: u16 = env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
     let shutdown = Shutdown::new();
-    let app = app(&shutdown);
-
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
-    let listener = listener.map_err(|error| format!("port {port}: {error}"))?;
-    println!("listening on http://{}", listener.local_addr()?);
-    axum::serve(shutdown.listen(listener), app)
-        .with_graceful_shutdown(shutdown.on_signals())
-        .await?;
-    Ok(())
+    shared::serve(app(&shutdown), shutdown).await
 }
 
 fn app(shutdown: &Shutdown) -> Router {
@@ -53,27 +50,87 @@ fn app(shutdown: &Shutdown) -> Router {
         // The innermost: keepalives and the shutdown are for whoever reads.
         .layer(resume)
         .layer(SseLayer::new().shutdown(shutdown.clone()))
-        .route("/", get(async || Html(include_str!("page.html")).into_response()))
+        .route("/answers/{id}/stop", post(stop))
+        .with_state(Asked::default())
+        .route("/", get(async || Html(include_str!("page.html"))))
 }
 
-/// Which answer, and whose. A real application signs its users in, and takes the user from there.
+/// Which answer, and whose.
 fn key(request: &Parts) -> Option<ResumeKey> {
-    let cookies = request.headers.get(COOKIE)?.to_str().ok()?;
-    let session = cookies.split("; ").find_map(|cookie| cookie.strip_prefix("session="))?;
-    Some(ResumeKey::new(request.uri.path(), session))
+    Some(ResumeKey::new(request.uri.path(), session(&request.headers)?))
+}
+
+/// A real application signs its users in, and takes the user from there.
+fn session(headers: &HeaderMap) -> Option<&str> {
+    let cookies = headers.get(COOKIE)?.to_str().ok()?;
+    cookies.split("; ").find_map(|cookie| cookie.strip_prefix("session="))
+}
+
+/// The answers that are being made, and how each is stopped.
+#[derive(Clone, Debug, Default)]
+struct Asked(Arc<Mutex<HashMap<String, watch::Sender<bool>>>>);
+
+impl Asked {
+    fn begin(&self, key: String) -> watch::Receiver<bool> {
+        let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those that nobody listens to are over.
+        asked.retain(|_, stop| !stop.is_closed());
+        let (stop, stopped) = watch::channel(false);
+        asked.insert(key, stop);
+        stopped
+    }
+
+    fn stop(&self, key: &str) -> bool {
+        let asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.get(key).is_some_and(|stop| stop.send(true).is_ok())
+    }
 }
 
 /// Stands for a model: a word at a time, and no idea of who reads it.
 ///
 /// It is called again for an answer that is not known any more. So its first event has a page drop
 /// what it has of an earlier one.
-async fn answer() -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    let begin = stream::iter([Ok(Event::default().event("begin").data("{}"))]);
-    let words = stream::iter(ANSWER.split(' ').enumerate()).then(async |(n, word)| {
+async fn answer(
+    State(asked): State<Asked>,
+    uri: Uri,
+    headers: HeaderMap,
+    question: String,
+) -> Sse<impl Stream<Item = io::Result<Event>>> {
+    let mut stop = asked.begin(name(uri.path(), &headers));
+    let stopped = stop.clone();
+    let fails = question.contains("fail");
+
+    let begin = Event::default().event("begin").data("{}");
+    let words = stream::iter(ANSWER.split(' ').enumerate()).then(move |(n, word)| async move {
         sleep(Duration::from_millis(250)).await;
-        Ok(Event::default().data(if n == 0 { word.to_owned() } else { format!(" {word}") }))
+        match n {
+            0 => Ok(Event::default().data(word)),
+            12 if fails => Err(io::Error::other("the model has lost its thread")),
+            _ => Ok(Event::default().data(format!(" {word}"))),
+        }
     });
-    Sse::new(begin.chain(words).boxed())
+    let words = words.take_until(async move { stop.wait_for(|stop| *stop).await.is_ok() });
+    let end = stream::once(async move {
+        stopped.borrow().then(|| Ok(Event::default().event("stopped").data("{}")))
+    });
+    let begin = stream::iter([Ok(begin)]);
+    Sse::new(begin.chain(words).chain(end.filter_map(async |end| end)).boxed())
+}
+
+/// Nobody pays for the rest. All that read the answer are told, in its stream.
+async fn stop(
+    State(asked): State<Asked>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> StatusCode {
+    match asked.stop(&name(&format!("/answers/{id}"), &headers)) {
+        true => StatusCode::NO_CONTENT,
+        false => StatusCode::NOT_FOUND,
+    }
+}
+
+fn name(path: &str, headers: &HeaderMap) -> String {
+    format!("{} {path}", session(headers).unwrap_or_default())
 }
 
 const ANSWER: &str = "An answer is a stream of words, and a stream is longer than a connection. A tab \

@@ -147,6 +147,47 @@ async fn an_answer_that_goes_with_its_server_is_not_taken_for_whole() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_stopped_ends_on_the_server_and_says_so_after_a_reload_too() {
+    let server = Example::start("llm_resume", &[]).await;
+    let tap = Tap::over(forward_to(&server.url(""))).await;
+    in_browser(async |page| {
+        page.goto(&tap.url("/")).await.expect("the page opens");
+        click(page, "#ask").await;
+        shows(page, "it begins", ANSWER, |text| text.contains("An answer")).await;
+        click(page, "#stop").await;
+        shows(page, "it is told", STATE, |state| state == "you stopped it").await;
+        let said = told(page, ANSWER).await;
+        assert!(WHOLE.starts_with(&said) && said.len() < WHOLE.len(), "{said:?}");
+        save_screenshot(page, "answer-stopped.png").await;
+        page.refresh().await.expect("it loads again");
+        shows(page, "it is told", STATE, |state| state == "you stopped it").await;
+        assert_eq!(told(page, ANSWER).await, said);
+
+        let asked = tap.asked("/answers/");
+        let stop = asked.iter().find(|asked| asked.path.ends_with("/stop")).expect("it was asked");
+        assert_eq!(stop.status, 204);
+        assert_eq!(asked.len(), 2, "{asked:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_that_fails_is_not_taken_for_whole() {
+    let server = Example::start("llm_resume", &[]).await;
+    in_browser(async |page| {
+        page.goto(&server.url("/")).await.expect("the page opens");
+        write(page, "#question", "Does it fail?").await;
+        click(page, "#ask").await;
+        shows(page, "it is told", STATE, |state| state == "it failed: ask again").await;
+        assert_eq!(
+            told(page, ANSWER).await,
+            WHOLE.split_inclusive(' ').take(12).collect::<String>().trim_end()
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_page_misses_nothing_between_its_place_and_its_first_event() {
     let server = Example::start("notifications", &[]).await;
     let tap = Tap::over(forward_to(&server.url(""))).await;
@@ -226,7 +267,8 @@ const ANSWER: &str = "return document.getElementById('answer').textContent";
 
 const STATE: &str = "return document.getElementById('state').textContent";
 
-const LIST: &str = "return [...list.children].map((item) => item.textContent).join('\\n')";
+const LIST: &str =
+    "return [...list.children].map((item) => item.firstElementChild.textContent).join('\\n')";
 
 const WHOLE: &str = "An answer is a stream of words, and a stream is longer than a connection. A tab \
     is closed, a train enters a tunnel, a laptop sleeps: the words go on, and wait. Who comes back \
