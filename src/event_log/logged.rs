@@ -6,6 +6,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use super::Topic;
+use super::finish::finish_id;
 use crate::wire::{Event, EventId, LineEnd, end_with_id, with_id_line};
 
 /// An event as a log keeps it: encoded once, with its id as the last line.
@@ -104,6 +105,12 @@ impl Logged {
         let mut names = lines.filter_map(|line| line.strip_prefix(b"event:"));
         let name = names.next_back()?;
         std::str::from_utf8(name.strip_prefix(b" ").unwrap_or(name)).ok()
+    }
+
+    /// Whether this is the event that [`Hub::finish`](crate::Hub::finish) appended.
+    #[must_use]
+    pub fn finishes_topic(&self) -> bool {
+        finish_id(&self.bytes).is_some()
     }
 
     /// The encoded event, as it is sent.

@@ -36,6 +36,7 @@
 
 #[cfg(feature = "redis")]
 mod broker;
+mod finish;
 mod ids;
 mod logged;
 mod memory;
@@ -57,6 +58,7 @@ use bytes::Bytes;
 
 use crate::wire::{Event, EventId};
 
+pub(crate) use finish::{Told, TopicsHash, close_event, finish_event, finish_id, told};
 pub use logged::{InvalidEvent, Logged};
 pub use memory::{MemoryFollower, MemoryLog, MemoryLogBuilder, MemoryLogError};
 #[cfg(feature = "nats")]
@@ -119,6 +121,10 @@ pub trait EventLog: Clone + Send + Sync + 'static {
     /// The follower returns each event once and in the order of the ids, also while other tasks
     /// append. From [`Start::Live`] on, it returns the events that are appended after this call.
     /// Events that cannot be replayed are reported as a [`Step::Gap`].
+    ///
+    /// There is one exception, so that no client waits for events of a topic that is over. If the last
+    /// event of a topic that is followed by name [finishes it](Logged::finishes_topic), the follower
+    /// returns that event, also if it starts after it.
     fn follow(&self, topics: Topics, from: Start) -> Self::Follower;
 
     /// The position after the last event of these topics: a follower that starts there misses no
@@ -147,6 +153,8 @@ pub trait Follow: Send + 'static {
 
     /// Polls for all events that are ready and that the log can return as one piece of bytes, for
     /// callers that only send them on.
+    ///
+    /// An event that [finishes its topic](Logged::finishes_topic) is a piece of its own.
     ///
     /// The default implementation returns one event at a time.
     fn poll_run(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Run>> {

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Uri};
 
+use super::finish::{len_without_mark, to_be_told_again};
 use crate::wire::{Event, EventId, LastEventId, end_with_id};
 
 /// The position at which a follower starts.
@@ -42,9 +43,16 @@ impl Start {
     #[must_use]
     pub fn of_request(headers: &HeaderMap, uri: &Uri) -> Self {
         let header = headers.get(LastEventId::HEADER).map(HeaderValue::as_bytes);
-        match (header.map_or(LastEventId::None, LastEventId::parse), uri.query()) {
+        let start = match (header.map_or(LastEventId::None, LastEventId::parse), uri.query()) {
             (LastEventId::None, Some(query)) => Self::after(LastEventId::in_query(query)),
             (id, _) => Self::after(id),
+        };
+        match start {
+            // htmx 4, which takes a 204 for a stream that broke.
+            Self::After(id) if headers.get("hx-request").is_some_and(|it| it == "true") => {
+                Self::After(to_be_told_again(id))
+            }
+            start => start,
         }
     }
 
@@ -52,7 +60,7 @@ impl Start {
         match id {
             LastEventId::None => Self::Live,
             LastEventId::Id(id) if id.as_str() == "earliest" => Self::Earliest,
-            LastEventId::Id(id) if id.as_str().len() <= MAX_ID_LEN => Self::After(id),
+            LastEventId::Id(id) if len_without_mark(id.as_str()) <= MAX_ID_LEN => Self::After(id),
             LastEventId::Id(_) | LastEventId::Invalid => Self::Unknown,
         }
     }

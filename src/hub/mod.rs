@@ -62,6 +62,7 @@
 
 #[cfg(feature = "json")]
 mod contract;
+mod finished;
 // The root exports the hub.
 pub(crate) mod publish;
 mod subscription;

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use tokio::runtime::Handle;
 
 use super::Subscription;
-use crate::event_log::{EventLog, MemoryLog, Topic, Topics};
+use crate::event_log::{EventLog, MemoryLog, Topic, Topics, finish_event};
 use crate::wire::{Event, EventId};
 
 /// Publishes into a log, and makes responses that follow it.
@@ -96,6 +96,93 @@ impl<L: EventLog> Hub<L> {
             Ok(appended) => appended.map_err(PublishError::Log),
             Err(mpsc::RecvError) => Err(PublishError::RuntimeEnded),
         }
+    }
+
+    /// Finishes a topic: nothing more will come of it.
+    ///
+    /// The responses that follow the topic send what was published before, then a close event, and
+    /// end:
+    ///
+    /// ```text
+    /// event: close
+    /// retry: 86400000
+    /// data: {"reason":"finished"}
+    /// id: 7-42.f693a56ac
+    /// ```
+    ///
+    /// A page that heeds the event closes its stream. A client that comes back all the same is known
+    /// by the id, and is answered 204, after which an `EventSource` stops for good: see
+    /// [`Subscription::is_finished`]. htmx 4, which takes a 204 for a stream that broke, is sent the
+    /// close event again. A client that comes back in the middle gets the rest first, and one that
+    /// comes when all is over, with or without an id, gets the close event at once.
+    ///
+    /// The end is an event in the log: it is in order with what is published, is the same on each
+    /// node, and is known for as long as the log keeps it. With a [`MemoryLog`] that is until the
+    /// topic [ends](crate::event_log::MemoryLogBuilder::idle), 10 minutes later. A page that is opened
+    /// later still has to be told by the application; the client that was told before is known by its
+    /// id in any case.
+    ///
+    /// # Several topics
+    ///
+    /// A response that follows several topics ends when all of them are finished, and then has one
+    /// close event. A response that follows a [pattern](Topics) does not end: there may always be
+    /// another topic.
+    ///
+    /// # Publishing in a topic that is finished
+    ///
+    /// The topic begins anew. Responses that ended do not get the event; responses that are made
+    /// after it follow the topic as if it had never been finished. If publishing and finishing meet,
+    /// their order in the log decides, which is the same for all clients. A second `finish` changes
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// The error of the log, as of [`publish`](Self::publish).
+    ///
+    /// # Cancellation safety
+    ///
+    /// As of [`publish`](Self::publish).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http_body_util::BodyExt;
+    /// use tower_sse::event_log::{Start, Topic};
+    /// use tower_sse::{Event, Hub};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (hub, order) = (Hub::default(), Topic::new("orders.42")?);
+    /// hub.publish(&order, Event::new().data("delivered")).await?;
+    /// hub.finish(&order).await?;
+    ///
+    /// let body = hub.subscribe(&order).start(Start::Earliest).into_body();
+    /// let sent = body.collect().await?.to_bytes();
+    /// let sent = std::str::from_utf8(&sent)?;
+    /// let (event, close) = sent.split_once("\n\n").ok_or("two events")?;
+    /// assert!(event.starts_with("data: delivered\n"));
+    /// assert!(close.starts_with("event: close\n"));
+    ///
+    /// // A browser that did not heed the event comes back with its id.
+    /// let (_, id) = close.trim_end().rsplit_once("id: ").ok_or("an id")?;
+    /// let response = hub.subscribe(&order).start(Start::requested(id)).into_response();
+    /// assert_eq!(response.status(), 204);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn finish(&self, topic: &Topic) -> impl Future<Output = Result<EventId, L::Error>> + Send {
+        self.log.append(topic, finish_event())
+    }
+
+    /// Finishes a topic from a thread that may block, with or without a runtime: as
+    /// [`finish`](Self::finish) does, and under the terms of
+    /// [`publish_blocking`](Self::publish_blocking).
+    ///
+    /// # Errors
+    ///
+    /// As of [`publish_blocking`](Self::publish_blocking).
+    pub fn finish_blocking(&self, topic: &Topic) -> Result<EventId, PublishError<L::Error>> {
+        self.publish_blocking(topic, finish_event())
     }
 
     /// Follows topics: the first step to a response.

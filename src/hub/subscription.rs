@@ -7,12 +7,14 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use http::{Response, request};
-use http_body::{Body, Frame};
+use http::{Response, StatusCode, request};
+use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
+use super::finished::FinishedTopics;
 use crate::event_log::{
-    EventLog, Follow, Gap, GapPolicy, Logged, MemoryLog, Run, Start, Step, Topics,
+    EventLog, Follow, Gap, GapPolicy, Logged, MemoryLog, Run, Start, Step, Told, Topics,
+    TopicsHash, close_event, finish_id, told,
 };
 use crate::wire::EventId;
 
@@ -76,18 +78,52 @@ impl<L: EventLog> Subscription<L> {
         self
     }
 
-    /// The body: the events that the client missed, and then the events that are published, until
-    /// the client leaves.
+    /// Whether the client was told that these topics are [finished](crate::Hub::finish), and has
+    /// come back all the same.
+    ///
+    /// [`into_response`](Self::into_response) answers it 204. Whoever makes a response of the
+    /// [body](Self::into_body), which is empty then, should do the same.
     #[must_use]
-    pub fn into_body(self) -> HubBody<L> {
-        let Self { log, topics, start, policy, filter } = self;
-        HubBody::new(log, topics, start, policy, filter)
+    pub fn is_finished(&self) -> bool {
+        self.told() == Told::Finished
     }
 
-    /// The response with this body and the headers of an event stream.
+    /// What the client was told of an end, by its id.
+    fn told(&self) -> Told<'_> {
+        match &self.start {
+            Start::After(id) => told(id, &self.topics),
+            _ => Told::Nothing,
+        }
+    }
+
+    /// The body: the events that the client missed, and then the events that are published, until
+    /// the client leaves or the topics are [finished](crate::Hub::finish).
+    #[must_use]
+    pub fn into_body(mut self) -> HubBody<L> {
+        let start = match self.told() {
+            Told::Nothing => None,
+            Told::OfOthers(id) => Some(EventId::new(id).map_or(Start::Unknown, Start::After)),
+            Told::Finished => return HubBody::ended(None),
+            Told::Again(id) => {
+                return HubBody::ended(Some(close_event(id, TopicsHash::of(&self.topics))));
+            }
+        };
+        self.start = start.unwrap_or(self.start);
+        HubBody::new(self)
+    }
+
+    /// The response with this body and the headers of an event stream; or 204, if the client
+    /// [was told of the end](Self::is_finished).
     #[must_use]
     pub fn into_response(self) -> Response<HubBody<L>> {
+        let is_finished = self.is_finished();
         let mut response = Response::new(self.into_body());
+        if is_finished {
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            // The answer to this client only, although others request the same URL.
+            response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            return response;
+        }
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -114,13 +150,15 @@ pin_project! {
     /// topic without a filter, up to 16 KiB of them leave in one frame, which is made once for all
     /// followers at the same position. So a burst costs a client one write.
     ///
-    /// The body ends when the log ends, which most logs never do, and after a gap under
-    /// [`GapPolicy::End`].
+    /// The body ends when its topics are [finished](crate::Hub::finish), after a gap under
+    /// [`GapPolicy::End`], and when the log ends, which most logs never do.
     pub struct HubBody<L: EventLog> {
         // Dropped at the end, so that the log has one follower less.
         #[pin]
         follower: Option<L::Follower>,
         policy: GapPolicy,
+        // Of the topic, if there is only one.
+        topic: TopicsHash,
         options: Option<Box<BodyOptions<L>>>,
     }
 }
@@ -130,21 +168,32 @@ struct BodyOptions<L> {
     filter: Option<Box<EventFilter>>,
     /// For a new follower after a gap, under [`GapPolicy::Live`].
     restart: Option<(L, Topics)>,
+    /// None if there is only one topic.
+    finished: Option<FinishedTopics>,
+    /// The only event of a body without a follower.
+    last: Option<Bytes>,
 }
 
 impl<L: EventLog> HubBody<L> {
-    fn new(
-        log: L,
-        topics: Topics,
-        start: Start,
-        policy: GapPolicy,
-        filter: Option<Box<EventFilter>>,
-    ) -> Self {
+    fn new(subscription: Subscription<L>) -> Self {
+        let Subscription { log, topics, start, policy, filter } = subscription;
         let follower = Some(log.follow(topics.clone(), start));
+        let topic = TopicsHash::of(&topics);
+        let finished = topics.single().is_none().then(|| FinishedTopics::new(topics.clone()));
         let restart = (policy == GapPolicy::Live).then_some((log, topics));
-        let options = (filter.is_some() || restart.is_some())
-            .then(|| Box::new(BodyOptions { filter, restart }));
-        Self { follower, policy, options }
+        let options = (filter.is_some() || restart.is_some() || finished.is_some())
+            .then(|| Box::new(BodyOptions { filter, restart, finished, last: None }));
+        Self { follower, policy, topic, options }
+    }
+
+    /// A body without a follower, which has at most one event.
+    fn ended(last: Option<Bytes>) -> Self {
+        let (policy, topic) = (GapPolicy::default(), TopicsHash::default());
+        let options = last.map(|last| {
+            let (filter, restart, finished) = (None, None, None);
+            Box::new(BodyOptions { filter, restart, finished, last: Some(last) })
+        });
+        Self { follower: None, policy, topic, options }
     }
 
     /// Goes on after a gap as the policy says, and returns the event `gap`.
@@ -174,26 +223,42 @@ impl<L: EventLog> Body for HubBody<L> {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         for _ in 0..MAX_FILTERED_PER_POLL {
             let mut this = self.as_mut().project();
+            let options = this.options.as_deref_mut();
             let Some(follower) = this.follower.as_mut().as_pin_mut() else {
-                return Poll::Ready(None);
+                let last = options.and_then(|options| options.last.take());
+                return Poll::Ready(last.map(|last| Ok(Frame::data(last))));
             };
-            let filter = this.options.as_ref().and_then(|options| options.filter.as_ref());
-            let run = match filter {
-                None => ready!(follower.poll_run(cx)),
-                Some(filter) => match ready!(follower.poll_next(cx)) {
-                    Some(Step::Event(event)) if !filter(&event) => continue,
-                    Some(Step::Event(event)) => Some(Run::Events(event.into_bytes())),
-                    Some(Step::Gap(gap)) => Some(Run::Gap(gap)),
-                    None => None,
+            let sent = match options {
+                Some(options) if options.looks_at_events() => {
+                    match ready!(follower.poll_next(cx)) {
+                        Some(Step::Event(event)) => match options.look(event, *this.topic) {
+                            Some(sent) => sent,
+                            None => continue,
+                        },
+                        Some(Step::Gap(gap)) => Sent::Gap(gap),
+                        None => Sent::End,
+                    }
+                }
+                _ => match ready!(follower.poll_run(cx)) {
+                    Some(Run::Events(bytes)) => match finish_id(&bytes) {
+                        None => Sent::Events(bytes),
+                        Some(id) => Sent::Close(close_event(id, *this.topic)),
+                    },
+                    Some(Run::Gap(gap)) => Sent::Gap(gap),
+                    None => Sent::End,
                 },
             };
-            let bytes = match run {
-                None => {
+            let bytes = match sent {
+                Sent::Events(bytes) => bytes,
+                Sent::Gap(gap) => self.as_mut().pass_gap(&gap),
+                Sent::Close(bytes) => {
+                    this.follower.set(None);
+                    bytes
+                }
+                Sent::End => {
                     this.follower.set(None);
                     return Poll::Ready(None);
                 }
-                Some(Run::Gap(gap)) => self.as_mut().pass_gap(&gap),
-                Some(Run::Events(bytes)) => bytes,
             };
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }
@@ -203,7 +268,50 @@ impl<L: EventLog> Body for HubBody<L> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.follower.is_none()
+        let has_last = || self.options.as_ref().is_some_and(|options| options.last.is_some());
+        self.follower.is_none() && !has_last()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.is_end_stream() {
+            true => SizeHint::with_exact(0),
+            false => SizeHint::default(),
+        }
+    }
+}
+
+/// What of a follower's events the client is sent.
+enum Sent {
+    Events(Bytes),
+    Gap(Gap),
+    /// The close event, which is the last.
+    Close(Bytes),
+    End,
+}
+
+impl<L> BodyOptions<L> {
+    /// Whether events have to be looked at one by one.
+    fn looks_at_events(&self) -> bool {
+        self.filter.is_some() || self.finished.is_some()
+    }
+
+    /// What is sent of an event; `topic` is that of a body with one topic only.
+    fn look(&mut self, event: Logged, topic: TopicsHash) -> Option<Sent> {
+        let close = match &mut self.finished {
+            Some(finished) => finished.note(&event),
+            None if event.finishes_topic() => Some(close_event(event.id(), topic)),
+            None => None,
+        };
+        let passes = |filter: &EventFilter| filter(&event);
+        match close {
+            Some(close) => Some(Sent::Close(close)),
+            // Others of the topics are not finished.
+            None if event.finishes_topic() => None,
+            None if self.filter.as_deref().is_none_or(passes) => {
+                Some(Sent::Events(event.into_bytes()))
+            }
+            None => None,
+        }
     }
 }
 

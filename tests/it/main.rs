@@ -33,6 +33,8 @@ mod hub;
 mod hub_blocking;
 #[cfg(all(feature = "hub", feature = "json"))]
 mod hub_contracts;
+#[cfg(all(feature = "axum", feature = "hub"))]
+mod hub_finish;
 #[cfg(feature = "hub")]
 mod hub_together;
 mod idle;

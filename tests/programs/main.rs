@@ -10,6 +10,7 @@ mod accessibility;
 mod demo_in_browser;
 mod examples;
 mod htmx_in_browser;
+mod hub_finish;
 mod nats_away;
 mod nats_exactly_once;
 mod nats_gaps;

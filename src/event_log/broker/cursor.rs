@@ -22,6 +22,11 @@ pub(super) struct BrokerCursor {
     from_first: bool,
     /// Events after the position are lost.
     lost: bool,
+    /// The sequence of the last event that was taken, or of an end that is none any more.
+    taken: u64,
+    /// An event that finishes the topic, and the events after it, which are requested: another node
+    /// may have appended some that were not read here yet.
+    end: Option<(BrokerEvent, BrokerFuture<Vec<BrokerEvent>>)>,
     pub(super) next: Option<BrokerEvent>,
     /// Events that the broker returned.
     page: VecDeque<BrokerEvent>,
@@ -42,6 +47,8 @@ impl BrokerCursor {
             epoch: 0,
             from_first: true,
             lost: false,
+            taken: 0,
+            end: None,
             next: None,
             page: VecDeque::new(),
             fetch: None,
@@ -86,7 +93,9 @@ impl BrokerCursor {
     /// Takes the next event.
     pub(super) fn take(&mut self) -> Option<BrokerEvent> {
         let event = self.next.take()?;
-        self.position = event.sequence;
+        // An event that finishes the topic may be before the position.
+        self.position = self.position.max(event.sequence);
+        self.taken = event.sequence;
         Some(event)
     }
 
@@ -123,6 +132,18 @@ impl BrokerCursor {
                 self.page = page.into();
                 continue;
             }
+            if let Some((_, after)) = &mut self.end {
+                let Poll::Ready(after) = after.as_mut().poll(cx) else {
+                    return Poll::Pending;
+                };
+                let end = self.end.take().map(|(end, _)| end);
+                match after.is_empty() {
+                    true => self.next = end,
+                    false => self.taken = end.map_or(self.taken, |end| end.sequence),
+                }
+                self.page = after.into();
+                continue;
+            }
             match self.topic.find(self.position, self.resets, self.epoch) {
                 WindowLookup::Event(event) => self.set_next(event),
                 WindowLookup::Below(floor) => {
@@ -134,14 +155,26 @@ impl BrokerCursor {
                     self.lost = true;
                     self.start(None, resets, epoch);
                 }
-                WindowLookup::Nothing if registered => break,
                 WindowLookup::Nothing => {
-                    self.register(cx);
-                    registered = true;
+                    if let Some(end) = self.end_before_start() {
+                        let after = source.page(&self.topic.name, end.sequence);
+                        self.end = Some((end, after));
+                    } else if registered {
+                        break;
+                    } else {
+                        self.register(cx);
+                        registered = true;
+                    }
                 }
             }
         }
         Poll::Ready(())
+    }
+
+    /// The event that finishes the topic, if the cursor started after it.
+    fn end_before_start(&self) -> Option<BrokerEvent> {
+        let end = self.topic.end_up_to(self.position)?;
+        (end.epoch == self.epoch && end.sequence != self.taken).then_some(end)
     }
 
     fn set_next(&mut self, event: BrokerEvent) {

@@ -244,7 +244,9 @@ impl Follow for BrokerFollower {
                     (Some(at), true) => gap = this.gap_before(at),
                     (Some(at), false) => {
                         let Some(event) = this.cursors[at].take() else { continue };
-                        this.delivered = Some((event.epoch, event.sequence));
+                        // An event that finishes a topic may be before the position.
+                        let before = this.delivered.filter(|before| before.0 == event.epoch);
+                        this.delivered = before.max(Some((event.epoch, event.sequence)));
                         return Poll::Ready(Some(Step::Event(event.logged)));
                     }
                 }

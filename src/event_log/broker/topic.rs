@@ -161,6 +161,13 @@ impl BrokerTopic {
         self.lock().find(position, resets, epoch)
     }
 
+    /// The last event, if it finishes the topic and is not after the position.
+    pub(super) fn end_up_to(&self, position: u64) -> Option<BrokerEvent> {
+        let state = self.lock();
+        let last = state.window.back().filter(|last| last.sequence <= position)?;
+        last.logged.finishes_topic().then(|| last.clone())
+    }
+
     /// Has `waker` woken by the next event. The caller looks afterwards, so that no event is missed.
     pub(super) fn register(&self, ticket: &mut Ticket, waker: &Waker) {
         look_or_register(|| self.lock(), |state| &mut state.wakers, ticket, waker, |_| None::<()>);

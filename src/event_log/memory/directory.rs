@@ -10,6 +10,7 @@ use std::time::Instant;
 use super::encoding::EncodedEvent;
 use super::window::{StoredEvent, TopicWindow};
 use super::{MemoryLogBuilder, MemoryLogError};
+use crate::event_log::finish::finish_id;
 use crate::event_log::ids::LogEpoch;
 use crate::event_log::wake_list::{WakeList, wake_and_recycle};
 use crate::event_log::{Logged, Topic, Topics};
@@ -118,10 +119,12 @@ impl TopicCell {
         let mut digits = itoa::Buffer::new();
         let id = [log.epoch.prefix(), digits.format(sequence)];
         state.last_append = now;
+        let bytes = event.finish(&id);
         state.window.push(StoredEvent {
             sequence,
             appended: now,
-            bytes: event.finish(&id),
+            finishes: finish_id(&bytes).is_some(),
+            bytes,
             // At most `MAX_MEMORY_ID_LEN`.
             id_len: u8::try_from(id[0].len() + id[1].len()).unwrap_or(u8::MAX),
         });

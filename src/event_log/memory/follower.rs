@@ -103,7 +103,8 @@ impl MemoryFollower {
         };
         Poll::Ready(match next {
             NextEvent::Ready((last, event)) => {
-                self.delivered = last;
+                // An event that finishes a topic may be before the position.
+                self.delivered = self.delivered.max(last);
                 Ok(event)
             }
             NextEvent::Lost => Err(self.skip_lost(cx)),
@@ -151,7 +152,11 @@ impl StartPosition {
             state.window.trim(now, &log.state.limits);
             match self {
                 Self::After(position) => {
-                    (state.window.first_after(position), state.has_lost(position))
+                    let first = match followed {
+                        Followed::ByName => state.window.first_after_or_end(position),
+                        Followed::ByPattern => state.window.first_after(position),
+                    };
+                    (first, state.has_lost(position))
                 }
                 Self::Earliest | Self::Unknown => (state.window.first(), false),
             }

@@ -32,6 +32,8 @@ pub(super) struct StoredEvent {
     pub(super) appended: Instant,
     pub(super) bytes: Bytes,
     pub(super) id_len: u8,
+    /// Whether the event finishes the topic.
+    pub(super) finishes: bool,
 }
 
 impl TopicWindow {
@@ -47,7 +49,10 @@ impl TopicWindow {
     /// Removes events that are too old or too many.
     pub(super) fn trim(&mut self, now: Instant, limits: &MemoryLogBuilder) {
         while let Some(event) = self.events.front() {
-            let too_old = now.saturating_duration_since(event.appended) >= limits.age;
+            // That a topic is over is known for as long as the topic stays.
+            let kept =
+                if event.finishes && self.events.len() == 1 { limits.idle } else { limits.age };
+            let too_old = now.saturating_duration_since(event.appended) >= kept.max(limits.age);
             let too_many = self.events.len() > limits.events || self.bytes > limits.bytes;
             if !too_old && !too_many {
                 return;
@@ -92,6 +97,14 @@ impl TopicWindow {
         self.first + self.events.partition_point(|event| event.sequence <= position) as u64
     }
 
+    /// The index of the first event after `position`, or of the last event if that finishes the
+    /// topic.
+    pub(super) fn first_after_or_end(&self, position: u64) -> u64 {
+        let is_over = self.events.back().is_some_and(|last| last.finishes);
+        let end = self.first + self.events.len() as u64;
+        self.first_after(position).min(end - u64::from(is_over))
+    }
+
     /// The sequence of the last event up to `position`.
     pub(super) fn last_up_to(&self, position: u64) -> Option<u64> {
         let index = self.first_after(position).checked_sub(1)?;
@@ -110,7 +123,7 @@ impl TopicWindow {
     /// together, so most are at the same index.
     pub(super) fn joined_from(&mut self, index: u64, followers: u32) -> Option<JoinedEvents> {
         let event = self.get(index)?;
-        if self.get(index + 1).is_none() {
+        if event.finishes || self.get(index + 1).is_none() {
             return Some(JoinedEvents::of_one(index, event));
         }
         if let Some(joined) = self.joined.as_ref().filter(|joined| joined.first == index) {
@@ -153,7 +166,7 @@ impl JoinedEvents {
     {
         let (mut next, mut len, mut last) = (first, 0, 0);
         for event in events.clone() {
-            if len + event.bytes.len() > MAX_JOINED_LEN {
+            if event.finishes || len + event.bytes.len() > MAX_JOINED_LEN {
                 break;
             }
             (next, len, last) = (next + 1, len + event.bytes.len(), event.sequence);

@@ -24,6 +24,9 @@ pub(super) enum FetchRequest {
     Earliest,
     /// All events that there are, after a gap, because the requested position is not known.
     Unknown(Start),
+    /// The last events of topics, if these finish them and are not after a position; and the position
+    /// from which the follower goes on.
+    Ends { generation: u64, up_to: u64, next: u64 },
 }
 
 /// Events for a follower, and the gap before them.
@@ -70,11 +73,19 @@ async fn try_fetch(
     if created(before) != epoch || before.state.last_sequence < head {
         return Err(RetryLater);
     }
+    if let FetchRequest::Ends { generation: of, up_to, next } = request {
+        let events = match of == generation {
+            true => finished_topics(log, &stream, topics, epoch, up_to).await?,
+            // The follower notices it when it looks at the window.
+            false => VecDeque::new(),
+        };
+        return Ok(FetchedEvents { generation: of, epoch, gap: None, events, position: next });
+    }
     let original = match &request {
         FetchRequest::After { requested, .. } | FetchRequest::Unknown(requested) => {
             requested.clone()
         }
-        FetchRequest::Earliest => Start::Earliest,
+        FetchRequest::Earliest | FetchRequest::Ends { .. } => Start::Earliest,
     };
     // The position to read after, and the requested position if there is a gap after it.
     let (mut position, mut unreplayable) = match request {
@@ -91,7 +102,7 @@ async fn try_fetch(
         FetchRequest::After { requested, .. } | FetchRequest::Unknown(requested) => {
             (0, Some(requested))
         }
-        FetchRequest::Earliest => (0, None),
+        FetchRequest::Earliest | FetchRequest::Ends { .. } => (0, None),
     };
     let may_be_trimmed = unreplayable.is_none() && original != Start::Earliest;
     let batch = fetch_batch(log, &stream, topics, epoch, position + 1).await?;
@@ -191,6 +202,30 @@ async fn read_batch(
         }
     }
     if count == 0 { Err(RetryLater) } else { Ok(()) }
+}
+
+/// The last events of topics, if these finish them and are not after a position.
+async fn finished_topics(
+    log: &NatsLogInner,
+    stream: &Stream,
+    topics: &Topics,
+    epoch: u64,
+    up_to: u64,
+) -> Result<VecDeque<(u64, Logged)>, RetryLater> {
+    let mut ends = Vec::new();
+    for name in topics.names() {
+        let subject = log.link.subject(name.as_str());
+        let last = match stream.get_last_raw_message_by_subject(&subject).await {
+            Ok(last) => last,
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => continue,
+            Err(_) => return Err(RetryLater),
+        };
+        let event = log.link.parse_event(epoch, last.sequence, &subject, &last.payload);
+        let finishes = |event: &Logged| last.sequence <= up_to && event.finishes_topic();
+        ends.extend(event.filter(finishes).map(|event| (last.sequence, event)));
+    }
+    ends.sort_unstable_by_key(|(sequence, _)| *sequence);
+    Ok(ends.into())
 }
 
 /// The sequence of the last event of these topics.

@@ -31,6 +31,9 @@ pub struct NatsFollower {
     /// The sequence of the last event that was returned, or of the position that the follower
     /// started at. Zero for none.
     delivered: u64,
+    /// The position that the follower started at, while the server is still to be asked for topics
+    /// that are finished up to there.
+    seeks_ends: Option<u64>,
     ticket: Ticket,
     /// What is fetched, while the follower is behind the window.
     catch_up: Option<Box<CatchUp>>,
@@ -58,7 +61,6 @@ impl NatsFollower {
         let mut window = log.inner.window();
         window.add_follower(&topics);
         let (generation, epoch, known) = (window.generation, window.epoch, window.known);
-        drop(window);
         let (mut position, mut delivered, mut request) = (known, 0, None);
         match &from {
             Start::Live => {}
@@ -77,9 +79,14 @@ impl NatsFollower {
                 None => request = Some(FetchRequest::Unknown(from)),
             },
         }
+        let replays_all =
+            matches!(request, Some(FetchRequest::Earliest | FetchRequest::Unknown(_)));
+        let seeks_ends = !replays_all && window.may_be_finished(&topics, position);
+        let seeks_ends = seeks_ends.then_some(position);
+        drop(window);
         let catch_up = request.map(|request| Box::new(CatchUp::Requested(request)));
         let ticket = Ticket::default();
-        Self { log, topics, generation, epoch, position, delivered, ticket, catch_up }
+        Self { log, topics, generation, epoch, position, delivered, seeks_ends, ticket, catch_up }
     }
 
     /// The position of the follower, as far as its client knows.
@@ -88,6 +95,15 @@ impl NatsFollower {
             0 => Start::Live,
             delivered => Start::After(EventId::with_epoch(self.epoch, delivered)),
         }
+    }
+
+    /// Notes that an event is returned.
+    fn step(&mut self, sequence: u64, event: Logged) -> Step {
+        // A topic may be finished before the position, and then that stays.
+        if sequence > self.position || !event.finishes_topic() {
+            (self.position, self.delivered) = (sequence, sequence);
+        }
+        Step::Event(event)
     }
 
     fn spawn_fetch(&self, request: FetchRequest) -> FetchTask {
@@ -125,10 +141,16 @@ impl Follow for NatsFollower {
         let this = &mut *self;
         loop {
             match this.catch_up.as_deref_mut() {
+                None if this.seeks_ends.is_some() => {
+                    let (generation, next) = (this.generation, this.position);
+                    let request = this.seeks_ends.take();
+                    let request =
+                        request.map(|up_to| FetchRequest::Ends { generation, up_to, next });
+                    this.catch_up = request.map(|it| Box::new(CatchUp::Requested(it)));
+                }
                 None => match ready!(this.poll_window(cx.waker())) {
                     NatsLookup::Event(sequence, event) => {
-                        (this.position, this.delivered) = (sequence, sequence);
-                        return Poll::Ready(Some(Step::Event(event)));
+                        return Poll::Ready(Some(this.step(sequence, event)));
                     }
                     NatsLookup::Reset | NatsLookup::Behind | NatsLookup::Nothing(_) => {
                         let request = FetchRequest::After {
@@ -161,8 +183,7 @@ impl Follow for NatsFollower {
                         return Poll::Ready(Some(Step::Gap(gap)));
                     }
                     if let Some((sequence, event)) = events.pop_front() {
-                        (this.position, this.delivered) = (sequence, sequence);
-                        return Poll::Ready(Some(Step::Event(event)));
+                        return Poll::Ready(Some(this.step(sequence, event)));
                     }
                     this.position = *position;
                     this.catch_up = None;

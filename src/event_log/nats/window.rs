@@ -171,6 +171,19 @@ impl NatsWindow {
         }
     }
 
+    /// Whether one of these topics may be finished by an event up to `position`: only the server
+    /// knows, if this process has not read its last event, or if another node may have appended one
+    /// after the end.
+    pub(super) fn may_be_finished(&self, topics: &Topics, position: u64) -> bool {
+        let goes_on = |topic: &NatsTopic| {
+            topic.events.back().map_or(self.floor == 0, |(_, last)| !last.finishes_topic())
+        };
+        let mut names = topics.names();
+        names.any(|name| {
+            position > self.head || !self.topics.get(name).map_or(self.floor == 0, goes_on)
+        })
+    }
+
     /// Adds a follower: if it follows one topic, that topic stays.
     pub(super) fn add_follower(&mut self, topics: &Topics) {
         if let Some(name) = topics.single() {
