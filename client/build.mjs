@@ -16,15 +16,49 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { gzipSync } from "node:zlib";
 
-const SOURCE = fileURLToPath(new URL("tower-sse.js", import.meta.url));
+const HERE = fileURLToPath(new URL(".", import.meta.url));
 const DIST = fileURLToPath(new URL("dist/", import.meta.url));
 /** What a file may take on the wire. */
 const MOST_BYTES = 4096;
 
-const BUNDLES = {
-  "tower-sse.min.js": { format: "esm" },
-  "tower-sse.classic.js": { format: "iife", globalName: "towerSse" },
+/** Properties that only the source itself uses, and that may be shortened. */
+const OWN_NAMES =
+  /^(ask|changed|closeLine|deliver|heard|join|leave|line|openLine|pause|refused|wake)$/;
+
+const EXPORTS = "connect, configure, stream, parser, Source, SseError, anywhere";
+
+/** What each file is made from. The classic ones find each other by a global. */
+const ENTRIES = {
+  "tower-sse.min.js": { format: "esm", code: `export { ${EXPORTS} } from "./tower-sse.js"` },
+  "tower-sse.classic.js": {
+    format: "iife",
+    // Takes less than what esbuild makes for its own `globalName`.
+    code: `import { ${EXPORTS} } from "./tower-sse.js"; globalThis.towerSse = { ${EXPORTS} }`,
+  },
+  "tower-sse.extras.min.js": {
+    format: "esm",
+    code: `import "./tower-sse.extras.js"`,
+    external: ["./tower-sse.js"],
+  },
+  "tower-sse.extras.classic.js": {
+    format: "iife",
+    code: `import "./tower-sse.extras.js"`,
+    plugins: [useGlobal()],
+  },
 };
+
+/** Has a classic script find `tower-sse.js` where the classic form of that left it. */
+function useGlobal() {
+  return {
+    name: "use-global",
+    setup(build) {
+      build.onResolve({ filter: /^\.\/tower-sse\.js$/ }, ({ path }) => ({ path, namespace: "global" }));
+      build.onLoad({ filter: /.*/, namespace: "global" }, () => ({
+        contents: "export const { anywhere, configure, connect } = globalThis.towerSse",
+      }));
+    },
+  };
+}
 
 /** @param {string | undefined} path */
 function findEsbuild(path) {
@@ -40,11 +74,12 @@ function findEsbuild(path) {
 /** The files by their names. */
 async function make(esbuild) {
   const files = new Map();
-  for (const [name, how] of Object.entries(BUNDLES)) {
+  for (const [name, { code, ...how }] of Object.entries(ENTRIES)) {
     const { outputFiles } = await esbuild.build({
-      entryPoints: [SOURCE],
+      stdin: { contents: code, resolveDir: HERE },
       bundle: true,
       minify: true,
+      mangleProps: OWN_NAMES,
       target: "es2022",
       legalComments: "none",
       write: false,

@@ -59,8 +59,14 @@ export class Source extends EventTarget {
  */
 export function connect(url: string | URL, options?: Options): Source;
 
-/** Sets options for all connections of the page that are opened later. */
-export function configure(options: Options): void;
+/**
+ * Sets options for all connections of the page that are opened later, and returns those that hold
+ * now. They come from `<meta name="tower-sse" content='{…}'>`, too.
+ */
+export function configure(options?: Options): Options;
+
+/** Gets the events of all connections of the page. */
+export const anywhere: EventTarget;
 
 export interface StreamEvent {
   type: string;
@@ -113,3 +119,12 @@ export function parser(
   /** The id with which the stream would be resumed now. */
   readonly lastEventId: string;
 };
+
+declare global {
+  interface DocumentEventMap {
+    /** A connection of the page changed. */
+    "sse:status": CustomEvent<Status>;
+    /** The server lost events of a connection: what it said of them, and the URL. */
+    "sse:gap": CustomEvent<{ url: string; [detail: string]: unknown }>;
+  }
+}

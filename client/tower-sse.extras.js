@@ -1,0 +1,147 @@
+// @ts-check
+/**
+ * What attaches tower-sse to htmx 4 and to Alpine 3, and shows events as toasts. It uses nothing of
+ * `tower-sse.js` but what a page could use itself. Load it after that file, and before Alpine.
+ */
+import { anywhere, configure, connect } from "./tower-sse.js";
+
+const page = document;
+
+/** @param {string} url */
+const absolute = (url) => new URL(url, page.baseURI).href;
+
+/** @param {string} data @returns {any} what is in JSON, or nothing */
+function parsed(data) {
+  try {
+    return JSON.parse(data);
+  } catch {}
+}
+
+// ---- Toasts
+
+/** @param {HTMLElement} list */
+function toasts(list) {
+  const { sseToasts: name = "", sseUrl: url } = list.dataset;
+  const add = (/** @type {any} */ { data }) => toast(list, data);
+  list.role ??= "log";
+  list.ariaLive ??= "polite";
+  if (url) connect(url, { events: { [name]: add } });
+  else anywhere.addEventListener(name, add);
+}
+
+/** @param {HTMLElement} list @param {string} data */
+function toast(list, data) {
+  const item = page.createElement("li");
+  const { text, message, title } = parsed(data) ?? {};
+  if ("sseHtml" in list.dataset) item.innerHTML = data;
+  else item.textContent = text ?? message ?? title ?? data;
+  list.append(item);
+
+  const life = +(list.dataset.sseToastMs ?? 6000);
+  const leave = () => {
+    // Somebody reads it, or is about to press something in it.
+    if (item.matches(":hover, :focus-within")) setTimeout(leave, life);
+    else item.remove();
+  };
+  if (life) setTimeout(leave, life);
+}
+
+// ---- htmx 4 with its extension hx-sse
+
+/** The reasons for which connections of htmx must not ask again. @type {WeakMap<object, string>} */
+const stops = new WeakMap();
+
+/**
+ * What to do at the events `htmx:sse:…`. htmx keeps the connection; this ends it where the server
+ * said so, since htmx itself comes back after a `close` event and after a 204.
+ * @type {Record<string, (connection: any, detail: any) => void>}
+ */
+const htmx4 = {
+  "before:message"(connection, { message: { event: type, data } }) {
+    anywhere.dispatchEvent(new MessageEvent(type || "message", { data }));
+    if (type !== "close") return;
+    const reason = String(parsed(data)?.reason || "finished");
+    if (!configure().reconnectAfter?.includes(reason)) stops.set(connection, reason);
+  },
+  "before:connection"(connection) {
+    if (stops.has(connection)) connection.cancelled = true;
+    else if (connection.attempt) announce(connection, "reconnecting", "ended");
+    else announce(connection, "connecting");
+  },
+  "after:connection"(connection) {
+    // htmx asks for the body of this answer next, which has none, and would ask again.
+    if (connection.status === 204) stops.set(connection, "finished");
+    else announce(connection, "live");
+  },
+  error(connection, { status }) {
+    const hopeless = status >= 400 && status < 500 && ![404, 408, 425, 429].includes(status);
+    if (hopeless) stops.set(connection, "status");
+    else if (!stops.has(connection)) {
+      announce(connection, "reconnecting", status ? "status" : "network");
+    }
+  },
+  close(connection) {
+    announce(connection, "closed", stops.get(connection) ?? "called");
+  },
+};
+
+/**
+ * @param {{ url: string }} connection
+ * @param {import("./tower-sse.js").State} state
+ */
+function announce(connection, state, reason = "") {
+  const detail = { state, reason, url: absolute(connection.url) };
+  page.dispatchEvent(new CustomEvent("sse:status", { detail }));
+}
+
+for (const [name, act] of Object.entries(htmx4)) {
+  page.addEventListener("htmx:sse:" + name, (event) => {
+    const { detail } = /** @type {CustomEvent} */ (event);
+    // An error before there was a connection.
+    if (detail.connection) act(detail.connection, detail);
+  });
+}
+
+// ---- Alpine 3
+
+page.addEventListener("alpine:init", () => {
+  const { Alpine } = /** @type {any} */ (globalThis);
+  Alpine.store("sse", {
+    state: "",
+    reason: "",
+    /** @type {Record<string, object>} */ urls: {},
+    /** @param {string} url */
+    of(url) {
+      return this.urls[absolute(url)] ?? {};
+    },
+  });
+  page.addEventListener("sse:status", ({ detail: { url, ...status } }) => {
+    // Through the store, so that what shows it is told.
+    const store = Alpine.store("sse");
+    Object.assign(store, status);
+    store.urls[url] = status;
+  });
+  Alpine.magic("sse", connectUntilDestroyed);
+});
+
+/** @param {Element} _element @param {{ cleanup(end: () => void): void }} utilities */
+function connectUntilDestroyed(_element, { cleanup }) {
+  /**
+   * @param {string} url
+   * @param {import("./tower-sse.js").Options["events"]} events
+   * @param {import("./tower-sse.js").Options} [options]
+   */
+  return (url, events, options) => {
+    const source = connect(url, { ...options, events });
+    cleanup(() => source.close());
+    return source;
+  };
+}
+
+// ---- The page
+
+function start() {
+  /** @type {NodeListOf<HTMLElement>} */ (page.querySelectorAll("[data-sse-toasts]")).forEach(toasts);
+}
+if (page.readyState === "loading") page.addEventListener("DOMContentLoaded", start);
+else start();
