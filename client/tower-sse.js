@@ -90,7 +90,10 @@ export function parser(onEvent, onRetry, lastEventId = "") {
     if (field === "data") data += value + "\n";
     else if (field === "event") type = value;
     else if (field === "id" && !value.includes("\0")) id = value;
-    else if (field === "retry" && /^\d+$/.test(value)) onRetry?.((retry = +value));
+    else if (field === "retry" && /^\d+$/.test(value)) {
+      retry = +value;
+      onRetry?.(retry);
+    }
   }
 
   function dispatch() {
@@ -391,6 +394,7 @@ function joinTabs(owner) {
   const name = KEPT + owner.status.url;
   const me = Math.random();
   /** The tab that is followed; this one if it leads. */ let leader = 0;
+  /** The tab that was followed last. */ let followed = 0;
   /** The events by their ids, oldest first. @type {Map<string, Told | undefined>} */
   const recent = new Map();
   /** What leaders said while the own line is quiet. @type {[number, Told][]} */
@@ -417,7 +421,7 @@ function joinTabs(owner) {
       // Followed a stream without ids until now: what was said in between is lost with its leader.
       const orphan = !owner.lastEventId && !owner.line;
       if (!(missed || ahead || quiet || orphan)) return owner.openLine();
-      leader = from;
+      leader = followed = from;
       for (const event of missed || []) take(event);
       if (!missed) for (const [by, event] of overheard) if (by === from) take(event);
       overheard = [];
@@ -434,7 +438,8 @@ function joinTabs(owner) {
       else if (Date.now() >= quietSince) overheard.push([from, event]);
     },
     status(from, state, reason) {
-      if (from === leader) owner.changed(state, reason);
+      // The lock of a leader that ended may come before the word that the stream did.
+      if (from === leader || (from === followed && state === "closed")) owner.changed(state, reason);
     },
   };
 
