@@ -40,7 +40,7 @@ impl LastEventId {
 }
 
 #[cfg(feature = "hub")]
-fn percent_decode(value: &str) -> Cow<'_, [u8]> {
+pub(crate) fn percent_decode(value: &str) -> Cow<'_, [u8]> {
     if !value.contains(['%', '+']) {
         return Cow::Borrowed(value.as_bytes());
     }

@@ -17,6 +17,8 @@ pub(crate) use event::lines;
 pub(crate) use event::{CloseReason, Event, REFUSED_ABOVE_LIMIT};
 pub(crate) use framing::{ByLineEnd, Framing, LineEnd};
 pub(crate) use last_event_id::LastEventId;
+#[cfg(feature = "nats")]
+pub(crate) use last_event_id::percent_decode;
 pub(crate) use scanner::{BlockId, EndedBlock, Scanner};
 #[cfg(feature = "hub")]
 pub(crate) use template::end_with_id;

@@ -14,6 +14,7 @@ mod hub_finish;
 mod nats_away;
 mod nats_exactly_once;
 mod nats_gaps;
+mod nats_login;
 mod nats_nodes;
 mod nats_resume;
 mod observe;

@@ -4,7 +4,10 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
+use async_nats::{ConnectError, ConnectErrorKind};
+
 use super::NatsLog;
+use super::login::NatsLogin;
 use crate::InvalidSetting;
 use crate::event_log::Topic;
 
@@ -45,6 +48,7 @@ pub struct NatsLogBuilder {
     pub(super) away_timeout: Duration,
     pub(super) window_events: usize,
     pub(super) window_bytes: usize,
+    pub(super) login: Option<NatsLogin>,
 }
 
 /// Where a stream keeps its events.
@@ -139,17 +143,52 @@ impl NatsLogBuilder {
         self
     }
 
+    /// Signs in with a user and a password. By default the log signs in with what is in the address.
+    pub fn user_and_password(
+        mut self,
+        user: impl Into<Box<str>>,
+        password: impl Into<Box<str>>,
+    ) -> Self {
+        self.login = Some(NatsLogin::Password(user.into(), password.into()));
+        self
+    }
+
+    /// Signs in with a token.
+    pub fn token(mut self, token: impl Into<Box<str>>) -> Self {
+        self.login = Some(NatsLogin::Token(token.into()));
+        self
+    }
+
+    /// Signs in with an `NKey`, of which this is the seed: a text that begins with `SU`.
+    #[cfg(feature = "nats-nkeys")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "nats-nkeys")))]
+    pub fn nkey(mut self, seed: impl Into<Box<str>>) -> Self {
+        self.login = Some(NatsLogin::NKey(seed.into()));
+        self
+    }
+
+    /// Signs in with a credentials file, as `nsc` and managed services write it.
+    ///
+    /// The file is read when the log connects.
+    #[cfg(feature = "nats-nkeys")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "nats-nkeys")))]
+    pub fn credentials_file(mut self, path: impl Into<std::path::PathBuf>) -> Self {
+        self.login = Some(NatsLogin::CredentialsFile(path.into()));
+        self
+    }
+
     /// Connects to one of several servers, gets or creates the stream, and starts to read it.
     ///
     /// `servers` is one address, such as `nats://host:port`, or several that are separated by `,`.
+    /// An address may have a login: see [`NatsLog`].
     ///
     /// It must be called in a Tokio runtime, which then reads the stream as long as there are
     /// handles of the log or followers.
     ///
     /// # Errors
     ///
-    /// [`NatsConnectError`] if a setting is invalid, if no server answers or the server has no
-    /// `JetStream`, or if the stream exists and cannot be a log.
+    /// [`NatsConnectError`] if a setting is invalid, if no server answers or lets the log in, if the
+    /// server has no `JetStream`, or if the stream exists and cannot be a log.
     pub async fn connect(self, servers: impl AsRef<str>) -> Result<NatsLog, NatsConnectError> {
         self.check()?;
         NatsLog::with(self, servers.as_ref()).await
@@ -206,6 +245,7 @@ impl Default for NatsLogBuilder {
             away_timeout: Duration::from_secs(5),
             window_events: 16 * 1024,
             window_bytes: 16 * 1024 * 1024,
+            login: None,
         }
     }
 }
@@ -256,7 +296,7 @@ enum ConnectFailure {
     Setting(InvalidSetting),
     Stream(&'static str),
     Tls,
-    Server(Box<dyn Error + Send + Sync>),
+    Server(&'static str, Box<dyn Error + Send + Sync>),
 }
 
 impl NatsConnectError {
@@ -268,8 +308,25 @@ impl NatsConnectError {
         Self(ConnectFailure::Tls)
     }
 
-    pub(super) fn server(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self(ConnectFailure::Server(error.into()))
+    /// The error of a server or of the client library, which `why` explains.
+    pub(super) fn server(
+        why: &'static str,
+        error: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self(ConnectFailure::Server(why, error.into()))
+    }
+
+    pub(super) fn connect(error: ConnectError) -> Self {
+        let why = match error.kind() {
+            ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
+                "the server refuses the login: check the user and the password, or the token"
+            }
+            ConnectErrorKind::Dns => "the name of the host is not found",
+            ConnectErrorKind::Tls => "TLS fails",
+            ConnectErrorKind::TimedOut => "no server answers in time",
+            _ => "no server can be reached",
+        };
+        Self::server(why, error)
     }
 }
 
@@ -285,7 +342,7 @@ impl fmt::Display for NatsConnectError {
             ConnectFailure::Setting(setting) => setting.fmt(f),
             ConnectFailure::Stream(why) => write!(f, "the NATS stream cannot be a log: {why}"),
             ConnectFailure::Tls => f.write_str("TLS is not set up: see the feature `nats-tls`"),
-            ConnectFailure::Server(_) => f.write_str("NATS with JetStream cannot be used"),
+            ConnectFailure::Server(why, _) => write!(f, "NATS cannot be used: {why}"),
         }
     }
 }
@@ -295,7 +352,7 @@ impl Error for NatsConnectError {
         match &self.0 {
             ConnectFailure::Setting(setting) => Some(setting),
             ConnectFailure::Stream(_) | ConnectFailure::Tls => None,
-            ConnectFailure::Server(error) => Some(&**error),
+            ConnectFailure::Server(_, error) => Some(&**error),
         }
     }
 }

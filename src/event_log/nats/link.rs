@@ -14,6 +14,7 @@ use async_nats::{Client, ConnectOptions, Event};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::login::parse_servers;
 use super::{NatsConnectError, NatsLogBuilder, NatsStorage};
 use crate::event_log::{Logged, Topic, Topics};
 use crate::wire::EventId;
@@ -65,12 +66,16 @@ impl NatsLink {
                     }
                 }
             });
-        let servers: Vec<String> = servers.split(',').map(|it| it.trim().to_owned()).collect();
+        let (servers, login) = parse_servers(servers)?;
+        let options = match settings.login.clone().or(login) {
+            Some(login) => login.add_to(options).await?,
+            None => options,
+        };
         // In a task of its own, since the client library panics if a server requires TLS and there
         // is no cryptography provider, or more than one.
         let connecting = tokio::spawn(async move { options.connect(&servers[..]).await });
         let client = connecting.await.map_err(|_| NatsConnectError::tls())?;
-        let client = client.map_err(NatsConnectError::server)?;
+        let client = client.map_err(NatsConnectError::connect)?;
         // Longer than the timeout of an append, which ends first.
         let ack_timeout = settings.append_timeout + RESPONSE_TIMEOUT;
         let jetstream = ContextBuilder::new()
@@ -137,7 +142,11 @@ impl NatsLink {
     /// Gets the stream, with its current state, or creates it.
     pub(super) async fn get_or_create_stream(&self) -> Result<Stream, NatsConnectError> {
         let stream = self.jetstream.get_or_create_stream(self.config()).await;
-        let stream = stream.map_err(NatsConnectError::server)?;
+        let stream = stream.map_err(|error| {
+            let why = "the stream cannot be read or created: is JetStream enabled, and may this \
+                       user use it?";
+            NatsConnectError::server(why, error)
+        })?;
         let config = &stream.cached_info().config;
         if config.subjects != self.config().subjects {
             return Err(NatsConnectError::stream("its subjects are not those of the prefix"));

@@ -4,6 +4,7 @@ mod builder;
 mod fetch;
 mod follower;
 mod link;
+mod login;
 mod poller;
 mod window;
 
@@ -69,8 +70,13 @@ use window::NatsWindow;
 ///
 /// # Users, passwords and TLS
 ///
-/// A user and a password, or a token, are part of the address: `nats://user:password@host`. For
-/// `tls://host`, or a server that requires TLS, enable the feature `nats-tls`, which trusts the
+/// A log signs in with what is set by the builder: [a user and a
+/// password](NatsLogBuilder::user_and_password), [a token](NatsLogBuilder::token), or, with the
+/// feature `nats-nkeys`, an `NKey` or a credentials file. If nothing is set, it signs in with what is
+/// in the address: `nats://user:password@host` or `nats://token@host`, where special characters
+/// are percent-encoded.
+///
+/// For `tls://host`, or a server that requires TLS, enable the feature `nats-tls`, which trusts the
 /// certificates of the system.
 ///
 /// # Examples

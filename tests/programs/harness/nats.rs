@@ -17,8 +17,17 @@ pub struct Nats(Broker);
 
 impl Nats {
     pub async fn start() -> Self {
+        Self::with(command).await
+    }
+
+    pub async fn with(command: fn(u16, &Path) -> Command) -> Self {
         let answers = |port| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok();
         Self(Broker::start(Kind { scheme: "nats", command, answers }).await)
+    }
+
+    /// The address with a login such as `user:password@`.
+    pub fn url_with(&self, login: &str) -> String {
+        self.url().replace("://", &format!("://{login}"))
     }
 
     pub async fn log(&self) -> NatsLog {
@@ -53,6 +62,15 @@ impl DerefMut for Nats {
 fn command(port: u16, directory: &Path) -> Command {
     let mut command = Command::new("nats-server");
     command.args(["-js", "-a", "127.0.0.1", "-p", &port.to_string(), "-sd"]).arg(directory);
+    command
+}
+
+/// The same with a configuration.
+pub fn configured(port: u16, directory: &Path, configuration: &str) -> Command {
+    let file = directory.join("server.conf");
+    std::fs::write(&file, configuration).unwrap();
+    let mut command = command(port, directory);
+    command.arg("-c").arg(file);
     command
 }
 

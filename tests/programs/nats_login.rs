@@ -1,0 +1,101 @@
+//! A log signs in to NATS in every way that servers ask for, and says why it cannot connect.
+
+use std::error::Error;
+use std::path::Path;
+use std::process::Command;
+
+use tower_sse::event_log::{EventLog, NatsLogBuilder, Start};
+
+use crate::harness::nats::{Nats, append, configured, said, settings, topics};
+
+fn password(port: u16, directory: &Path) -> Command {
+    let users = "authorization { user: \"ann\", password: \"p@ss+word\" }";
+    configured(port, directory, users)
+}
+
+fn token(port: u16, directory: &Path) -> Command {
+    configured(port, directory, "authorization { token: \"s3cr3t/\" }")
+}
+
+fn nkey(port: u16, directory: &Path) -> Command {
+    let key = "UD2QCKPWRJGMN5FMNRM446ZIMFWZNWS2QJQEPZBSOLQLGVBKZYU2V4GX";
+    configured(port, directory, &format!("authorization {{ users: [ {{ nkey: {key} }} ] }}"))
+}
+
+fn accounts(port: u16, directory: &Path) -> Command {
+    configured(port, directory, include_str!("harness/nats_login/accounts.conf"))
+}
+
+/// That a log with this login takes an event and gives it back, also on a connection of its own.
+async fn works(nats: &mut Nats, login: &str, settings: NatsLogBuilder) {
+    let log = settings.connect(nats.url_with(login)).await.unwrap();
+    assert!(!format!("{log:?}").contains("s3cr3t") && !format!("{log:?}").contains("p@ss"));
+    let mut follower = log.follow(topics(&["t"]), Start::Live);
+    append(&log, "t", "before").await;
+    assert_eq!(said(&mut follower).await, "before");
+    // The client library signs in anew.
+    nats.kill();
+    nats.restart().await;
+    append(&log, "t", "after").await;
+    assert_eq!(said(&mut follower).await, "after");
+}
+
+#[tokio::test]
+async fn a_user_and_a_password_sign_in_by_the_address_and_by_the_builder() {
+    let mut nats = Nats::with(password).await;
+    works(&mut nats, "ann:p%40ss+word@", settings()).await;
+    works(&mut nats, "", settings().user_and_password("ann", "p@ss+word")).await;
+}
+
+#[tokio::test]
+async fn a_token_signs_in_by_the_address_and_by_the_builder() {
+    let mut nats = Nats::with(token).await;
+    works(&mut nats, "s3cr3t%2F@", settings()).await;
+    // What the builder has wins.
+    works(&mut nats, "other@", settings().token("s3cr3t/")).await;
+}
+
+#[tokio::test]
+async fn an_nkey_signs_in() {
+    let mut nats = Nats::with(nkey).await;
+    let seed = "SUAHZQGG5JS7FJZTGCAVMJYX7JMGNVGEEEZQHILDTIEBKUMDBZL4TUQULY";
+    works(&mut nats, "", settings().nkey(seed)).await;
+}
+
+#[tokio::test]
+async fn a_credentials_file_signs_in() {
+    let mut nats = Nats::with(accounts).await;
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/harness/nats_login/user.creds");
+    works(&mut nats, "", settings().credentials_file(file)).await;
+}
+
+#[tokio::test]
+async fn an_error_of_connecting_has_a_word_of_its_reason_and_no_password() {
+    let guarded = Nats::with(password).await;
+    let plain = Nats::with(|port, directory| {
+        let mut without = Command::new("nats-server");
+        without.args(["-a", "127.0.0.1", "-p", &port.to_string()]).current_dir(directory);
+        without
+    })
+    .await;
+    let nowhere = "nats://ann:wrong@127.0.0.1:1".to_owned();
+    for (servers, settings, word) in [
+        (guarded.url_with("ann:wrong@"), settings(), "login"),
+        (guarded.url(), settings(), "login"),
+        (guarded.url(), settings().credentials_file("/nowhere/at/all"), "credentials file"),
+        (plain.url(), settings(), "JetStream"),
+        (nowhere, settings(), "no server can be reached"),
+        ("http://ann:wrong@host".to_owned(), settings(), "`servers`"),
+        ("nats://ann:wrong@a,nats://bob:wrong@b".to_owned(), settings(), "`servers`"),
+    ] {
+        let error = settings.connect(servers).await.unwrap_err();
+        assert!(error.to_string().contains(word), "{error}");
+        let mut all = format!("{error:?} {error}");
+        let mut source = error.source();
+        while let Some(error) = source {
+            all += &error.to_string();
+            source = error.source();
+        }
+        assert!(!all.contains("wrong"), "{all}");
+    }
+}
