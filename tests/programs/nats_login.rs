@@ -4,7 +4,8 @@ use std::error::Error;
 use std::path::Path;
 use std::process::Command;
 
-use tower_sse::event_log::{EventLog, NatsLogBuilder, Start};
+use async_nats::jetstream;
+use tower_sse::event_log::{EventLog, NatsLog, NatsLogBuilder, Start};
 
 use crate::harness::nats::{Nats, append, configured, said, settings, topics};
 
@@ -97,5 +98,28 @@ async fn an_error_of_connecting_has_a_word_of_its_reason_and_no_password() {
             source = error.source();
         }
         assert!(!all.contains("wrong"), "{all}");
+    }
+}
+
+/// Of such a stream nobody would know whether it has an event, or it would have copies.
+#[tokio::test]
+async fn a_stream_that_cannot_say_that_an_event_is_there_once_is_refused() {
+    let nats = Nats::start().await;
+    let client = async_nats::connect(nats.url()).await.unwrap();
+    let context = jetstream::new(client);
+    for (name, no_ack, window, word) in
+        [("silent", true, 120, "no_ack"), ("short", false, 1, "duplicate_window")]
+    {
+        let config = jetstream::stream::Config {
+            name: name.to_owned(),
+            subjects: vec![format!("{name}.>")],
+            no_ack,
+            duplicate_window: std::time::Duration::from_secs(window),
+            ..Default::default()
+        };
+        context.create_stream(config).await.unwrap();
+        let refused = NatsLog::builder().stream(name).prefix(name).connect(nats.url()).await;
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains(word), "{refused}");
     }
 }

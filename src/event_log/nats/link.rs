@@ -158,6 +158,16 @@ impl NatsLink {
         if config.max_messages_per_subject > 0 {
             return Err(NatsConnectError::stream("it has a limit of messages per subject"));
         }
+        // Without an answer nobody knows whether an event was taken, and no event has an id.
+        if config.no_ack {
+            return Err(NatsConnectError::stream("its acknowledgements are off (`no_ack`)"));
+        }
+        // An event that is sent again after that would be there twice.
+        let window = config.duplicate_window;
+        if !window.is_zero() && window < self.settings.append_timeout {
+            let why = "its `duplicate_window` is shorter than the setting `append_timeout`";
+            return Err(NatsConnectError::stream(why));
+        }
         Ok(stream)
     }
 
