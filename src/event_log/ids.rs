@@ -61,24 +61,22 @@ impl LogEpoch {
 }
 
 /// The id of the position right before a sequence. It is the id of no event, so it reveals none.
-#[cfg(feature = "nats")]
+#[cfg(any(feature = "nats", feature = "redis"))]
 pub(super) fn id_before(epoch: u64, sequence: u64) -> EventId {
     let id = format!("{epoch}-{sequence}{BEFORE}");
     // Digits, a hyphen and a letter: this is always an id.
     EventId::new(id).unwrap_or_else(|_| EventId::with_epoch(epoch, sequence.saturating_sub(1)))
 }
 
-/// The sequence that an id stands for, be it of an event or from [`id_before`], if it is of this
-/// epoch.
-#[cfg(feature = "nats")]
-pub(super) fn position_of(epoch: u64, id: &EventId) -> Option<u64> {
+/// The epoch and the sequence that an id stands for, be it of an event or from [`id_before`].
+#[cfg(any(feature = "nats", feature = "redis"))]
+pub(super) fn parse_position(id: &EventId) -> Option<(u64, u64)> {
     let before = id.as_str().strip_suffix(BEFORE);
-    let (of, sequence) = parse_id(before.unwrap_or(id.as_str()))?;
-    let position = if before.is_some() { sequence.checked_sub(1)? } else { sequence };
-    (of == epoch).then_some(position)
+    let (epoch, sequence) = parse_id(before.unwrap_or(id.as_str()))?;
+    Some((epoch, if before.is_some() { sequence.checked_sub(1)? } else { sequence }))
 }
 
-#[cfg(feature = "nats")]
+#[cfg(any(feature = "nats", feature = "redis"))]
 const BEFORE: char = 'b';
 
 #[cfg(test)]
@@ -118,26 +116,25 @@ mod tests {
         assert_ne!(LogEpoch::random().number, LogEpoch::random().number);
     }
 
-    #[cfg(feature = "nats")]
+    #[cfg(any(feature = "nats", feature = "redis"))]
     #[test]
     fn an_id_is_a_position_in_its_own_epoch_only() {
         #[rustfmt::skip]
-        let table: &[(&str, Option<u64>)] = &[
-            ("7-0",    Some(0)),
-            ("7-12",   Some(12)),
-            ("7-12b",  Some(11)),
-            ("7-1b",   Some(0)),
+        let table: &[(&str, Option<(u64, u64)>)] = &[
+            ("7-0",    Some((7, 0))),
+            ("7-12",   Some((7, 12))),
+            ("7-12b",  Some((7, 11))),
+            ("7-1b",   Some((7, 0))),
             ("7-0b",   None),
             ("7-b",    None),
             ("7-12bb", None),
             ("07-1",   None),
-            ("8-1",    None),
         ];
         for &(id, expected) in table {
-            assert_eq!(position_of(7, &EventId::new(id).unwrap()), expected, "{id:?}");
+            assert_eq!(parse_position(&EventId::new(id).unwrap()), expected, "{id:?}");
         }
-        assert_eq!(position_of(7, &EventId::with_epoch(7, 5)), Some(5));
-        assert_eq!(position_of(7, &id_before(7, 5)), Some(4));
+        assert_eq!(parse_position(&EventId::with_epoch(7, 5)), Some((7, 5)));
+        assert_eq!(parse_position(&id_before(7, 5)), Some((7, 4)));
         assert!(id_before(u64::MAX, u64::MAX).as_str().len() <= 64);
     }
 }

@@ -20,6 +20,7 @@ mod nats_resume;
 mod observe;
 mod real_clients;
 mod redis_away;
+mod redis_changes;
 mod redis_exactly_once;
 mod redis_gaps;
 mod redis_nodes;

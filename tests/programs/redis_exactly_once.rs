@@ -124,7 +124,8 @@ impl Client {
 }
 
 fn sequence(id: &str) -> u64 {
-    id.split_once('-').unwrap().1.parse().unwrap()
+    // The position that a page begins at ends in a letter.
+    id.split_once('-').unwrap().1.trim_end_matches('b').parse().unwrap()
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use super::cursor::BrokerCursor;
 use super::topic::LoadedState;
 use super::{BrokerEvent, BrokerFuture, BrokerTopic, BrokerTopics};
-use crate::event_log::ids::parse_id;
+use crate::event_log::ids::{id_before, parse_position};
 use crate::event_log::{Follow, Gap, Start, Step, Topics};
 use crate::wire::EventId;
 
@@ -30,7 +30,7 @@ enum FollowStage {
     Starting(Box<Starting>),
     Following,
     /// Finds a position for a gap that no event follows.
-    FetchingGap(BrokerFuture<ReservedPosition>),
+    FetchingGap(BrokerFuture<LastPosition>),
     Ended,
 }
 
@@ -44,9 +44,8 @@ struct Starting {
     head: Option<BrokerFuture<(u64, u64)>>,
 }
 
-/// The epoch and the sequence of a position after all events, and the events before it: a page for
-/// each topic.
-type ReservedPosition = ((u64, u64), Vec<Vec<BrokerEvent>>);
+/// The epoch and a position after all events, and the events before it: a page for each topic.
+type LastPosition = ((u64, u64), Vec<Vec<BrokerEvent>>);
 
 impl BrokerFollower {
     /// Follows topics. `load` must have each new topic loaded.
@@ -101,7 +100,7 @@ impl BrokerFollower {
                 let epoch = loaded.first().map(|state| state.epoch);
                 let head = loaded.iter().map(|state| state.head.max(watermark)).max();
                 let head = head.unwrap_or_default();
-                let position = match parse_id(id.as_str()) {
+                let position = match parse_position(id) {
                     Some(position) if epoch.is_some_and(|epoch| epoch != position.0) => None,
                     // Another node may have returned an event that is not read here yet.
                     Some(position) if position.1 > head => {
@@ -142,12 +141,12 @@ impl BrokerFollower {
             self.cursors.iter().map(|it| (it.topic.name.clone(), it.position())).collect();
         self.stage = FollowStage::FetchingGap(Box::pin(async move {
             // First, so that the pages have all events before it.
-            let reserved = topics.source.reserve().await;
+            let head = topics.source.reserve().await;
             let mut pages = Vec::new();
             for (topic, position) in positions {
                 pages.push(topics.source.page(&topic, position).await);
             }
-            (reserved, pages)
+            (head, pages)
         }));
     }
 
@@ -157,7 +156,7 @@ impl BrokerFollower {
         let FollowStage::FetchingGap(fetch) = &mut self.stage else {
             return Poll::Ready(None);
         };
-        let ((epoch, reserved), pages) = ready!(fetch.as_mut().poll(cx));
+        let ((epoch, head), pages) = ready!(fetch.as_mut().poll(cx));
         self.stage = FollowStage::Following;
         if pages.iter().any(|page| !page.is_empty()) {
             for (cursor, page) in self.cursors.iter_mut().zip(pages) {
@@ -165,11 +164,12 @@ impl BrokerFollower {
             }
             return Poll::Ready(None);
         }
-        self.delivered = Some((epoch, reserved));
+        self.delivered = Some((epoch, head));
         for cursor in &mut self.cursors {
-            cursor.skip_to(reserved, epoch);
+            cursor.skip_to(head, epoch);
         }
-        Poll::Ready(Some(Gap::new(EventId::with_epoch(epoch, reserved))))
+        // The id of no event: it reveals none of another topic.
+        Poll::Ready(Some(Gap::new(id_before(epoch, head.saturating_add(1)))))
     }
 
     /// The cursor with the smallest next event, if no smaller event can come; `None` if no topic

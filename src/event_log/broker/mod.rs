@@ -21,6 +21,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use tokio::time::timeout;
+
 use super::{Logged, Topic};
 use crate::sync::{lock, now};
 
@@ -42,7 +44,7 @@ pub(super) trait BrokerSource: Send + Sync + 'static {
     /// The epoch and the last sequence of the log.
     fn head(&self) -> BrokerFuture<(u64, u64)>;
 
-    /// The epoch, and a sequence of no event, after all sequences that were given out.
+    /// The epoch, and a sequence after which all events are that are appended from now on.
     fn reserve(&self) -> BrokerFuture<(u64, u64)>;
 
     /// A position before all events that are appended from now on, and after nearly all that were
@@ -108,11 +110,28 @@ impl BrokerTopics {
         (Arc::clone(topic), new)
     }
 
-    /// Fills a new topic. The caller must wake the poller afterwards.
-    pub(super) async fn load(&self, topic: &BrokerTopic) {
-        let loaded = self.source.load(&topic.name).await;
-        topic.load(loaded);
+    /// Fills a new topic, and returns whether it did: a topic that nobody follows any more is
+    /// dropped. The caller must wake the poller afterwards.
+    pub(super) async fn load(&self, topic: &BrokerTopic) -> bool {
+        let mut loading = self.source.load(&topic.name);
+        loop {
+            match timeout(CHECK_INTERVAL, loading.as_mut()).await {
+                Ok(loaded) => break topic.load(loaded),
+                Err(_) if self.drop_if_unused(topic) => return false,
+                Err(_) => {}
+            }
+        }
         self.changes.fetch_add(1, Ordering::SeqCst);
+        true
+    }
+
+    fn drop_if_unused(&self, topic: &BrokerTopic) -> bool {
+        let mut topics = self.topics();
+        // Under the lock, under which followers are added.
+        let unused = topic.is_unused(now(), Duration::ZERO);
+        let dropped = if unused { topics.remove(&topic.name) } else { None };
+        drop(topics);
+        dropped.is_some()
     }
 
     pub(super) fn changes(&self) -> u64 {
@@ -162,3 +181,6 @@ impl fmt::Debug for BrokerTopics {
 /// How long a topic without followers stays. Clients come back within seconds, and find the window
 /// as it was.
 const LINGER: Duration = Duration::from_secs(30);
+
+/// How often a topic that cannot be loaded, since the broker is away, is checked for followers.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);

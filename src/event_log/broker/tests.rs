@@ -171,7 +171,7 @@ fn a_new_epoch_without_events_is_one_gap() {
     for _ in 0..2 {
         answer(&log.source.pages).send(Vec::new()).unwrap();
     }
-    assert_eq!(ready_ids(&mut follower), ["gap 2-1400"]);
+    assert_eq!(ready_ids(&mut follower), ["gap 2-1401b"]);
     log.read_in_new_epoch(2, 1300, &[1500]);
     assert_eq!(ready_ids(&mut follower), ["2-1500"]);
 }

@@ -94,7 +94,7 @@ impl BrokerTopic {
         lock(&self.state)
     }
 
-    pub(super) fn load(&self, loaded: LoadedTopic) {
+    pub(in crate::event_log) fn load(&self, loaded: LoadedTopic) {
         let mut state = self.lock();
         state.loaded = true;
         (state.epoch, state.head) = (loaded.epoch, loaded.head);

@@ -13,7 +13,7 @@ use tokio::task::AbortHandle;
 use super::NatsHandle;
 use super::fetch::{FetchRequest, FetchedEvents, fetch};
 use super::window::NatsLookup;
-use crate::event_log::ids::position_of;
+use crate::event_log::ids::parse_position;
 use crate::event_log::wake_list::{Ticket, look_or_register};
 use crate::event_log::{Follow, Gap, Logged, Start, Step, Topics};
 use crate::wire::EventId;
@@ -66,8 +66,8 @@ impl NatsFollower {
             Start::Live => {}
             Start::Earliest => request = Some(FetchRequest::Earliest),
             Start::Unknown => request = Some(FetchRequest::Unknown(from)),
-            Start::After(id) => match position_of(epoch, id) {
-                Some(of_id) => {
+            Start::After(id) => match parse_position(id) {
+                Some((of, of_id)) if of == epoch => {
                     (position, delivered) = (of_id, of_id);
                     // An id that is not known here may be one that another node has given out.
                     request = (of_id > known).then_some(FetchRequest::After {
@@ -76,7 +76,7 @@ impl NatsFollower {
                         requested: from,
                     });
                 }
-                None => request = Some(FetchRequest::Unknown(from)),
+                _ => request = Some(FetchRequest::Unknown(from)),
             },
         }
         let replays_all =

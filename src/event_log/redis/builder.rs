@@ -97,6 +97,9 @@ impl RedisLogBuilder {
 
     /// Connects to the Redis at a URL such as `redis://:password@host:6379/0`.
     ///
+    /// With a scheme such as `rediss` the log uses TLS, if the application enables a feature of the
+    /// crate `redis` for it.
+    ///
     /// It must be called in a Tokio runtime, in which the log then reads.
     ///
     /// # Errors
@@ -188,7 +191,7 @@ impl fmt::Display for RedisLogError {
         match self {
             Self::NoData => f.write_str("the event has no data"),
             Self::TooLong => f.write_str("the event is longer than what may be appended"),
-            Self::Setting(_) => f.write_str("a setting of the log in Redis is invalid"),
+            Self::Setting(setting) => write!(f, "the log in Redis has an {setting}"),
             Self::Refused(why) => write!(f, "Redis refused: {why}"),
             Self::Away(why) => write!(f, "Redis is away: {why}"),
             Self::TimedOut => f.write_str("Redis did not answer in time"),
@@ -196,8 +199,4 @@ impl fmt::Display for RedisLogError {
     }
 }
 
-impl Error for RedisLogError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        if let Self::Setting(setting) = self { Some(setting) } else { None }
-    }
-}
+impl Error for RedisLogError {}

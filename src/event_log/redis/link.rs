@@ -1,48 +1,103 @@
-//! The connection for requests to Redis, and the clock of Redis as its answers show it.
+//! Requests to Redis, and the clock of Redis as its answers show it.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use redis::aio::ConnectionManager;
-use redis::{RedisResult, Value};
+use redis::{Client, RedisResult};
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::{sleep, timeout};
 
-use super::protocol::{HeadRequest, LogHead, RedisKeys, RedisScripts, parse_entries};
+use super::RESPONSE_TIMEOUT;
+use super::connection::{Lease, RedisConnection, is_not_ready};
+use super::protocol::{HeadRequest, LogHead, RedisKeys, RedisScripts};
 use crate::event_log::Topic;
-use crate::event_log::broker::{BrokerEvent, BrokerFuture, BrokerSource, LoadedTopic};
+use crate::event_log::broker::{
+    BrokerEvent, BrokerFuture, BrokerSource, LoadedTopic, WindowLimits,
+};
 use crate::sync::lock;
 
-/// The connection for all requests but those of the poller. The client library renews it.
+/// The connections for all requests but those of the poller.
 #[derive(Clone)]
 pub(super) struct RedisLink {
-    connection: ConnectionManager,
+    /// For appends and the head. What is long does not delay what is short, so replays have a
+    /// connection of their own.
+    short: Arc<RedisConnection>,
+    long: Arc<RedisConnection>,
     pub(super) keys: Arc<RedisKeys>,
     scripts: Arc<RedisScripts>,
     clock: Arc<RedisClock>,
-    /// How many events of a topic are loaded.
-    window: usize,
+    /// How much of a topic is loaded.
+    window: WindowLimits,
+    /// Bounds how many long answers are on their way at the same time.
+    long_answers: Arc<Semaphore>,
+    /// Has the poller connect anew: when Redis could not wake it, and when another connection was
+    /// found to lead to the wrong server.
+    pub(super) renew_poller: Arc<Notify>,
 }
 
 impl RedisLink {
-    pub(super) fn new(connection: ConnectionManager, keys: RedisKeys, window: usize) -> Self {
+    pub(super) fn new(
+        client: &Client,
+        keys: RedisKeys,
+        window: WindowLimits,
+        append_timeout: Duration,
+    ) -> Self {
+        let renew_poller = Arc::<Notify>::default();
+        let connection = |timeout| {
+            Arc::new(RedisConnection::new(client.clone(), timeout, Arc::clone(&renew_poller)))
+        };
         Self {
-            connection,
+            short: connection(append_timeout.max(RESPONSE_TIMEOUT)),
+            long: connection(MAX_REQUEST_TIMEOUT),
             keys: Arc::new(keys),
             scripts: Arc::new(RedisScripts::new()),
             clock: Arc::new(RedisClock::new()),
             window,
+            long_answers: Arc::new(Semaphore::new(MAX_LONG_ANSWERS)),
+            renew_poller,
         }
     }
 
-    pub(super) async fn append(&self, topic: &Topic, event: &[u8]) -> RedisResult<LogHead> {
-        let connection = &mut self.connection.clone();
-        self.set_clock(self.scripts.append(connection, &self.keys, topic, event).await)
+    /// Appends an event within a time. If Redis refuses it because it is not ready, or not the
+    /// right server, the event is sent again over another connection.
+    pub(super) async fn append(
+        &self,
+        topic: &Topic,
+        event: &[u8],
+        within: Duration,
+    ) -> Option<RedisResult<LogHead>> {
+        let mut refused = None;
+        let append = async {
+            let mut delay = MIN_RETRY_DELAY;
+            loop {
+                let connection = &*self.short;
+                let mut lease = connection.get().await?;
+                let mut answer = Answer::of(connection, &lease);
+                let appended =
+                    self.scripts.append(&mut lease.connection, &self.keys, topic, event).await;
+                answer.came();
+                match connection.note(&lease, appended) {
+                    Err(error) if is_not_ready(&error) => refused = Some(error),
+                    other => return self.set_clock(other),
+                }
+                sleep(delay).await;
+                delay = next_delay(delay);
+            }
+        };
+        match timeout(within, append).await {
+            Ok(answer) => Some(answer),
+            Err(_) => refused.map(Err),
+        }
     }
 
     pub(super) async fn request_head(&self, request: HeadRequest) -> RedisResult<LogHead> {
-        let connection = &mut self.connection.clone();
-        self.set_clock(self.scripts.head(connection, &self.keys, request).await)
+        let connection = &*self.short;
+        let mut lease = connection.get().await?;
+        let mut answer = Answer::of(connection, &lease);
+        let head = self.scripts.head(&mut lease.connection, &self.keys, request).await;
+        answer.came();
+        self.set_clock(connection.note(&lease, head))
     }
 
     fn set_clock(&self, head: RedisResult<LogHead>) -> RedisResult<LogHead> {
@@ -53,26 +108,27 @@ impl RedisLink {
     }
 
     async fn try_load(&self, topic: &Topic) -> RedisResult<LoadedTopic> {
-        let connection = &mut self.connection.clone();
-        let load = self.scripts.load(connection, &self.keys, topic, self.window);
-        let (loaded, clock) = load.await?;
+        let mut lease = self.long.get().await?;
+        let load = self.scripts.load(&mut lease.connection, &self.keys, topic, self.window).await;
+        let (loaded, clock) = self.long.note(&lease, load)?;
         self.clock.set(clock, loaded.head);
         Ok(loaded)
     }
 
-    async fn try_page(&self, topic: &Topic, position: u64) -> RedisResult<Vec<BrokerEvent>> {
-        let mut range = redis::cmd("XRANGE");
-        range.arg(self.keys.topic(topic)).arg(format!("{position}-1")).arg("+");
-        range.arg("COUNT").arg(PAGE_EVENTS);
-        let values: Vec<Value> = range.query_async(&mut self.connection.clone()).await?;
-        let (any, read) = (!values.is_empty(), parse_entries(values.into_iter(), topic));
-        match (any, read.last) {
-            // Foreign entries only: the topic may have events after them.
-            (true, Some(last)) if read.events.is_empty() => {
-                let last = last.split_once('-').and_then(|(it, _)| it.parse().ok());
-                Box::pin(self.try_page(topic, last.unwrap_or(u64::MAX))).await
+    async fn try_page(&self, topic: &Topic, mut position: u64) -> RedisResult<Vec<BrokerEvent>> {
+        loop {
+            let mut lease = self.long.get().await?;
+            let connection = &mut lease.connection;
+            let page = self.scripts.page(connection, &self.keys, topic, position, PAGE).await;
+            let read = self.long.note(&lease, page)?;
+            match read.last {
+                // Foreign entries only: the topic may have events after them.
+                Some(last) if read.events.is_empty() => {
+                    let last = last.split_once('-').and_then(|(it, _)| it.parse().ok());
+                    position = last.unwrap_or(u64::MAX);
+                }
+                _ => return Ok(read.events),
             }
-            _ => Ok(read.events),
         }
     }
 
@@ -82,19 +138,63 @@ impl RedisLink {
         let mut both = redis::pipe();
         both.cmd("XADD").arg(wake).arg(&["MAXLEN", "1", "*", "w", ""]).ignore();
         both.cmd("PEXPIRE").arg(wake).arg(WAKE_TTL.as_secs() * 1000).ignore();
-        // If Redis is away, the poller starts anew anyway.
-        let _: RedisResult<()> = both.query_async(&mut self.connection.clone()).await;
+        let woken = async {
+            let mut lease = self.short.get().await?;
+            let woken = both.query_async::<()>(&mut lease.connection).await;
+            self.short.note(&lease, woken)
+        };
+        // A Redis that is full takes no entry. If it is away, the poller starts anew anyway.
+        if !matches!(timeout(RESPONSE_TIMEOUT, woken).await, Ok(Ok(()))) {
+            self.renew_poller.notify_one();
+        }
     }
 
-    /// Repeats a request until there is an answer.
+    /// Repeats a request until there is an answer. Each time it waits longer, so that a long answer
+    /// over a slow connection comes in the end.
     async fn retry<T, F: Future<Output = RedisResult<T>>>(&self, request: impl Fn() -> F) -> T {
-        let mut delay = MIN_RETRY_DELAY;
+        let (mut delay, mut patience) = (MIN_RETRY_DELAY, RESPONSE_TIMEOUT);
         loop {
-            if let Ok(Ok(answer)) = timeout(REQUEST_TIMEOUT, request()).await {
-                return answer;
+            match timeout(patience, request()).await {
+                Ok(Ok(answer)) => return answer,
+                Ok(Err(_)) => {}
+                Err(_) => patience = (patience * 2).min(MAX_REQUEST_TIMEOUT),
             }
             sleep(delay).await;
             delay = next_delay(delay);
+        }
+    }
+
+    /// The same for an answer that may be long.
+    async fn retry_long<T, F: Future<Output = RedisResult<T>>>(
+        &self,
+        request: impl Fn() -> F,
+    ) -> T {
+        // It is never closed.
+        let _permit = self.long_answers.acquire().await;
+        self.retry(request).await
+    }
+}
+
+/// Gives a connection up if there is no answer: the request was dropped after its timeout.
+struct Answer<'a> {
+    connection: &'a RedisConnection,
+    lease: Option<Lease>,
+}
+
+impl<'a> Answer<'a> {
+    fn of(connection: &'a RedisConnection, lease: &Lease) -> Self {
+        Self { connection, lease: Some(lease.clone()) }
+    }
+
+    fn came(&mut self) {
+        self.lease = None;
+    }
+}
+
+impl Drop for Answer<'_> {
+    fn drop(&mut self) {
+        if let Some(lease) = &self.lease {
+            self.connection.give_up(lease);
         }
     }
 }
@@ -102,12 +202,12 @@ impl RedisLink {
 impl BrokerSource for RedisLink {
     fn load(&self, topic: &Topic) -> BrokerFuture<LoadedTopic> {
         let (link, topic) = (self.clone(), topic.clone());
-        Box::pin(async move { link.retry(|| link.try_load(&topic)).await })
+        Box::pin(async move { link.retry_long(|| link.try_load(&topic)).await })
     }
 
     fn page(&self, topic: &Topic, position: u64) -> BrokerFuture<Vec<BrokerEvent>> {
         let (link, topic) = (self.clone(), topic.clone());
-        Box::pin(async move { link.retry(|| link.try_page(&topic, position)).await })
+        Box::pin(async move { link.retry_long(|| link.try_page(&topic, position)).await })
     }
 
     fn head(&self) -> BrokerFuture<(u64, u64)> {
@@ -176,11 +276,15 @@ pub(super) const MIN_RETRY_DELAY: Duration = Duration::from_millis(50);
 /// After Redis is back, streams are silent for as much longer.
 pub(super) const MAX_RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// A request without an answer is sent again after this time: its connection may be dead.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest time that a request waits for its answer.
+const MAX_REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How many events a client that missed more than the window is given at a time.
-const PAGE_EVENTS: usize = 256;
+/// How much a client that missed more than the window is given at a time, unless one event is
+/// longer.
+const PAGE: WindowLimits = WindowLimits { events: 256, bytes: 256 * 1024 };
+
+/// So many pages are read at the same time.
+const MAX_LONG_ANSWERS: usize = 16;
 
 /// How long the wake stream of a process that has ended stays in Redis.
 const WAKE_TTL: Duration = Duration::from_secs(60);

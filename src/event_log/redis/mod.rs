@@ -1,6 +1,7 @@
 //! [`RedisLog`], a log in Redis Streams that any number of nodes share.
 
 mod builder;
+mod connection;
 mod link;
 mod poller;
 mod protocol;
@@ -12,15 +13,15 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use redis::Client;
-use redis::aio::ConnectionManagerConfig;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use self::link::{MAX_RETRY_DELAY, MIN_RETRY_DELAY, RedisLink};
+use self::link::RedisLink;
 use self::poller::RedisPoller;
 use self::protocol::{HeadRequest, RedisKeys};
 use super::broker::{BrokerFollower, BrokerTopic, BrokerTopics, WindowLimits};
+use super::ids::id_before;
 use super::{EventLog, Follow, Start, Step, Topic, Topics};
 use crate::InvalidSetting;
 use crate::sync::lock;
@@ -34,8 +35,8 @@ pub use builder::{RedisLogBuilder, RedisLogError};
 /// It needs Redis 5 or later, and is tested with Redis 7. Each topic is a stream, and all topics are
 /// in one order.
 ///
-/// Clones are handles to the same log, which uses two connections: one for appends and requests, and
-/// one for the poller. The poller reads all topics that are followed in this process into windows,
+/// Clones are handles to the same log, which uses three connections: one for appends, one for what
+/// clients missed, and one for the poller, so that none waits for another. The poller reads all topics that are followed in this process into windows,
 /// from which the followers read. Its cost for an event grows with the number of topics that are
 /// followed in the process, by about the length of their names.
 ///
@@ -57,6 +58,10 @@ pub use builder::{RedisLogBuilder, RedisLogError};
 /// [the timeout](RedisLogBuilder::append_timeout). After an [`Away`](RedisLogError::Away) or a
 /// [`TimedOut`](RedisLogError::TimedOut) the event may or may not have been appended. The log does
 /// not try again, since the event might then be there twice.
+///
+/// If a server refuses an event because it became a replica, or still reads its data, the log
+/// connects anew and tries again until the timeout: behind the address there may be another server
+/// by then. A connection that was idle is checked before an event is sent over it.
 ///
 /// # Patterns
 ///
@@ -109,22 +114,22 @@ impl RedisLog {
 
     async fn with(settings: RedisLogBuilder, url: &str) -> Result<Self, RedisLogError> {
         // Without the reason: it may repeat the URL, which may have a password in it.
-        let invalid = |_| InvalidSetting::new("url", "it is not the address of a Redis");
+        let invalid = |_: redis::RedisError| {
+            let scheme = url.split("://").next().unwrap_or_default();
+            let why = match matches!(scheme, "rediss" | "valkeys") {
+                true => {
+                    "it needs TLS: enable `tokio-rustls-comp` or another such feature of the crate `redis`"
+                }
+                false => "it is not the address of a Redis",
+            };
+            InvalidSetting::new("url", why)
+        };
         let client = Client::open(url).map_err(invalid)?;
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(settings.append_timeout.max(RESPONSE_TIMEOUT)))
-            .set_min_delay(MIN_RETRY_DELAY)
-            .set_max_delay(MAX_RETRY_DELAY);
-        // The first connection is tried once, so that the caller learns of a failure.
-        let once = config.clone().set_number_of_retries(0);
-        drop(client.get_connection_manager_with_config(once).await?);
-        let connection = client.get_connection_manager_with_config(config).await?;
         let keys = RedisKeys::new(&settings.prefix, settings.events, settings.idle);
-        let link = RedisLink::new(connection, keys, settings.window);
+        let limits = WindowLimits { events: settings.window, bytes: settings.window_bytes };
+        let link = RedisLink::new(&client, keys, limits, settings.append_timeout);
         // After this there is an epoch, and the clock of Redis is known.
         link.request_head(HeadRequest::Read).await?;
-        let limits = WindowLimits { events: settings.window, bytes: settings.window_bytes };
         let topics = Arc::new(BrokerTopics::new(Box::new(link.clone()), limits));
         let inner = RedisLogInner {
             link,
@@ -150,20 +155,11 @@ impl RedisLog {
             tasks.spawn_on(poller.run(), &inner.runtime);
         }
         let load = async move {
-            topics.load(&topic).await;
-            link.wake_poller().await;
+            if topics.load(&topic).await {
+                link.wake_poller().await;
+            }
         };
         tasks.spawn_on(load, &inner.runtime);
-    }
-
-    async fn with_timeout<T>(
-        &self,
-        answer: impl Future<Output = redis::RedisResult<T>> + Send,
-    ) -> Result<T, RedisLogError> {
-        match timeout(self.inner.append_timeout, answer).await {
-            Ok(answer) => Ok(answer?),
-            Err(_) => Err(RedisLogError::TimedOut),
-        }
     }
 }
 
@@ -176,7 +172,8 @@ impl EventLog for RedisLog {
         if event.len() > self.inner.max_event_bytes {
             return Err(RedisLogError::TooLong);
         }
-        let head = self.with_timeout(self.inner.link.append(topic, &event)).await?;
+        let appended = self.inner.link.append(topic, &event, self.inner.append_timeout).await;
+        let head = appended.ok_or(RedisLogError::TimedOut)??;
         Ok(EventId::with_epoch(head.epoch, head.sequence))
     }
 
@@ -187,10 +184,11 @@ impl EventLog for RedisLog {
     }
 
     async fn latest(&self, _: &Topics) -> Result<EventId, RedisLogError> {
-        // A sequence of no event: it is after all events, and reveals no id of another topic.
         let request = self.inner.link.request_head(HeadRequest::Reserve);
-        let head = self.with_timeout(request).await?;
-        Ok(EventId::with_epoch(head.epoch, head.sequence))
+        let request = timeout(self.inner.append_timeout, request);
+        let head = request.await.map_err(|_| RedisLogError::TimedOut)??;
+        // The id of no event: it reveals no id of another topic.
+        Ok(id_before(head.epoch, head.sequence.saturating_add(1)))
     }
 }
 

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use redis::{RedisResult, Script, Value};
+use redis::{ErrorKind, RedisError, RedisResult, Script, Value};
 
-use crate::event_log::broker::{BrokerEvent, LoadedTopic};
+use crate::event_log::broker::{BrokerEvent, LoadedTopic, WindowLimits};
 use crate::event_log::ids::random;
 use crate::event_log::{Logged, Topic};
 use crate::wire::EventId;
@@ -20,6 +20,7 @@ pub(super) struct RedisKeys {
     /// A stream of this process's own, which wakes its poller.
     pub(super) wake: Box<str>,
     topics: Box<str>,
+    lasts: Box<str>,
     /// How many events of a topic are kept.
     events: usize,
     /// How long a topic is kept after its last event.
@@ -34,6 +35,7 @@ impl RedisKeys {
             epoch: key("epoch"),
             wake: key(&format!("wake:{}", random())),
             topics: key("topic:"),
+            lasts: key("last:"),
             events,
             idle,
         }
@@ -41,6 +43,11 @@ impl RedisKeys {
 
     pub(super) fn topic(&self, topic: &Topic) -> String {
         format!("{}{topic}", self.topics)
+    }
+
+    /// The key of the last sequence of a topic.
+    fn last(&self, topic: &Topic) -> String {
+        format!("{}{topic}", self.lasts)
     }
 
     fn idle_millis(&self) -> u64 {
@@ -57,7 +64,7 @@ pub(super) struct LogHead {
     pub(super) clock: u64,
 }
 
-/// What a request for the head does with it.
+/// What a request for the head does with it, if Redis takes writes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum HeadRequest {
     Read,
@@ -73,6 +80,7 @@ pub(super) struct RedisScripts {
     append: Script,
     head: Script,
     load: Script,
+    page: Script,
 }
 
 impl RedisScripts {
@@ -81,6 +89,7 @@ impl RedisScripts {
             append: Script::new(include_str!("append.lua")),
             head: Script::new(include_str!("head.lua")),
             load: Script::new(include_str!("load.lua")),
+            page: Script::new(include_str!("page.lua")),
         }
     }
 
@@ -92,7 +101,7 @@ impl RedisScripts {
         event: &[u8],
     ) -> RedisResult<LogHead> {
         let mut call = self.append.key(&*keys.head);
-        call.key(&*keys.epoch).key(keys.topic(topic)).arg(event);
+        call.key(&*keys.epoch).key(keys.topic(topic)).key(keys.last(topic)).arg(event);
         call.arg(new_epoch()).arg(keys.events).arg(keys.idle_millis());
         Ok(log_head(call.invoke_async(connection).await?))
     }
@@ -113,21 +122,36 @@ impl RedisScripts {
         Ok(log_head(call.invoke_async(connection).await?))
     }
 
-    /// The last events of a topic, at most `events` of them, and the clock of Redis.
+    /// The last events of a topic, up to these limits, and the clock of Redis.
     pub(super) async fn load(
         &self,
         connection: &mut (impl redis::aio::ConnectionLike + Send),
         keys: &RedisKeys,
         topic: &Topic,
-        events: usize,
+        limits: WindowLimits,
     ) -> RedisResult<(LoadedTopic, u64)> {
         let mut call = self.load.key(&*keys.head);
-        call.key(&*keys.epoch).key(keys.topic(topic));
-        call.arg(new_epoch()).arg(events).arg(keys.idle_millis());
+        call.key(&*keys.epoch).key(keys.topic(topic)).key(keys.last(topic));
+        call.arg(new_epoch()).arg(limits.events).arg(keys.idle_millis()).arg(limits.bytes);
         let (epoch, head, clock, floor, entries): (u64, u64, u64, u64, Vec<Value>) =
             call.invoke_async(connection).await?;
-        let events = parse_entries(entries.into_iter().rev(), topic).events;
+        let events = parse_entries(entries.into_iter().rev(), topic)?.events;
         Ok((LoadedTopic { epoch, head, floor, events }, clock))
+    }
+
+    /// The next events of a topic after a position, up to these limits, but at least one.
+    pub(super) async fn page(
+        &self,
+        connection: &mut (impl redis::aio::ConnectionLike + Send),
+        keys: &RedisKeys,
+        topic: &Topic,
+        position: u64,
+        limits: WindowLimits,
+    ) -> RedisResult<ParsedEntries> {
+        let mut call = self.page.key(keys.topic(topic));
+        call.arg(format!("{position}-1")).arg(limits.events).arg(limits.bytes);
+        let entries: Vec<Value> = call.invoke_async(connection).await?;
+        parse_entries(entries.into_iter(), topic)
     }
 }
 
@@ -149,23 +173,30 @@ pub(super) struct ParsedEntries {
     /// The sequences of the events whose predecessor is not known, as they were the first after the
     /// topic was idle.
     pub(super) unknown_before: Vec<u64>,
-    /// The number of entries, with foreign ones.
+    /// The number of entries, with foreign ones, and the bytes of their fields.
     pub(super) count: usize,
+    pub(super) bytes: usize,
     /// The id of the last entry, as Redis writes it.
     pub(super) last: Option<String>,
 }
 
 /// Parses entries of a topic's stream. Foreign entries, which are not events of a log, are left out
 /// and do not count as missing.
-pub(super) fn parse_entries(values: impl Iterator<Item = Value>, topic: &Topic) -> ParsedEntries {
+///
+/// # Errors
+///
+/// If this is not a list of entries. What is not understood must not be taken for nothing: events
+/// would be lost without a word.
+pub(super) fn parse_entries(
+    values: impl Iterator<Item = Value>,
+    topic: &Topic,
+) -> RedisResult<ParsedEntries> {
     let mut parsed = ParsedEntries::default();
     // The sequence of the last foreign entry, and that of the event before it.
     let mut foreign: Option<(u64, u64)> = None;
     for value in values {
         parsed.count += 1;
-        let Some((id, fields)) = id_and_fields(value) else {
-            continue;
-        };
+        let (id, fields) = id_and_fields(value).ok_or_else(not_understood)?;
         match (parse_event(&id, &fields, topic), sequence(&id)) {
             (Some((mut event, known)), _) => {
                 if let Some((sequence, before)) = foreign.take() {
@@ -185,18 +216,41 @@ pub(super) fn parse_entries(values: impl Iterator<Item = Value>, topic: &Topic) 
             }
             (None, None) => {}
         }
+        parsed.bytes += fields.iter().map(len).sum::<usize>();
         parsed.last = Some(id);
     }
-    parsed
+    Ok(parsed)
 }
 
 /// Parses a read of several streams into each stream's key and its entries.
-pub(super) fn parse_streams(value: Value) -> Vec<(String, Vec<Value>)> {
-    let key_and_entries = |stream| {
-        let [key, entries] = array(stream)?.try_into().ok()?;
-        Some((text(key)?, array(entries)?))
+///
+/// # Errors
+///
+/// If this is not such a reply.
+pub(super) fn parse_streams(value: Value) -> RedisResult<Vec<(String, Vec<Value>)>> {
+    // A map in RESP3, and an array of pairs in RESP2.
+    let streams = match value {
+        Value::Nil => return Ok(Vec::new()),
+        Value::Map(streams) => streams,
+        Value::Array(streams) => {
+            let pair = |stream| {
+                let [key, entries] = array(stream)?.try_into().ok()?;
+                Some((key, entries))
+            };
+            streams.into_iter().map(pair).collect::<Option<_>>().ok_or_else(not_understood)?
+        }
+        _ => return Err(not_understood()),
     };
-    array(value).unwrap_or_default().into_iter().filter_map(key_and_entries).collect()
+    let key_and_entries = |(key, entries)| Some((text(key)?, array(entries)?));
+    streams.into_iter().map(key_and_entries).collect::<Option<_>>().ok_or_else(not_understood)
+}
+
+fn not_understood() -> RedisError {
+    (ErrorKind::UnexpectedReturnType, "a reply is not understood").into()
+}
+
+fn len(value: &Value) -> usize {
+    if let Value::BulkString(bytes) = value { bytes.len() } else { 0 }
 }
 
 /// Parses an event, and returns whether its predecessor is known.
@@ -263,7 +317,6 @@ mod tests {
                 event("10-0", "9", "0"),
                 stored("11-5", &["some", "thing"]),
                 stored("12-0", &["e", "data: x\n\ndata: y\n\n", "g", "7", "b", "11", "k", "1"]),
-                Value::Nil,
                 event("13-0", "12", "1"),
                 event("14-0", "13", "1"),
                 event("15-0", "15", "1"),
@@ -271,20 +324,31 @@ mod tests {
             ]
             .into_iter(),
             &topic,
-        );
+        )
+        .unwrap();
         let found: Vec<_> = parsed.events.iter().map(|it| (it.before, it.sequence)).collect();
         assert_eq!(found, [(9, 10), (10, 13), (13, 14)]);
         assert_eq!(parsed.unknown_before, [10]);
-        assert_eq!((parsed.count, parsed.last.as_deref()), (8, Some("16-0")));
+        assert_eq!((parsed.count, parsed.last.as_deref()), (7, Some("16-0")));
         assert_eq!(parsed.events[0].logged.bytes(), "data: x\nid: 7-10\n\n");
     }
 
     #[test]
-    fn replies_of_another_form_have_no_events() {
+    fn a_reply_that_is_not_understood_is_an_error_and_never_nothing() {
         let topic = Topic::new("t").unwrap();
-        for odd in [Value::Nil, Value::Int(1), Value::Array(vec![Value::Nil]), bulk("x")] {
-            assert!(parse_streams(odd.clone()).is_empty(), "{odd:?}");
-            assert!(parse_entries([odd].into_iter(), &topic).events.is_empty());
+        let id_alone = Value::Array(vec![bulk("1-0")]);
+        for odd in [Value::Int(1), Value::Array(vec![Value::Nil]), bulk("x"), id_alone] {
+            assert!(parse_streams(odd.clone()).is_err(), "{odd:?}");
+            assert!(parse_entries([odd].into_iter(), &topic).is_err());
         }
+        assert!(parse_streams(Value::Nil).unwrap().is_empty());
+    }
+
+    #[test]
+    fn both_protocols_have_the_same_streams() {
+        let entries = || Value::Array(vec![event("10-0", "9", "0")]);
+        let two = parse_streams(Value::Array(vec![Value::Array(vec![bulk("k"), entries()])]));
+        let three = parse_streams(Value::Map(vec![(bulk("k"), entries())]));
+        assert_eq!(two.unwrap(), three.unwrap());
     }
 }

@@ -5,7 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -118,6 +119,12 @@ pub struct Way {
 struct Open {
     task: JoinHandle<()>,
     answers: watch::Sender<bool>,
+    /// Where connections are led that are made from now on.
+    to: Arc<Mutex<SocketAddr>>,
+    /// How many bytes the broker answered.
+    bytes: Arc<AtomicU64>,
+    /// How many bytes of an answer pass in a second. Zero for all.
+    rate: Arc<AtomicU64>,
 }
 
 impl Way {
@@ -147,7 +154,27 @@ impl Way {
 
     /// From now on the broker gets what it is sent, and its answers are lost, until this is closed.
     pub fn lose_answers(&self) {
-        self.open.as_ref().expect("it is open").answers.send_replace(false);
+        self.open_way().answers.send_replace(false);
+    }
+
+    /// Connections that are made from now on lead to another broker; those that are there stay.
+    pub fn lead_to(&mut self, broker: &Broker) {
+        self.to = (Ipv4Addr::LOCALHOST, broker.port).into();
+        *self.open_way().to.lock().unwrap() = self.to;
+    }
+
+    /// How many bytes the broker has answered since this was opened.
+    pub fn bytes(&self) -> u64 {
+        self.open_way().bytes.load(Ordering::SeqCst)
+    }
+
+    /// From now on so many bytes of answers pass in a second, on each connection.
+    pub fn slow_down_to(&self, bytes: u64) {
+        self.open_way().rate.store(bytes, Ordering::SeqCst);
+    }
+
+    fn open_way(&self) -> &Open {
+        self.open.as_ref().expect("it is open")
     }
 }
 
@@ -162,25 +189,39 @@ impl Drop for Way {
 impl Open {
     fn with(listener: TcpListener, to: SocketAddr) -> Self {
         let (answers, are_sent) = watch::channel(true);
-        Self { task: tokio::spawn(carry(listener, to, are_sent)), answers }
+        let (to, bytes, rate) = (Arc::new(Mutex::new(to)), Arc::default(), Arc::default());
+        let counts = (Arc::clone(&bytes), Arc::clone(&rate));
+        let task = tokio::spawn(carry(listener, Arc::clone(&to), are_sent, counts));
+        Self { task, answers, to, bytes, rate }
     }
 }
 
-async fn carry(listener: TcpListener, to: SocketAddr, answers: watch::Receiver<bool>) {
+async fn carry(
+    listener: TcpListener,
+    to: Arc<Mutex<SocketAddr>>,
+    answers: watch::Receiver<bool>,
+    (bytes, rate): (Arc<AtomicU64>, Arc<AtomicU64>),
+) {
     // Ends all of them when it is dropped.
     let mut connections = JoinSet::new();
     while let Ok((near, _)) = listener.accept().await {
-        let answers = answers.clone();
+        let (answers, bytes, rate) = (answers.clone(), Arc::clone(&bytes), Arc::clone(&rate));
+        let to = *to.lock().unwrap();
         connections.spawn(async move {
             let far = TcpStream::connect(to).await?;
             let ((mut asked, mut answer), (mut broker, mut asks)) =
                 (near.into_split(), far.into_split());
             let back = async {
-                let mut chunk = vec![0; 1 << 16];
+                let mut chunk = vec![0; 1 << 14];
                 loop {
                     let len = broker.read(&mut chunk).await?;
                     if len == 0 {
                         return std::io::Result::Ok(0);
+                    }
+                    bytes.fetch_add(len as u64, Ordering::SeqCst);
+                    let rate = rate.load(Ordering::SeqCst);
+                    if let Some(millis) = (1_000 * len as u64).checked_div(rate) {
+                        sleep(Duration::from_millis(millis)).await;
                     }
                     if *answers.borrow() {
                         answer.write_all(&chunk[..len]).await?;
@@ -205,11 +246,7 @@ pub async fn append<L: EventLog>(log: &L, name: &str, text: &str) -> EventId {
 }
 
 /// Publishes numbers from zero on, each when the log has the one before, and gives how many there were.
-pub fn publish<L: EventLog>(
-    log: L,
-    name: &'static str,
-    over: std::sync::Arc<Notify>,
-) -> JoinHandle<usize> {
+pub fn publish<L: EventLog>(log: L, name: &'static str, over: Arc<Notify>) -> JoinHandle<usize> {
     tokio::spawn(async move {
         let mut n = 0;
         let mut ended = std::pin::pin!(over.notified());

@@ -31,6 +31,14 @@ impl Server {
         Self(Broker::start(Kind { scheme: "redis", command, answers }).await)
     }
 
+    /// Waits until a topic has so many events here.
+    pub async fn has(&self, name: &str, events: usize) {
+        let key = format!("{{tower-sse}}:topic:{name}");
+        while self.cli(&["XLEN", &key]).trim() != events.to_string() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// What `redis-cli` prints.
     pub fn cli(&self, args: &[&str]) -> String {
         cli(self.port, args)
