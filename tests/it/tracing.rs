@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use http::header::CONTENT_ENCODING;
@@ -13,8 +13,8 @@ use tower_sse::{
 };
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::subscriber::{DefaultGuard, set_default};
-use tracing::{Event, Level, Subscriber, info_span};
+use tracing::subscriber::{DefaultGuard, Interest, set_default};
+use tracing::{Dispatch, Event, Level, Metadata, Subscriber, info_span};
 use tracing_subscriber::Registry as Spans;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
@@ -205,6 +205,15 @@ async fn a_subscriber_that_panics_harms_no_stream() {
     assert_eq!(Shutdown::new().drain().await.streams(), 0);
 }
 
+#[test]
+fn what_a_thread_without_a_subscriber_reached_first_is_noted_all_the_same() {
+    let (log, _guard) = Log::new();
+    std::thread::spawn(|| Shutdown::new().trigger()).join().unwrap();
+    assert!(log.events().is_empty());
+    Shutdown::new().trigger();
+    assert!(log.events().iter().any(|event| event.name == "drain begins"));
+}
+
 /// A subscriber that notes what the crate says.
 #[derive(Clone, Debug, Default)]
 struct Log(Arc<Mutex<Vec<Noted>>>);
@@ -221,6 +230,11 @@ struct Noted {
 
 impl Log {
     fn new() -> (Self, DefaultGuard) {
+        /// While there is one subscriber only, `tracing` asks the thread that is the first to reach
+        /// a span or an event whether anybody wants it, and keeps the answer for all threads. Tests
+        /// run in threads, and most have no subscriber. With this one, `tracing` asks each time.
+        static ANOTHER: OnceLock<Dispatch> = OnceLock::new();
+        ANOTHER.get_or_init(|| Dispatch::new(Undecided));
         let log = Self::default();
         (log.clone(), set_default(Spans::default().with(log)))
     }
@@ -274,6 +288,34 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> tracing_subscriber::Layer<S> for Lo
         let noted = Noted { span: None, level, name, parent, fields: fields.0 };
         self.0.lock().unwrap().push(noted);
     }
+}
+
+/// A subscriber that is nobody's, and may want each span and event.
+#[derive(Debug)]
+struct Undecided;
+
+impl Subscriber for Undecided {
+    fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
+        Interest::sometimes()
+    }
+
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        false
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, _: &Event<'_>) {}
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
 }
 
 #[derive(Debug, Default)]
