@@ -8,17 +8,24 @@
 mod support;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::stream::pending;
+use http_body_util::BodyExt;
 use support::{
     Boxed, Pace, PassThrough, STACKS, Source, Stack, axum_sse, axum_sse_of, boxed, poll, runtime,
 };
+use tower_sse::{Event, Farewell, Shutdown, ShutdownLayer};
 
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 
 /// The stacks whose memory is promised, and the most that it may be. A timer is 112 bytes of it.
 const PROMISED: [(&str, f64); 2] = [("keep_alive", 256.0), ("keep_alive+shutdown", 256.0)];
+
+/// The most that a drain may add to a stream, also with a layer of its own for each connection.
+const FAREWELL: f64 = 512.0;
 
 /// Enough that what a server has once does not show.
 const STREAMS: usize = 10_000;
@@ -31,7 +38,7 @@ fn main() -> ExitCode {
     let mut broken = 0;
 
     println!("heap of an idle stream over that of its boxed body, in bytes");
-    println!("{:<24}{:>8}{:>20}", "", "", "behind an event");
+    println!("{:<24}{:>8}{:>20}", "", "", "after an event");
     for name in STACKS {
         let costs = [Pace::Idle, Pace::Once].map(|pace| {
             let stack = Stack::named(name);
@@ -46,6 +53,13 @@ fn main() -> ExitCode {
     let idle = |keep_alive| heap(|| boxed(axum_sse_of(pending(), keep_alive)));
     let axum = idle(true) - idle(false);
     println!("{:<24}{axum:>8.1}", "axum's KeepAlive");
+
+    println!("\nheap that a drain adds to a stream, with its farewell, in bytes");
+    for (name, own) in [("one farewell for all", false), ("a farewell for each", true)] {
+        let cost = drained(own);
+        println!("{name:<24}{cost:>8.1}");
+        broken += usize::from(cost > FAREWELL);
+    }
 
     println!("\nallocations a frame");
     for name in STACKS {
@@ -73,6 +87,33 @@ fn heap(make: impl Fn() -> Boxed) -> f64 {
         let mut body = make();
         while poll(&mut body) > 0 {}
         streams.push(body);
+    }
+    (dhat::HeapStats::get().curr_bytes - before) as f64 / STREAMS as f64
+}
+
+/// Heap that a drain adds to one of many streams, with the farewell that it gave out. Each stream has
+/// a layer of its own, and if `own` is true, a farewell of its own, too.
+#[expect(clippy::cast_precision_loss, reason = "far below what a float holds exactly")]
+fn drained(own: bool) -> f64 {
+    let shutdown = Shutdown::builder().window(Duration::ZERO).build().expect("valid");
+    let farewell = || Farewell::event(Event::new().data("the server is restarted"));
+    let shared = farewell();
+    let mut streams: Vec<_> = (0..STREAMS)
+        .map(|_| {
+            let farewell = if own { farewell() } else { shared.clone() };
+            let layer = ShutdownLayer::new(shutdown.clone()).farewell(farewell);
+            let mut body =
+                boxed(Stack::of(layer, shutdown.clone()).body(Source::of(64, 1, Pace::Idle)));
+            while poll(&mut body) > 0 {}
+            body
+        })
+        .collect();
+    let mut farewells = Vec::with_capacity(STREAMS);
+    shutdown.trigger();
+    let before = dhat::HeapStats::get().curr_bytes;
+    for body in &mut streams {
+        farewells
+            .push(body.frame().now_or_never().flatten().expect("a farewell").expect("no error"));
     }
     (dhat::HeapStats::get().curr_bytes - before) as f64 / STREAMS as f64
 }

@@ -160,6 +160,12 @@ impl Stack {
         Self { registry, shutdown, service: layer.layer(Echo) }
     }
 
+    /// A stack with this layer, for streams that `shutdown` ends.
+    pub fn of(layer: ShutdownLayer, shutdown: Shutdown) -> Self {
+        let service = SseLayer::off().shutdown(layer).layer(Echo);
+        Self { registry: Registry::new(), shutdown, service }
+    }
+
     /// The body of a response that went through the layers.
     pub fn body<B>(&self, inner: B) -> SseBody<B>
     where
