@@ -20,8 +20,8 @@ pin_project! {
     ///
     /// # Panics
     ///
-    /// An event stream with a keepalive, under a drain or with an end to its age has to be polled in
-    /// a Tokio runtime with its timer enabled.
+    /// An event stream with a keepalive, under a drain or with an end to its age has to be polled
+    /// in a Tokio runtime with its timer enabled.
     #[derive(Debug)]
     pub struct SseBody<B>
     where

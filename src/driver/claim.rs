@@ -11,9 +11,9 @@ use super::{Stream, StreamLink};
 
 /// A head's claim that a body carries a stream of this crate, where the body does not tell.
 ///
-/// Middleware that wraps a body keeps its head, and so may a handler that puts another body under it.
-/// The claim holds while the stream is polled with the body. It is wrong if the body goes on without
-/// the stream: then another stream has to look after the rest, from the next boundary on.
+/// Middleware that wraps a body keeps its head, and so may a handler that puts another body under
+/// it. The claim holds while the stream is polled with the body. It is wrong if the body goes on
+/// without the stream: then another stream has to look after the rest, from the next boundary on.
 pub(crate) struct Claim {
     link: Weak<StreamLink>,
     replace: Option<Box<Replace>>,

@@ -135,8 +135,9 @@ impl StreamLink {
 
     /// Searches `body` for the link of the stream inside, however often the body was wrapped.
     ///
-    /// A wrapper passes the question for its size on to the body inside, so a body of this crate that
-    /// is asked during this call is inside of `body`. A wrapper that computes the size hides it.
+    /// A wrapper passes the question for its size on to the body inside, so a body of this crate
+    /// that is asked during this call is inside of `body`. A wrapper that computes the size hides
+    /// it.
     pub(crate) fn inside(body: &impl Body) -> Option<Arc<Self>> {
         /// Ends the search, also if a foreign body panics.
         struct Search;

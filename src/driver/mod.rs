@@ -118,7 +118,8 @@ impl Stream {
         self.timer.link().or_else(|| self.places.as_ref()?.link.as_ref())
     }
 
-    /// Whether the body can be asked at once, and a chunk that [passes](Self::pass) be sent as it is.
+    /// Whether the body can be asked at once, and a chunk that [passes](Self::pass) be sent as it
+    /// is.
     #[inline]
     pub(crate) fn is_on_fast_path(&self) -> bool {
         !self.shutdown.as_ref().is_some_and(Registration::is_signalled)
@@ -262,7 +263,8 @@ impl Stream {
 
     /// Takes the end of the body, of whatever kind, after the mail that came before it.
     ///
-    /// Returns what is to be sent, and whether what the body ended with has to be passed on after it.
+    /// Returns what is to be sent, and whether what the body ended with has to be passed on after
+    /// it.
     pub(crate) fn handle_end(mut self: Pin<&mut Self>, end: BodyEnd) -> (Option<Bytes>, PassOn) {
         let mut first = self.as_mut().read_mail();
         let this = self.project();

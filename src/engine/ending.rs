@@ -9,7 +9,8 @@ use super::splitter::Room;
 use super::spread::Retry;
 use crate::wire::CloseReason;
 
-/// Why a stream ended. Each stream has one reason. Hooks, reports, metrics and logs use these words.
+/// Why a stream ended. Each stream has one reason. Hooks, reports, metrics and logs use these
+/// words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EndReason {

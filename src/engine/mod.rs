@@ -219,8 +219,8 @@ impl Engine {
         self.path
     }
 
-    /// Takes a chunk on [`FastPath::Whole`] or [`FastPath::Timed`], if it can be sent as it is. Else
-    /// [`handle_data`](Self::handle_data) takes it.
+    /// Takes a chunk on [`FastPath::Whole`] or [`FastPath::Timed`], if it can be sent as it is.
+    /// Else [`handle_data`](Self::handle_data) takes it.
     #[expect(clippy::inline_always, reason = "on its own it costs as much as what it saves")]
     #[inline(always)]
     pub(crate) fn pass(&mut self, chunk: &[u8]) -> bool {
@@ -250,8 +250,8 @@ impl Engine {
 
     /// Takes the end of the body. An unfinished event is dropped, as clients drop it.
     ///
-    /// Returns whether what the body ended with, a failure or trailers, has to be passed on after the
-    /// frames. It has not where a farewell is sent instead.
+    /// Returns whether what the body ended with, a failure or trailers, has to be passed on after
+    /// the frames. It has not where a farewell is sent instead.
     pub(crate) fn handle_end(
         &mut self,
         settings: &Settings,

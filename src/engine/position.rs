@@ -306,6 +306,6 @@ fn with_id(event: Bytes, id: &Position, line_end: LineEnd) -> Bytes {
 /// After so many events without an id a stream is taken to have none.
 const PROBES: u8 = 16;
 
-/// The longest id that is kept for a stream, in bytes. It bounds the memory of a stream. A longer id
-/// is not restated, which moves no client that follows the specification.
+/// The longest id that is kept for a stream, in bytes. It bounds the memory of a stream. A longer
+/// id is not restated, which moves no client that follows the specification.
 const MAX_ID_LEN: usize = 1024;

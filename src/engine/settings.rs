@@ -20,8 +20,8 @@ pub(crate) struct Settings {
     pub(crate) on_error: Option<ErrorFarewell>,
     /// The farewell that is sent after the last event when the stream's own body ends.
     pub(crate) close_at_end: Option<Farewell>,
-    /// The body is a stream of another engine. It ends on a boundary, so what follows its last event
-    /// is a farewell of bytes, which has no boundary.
+    /// The body is a stream of another engine. It ends on a boundary, so what follows its last
+    /// event is a farewell of bytes, which has no boundary.
     pub(crate) around_another: bool,
     /// When the stream is ended for its age. `None` if it never is, not even for an expiry.
     pub(crate) rotation: Option<Rotation>,

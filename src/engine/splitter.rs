@@ -104,8 +104,8 @@ impl Splitter {
         true
     }
 
-    /// Passes a chunk that begins on a boundary and is one event with one line, as most are: to tell,
-    /// one search for a line end is enough. Gives where its blank line begins.
+    /// Passes a chunk that begins on a boundary and is one event with one line, as most are: to
+    /// tell, one search for a line end is enough. Gives where its blank line begins.
     #[inline]
     pub(super) fn pass_plain_event(&mut self, chunk: &[u8]) -> Option<usize> {
         let (line_end, blank) = plain_event(chunk)?;
@@ -228,8 +228,8 @@ impl Splitter {
         }
     }
 
-    /// A blank line whose LF is still to come leaves with an added LF, so that the event is whole for
-    /// clients that look for `\r\n\r\n` as well. The late LF is dropped.
+    /// A blank line whose LF is still to come leaves with an added LF, so that the event is whole
+    /// for clients that look for `\r\n\r\n` as well. The late LF is dropped.
     fn missing_lf(&self, chunk: &[u8], end: usize) -> &'static [u8] {
         let awaits = end == chunk.len() && self.scanner.on_boundary() && self.scanner.awaits_lf();
         match self.scanner.line_end() {
@@ -238,8 +238,8 @@ impl Splitter {
         }
     }
 
-    /// Drops what must not be sent from the beginning of a chunk: the LF that belongs to a CR before
-    /// it, after which something may have been written; and a leading byte order mark.
+    /// Drops what must not be sent from the beginning of a chunk: the LF that belongs to a CR
+    /// before it, after which something may have been written; and a leading byte order mark.
     ///
     /// After a comment a byte order mark would be part of the first field's name, and several
     /// clients lose the first event with it anyway.

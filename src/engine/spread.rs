@@ -5,9 +5,9 @@ use std::time::Duration;
 
 /// A place between zero and one, for the `n`-th of many that are spread out.
 ///
-/// Places are the fractional parts of the multiples of an irrational number. The first n of them are
-/// spread evenly for any n, which random numbers are not. A stream's end and its client's return
-/// use two such numbers that do not follow each other.
+/// Places are the fractional parts of the multiples of an irrational number. The first n of them
+/// are spread evenly for any n, which random numbers are not. A stream's end and its client's
+/// return use two such numbers that do not follow each other.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spread(u64);
 
@@ -43,7 +43,8 @@ impl Spread {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Retry {
     delay: Duration,
-    /// Which of the steps of a range it is. What is sent to thousands is encoded once for each step.
+    /// Which of the steps of a range it is. What is sent to thousands is encoded once for each
+    /// step.
     step: Option<u16>,
 }
 

@@ -60,8 +60,8 @@ impl<L: Listener> Listener for GuardedListener<L> {
 
 /// Options of a TCP connection, with which the server learns soon what its client takes.
 ///
-/// [`Shutdown::tcp_options`](crate::Shutdown::tcp_options) makes them. They exist on Linux and Android;
-/// on other systems nothing is set.
+/// [`Shutdown::tcp_options`](crate::Shutdown::tcp_options) makes them. They exist on Linux and
+/// Android; on other systems nothing is set.
 #[derive(Clone, Copy, Debug)]
 #[must_use]
 pub struct TcpOptions {
@@ -78,9 +78,9 @@ impl TcpOptions {
         Self { user_timeout, notsent_lowat: NOTSENT_LOWAT }
     }
 
-    /// Sets `TCP_USER_TIMEOUT`: for how long sent bytes may stay without an acknowledgement before the
-    /// system gives the connection up. The default is the
-    /// [stall limit](crate::ShutdownBuilder::stall_limit). Zero leaves it to the system.
+    /// Sets `TCP_USER_TIMEOUT`: for how long sent bytes may stay without an acknowledgement before
+    /// the system gives the connection up. The default is the [stall
+    /// limit](crate::ShutdownBuilder::stall_limit). Zero leaves it to the system.
     ///
     /// It ends connections whose client has vanished, and those of clients that read nothing while
     /// less is to be sent than the system buffers. The system counts whole milliseconds, up to 24.8
@@ -90,12 +90,12 @@ impl TcpOptions {
         self
     }
 
-    /// Sets `TCP_NOTSENT_LOWAT`: how many bytes the system takes that it cannot send yet. The default
-    /// is 16 KiB. Zero leaves it to the system, which takes megabytes.
+    /// Sets `TCP_NOTSENT_LOWAT`: how many bytes the system takes that it cannot send yet. The
+    /// default is 16 KiB. Zero leaves it to the system, which takes megabytes.
     ///
-    /// With a small value the server learns sooner that a client does not read, less is sent before a
-    /// farewell, and a slow client is seen to take something more often. 16 KiB are enough to keep a
-    /// connection busy.
+    /// With a small value the server learns sooner that a client does not read, less is sent before
+    /// a farewell, and a slow client is seen to take something more often. 16 KiB are enough to
+    /// keep a connection busy.
     pub const fn notsent_lowat(mut self, bytes: u32) -> Self {
         self.notsent_lowat = bytes;
         self

@@ -42,8 +42,8 @@ pin_project! {
     ///
     /// # What it costs
     ///
-    /// One load for each read and write. An idle connection has no timer: there is one while a write
-    /// waits, and during a drain.
+    /// One load for each read and write. An idle connection has no timer: there is one while a
+    /// write waits, and during a drain.
     ///
     /// # What it cannot see
     ///
@@ -53,11 +53,11 @@ pin_project! {
     ///   a larger window than streams, at the server and at the client.
     /// - **A client for which the system still buffers.** A write is not late as long as the system
     ///   takes it, which can be megabytes for a client that reads nothing.
-    ///   [`Shutdown::listen`](crate::Shutdown::listen) limits what is unsent to 16 KiB. Other servers
-    ///   can set `TCP_NOTSENT_LOWAT` with the `socket2` crate.
+    ///   [`Shutdown::listen`](crate::Shutdown::listen) limits what is unsent to 16 KiB. Other
+    ///   servers can set `TCP_NOTSENT_LOWAT` with the `socket2` crate.
     /// - **A client that is slow to ask.** The stall limit is about writes. A client that connects
-    ///   and sends nothing is ended at the deadline of a drain. Before that, the server has to limit
-    ///   the time for a request's head.
+    ///   and sends nothing is ended at the deadline of a drain. Before that, the server has to
+    ///   limit the time for a request's head.
     ///
     /// # Panics
     ///

@@ -42,8 +42,8 @@ impl RegistryLayer {
 
     /// Labels streams by their request.
     ///
-    /// The function is called for every request, before the handler. If it panics, the stream has no
-    /// label.
+    /// The function is called for every request, before the handler. If it panics, the stream has
+    /// no label.
     pub fn label<F, L>(self, label: F) -> Self
     where
         F: Fn(&Parts) -> L + Send + Sync + 'static,

@@ -133,8 +133,8 @@ impl IntoF64 for Zero<'_> {
 
 /// The gauge of streams that a drain waits for.
 ///
-/// The recorder is asked for it once, when the drain begins: every end of a stream in a drain changes
-/// it, and recorders look metrics up under locks.
+/// The recorder is asked for it once, when the drain begins: every end of a stream in a drain
+/// changes it, and recorders look metrics up under locks.
 #[derive(Debug, Default)]
 pub(crate) struct PendingGauge(OnceLock<Option<Gauge>>);
 

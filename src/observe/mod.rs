@@ -28,18 +28,18 @@
 //! Every stream that opens ends once, on every path: also if it fails, panics, or is dropped before
 //! its first poll.
 //!
-//! Events are counted where they are read anyway: with [`EventIdLayer`](crate::EventIdLayer), or with
-//! [`RegistryBuilder::count_events`](crate::RegistryBuilder::count_events). Other streams add none,
-//! because a scan of all their bytes would cost more than all the rest. Events that a registry sends
-//! are counted. Heartbeats and farewells are not.
+//! Events are counted where they are read anyway: with [`EventIdLayer`](crate::EventIdLayer), or
+//! with [`RegistryBuilder::count_events`](crate::RegistryBuilder::count_events). Other streams add
+//! none, because a scan of all their bytes would cost more than all the rest. Events that a
+//! registry sends are counted. Heartbeats and farewells are not.
 //!
 //! A stream adds its counts to those of the recorder when it has nothing to send, every 64 KiB, and
 //! at its end. So the totals are exact as soon as a stream is quiet or over.
 //!
 //! The recorder is asked for the metrics of streams when the first stream of a layer opens, and for
-//! the gauge of a drain when the drain begins. So it may be installed after the layers are built. It
-//! is kept from then on. A recorder that keeps neither the gauge of open streams nor their durations
-//! counts as none. A panic in a recorder harms no stream.
+//! the gauge of a drain when the drain begins. So it may be installed after the layers are built.
+//! It is kept from then on. A recorder that keeps neither the gauge of open streams nor their
+//! durations counts as none. A panic in a recorder harms no stream.
 //!
 //! # Traces
 //!
@@ -56,13 +56,13 @@
 //! | warn | event `an event stream with a Content-Encoding passes untouched`, once a layer | `path` |
 //!
 //! The plan names each setting as it holds for this stream: its value or `on`, `off` where a layer
-//! turned it off, and `-` where no layer set it:
-//! `keep_alive=15s event_ids=on no_buffer=on registry=- shutdown=off`. The fields `close_at_end` and
-//! `hold_limit` are there only where a layer set them.
+//! turned it off, and `-` where no layer set it: `keep_alive=15s event_ids=on no_buffer=on
+//! registry=- shutdown=off`. The fields `close_at_end` and `hold_limit` are there only where a
+//! layer set them.
 //!
 //! The span is not entered while the body is polled, which would cost every frame of every stream.
-//! To put what a handler logs in its stream into a span, the handler uses `tracing`'s `Instrument` or
-//! `in_scope`. The request's span closes when that of its stream does, if the subscriber keeps
+//! To put what a handler logs in its stream into a span, the handler uses `tracing`'s `Instrument`
+//! or `in_scope`. The request's span closes when that of its stream does, if the subscriber keeps
 //! parents open for their children, as `tracing-subscriber` does.
 //!
 //! [`metrics`]: https://docs.rs/metrics

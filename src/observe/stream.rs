@@ -198,6 +198,6 @@ impl Observed {
     }
 }
 
-/// How many bytes a stream that always has something to send adds to the recorder's counts at a time.
-/// Of small events that is a thousand, so that each costs next to nothing.
+/// How many bytes a stream that always has something to send adds to the recorder's counts at a
+/// time. Of small events that is a thousand, so that each costs next to nothing.
 const BATCH: u64 = 64 * 1024;

@@ -41,7 +41,8 @@ impl RegistryBuilder {
         self
     }
 
-    /// Sets whether events are counted. By default they are not, because it takes a scan of all bytes.
+    /// Sets whether events are counted. By default they are not, because it takes a scan of all
+    /// bytes.
     pub fn count_events(mut self, count: bool) -> Self {
         self.count_events = count;
         self
@@ -52,12 +53,13 @@ impl RegistryBuilder {
     ///
     /// A server polls for more at once while it has room for it. So a stream that is not polled has
     /// filled all buffers up to a client that does not read. Five seconds are longer than a network
-    /// takes that lost some packets, and much shorter than the time after which connections are given
-    /// up.
+    /// takes that lost some packets, and much shorter than the time after which connections are
+    /// given up.
     ///
     /// There is no timer for it: it is found out when somebody looks. In a burst the clock is read
-    /// every 16 frames only, and the frames in between are taken to be spread evenly. So a client that
-    /// stops reading in the middle of a burst is shown as stalled after up to 16 times as long.
+    /// every 16 frames only, and the frames in between are taken to be spread evenly. So a client
+    /// that stops reading in the middle of a burst is shown as stalled after up to 16 times as
+    /// long.
     pub fn stalled_after(mut self, time: Duration) -> Self {
         self.stalled_after = time;
         self

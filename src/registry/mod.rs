@@ -19,12 +19,12 @@ use crate::wire::Event;
 /// The list of open streams, which can be shown, written into and closed.
 ///
 /// A stream is on the list from the begin of its response until its body ends or is dropped. The
-/// server learns that a client vanished when writing to it fails. Behind some proxies that is one to
-/// three keepalives later, so the list may have streams whose client is gone for that long.
+/// server learns that a client vanished when writing to it fails. Behind some proxies that is one
+/// to three keepalives later, so the list may have streams whose client is gone for that long.
 ///
-/// Handles are cheap to clone and share one list. To enter, to leave and to be found takes about the
-/// same time for any number of streams. The memory of the list and the time of a walk follow the
-/// number of streams that are open now. Streams do not wait for walks.
+/// Handles are cheap to clone and share one list. To enter, to leave and to be found takes about
+/// the same time for any number of streams. The memory of the list and the time of a walk follow
+/// the number of streams that are open now. Streams do not wait for walks.
 ///
 /// Layers around one handler may have different registries, for example of the server and of one of
 /// its tenants. A stream is on the lists of all of them then, with an id and a label of its own on
@@ -96,8 +96,8 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`SendError::Gone`] if the stream is not open any more. [`SendError::Full`] if the mailbox of
-    /// the stream is full, because its client reads too slowly.
+    /// [`SendError::Gone`] if the stream is not open any more. [`SendError::Full`] if the mailbox
+    /// of the stream is full, because its client reads too slowly.
     pub fn send(&self, id: StreamId, event: Event) -> Result<(), SendError> {
         let event = Arc::new(Injection::new(event));
         let put = |entry: &mut RegistryEntry| match entry.push_event(

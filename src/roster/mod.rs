@@ -15,8 +15,9 @@ use slots::Slots;
 /// A list of what is open, in shards that are locked one at a time and only for moments.
 ///
 /// Each shard has an epoch, which a signal advances. So a stream learns with one load whether there
-/// may be something for it. An entry holds the stream's waker: to signal all, [`visit`](Self::visit)
-/// walks over the shards, takes the wakers out under the lock and wakes them after it.
+/// may be something for it. An entry holds the stream's waker: to signal all,
+/// [`visit`](Self::visit) walks over the shards, takes the wakers out under the lock and wakes them
+/// after it.
 ///
 /// Entries have running numbers and stay in this order. The memory of the list and the cost of a
 /// walk follow the number of entries that are on the list now.
@@ -120,8 +121,8 @@ impl<T> Roster<T> {
     /// that order. An entry may see its shard's epoch advanced before it is visited itself.
     pub(crate) fn visit(&self, mut visit: impl FnMut(RosterId, &mut T) -> Visit) {
         let mut wakers = Vec::new();
-        // Of each shard, the number from which on entries are still to be visited, if there are any,
-        // and the number of the first one that came after the walk began.
+        // Of each shard, the number from which on entries are still to be visited, if there are
+        // any, and the number of the first one that came after the walk began.
         let mut left = [(Some(0), u64::MAX); SHARDS];
         loop {
             let Some(first) = left.iter().filter_map(|(next, _)| *next).min() else {
@@ -204,7 +205,8 @@ impl<T> Registration<T> {
         let mut slots = lock(&self.shard.slots);
         let result = slots.get(self.key)?.value.as_mut().map(update);
         let entry = slots.remove(self.key);
-        // Under the lock: a walk that takes it later finds the entry neither on the list nor counted.
+        // Under the lock: a walk that takes it later finds the entry neither on the list nor
+        // counted.
         self.shard.len.fetch_sub(1, Ordering::SeqCst);
         drop(slots);
         // After the lock: the drop of a value or a waker runs foreign code.

@@ -4,8 +4,8 @@ use std::task::Waker;
 
 /// The entries of one shard, in the order of their numbers.
 ///
-/// An entry that leaves makes its slot vacant. Vacant slots are removed when there are many of them,
-/// so that slots, and the memory for them, are never more than about twice the entries.
+/// An entry that leaves makes its slot vacant. Vacant slots are removed when there are many of
+/// them, so that slots, and the memory for them, are never more than about twice the entries.
 #[derive(Debug)]
 pub(super) struct Slots<T> {
     list: Vec<Slot<T>>,

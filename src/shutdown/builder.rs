@@ -48,10 +48,11 @@ impl ShutdownBuilder {
     /// From the trigger on [`is_draining`](Shutdown::is_draining) is true and
     /// [`readiness`](Shutdown::readiness) answers 503, so that load balancers send new requests
     /// elsewhere. Requests that come meanwhile are served, and their streams are closed with the
-    /// others. Everything else begins at the end of the notice: the ends of streams, the deadline and
-    /// the time of [`ShutdownLayer::finish_within`](crate::ShutdownLayer::finish_within) count from
-    /// there. Only then [`triggered`](Shutdown::triggered), [`trigger_on`](Shutdown::trigger_on) and
-    /// `on_signals` are ready, which servers wait for before they stop to accept connections.
+    /// others. Everything else begins at the end of the notice: the ends of streams, the deadline
+    /// and the time of [`ShutdownLayer::finish_within`](crate::ShutdownLayer::finish_within) count
+    /// from there. Only then [`triggered`](Shutdown::triggered),
+    /// [`trigger_on`](Shutdown::trigger_on) and `on_signals` are ready, which servers wait for
+    /// before they stop to accept connections.
     ///
     /// The notice is also for requests that are in their sockets, or on connections that wait to be
     /// accepted, at the trigger. A server that stops to accept and to read at once does not answer
@@ -60,15 +61,15 @@ impl ShutdownBuilder {
     ///
     /// # Kubernetes
     ///
-    /// A pod is killed `terminationGracePeriodSeconds` after its end was decided, by default 30 s. A
-    /// `preStop` hook, the notice, the deadline and some seconds for the process to end have to fit
-    /// into that time: for example 10 s of notice, 15 s of deadline and 5 s to spare.
+    /// A pod is killed `terminationGracePeriodSeconds` after its end was decided, by default 30 s.
+    /// A `preStop` hook, the notice, the deadline and some seconds for the process to end have to
+    /// fit into that time: for example 10 s of notice, 15 s of deadline and 5 s to spare.
     ///
     /// The pod is taken out of its services when it gets SIGTERM, but it takes seconds until every
-    /// node knows. A notice of 5 to 10 s bridges that, and replaces a `preStop` hook that sleeps. Load
-    /// balancers that go by the `readinessProbe` alone need `periodSeconds` × `failureThreshold` to
-    /// notice. The default of 30 s is too long. With a period of 2 s and a threshold of 2, a notice of
-    /// 5 s is enough.
+    /// node knows. A notice of 5 to 10 s bridges that, and replaces a `preStop` hook that sleeps.
+    /// Load balancers that go by the `readinessProbe` alone need `periodSeconds` ×
+    /// `failureThreshold` to notice. The default of 30 s is too long. With a period of 2 s and a
+    /// threshold of 2, a notice of 5 s is enough.
     pub fn notice(mut self, notice: Duration) -> Self {
         self.notice = notice;
         self
@@ -85,8 +86,8 @@ impl ShutdownBuilder {
         self
     }
 
-    /// Sets the longest time over which the ends of streams are spread. The default is 5 seconds, or
-    /// the deadline if that is shorter. Zero ends all streams at once.
+    /// Sets the longest time over which the ends of streams are spread. The default is 5 seconds,
+    /// or the deadline if that is shorter. Zero ends all streams at once.
     ///
     /// With more streams than fit into the window at the [rate](Self::rate), the rate is higher.
     pub fn window(mut self, window: Duration) -> Self {
@@ -95,7 +96,8 @@ impl ShutdownBuilder {
     }
 
     /// Sets the time after which [`Shutdown::drain`] waits no longer and [guarded](Shutdown::guard)
-    /// connections fail. The default is 10 seconds, which leaves room in the 30 that Kubernetes gives.
+    /// connections fail. The default is 10 seconds, which leaves room in the 30 that Kubernetes
+    /// gives.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
@@ -104,10 +106,10 @@ impl ShutdownBuilder {
     /// Sets the range of times that clients are told to wait before they come back. They are spread
     /// evenly over the range.
     ///
-    /// By default it is from half a second to the time over which the ends are spread, but at least to
-    /// one second. For errors of a body, which
-    /// [`ShutdownLayer::farewell_on_error`](crate::ShutdownLayer::farewell_on_error) tells of at any
-    /// time, it is up to the window.
+    /// By default it is from half a second to the time over which the ends are spread, but at least
+    /// to one second. For errors of a body, which
+    /// [`ShutdownLayer::farewell_on_error`](crate::ShutdownLayer::farewell_on_error) tells of at
+    /// any time, it is up to the window.
     pub fn retry(mut self, retry: RangeInclusive<Duration>) -> Self {
         self.retry = Some(retry);
         self
@@ -122,13 +124,13 @@ impl ShutdownBuilder {
     /// Sets for how long a client may take nothing of what is written to its
     /// [guarded](Shutdown::guard) connection. The default is 30 seconds. Zero is for ever.
     ///
-    /// A client that stopped reading holds up to megabytes of buffers, and its streams are not polled
-    /// and cannot end. Thirty seconds are longer than a network is mostly out for, and a page that was
-    /// put to sleep comes back with its `Last-Event-ID`.
+    /// A client that stopped reading holds up to megabytes of buffers, and its streams are not
+    /// polled and cannot end. Thirty seconds are longer than a network is mostly out for, and a
+    /// page that was put to sleep comes back with its `Last-Event-ID`.
     ///
-    /// A client that reads slowly is not a client that reads nothing. But the server learns what was
-    /// read in portions only. So a very short limit, or a socket with large buffers, ends clients that
-    /// are merely slow. [`Shutdown::listen`] keeps the portions small.
+    /// A client that reads slowly is not a client that reads nothing. But the server learns what
+    /// was read in portions only. So a very short limit, or a socket with large buffers, ends
+    /// clients that are merely slow. [`Shutdown::listen`] keeps the portions small.
     pub fn stall_limit(mut self, limit: Duration) -> Self {
         self.stall_limit = limit;
         self

@@ -11,14 +11,15 @@ impl Shutdown {
     /// Guards the connections of a listener, so that `axum::serve` is over by the deadline.
     ///
     /// It takes any listener for axum: TCP, Unix sockets, TLS. Each connection is
-    /// [guarded](Self::guard), and TCP connections get the [options](Self::tcp_options) with which the
-    /// server learns soon that a client does not read.
+    /// [guarded](Self::guard), and TCP connections get the [options](Self::tcp_options) with which
+    /// the server learns soon that a client does not read.
     ///
-    /// With it `axum::serve(..).with_graceful_shutdown(..)` returns by the deadline, whatever clients
-    /// do. The deadline is for all connections: uploads and upgraded connections end then, too.
+    /// With it `axum::serve(..).with_graceful_shutdown(..)` returns by the deadline, whatever
+    /// clients do. The deadline is for all connections: uploads and upgraded connections end then,
+    /// too.
     ///
-    /// A listener that does the TLS handshake in `accept` hides the socket, and the guard stands above
-    /// TLS. Let it guard the sockets by itself then, or bound the time of its handshakes.
+    /// A listener that does the TLS handshake in `accept` hides the socket, and the guard stands
+    /// above TLS. Let it guard the sockets by itself then, or bound the time of its handshakes.
     ///
     /// # `ConnectInfo`
     ///

@@ -28,9 +28,9 @@ use crate::state::{Drain, DrainReport};
 /// stream by name.
 ///
 /// Handles are cheap to clone and stand for the same shutdown. Two shutdowns in one process are
-/// independent of each other. Layers around one handler may have different shutdowns, for example of
-/// the server and of one of its tenants. Each of them refuses new streams while it drains, ends the
-/// open ones and counts them in its report.
+/// independent of each other. Layers around one handler may have different shutdowns, for example
+/// of the server and of one of its tenants. Each of them refuses new streams while it drains, ends
+/// the open ones and counts them in its report.
 ///
 /// # Examples
 ///
@@ -59,11 +59,11 @@ use crate::state::{Drain, DrainReport};
 ///
 /// A body that is not polled cannot end, and hyper does not poll a body whose client has stopped
 /// reading ([hyper#3121](https://github.com/hyperium/hyper/issues/3121)). A connection whose client
-/// sends nothing, or never finishes its handshake, has no stream at all. A server that waits for its
-/// connections, as `axum::serve(..).with_graceful_shutdown(..)` does, waits for these **for ever**,
-/// unless the connections are guarded: with [`listen`](Self::listen) for axum, with
-/// [`guard`](Self::guard) for other servers. A guarded connection is given up at the deadline, so the
-/// server is over by then.
+/// sends nothing, or never finishes its handshake, has no stream at all. A server that waits for
+/// its connections, as `axum::serve(..).with_graceful_shutdown(..)` does, waits for these **for
+/// ever**, unless the connections are guarded: with [`listen`](Self::listen) for axum, with
+/// [`guard`](Self::guard) for other servers. A guarded connection is given up at the deadline, so
+/// the server is over by then.
 ///
 /// Without guards, streams that are still open at the deadline are counted as `forced`, but their
 /// connections stay.
@@ -94,8 +94,8 @@ impl Shutdown {
     /// Whatever the notice, the rate, the window and
     /// [`finish_within`](crate::ShutdownLayer::finish_within) are:
     ///
-    /// - Each stream gets its farewell and ends at once. In the middle of an event that is too long to
-    ///   hold, it ends without one and is counted as `cut`.
+    /// - Each stream gets its farewell and ends at once. In the middle of an event that is too long
+    ///   to hold, it ends without one and is counted as `cut`.
     /// - [Guarded](Self::guard) connections have a quarter of a second to send the last bytes to
     ///   clients that read them. Then they are given up.
     /// - [`drain`](Self::drain) returns when the last stream has ended, or after this quarter of a
@@ -110,8 +110,8 @@ impl Shutdown {
 
     /// Triggers when `signal` is ready.
     ///
-    /// The future is ready when the shutdown has been triggered, by this or by anything else, and its
-    /// [notice](ShutdownBuilder::notice) is over. So it fits `with_graceful_shutdown`.
+    /// The future is ready when the shutdown has been triggered, by this or by anything else, and
+    /// its [notice](ShutdownBuilder::notice) is over. So it fits `with_graceful_shutdown`.
     ///
     /// # Cancellation safety
     ///
@@ -128,8 +128,8 @@ impl Shutdown {
         }
     }
 
-    /// Waits until the shutdown has been triggered and its [notice](ShutdownBuilder::notice) is over.
-    /// This is when a server stops to accept connections.
+    /// Waits until the shutdown has been triggered and its [notice](ShutdownBuilder::notice) is
+    /// over. This is when a server stops to accept connections.
     ///
     /// # Cancellation safety
     ///
@@ -153,8 +153,8 @@ impl Shutdown {
     ///
     /// It may be called any number of times, also at the same time.
     ///
-    /// A stream counts as ended when its body has handed over the last bytes. The server may not have
-    /// sent them yet, so wait for the server, too, before the process exits.
+    /// A stream counts as ended when its body has handed over the last bytes. The server may not
+    /// have sent them yet, so wait for the server, too, before the process exits.
     ///
     /// # Cancellation safety
     ///
@@ -179,8 +179,8 @@ impl Shutdown {
     ///
     /// - When a write, a flush or a shutdown of the connection makes no progress for the
     ///   [stall limit](ShutdownBuilder::stall_limit), it fails.
-    /// - When the [deadline](ShutdownBuilder::deadline) of the drain has passed, everything fails at
-    ///   once, including reads.
+    /// - When the [deadline](ShutdownBuilder::deadline) of the drain has passed, everything fails
+    ///   at once, including reads.
     ///
     /// Both are errors of the kind [`TimedOut`](std::io::ErrorKind::TimedOut) with a
     /// [`GuardError`](crate::GuardError) inside. See [`Guarded`] for what a guard costs and what it

@@ -11,20 +11,20 @@ use crate::state::Drain;
 impl Shutdown {
     /// Triggers at the first SIGTERM or ctrl-c, and [forces](Self::force) at the second.
     ///
-    /// The future is ready when the shutdown has been triggered, by a signal or by anything else, and
-    /// its [notice](crate::ShutdownBuilder::notice) is over. So it fits `with_graceful_shutdown`. A
-    /// task of its own then waits for further signals. If something else triggered the shutdown, it
-    /// still takes two signals to force it: an orchestrator may send one after it asked for the
-    /// shutdown in another way.
+    /// The future is ready when the shutdown has been triggered, by a signal or by anything else,
+    /// and its [notice](crate::ShutdownBuilder::notice) is over. So it fits
+    /// `with_graceful_shutdown`. A task of its own then waits for further signals. If something
+    /// else triggered the shutdown, it still takes two signals to force it: an orchestrator may
+    /// send one after it asked for the shutdown in another way.
     ///
-    /// Signals within 50 ms after the first count as one with it, because commands such as `timeout`
-    /// send each signal twice. Where a signal cannot be listened to, it keeps its default, which is to
-    /// end the process at once.
+    /// Signals within 50 ms after the first count as one with it, because commands such as
+    /// `timeout` send each signal twice. Where a signal cannot be listened to, it keeps its
+    /// default, which is to end the process at once.
     ///
     /// # Cancellation safety
     ///
-    /// If it is dropped before it is ready, it triggers nothing from then on. The signals stay without
-    /// their default effect, as [`tokio::signal`] documents.
+    /// If it is dropped before it is ready, it triggers nothing from then on. The signals stay
+    /// without their default effect, as [`tokio::signal`] documents.
     ///
     /// # Panics
     ///

@@ -4,8 +4,8 @@
 //!
 //! - An HTTP/1 server drops the body in the task that drives the connection, at once when the
 //!   connection fails. So it is enough that a connection failed just now in this task.
-//! - An HTTP/2 server has a task for each body. There, that some connection failed just now confirms
-//!   what the stream itself can only suppose.
+//! - An HTTP/2 server has a task for each body. There, that some connection failed just now
+//!   confirms what the stream itself can only suppose.
 
 use std::cell::Cell;
 use std::sync::Mutex;
@@ -48,8 +48,8 @@ pub(crate) fn connection_failed_just_now(now: Instant) -> bool {
     })
 }
 
-/// Far longer than a task takes from the failure to the drop of a body, and too short for a task with
-/// many connections to take one for another.
+/// Far longer than a task takes from the failure to the drop of a body, and too short for a task
+/// with many connections to take one for another.
 const JUST_NOW: Duration = Duration::from_millis(50);
 
 /// Longer than other tasks take to learn of a failure, also on a busy machine.

@@ -312,6 +312,6 @@ impl Drain {
     }
 }
 
-/// How long connections have after a drain is forced to send the last bytes of streams. A client that
-/// reads takes them within a round trip or two.
+/// How long connections have after a drain is forced to send the last bytes of streams. A client
+/// that reads takes them within a round trip or two.
 const LAST_BYTES: Duration = Duration::from_millis(250);

@@ -8,17 +8,17 @@ use crate::sync::now;
 /// The time at which a credential expires, and at which the stream ends that was opened with it.
 ///
 /// A handler puts it into the extensions of its response. A layer that knows the user puts it into
-/// the extensions of the request, further out than the layers of this crate. The earliest of several
-/// counts.
+/// the extensions of the request, further out than the layers of this crate. The earliest of
+/// several counts.
 ///
 /// At that time the stream ends after a whole event, with the farewell of the
-/// [`RotationLayer`](crate::RotationLayer), which says `{"reason":"expired"}`. If the time has passed
-/// when the stream begins, only the farewell is sent.
+/// [`RotationLayer`](crate::RotationLayer), which says `{"reason":"expired"}`. If the time has
+/// passed when the stream begins, only the farewell is sent.
 ///
-/// Any layer of this crate ends the stream, with the defaults of `RotationLayer` if there is none: an
-/// expiry that is silently ignored would be a trap. Only
-/// [`RotationLayer::off`](crate::RotationLayer::off) turns it off. Bodies with a content encoding and
-/// responses that are not event streams are not ended.
+/// Any layer of this crate ends the stream, with the defaults of `RotationLayer` if there is none:
+/// an expiry that is silently ignored would be a trap. Only
+/// [`RotationLayer::off`](crate::RotationLayer::off) turns it off. Bodies with a content encoding
+/// and responses that are not event streams are not ended.
 ///
 /// # Examples
 ///

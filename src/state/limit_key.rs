@@ -11,8 +11,8 @@ use std::sync::{Arc, LazyLock};
 /// counts against the limit in all only. Empty text is a key like any other.
 ///
 /// - Of an **IPv6 address** only the first 64 bits count, the network: most clients have all of a
-///   network, and could open streams from as many addresses as they like. Where single addresses are
-///   meant, use their text. An IPv4 address in the form of an IPv6 address is the same key.
+///   network, and could open streams from as many addresses as they like. Where single addresses
+///   are meant, use their text. An IPv4 address in the form of an IPv6 address is the same key.
 /// - Of **text** longer than 64 bytes a hash of 128 bits is kept, with a secret of the process, so
 ///   that long keys of clients cost no memory.
 ///

@@ -83,8 +83,8 @@ impl RegistryEntry {
         true
     }
 
-    /// Asks the stream to close. The first farewell of several is sent. The other one is returned, to
-    /// be dropped after the lock: it may be bytes with an owner, whose drop is foreign code.
+    /// Asks the stream to close. The first farewell of several is sent. The other one is returned,
+    /// to be dropped after the lock: it may be bytes with an owner, whose drop is foreign code.
     pub(crate) fn close(&mut self, farewell: Farewell) -> Option<Farewell> {
         let close = &mut self.mail.rest.get_or_insert_default().close;
         let (sent, unsent) = match close.take() {

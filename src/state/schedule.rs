@@ -93,8 +93,8 @@ impl DrainSchedule {
     }
 }
 
-/// The share of the deadline after which no stream waits any longer for its own end: a farewell that
-/// is written at the deadline itself comes too late to be sent.
+/// The share of the deadline after which no stream waits any longer for its own end: a farewell
+/// that is written at the deadline itself comes too late to be sent.
 const LAST_CALL: f32 = 0.95;
 
 /// The range of `retry` does not end before this.

@@ -38,9 +38,9 @@ impl FromStr for StreamId {
 ///
 /// # As JSON
 ///
-/// With the feature `serde` it serialises as below. Times become the seconds since them, by the clock
-/// at the time of serialising. The id is a text, which [`StreamId`] parses. `last_event_id`, `events`,
-/// `last_sent_secs_ago` and `last_polled_secs_ago` are null where there is no value.
+/// With the feature `serde` it serialises as below. Times become the seconds since them, by the
+/// clock at the time of serialising. The id is a text, which [`StreamId`] parses. `last_event_id`,
+/// `events`, `last_sent_secs_ago` and `last_polled_secs_ago` are null where there is no value.
 ///
 /// ```json
 /// {
@@ -71,15 +71,16 @@ pub struct StreamInfo {
     pub path: Arc<str>,
     /// When the response began.
     pub started: Instant,
-    /// The id that the client would come back with, as far as it is known. Ids are read if a layer asks
-    /// for it ([`EventIdLayer`](crate::EventIdLayer), event counts), or if the first events of the
-    /// stream have ids.
+    /// The id that the client would come back with, as far as it is known. Ids are read if a layer
+    /// asks for it ([`EventIdLayer`](crate::EventIdLayer), event counts), or if the first events of
+    /// the stream have ids.
     pub last_event_id: Option<EventId>,
     /// Bytes handed to the server, with comments and the farewell.
     pub bytes: u64,
     /// Comments written because the stream was silent.
     pub keepalives: u32,
-    /// Events handed to the server, if the registry [counts](crate::RegistryBuilder::count_events) them.
+    /// Events handed to the server, if the registry [counts](crate::RegistryBuilder::count_events)
+    /// them.
     pub events: Option<u64>,
     /// When bytes were last handed to the server. In a burst it is updated every 16 frames.
     pub last_sent: Option<Instant>,
@@ -101,8 +102,8 @@ pub enum StreamState {
     /// The stream has something to send, or was asked to close, and the server has not polled it
     /// [for some time](crate::RegistryBuilder::stalled_after): its client does not read.
     ///
-    /// This is also the state of a stream that was asked to close and cannot, because that it is stuck
-    /// is what an operator has to know.
+    /// This is also the state of a stream that was asked to close and cannot, because that it is
+    /// stuck is what an operator has to know.
     Stalled,
 }
 

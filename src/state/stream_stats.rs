@@ -28,8 +28,8 @@ pub(crate) struct StreamStats {
     events: Option<AtomicU64>,
     last_sent: Moment,
     last_polled: Moment,
-    /// How many frames were sent since the last poll that is in `last_polled`, with that of this poll.
-    /// Zero if the body had nothing at the last poll.
+    /// How many frames were sent since the last poll that is in `last_polled`, with that of this
+    /// poll. Zero if the body had nothing at the last poll.
     frames: AtomicU32,
     /// The drain whose signal the stream may have missed.
     drain: OnceLock<Arc<Drain>>,
@@ -108,11 +108,11 @@ impl StreamStats {
         self.closing.store(true, Relaxed);
     }
 
-    /// For how long at least the client has not read at some time since the last recorded poll. `None`
-    /// if the body had nothing to send.
+    /// For how long at least the client has not read at some time since the last recorded poll.
+    /// `None` if the body had nothing to send.
     ///
-    /// A server polls again at once, unless it has no room because the client does not read. But in a
-    /// burst the clock is not read for each frame, and the frames since may have been sent at any
+    /// A server polls again at once, unless it has no room because the client does not read. But in
+    /// a burst the clock is not read for each frame, and the frames since may have been sent at any
     /// time. Of the pauses that they leave, one is as long as all of them are on average.
     pub(crate) fn unread_for(&self, now: Instant) -> Option<Duration> {
         let frames = self.frames.load(Acquire);
@@ -129,8 +129,8 @@ impl StreamStats {
         polled.map(|polled| now.saturating_duration_since(polled))
     }
 
-    /// For how long the stream had something to send or a signal to see, without a poll. `mail` is the
-    /// time of the oldest mail.
+    /// For how long the stream had something to send or a signal to see, without a poll. `mail` is
+    /// the time of the oldest mail.
     fn unpolled_for(&self, mail: Option<Instant>, now: Instant) -> Option<Duration> {
         let is_closing = self.closing.load(Relaxed);
         let signal = self.drain.get().filter(|_| !is_closing).and_then(|drain| drain.started());

@@ -53,8 +53,8 @@ impl DrainTally {
     }
 
     pub(super) fn report(&self, elapsed: Duration) -> DrainReport {
-        // Each count is read once. Streams that leave meanwhile are in one count or in the other, and
-        // those that are in none were open at the deadline.
+        // Each count is read once. Streams that leave meanwhile are in one count or in the other,
+        // and those that are in none were open at the deadline.
         let ended = EndReason::ALL.map(|reason| self.ended[reason.index()].load(Relaxed));
         let [closed, cut, stalled] = [EndReason::Closed, EndReason::Cut, EndReason::Stalled]
             .map(|reason| ended[reason.index()]);
