@@ -9,12 +9,14 @@ const source = (name) => readFileSync(new URL(`../${name}`, import.meta.url), "u
 const SCRIPTS = {
   core: asScript(source("tower-sse.js")),
   extras: asScript(source("tower-sse.extras.js")),
+  dev: asScript(source("tower-sse.dev.js")),
 };
 
 function asScript(module) {
   const names = [...module.matchAll(/^export (?:async )?(?:const|class|function\*?) (\w+)/gm)];
   const exports = names.map(([, name]) => name);
   const body = module
+    .replace(/^export \* .*$/gm, "")
     .replace(/^export /gm, "")
     .replace(/^import (\{.*\}) from .*$/gm, "const $1 = globalThis.towerSse;");
   const assign = exports.length ? `globalThis.towerSse = { ${exports} };` : "";
@@ -55,16 +57,24 @@ export class FakeElement extends EventTarget {
   remove() {
     this.parent.children = this.parent.children.filter((child) => child !== this);
   }
-  matches() {
-    return this.hovered;
-  }
-  /** Knows selectors of attributes: `[name]`, `[name="value"]`, `tag[name=value]`. */
-  is(selector) {
+  /** Knows `:hover`, `[name]`, `[name="value"]`, `[name*="part"]` and `tag[name=value]`. */
+  matches(selector) {
     return selector.split(", ").some((one) => {
-      const [, name, value] = /\[([\w-]+)(?:="?([^"\]]*)"?)?\]/.exec(one);
-      const own = this.attributes[name];
-      return own !== undefined && (value === undefined || own === value);
+      if (one === ":hover") return this.hovered;
+      const [, name, how, value] = /\[((?:[\w-]|\\:)+)(?:(\*?=)"?([^"\]]*)"?)?\]|$/.exec(one);
+      const own = this.attributes[name?.replace("\\", "")];
+      if (own === undefined) return false;
+      return !how || (how === "=" ? own === value : own.includes(value));
     });
+  }
+  get parentElement() {
+    return this.parent;
+  }
+  get id() {
+    return this.attributes.id ?? "";
+  }
+  closest(selector) {
+    return this.matches(selector) ? this : (this.parent?.closest(selector) ?? null);
   }
 }
 
@@ -77,7 +87,7 @@ class FakeDocument extends EventTarget {
     this.baseURI = baseURI;
   }
   querySelectorAll(selector) {
-    return this.elements.filter((element) => element.is(selector));
+    return this.elements.filter((element) => element.matches(selector));
   }
   querySelector(selector) {
     return this.querySelectorAll(selector)[0] ?? null;
@@ -105,6 +115,7 @@ export class Page {
     hidden = false,
     globals = {},
     extras = false,
+    dev = false,
     href = "https://page.test/app",
   } = {}) {
     Object.assign(this, { clock, server, session });
@@ -137,6 +148,7 @@ export class Page {
     });
     vm.runInContext("Math", this.globals).random = random;
     SCRIPTS.core.runInContext(this.globals);
+    if (dev) SCRIPTS.dev.runInContext(this.globals);
     if (extras) SCRIPTS.extras.runInContext(this.globals);
     Object.assign(this, this.globals.towerSse);
   }

@@ -1,0 +1,46 @@
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { readdirSync, readFileSync } from "node:fs";
+import test from "node:test";
+import vm from "node:vm";
+import { gzipSync } from "node:zlib";
+
+const dist = new URL("../dist/", import.meta.url);
+const files = readdirSync(dist);
+const scripts = files.filter((name) => name.endsWith(".js"));
+const read = (name) => readFileSync(new URL(name, dist));
+
+test("each file of dist has its digest beside it, in the form of the attribute integrity", () => {
+  assert.deepEqual(files.filter((name) => !name.endsWith(".js")), scripts.map((name) => `${name}.sri`));
+  for (const name of scripts) {
+    const digest = createHash("sha384").update(read(name)).digest("base64");
+    assert.equal(read(`${name}.sri`).toString(), `sha384-${digest}`, name);
+  }
+});
+
+test("each file of dist takes at most 4096 bytes on the wire", () => {
+  for (const name of scripts) {
+    const { length } = gzipSync(read(name), { level: 9 });
+    assert.ok(length <= 4096, `${name}: ${length}`);
+  }
+});
+
+test("the module of dist has the exports of the source", async () => {
+  const [made, source] = [await import("../dist/tower-sse.min.js"), await import("../tower-sse.js")];
+  assert.deepEqual(Object.keys(made), Object.keys(source));
+});
+
+test("the classic file has the same as a global", async () => {
+  const context = vm.createContext({ EventTarget, Error });
+  vm.runInContext(read("tower-sse.classic.js").toString(), context);
+  const source = await import("../tower-sse.js");
+  assert.deepEqual(Object.keys(context.towerSse).sort(), Object.keys(source));
+});
+
+test("no file evaluates text, and only toasts that ask for it write HTML", () => {
+  for (const name of ["tower-sse.js", "tower-sse.dev.js", "tower-sse.extras.js"]) {
+    const text = readFileSync(new URL(`../${name}`, import.meta.url), "utf8");
+    assert.doesNotMatch(text, /\beval\(|new Function|outerHTML|insertAdjacentHTML|document\.write/);
+    assert.equal((text.match(/innerHTML/g) ?? []).length, name === "tower-sse.extras.js" ? 1 : 0);
+  }
+});
