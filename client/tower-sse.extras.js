@@ -50,6 +50,10 @@ function toast(list, data) {
 
 /** The reasons for which connections of htmx must not ask again. @type {WeakMap<object, string>} */
 const stops = new WeakMap();
+/** The reasons for which they are about to ask again. @type {WeakMap<object, string>} */
+const waits = new WeakMap();
+/** @type {Set<any>} */
+const live = new Set();
 
 /**
  * What to do at the events `htmx:sse:…`. htmx keeps the connection; this ends it where the server
@@ -59,28 +63,34 @@ const stops = new WeakMap();
 const htmx4 = {
   "before:message"(connection, { message: { event: type, data } }) {
     anywhere.dispatchEvent(new MessageEvent(type || "message", { data }));
-    if (type !== "close") return;
-    const reason = String(parsed(data)?.reason || "finished");
-    if (!configure().reconnectAfter?.includes(reason)) stops.set(connection, reason);
+    const reason = type === "close" ? String(parsed(data)?.reason || "finished") : type;
+    if (["reconnect", "limit", "draining"].includes(type)) waits.set(connection, reason);
+    else if (type !== "close") return;
+    else if (configure().reconnectAfter?.includes(reason)) waits.set(connection, reason);
+    else stops.set(connection, reason);
   },
   "before:connection"(connection) {
+    live.delete(connection);
     if (stops.has(connection)) connection.cancelled = true;
-    else if (connection.attempt) announce(connection, "reconnecting", "ended");
-    else announce(connection, "connecting");
+    else if (!connection.attempt) announce(connection, "connecting");
+    else announce(connection, "reconnecting", waits.get(connection) ?? "ended");
   },
   "after:connection"(connection) {
     // htmx asks for the body of this answer next, which has none, and would ask again.
     if (connection.status === 204) stops.set(connection, "finished");
-    else announce(connection, "live");
+    else {
+      waits.delete(connection);
+      live.add(connection);
+      announce(connection, "live");
+    }
   },
   error(connection, { status }) {
     const hopeless = status >= 400 && status < 500 && ![404, 408, 425, 429].includes(status);
     if (hopeless) stops.set(connection, "status");
-    else if (!stops.has(connection)) {
-      announce(connection, "reconnecting", status ? "status" : "network");
-    }
+    else if (!stops.has(connection)) waits.set(connection, status ? "status" : "network");
   },
   close(connection) {
+    live.delete(connection);
     announce(connection, "closed", stops.get(connection) ?? "called");
   },
 };
@@ -93,6 +103,15 @@ function announce(connection, state, reason = "") {
   const detail = { state, reason, url: absolute(connection.url) };
   page.dispatchEvent(new CustomEvent("sse:status", { detail }));
 }
+
+// htmx gives up its streams then by itself, and says nothing until the page is shown.
+page.addEventListener("visibilitychange", () => {
+  for (const connection of page.hidden ? live : []) {
+    if (!connection.config.pauseOnBackground) continue;
+    waits.set(connection, "hidden");
+    announce(connection, "reconnecting", "hidden");
+  }
+});
 
 for (const [name, act] of Object.entries(htmx4)) {
   page.addEventListener("htmx:sse:" + name, (event) => {
