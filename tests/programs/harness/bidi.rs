@@ -25,7 +25,7 @@ use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::harness::LONG;
-use crate::harness::process::line_after;
+use crate::harness::process::{eventually, line_after};
 
 /// A browser that is installed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,15 +73,18 @@ impl Browser {
         self.create(json!({ "type": "window" })).await
     }
 
-    /// A tab in front of this page, which is hidden then.
-    pub async fn over(&self, page: &Page) -> Page {
-        self.create(json!({ "type": "tab", "referenceContext": page.context })).await
+    /// Hides the page of the window that was opened last, by a tab in front of it.
+    pub async fn hide(&self, page: &Page) -> Page {
+        let cover = self.create(json!({ "type": "tab", "referenceContext": page.context })).await;
+        page.shows("it is hidden", "document.visibilityState", |is| is == "hidden").await;
+        cover
     }
 
-    /// A tab that stays in the background.
-    pub async fn beside(&self, page: &Page) -> Page {
-        let beside = json!({ "type": "tab", "referenceContext": page.context, "background": true });
-        self.create(beside).await
+    /// Closes that tab.
+    pub async fn show(&self, page: &Page, cover: Page) {
+        cover.close().await;
+        page.activate().await;
+        page.shows("it is seen", "document.visibilityState", |is| is == "visible").await;
     }
 
     async fn create(&self, what: Value) -> Page {
@@ -132,7 +135,7 @@ impl Page {
         self.link.ask("browsingContext.traverseHistory", back).await;
     }
 
-    pub async fn activate(&self) {
+    async fn activate(&self) {
         self.link.ask("browsingContext.activate", json!({ "context": self.context })).await;
     }
 
@@ -147,7 +150,15 @@ impl Page {
             "target": { "context": self.context },
             "awaitPromise": true,
         });
-        let told = self.link.ask("script.evaluate", what).await;
+        let told = eventually("the page is there", async || {
+            match self.link.say("script.evaluate", what.clone()).await {
+                Ok(told) => Some(told),
+                // The page changes just now.
+                Err(error) if error.contains("ontext") => None,
+                Err(error) => panic!("{expression}: {error}"),
+            }
+        })
+        .await;
         let Some(json) = told["result"]["value"].as_str() else {
             panic!("{expression}: {told}");
         };

@@ -19,11 +19,14 @@ pub mod hub_nodes;
 pub mod nats;
 #[path = "../../it/harness/net.rs"]
 pub mod net;
+pub mod nginx;
+pub mod pages;
 pub mod process;
 pub mod redis;
 #[path = "../../it/harness/resume.rs"]
 pub mod resume;
 pub mod resume_nodes;
+pub mod site;
 pub mod tap;
 #[path = "../../it/harness/topics.rs"]
 pub mod topics;
