@@ -29,10 +29,12 @@ pub async fn serve(app: Router, shutdown: Shutdown) -> Result<(), Box<dyn Error>
 
 /// What the pages load.
 fn assets() -> Router {
-    let style = ([(CONTENT_TYPE, "text/css")], include_str!("style.css"));
-    let script = ([(CONTENT_TYPE, "text/javascript")], include_str!("../../client/tower-sse.js"));
+    let file =
+        |kind: &'static str, text: &'static str| get(async move || ([(CONTENT_TYPE, kind)], text));
+    let script = |text| file("text/javascript", text);
     Router::new()
-        .route("/style.css", get(async move || style))
-        .route("/tower-sse.js", get(async move || script))
+        .route("/style.css", file("text/css", include_str!("style.css")))
+        .route("/tower-sse.js", script(include_str!("../../client/tower-sse.js")))
+        .route("/tower-sse.extras.js", script(include_str!("../../client/tower-sse.extras.js")))
         .merge(vendor::router())
 }

@@ -25,6 +25,9 @@ pub struct Library {
     package: &'static str,
     file: &'static str,
     integrity: &'static str,
+    /// Alpine wants to be deferred. htmx 4 misses its extensions where it is: it begins as soon as
+    /// the page is read, and that is so already when deferred scripts run.
+    deferred: bool,
 }
 
 pub const HTMX_2: Library = Library {
@@ -32,6 +35,7 @@ pub const HTMX_2: Library = Library {
     package: "htmx.org@2.0.11",
     file: "dist/htmx.min.js",
     integrity: "sha384-2OatzQy1H+Zd/IIrjr1TcuDGqLXeHhbooAyJY1KdQMKnr4LZ22k31GBLdYKHmVjg",
+    deferred: false,
 };
 
 pub const HTMX_2_SSE: Library = Library {
@@ -39,6 +43,7 @@ pub const HTMX_2_SSE: Library = Library {
     package: "htmx-ext-sse@2.2.4",
     file: "dist/sse.min.js",
     integrity: "sha384-A986SAtodyH8eg8x8irJnYUk7i9inVQqYigD6qZ9evobksGNIXfeFvDwLSHcp31N",
+    deferred: false,
 };
 
 pub const HTMX_4: Library = Library {
@@ -46,6 +51,7 @@ pub const HTMX_4: Library = Library {
     package: "htmx.org@4.0.1",
     file: "dist/htmx.min.js",
     integrity: "sha384-Qp9rdC8H7EqOoX+nR0P3RPG2Noji+qdwJlGpfzwQJsfOpp3sGwIdSP9xO3+UlEhn",
+    deferred: false,
 };
 
 pub const HTMX_4_SSE: Library = Library {
@@ -53,6 +59,7 @@ pub const HTMX_4_SSE: Library = Library {
     package: "htmx.org@4.0.1",
     file: "dist/ext/hx-sse.min.js",
     integrity: "sha384-v8HvucQ+ohQhMg0arboXc5049yNR46QKMjphs7YDch+Wm7zpfK5XVS01f26mQDJV",
+    deferred: false,
 };
 
 pub const ALPINE: Library = Library {
@@ -60,17 +67,19 @@ pub const ALPINE: Library = Library {
     package: "alpinejs@3.17.5",
     file: "dist/cdn.min.js",
     integrity: "sha384-FYLKjwG3aohNhNZoVG8sY/5ntunm+MqylL90Q+rT3OM7AwV9/BKFjk/RjoIpIgsI",
+    deferred: true,
 };
 
-/// The elements that load these files, in this order and when the page is there.
+/// The elements that load these files, in this order.
 pub fn scripts(libraries: &[Library]) -> String {
     let local = env::var_os("VENDOR").is_some();
     let script = |library: &Library| {
-        let Library { folder, package, file, integrity } = library;
+        let Library { folder, package, file, integrity, deferred } = library;
+        let defer = if *deferred { " defer" } else { "" };
         match local {
-            true => format!("<script defer src=\"/vendor/{folder}/{file}\"></script>\n"),
+            true => format!("<script{defer} src=\"/vendor/{folder}/{file}\"></script>\n"),
             false => format!(
-                "<script defer src=\"https://cdn.jsdelivr.net/npm/{package}/{file}\" \
+                "<script{defer} src=\"https://cdn.jsdelivr.net/npm/{package}/{file}\" \
                  integrity=\"{integrity}\" crossorigin=\"anonymous\"></script>\n"
             ),
         }
