@@ -3,6 +3,7 @@
 mod acceptance;
 mod node;
 mod notifications;
+mod pages;
 mod proxy;
 mod resumable;
 mod stalled;
