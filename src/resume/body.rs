@@ -169,6 +169,9 @@ impl<L: EventLog> ResumeStream<L> {
                 }
                 Poll::Ready(None) => return self.end(None),
                 Poll::Pending => {
+                    if let Some(reader) = &self.reader {
+                        reader.found_nothing();
+                    }
                     let is_lost =
                         self.reader.as_ref().is_some_and(|reader| reader.is_lost(cx.waker()));
                     return if is_lost { self.end(Some(close_for_error())) } else { Poll::Pending };
@@ -189,7 +192,7 @@ impl<L: EventLog> ResumeStream<L> {
     fn pass_gap(&mut self, mut gap: Gap) -> Option<Poll<Option<Bytes>>> {
         let pending = self.pending_gap.take();
         if let Some(reader) = self.reader.as_ref().filter(|_| gap.earliest.is_none()) {
-            reader.found_empty(&gap.position);
+            reader.found_empty();
             let session = &reader.session;
             let last_id = session.last_id_of_ended();
             if let (None, Some(_)) = (&pending, &last_id) {

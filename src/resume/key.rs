@@ -48,6 +48,14 @@ impl<S: AsRef<str>, P: AsRef<str>> From<(S, P)> for ResumeKey {
     }
 }
 
+/// The principal in the text of a key.
+pub(super) fn principal(text: &str) -> &str {
+    let Some((len, rest)) = text.split_once(':') else {
+        return "";
+    };
+    len.parse().ok().and_then(|len| rest.get(..len)).unwrap_or_default()
+}
+
 /// Does not show the principal, so that it stays out of logs.
 impl fmt::Debug for ResumeKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -145,6 +153,13 @@ mod tests {
             for other in &pairs[at + 1..] {
                 assert_ne!(ResumeKey::from(*one), ResumeKey::from(*other));
             }
+        }
+    }
+
+    #[test]
+    fn a_key_has_its_principal() {
+        for (stream, of) in [("answers/1", "ann"), ("", ""), ("3:x", "1:\u{e9}"), ("x", "")] {
+            assert_eq!(principal(&ResumeKey::new(stream, of).0), of);
         }
     }
 

@@ -153,13 +153,23 @@ impl<L: EventLog> ResumeLayer<L> {
     /// Sets how many streams the layer keeps, whether they go on or have ended. By default 1,024.
     ///
     /// For a new stream above this number the layer forgets the stream that ended first. If none
-    /// has ended, the new stream passes as it is and cannot be resumed.
+    /// has ended, it ends the stream that has had no reader for the longest time. If all have
+    /// readers, the new stream passes as it is and cannot be resumed.
     ///
     /// The log of a stream takes at most four times [`buffer_bytes`](Self::buffer_bytes), and 128
     /// bytes for each of at most twice [`buffer`](Self::buffer) events. An answer of 500 words
     /// takes about 100 KiB.
     pub fn streams(mut self, count: usize) -> Self {
         self.settings.max_sessions = count;
+        self
+    }
+
+    /// Sets how many streams the layer keeps of one principal. By default 128.
+    ///
+    /// Above this number a stream of the same principal makes room, as for [`streams`](Self::streams):
+    /// so nobody can take the room of others. Set more if all clients have one principal.
+    pub fn streams_of_principal(mut self, count: usize) -> Self {
+        self.settings.max_of_principal = count;
         self
     }
 

@@ -73,7 +73,7 @@
 //! | --- | --- | --- |
 //! | comes to its end | the body's last event, or [`close`](crate::ResumeLayer::close_event) if that is set | [`Finished`], without a call of the handler |
 //! | fails, panics, or has an event that is too long | `close` with `{"reason":"error"}` | a new stream |
-//! | has no reader for the [`linger`](crate::ResumeLayer::linger) | | a new stream |
+//! | has no reader for the [`linger`](crate::ResumeLayer::linger), or when the server drains | | a new stream |
 //!
 //! A client with an earlier id gets the rest of the stream first, as long as the layer
 //! [remembers](crate::ResumeLayer::remember) it. If the log has dropped all of the rest, the client
@@ -90,8 +90,14 @@
 //! # With other layers
 //!
 //! This layer has to be the innermost one. Layers around it (keepalives, registry, shutdown) act on
-//! the stream of a client. When they end it, the handler's stream goes on until the linger is over
-//! or the process ends. Layers inside act on the handler's stream: their keepalives are comments,
+//! the stream of a client. When they end it, the handler's stream goes on until the linger is over.
+//!
+//! Two of them act on the handler's stream, too. A [`Limit`](crate::Limit) counts a handler's stream
+//! as long as it runs, with its client or without; a client that comes back to it takes no second
+//! place. A [`Shutdown`](crate::Shutdown) ends it when the drain has begun and its last client has
+//! left, and its drain is not over before the log says so, up to its deadline.
+//!
+//! Layers inside act on the handler's stream: their keepalives are comments,
 //! and reach no client.
 //!
 //! The service needs a Tokio runtime to be called in. Without one, streams pass as they are.

@@ -1,6 +1,6 @@
 //! The pump: the task that reads the body of a response into the log of its session.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
@@ -13,24 +13,51 @@ use super::record::{LogProgress, Record, RecordKind, RecordWriter};
 use super::session::{ReaderStatus, Session, SessionEnd};
 use super::sessions::SessionMap;
 use crate::event_log::EventLog;
+use crate::state::{Drain, DrainHold, PermitLender};
 use crate::sync::{LazySleep, catch_panic};
 use crate::wire::{CloseReason, Decoder, Event, EventId, EventName};
+
+/// For how long a pump goes on without a client.
+pub(super) struct PumpLimits {
+    pub(super) linger: Duration,
+    /// Held as long as the pump runs.
+    pub(super) permit: Option<Arc<PermitLender>>,
+    /// No client comes back to a server that drains.
+    pub(super) drain: Option<Arc<Drain>>,
+}
 
 /// Reads a body into the log until the body ends or fails, or until no client comes back for it.
 pub(super) async fn run<L, B>(
     session: Arc<Session<L>>,
     sessions: Weak<SessionMap<L>>,
     inner: B,
-    linger: Duration,
+    limits: PumpLimits,
     close_event: Option<Duration>,
 ) where
     L: EventLog,
     B: Body<Data = Bytes>,
 {
-    let mut guard = EndGuard { session: Arc::clone(&session), sessions, is_written: false };
+    let PumpLimits { linger, permit, drain } = limits;
+    // Until the end is in the log, where other nodes look for it.
+    let hold = drain.as_ref().map(Drain::hold);
+    let drain = drain.map(|drain| {
+        let begun: Pin<Box<dyn Future<Output = ()> + Send>> =
+            Box::pin(async move { drain.begun().await });
+        begun
+    });
+    let mut guard = EndGuard { session: Arc::clone(&session), sessions, is_written: false, hold };
     let writer = RecordWriter::new(session.log.clone(), session.topic.clone(), linger);
     let progress = LogProgress::default();
-    let mut pump = Pump { session, writer, linger, progress, sleep: LazySleep::default() };
+    let mut pump = Pump {
+        session,
+        writer,
+        linger,
+        progress,
+        sleep: LazySleep::default(),
+        stalled: LazySleep::default(),
+        permit,
+        drain,
+    };
     let end = match pump.read(inner).await {
         Err(end) => end,
         Ok(()) => SessionEnd::Finished,
@@ -64,6 +91,9 @@ struct EndGuard<L: EventLog> {
     sessions: Weak<SessionMap<L>>,
     /// Whether the log says how the session ended.
     is_written: bool,
+    /// Keeps a drain from being over.
+    #[expect(dead_code, reason = "it is dropped last")]
+    hold: Option<DrainHold>,
 }
 
 impl<L: EventLog> EndGuard<L> {
@@ -99,12 +129,17 @@ struct Pump<L> {
     progress: LogProgress,
     /// Until the session is given up, while it has no reader.
     sleep: LazySleep,
+    /// Until a reader that takes nothing holds up nobody.
+    stalled: LazySleep,
+    permit: Option<Arc<PermitLender>>,
+    /// Ready when a drain begins. None afterwards, too.
+    drain: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl<L: EventLog> Pump<L> {
     /// Reads the body to its end, and drops it.
     async fn read<B: Body<Data = Bytes>>(&mut self, inner: B) -> Result<(), SessionEnd> {
-        let max_len = usize::try_from(self.session.buffer.bytes).unwrap_or(usize::MAX);
+        let max_len = usize::try_from(self.session.buffer().bytes).unwrap_or(usize::MAX);
         let mut parser = EventParser::new(max_len);
         let mut inner = pin!(inner);
         loop {
@@ -149,12 +184,30 @@ impl<L: EventLog> Pump<L> {
         match self.poll_linger(&readers, cx) {
             Poll::Ready(end) => Poll::Ready(Err(end)),
             Poll::Pending if readers.has_room => Poll::Ready(Ok(())),
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => {
+                if let Some(at) = readers.stalled_at {
+                    if self.stalled.poll_until(at, cx).is_ready() {
+                        // It is asked again, and goes by who takes events.
+                        cx.waker().wake_by_ref();
+                    }
+                }
+                Poll::Pending
+            }
         }
     }
 
-    /// Gives up a session that had no reader for the linger.
+    /// Gives up a session that had no reader for the linger, or that has none where none may come:
+    /// when the server drains, when a limit gave the permit to a newer stream, and when there are
+    /// too many sessions.
     fn poll_linger(&mut self, readers: &ReaderStatus, cx: &mut Context<'_>) -> Poll<SessionEnd> {
+        let drains = self.drain.as_mut().is_some_and(|begun| begun.as_mut().poll(cx).is_ready());
+        if drains {
+            self.drain = None;
+            self.linger = Duration::ZERO;
+        }
+        if readers.given_up {
+            return Poll::Ready(SessionEnd::Abandoned);
+        }
         let Some(since) = readers.alone_since else {
             self.sleep.clear();
             return Poll::Pending;
@@ -162,7 +215,8 @@ impl<L: EventLog> Pump<L> {
         let Some(until) = since.checked_add(self.linger) else {
             return Poll::Pending;
         };
-        let is_over = self.sleep.poll_until(until, cx).is_ready();
+        let is_replaced = self.permit.as_ref().is_some_and(|permit| permit.was_replaced());
+        let is_over = is_replaced || self.sleep.poll_until(until, cx).is_ready();
         match is_over && self.session.end_if_alone(since) {
             true => Poll::Ready(SessionEnd::Abandoned),
             false => Poll::Pending,

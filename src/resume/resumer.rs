@@ -3,7 +3,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -17,13 +17,14 @@ use tokio::time::{Instant, timeout_at};
 use super::body::{ResumeBody, ResumeStream};
 use super::head::SavedHead;
 use super::key::{ResumeKey, SessionToken, TopicPart};
-use super::pump;
+use super::pump::{self, PumpLimits};
 use super::record::{LogProgress, Record, RecordKind, RecordWriter};
-use super::session::{ReaderHandle, Session, SessionEnd};
+use super::session::{ReaderHandle, Session, SessionEnd, SessionTiming};
 use super::sessions::SessionMap;
 use super::settings::{Finished, ResumeSettings};
 use crate::event_log::{EventLog, Follow, Start, Step};
-use crate::service::{framing, separate};
+use crate::service::{OuterTask, framing, separate};
+use crate::state::PermitLender;
 use crate::wire::{CloseReason, Decoder, Event, EventId};
 
 /// What the services of a layer share.
@@ -45,6 +46,7 @@ pub(super) struct ResumeRequest {
     pub(super) last_event: Option<(SessionToken, EventId)>,
     /// The answer if the client has seen the whole stream.
     finished: Finished,
+    outer: Option<OuterTask>,
 }
 
 impl ResumeRequest {
@@ -105,7 +107,8 @@ impl<L: EventLog> Resumer<L> {
             Some(_) => (self.settings.finished)(parts),
             None => Finished::default(),
         };
-        Some(ResumeRequest { key, method: parts.method.clone(), last_event, finished })
+        let outer = OuterTask::of(&parts.extensions);
+        Some(ResumeRequest { key, method: parts.method.clone(), last_event, finished, outer })
     }
 
     /// The answer to a client that comes back to a session of this process.
@@ -118,6 +121,9 @@ impl<L: EventLog> Resumer<L> {
             None => {}
         }
         let reader = session.add_reader(Some(id))?;
+        if let (Some(outer), Some(lender)) = (&request.outer, session.permit.upgrade()) {
+            outer.lend(&lender);
+        }
         let follower = session.log.follow((&session.topic).into(), Start::After(id.clone()));
         let mut follower = Box::pin(follower);
         let mut noop = Context::from_waker(Waker::noop());
@@ -169,40 +175,57 @@ impl<L: EventLog> Resumer<L> {
             return Response::from_parts(parts, ResumeBody::plain(body));
         }
         let begun = self.begin_session(request, SavedHead::of(&parts));
-        let Some((session, reader, runtime)) = begun else {
+        let Some(BegunSession { session, reader, runtime, permit }) = begun else {
             return Response::from_parts(parts, ResumeBody::plain(body));
         };
         let ResumeSettings { linger, close_event, other_nodes, .. } = self.settings;
+        if let (Some(outer), Some(permit)) = (&request.outer, &permit) {
+            outer.lend(permit);
+        }
         let follower = Box::pin(session.log.follow((&session.topic).into(), Start::Earliest));
         let stream = ResumeStream::new(session.token, follower, None, Some(reader));
         if !other_nodes.is_zero() {
             runtime.spawn(write_head(Arc::clone(&session), linger));
         }
         let sessions = Arc::downgrade(&self.sessions);
-        runtime.spawn(pump::run(session, sessions, body, linger, close_event));
+        let drain = request.outer.as_ref().and_then(|outer| outer.drain.clone());
+        let limits = PumpLimits { linger, permit, drain };
+        runtime.spawn(pump::run(session, sessions, body, limits, close_event));
         separate(&mut parts.extensions);
         parts.headers.remove(http::header::CONTENT_LENGTH);
         Response::from_parts(parts, ResumeBody::resumable(stream))
     }
 
-    /// None if there is no runtime, no randomness, no log, or no room.
-    fn begin_session(
-        &self,
-        request: &ResumeRequest,
-        head: SavedHead,
-    ) -> Option<(Arc<Session<L>>, ReaderHandle<L>, Handle)> {
+    /// None if there is no runtime, no randomness, no log, or no room, be it here or for a limit of
+    /// a layer further out, which then refuses the stream.
+    fn begin_session(&self, request: &ResumeRequest, head: SavedHead) -> Option<BegunSession<L>> {
         let runtime = Handle::try_current().ok()?;
         let token = SessionToken::random()?;
         let topic = token.topic(&request.key, TopicPart::Events)?;
         let log = self.settings.log()?;
         let buffer = self.settings.buffer;
-        let session = Session::new((token, request.key.clone()), head, (log, topic), buffer);
+        let permit = match &request.outer {
+            Some(outer) => outer.acquire().ok()?,
+            None => None,
+        };
+        let weak = permit.as_ref().map_or_else(Weak::new, Arc::downgrade);
+        let timing = SessionTiming { buffer, linger: self.settings.linger };
+        let session = Session::new((token, request.key.clone()), head, (log, topic), timing, weak);
         let session = Arc::new(session);
         self.sessions.remove_old(self.settings.remember);
         let reader = session.add_reader(None)?;
-        let inserted = self.sessions.insert(&session, self.settings.max_sessions);
-        inserted.then_some((session, reader, runtime))
+        let ResumeSettings { max_sessions, max_of_principal, .. } = self.settings;
+        let inserted = self.sessions.insert(&session, max_sessions, max_of_principal);
+        inserted.then_some(BegunSession { session, reader, runtime, permit })
     }
+}
+
+/// A session that has begun, its first reader, and what its pump needs.
+struct BegunSession<L: EventLog> {
+    session: Arc<Session<L>>,
+    reader: ReaderHandle<L>,
+    runtime: Handle,
+    permit: Option<Arc<PermitLender>>,
 }
 
 /// How the session has ended, if this step says so.

@@ -1,6 +1,6 @@
 //! Sessions: the state that the pump of a stream and its readers share.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use super::head::SavedHead;
 use super::key::SessionToken;
 use super::record::LogProgress;
 use crate::event_log::{EventLog, Topic};
+use crate::state::PermitLender;
 use crate::sync::{lock, now, replace_waker};
 use crate::wire::EventId;
 
@@ -24,9 +25,19 @@ pub(super) struct Session<L> {
     pub(super) head: SavedHead,
     pub(super) log: L,
     pub(super) topic: Topic,
+    timing: SessionTiming,
+    /// The permit of the pump, while it runs and has one.
+    pub(super) permit: Weak<PermitLender>,
+    state: Mutex<SessionState>,
+}
+
+/// How far and for how long readers may lag.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SessionTiming {
     /// How far the pump may be ahead of the slowest reader.
     pub(super) buffer: LogProgress,
-    state: Mutex<SessionState>,
+    /// After so long a reader that takes nothing, while another takes all, does not count.
+    pub(super) linger: Duration,
 }
 
 #[derive(Debug)]
@@ -38,8 +49,6 @@ struct SessionState {
     readers: Slab<ReaderState>,
     /// The progress of the last reader when it left, and the time.
     last_reader: (LogProgress, Instant),
-    /// A position at which a reader found nothing in the log, and what was written then.
-    found_empty: Option<(EventId, LogProgress)>,
     end: Option<SessionEnd>,
     /// When a client that has seen all events last got the answer that the session has ended.
     asked_at: Option<Instant>,
@@ -53,6 +62,8 @@ struct SessionState {
 #[derive(Debug)]
 struct ReaderState {
     taken: LogProgress,
+    /// When it took something last.
+    took_at: Instant,
     /// The id after which the reader began, as long as its progress there is unknown.
     after: Option<EventId>,
     waker: Option<Waker>,
@@ -78,6 +89,10 @@ pub(super) struct ReaderStatus {
     pub(super) has_room: bool,
     /// When the last reader left. None if there is a reader.
     pub(super) alone_since: Option<Instant>,
+    /// When the slowest reader does not count any more, if it then took nothing.
+    pub(super) stalled_at: Option<Instant>,
+    /// Whether the session is over although its pump runs.
+    pub(super) given_up: bool,
 }
 
 impl<L: EventLog> Session<L> {
@@ -86,21 +101,21 @@ impl<L: EventLog> Session<L> {
         (token, key): (SessionToken, Box<str>),
         head: SavedHead,
         (log, topic): (L, Topic),
-        buffer: LogProgress,
+        timing: SessionTiming,
+        permit: Weak<PermitLender>,
     ) -> Self {
         let state = SessionState {
             written: LogProgress::default(),
             last_id: None,
             readers: Slab::new(),
             last_reader: (LogProgress::default(), now()),
-            found_empty: None,
             end: None,
             asked_at: None,
             pump: None,
             pump_is_full: false,
             end_is_unwritten: false,
         };
-        Self { token, key, head, log, topic, buffer, state: Mutex::new(state) }
+        Self { token, key, head, log, topic, timing, permit, state: Mutex::new(state) }
     }
 
     fn lock(&self) -> MutexGuard<'_, SessionState> {
@@ -115,16 +130,12 @@ impl<L: EventLog> Session<L> {
         }
         let known = match after {
             None => Some(LogProgress::default()),
-            Some(after) if Some(after) == state.last_id.as_ref() => Some(state.written),
-            Some(after) => {
-                let found_empty = state.found_empty.as_ref();
-                found_empty.filter(|(id, _)| id == after).map(|(_, written)| *written)
-            }
+            Some(after) => Some(state.written).filter(|_| Some(after) == state.last_id.as_ref()),
         };
-        // Taken as the beginning until the reader's next event says how far it is.
+        // Taken as the beginning until the reader's next event says how far it is, or there is none.
         let taken = known.unwrap_or_default();
         let after = after.filter(|_| known.is_none()).cloned();
-        let key = state.readers.insert(ReaderState { taken, after, waker: None });
+        let key = state.readers.insert(ReaderState { taken, took_at: now(), after, waker: None });
         let pump = state.pump.take();
         drop(state);
         wake(pump);
@@ -150,7 +161,33 @@ impl<L: EventLog> Session<L> {
     /// Whether the log still has all events, so that an id that it does not have never was.
     pub(super) fn is_whole(&self) -> bool {
         let written = self.lock().written;
-        written.events <= self.buffer.events && written.bytes <= self.buffer.bytes
+        let buffer = self.buffer();
+        written.events <= buffer.events && written.bytes <= buffer.bytes
+    }
+
+    pub(super) fn buffer(&self) -> LogProgress {
+        self.timing.buffer
+    }
+
+    /// How long the session has had no reader. None if it has one, or is over.
+    pub(super) fn alone_for(&self) -> Option<Duration> {
+        let state = self.lock();
+        let alone = state.readers.is_empty() && state.end.is_none();
+        alone.then(|| now().saturating_duration_since(state.last_reader.1))
+    }
+
+    /// Ends the session for good if it has no reader.
+    pub(super) fn give_up(&self) {
+        let mut state = self.lock();
+        let pump = match state.readers.is_empty() && state.end.is_none() {
+            true => {
+                state.end = Some(SessionEnd::Abandoned);
+                state.pump.take()
+            }
+            false => None,
+        };
+        drop(state);
+        wake(pump);
     }
 
     /// Notes that the pump wrote an event for clients.
@@ -200,10 +237,12 @@ impl<L: EventLog> Session<L> {
     /// The readers, for the pump. It is woken when the status changes.
     pub(super) fn readers(&self, waker: &Waker) -> ReaderStatus {
         replace_waker(&self.state, waker, |state| {
-            let has_room = state.has_room(self.buffer);
+            let (has_room, stalled_at) = state.room(self.timing);
             state.pump_is_full = !has_room;
             let alone_since = state.readers.is_empty().then_some(state.last_reader.1);
-            (Some(&mut state.pump), ReaderStatus { has_room, alone_since })
+            let given_up = state.end.is_some();
+            let status = ReaderStatus { has_room, alone_since, stalled_at, given_up };
+            (Some(&mut state.pump), status)
         })
     }
 
@@ -220,12 +259,26 @@ impl<L: EventLog> Session<L> {
 }
 
 impl SessionState {
-    fn has_room(&self, buffer: LogProgress) -> bool {
-        let slowest = self.readers.iter().map(|(_, reader)| reader.taken);
-        let taken = slowest.min_by_key(|it| it.events).unwrap_or(self.last_reader.0);
+    /// Whether there is room for one more event, and if not, when the slowest reader does not count
+    /// any more.
+    ///
+    /// A connection may be half open: it takes nothing, and its client is back on another one. So a
+    /// reader does not count after the linger if another one has taken more since.
+    fn room(&self, timing: SessionTiming) -> (bool, Option<Instant>) {
+        let (now, buffer) = (now(), timing.buffer);
+        let readers = || self.readers.iter().map(|(_, reader)| reader);
+        let first = readers().map(|reader| reader.taken.events).max().unwrap_or_default();
+        let expiry = |reader: &ReaderState| {
+            let at = reader.took_at.checked_add(timing.linger);
+            at.filter(|_| reader.taken.events < first)
+        };
+        let counted = readers().filter(|it| expiry(it).is_none_or(|at| now < at));
+        let slowest = counted.min_by_key(|it| it.taken.events);
+        let taken = slowest.map_or(self.last_reader.0, |it| it.taken);
         let LogProgress { events, bytes } = self.written;
-        events.saturating_sub(taken.events) < buffer.events
-            && bytes.saturating_sub(taken.bytes) < buffer.bytes
+        let has_room = events.saturating_sub(taken.events) < buffer.events
+            && bytes.saturating_sub(taken.bytes) < buffer.bytes;
+        (has_room, slowest.filter(|_| !has_room).and_then(expiry))
     }
 }
 
@@ -241,9 +294,9 @@ impl<L: EventLog> ReaderHandle<L> {
     pub(super) fn took(&self, progress: LogProgress) {
         let mut state = self.session.lock();
         if let Some(reader) = state.readers.get_mut(self.key) {
-            (reader.taken, reader.after) = (progress, None);
+            (reader.taken, reader.after, reader.took_at) = (progress, None, now());
         }
-        let pump = match state.pump_is_full && state.has_room(self.session.buffer) {
+        let pump = match state.pump_is_full && state.room(self.session.timing).0 {
             true => state.pump.take(),
             false => None,
         };
@@ -251,15 +304,21 @@ impl<L: EventLog> ReaderHandle<L> {
         wake(pump);
     }
 
-    /// Notes that the log has no event for the reader, whose client is to come back with
-    /// `position`.
-    pub(super) fn found_empty(&self, position: &EventId) {
-        let written = {
-            let mut state = self.session.lock();
-            state.found_empty = Some((position.clone(), state.written));
-            state.written
-        };
+    /// Notes that the log has no event for the reader: it has all that was written.
+    pub(super) fn found_empty(&self) {
+        let written = self.session.lock().written;
         self.took(written);
+    }
+
+    /// The same for a reader whose progress was not known.
+    pub(super) fn found_nothing(&self) {
+        let is_unknown = {
+            let state = self.session.lock();
+            state.readers.get(self.key).is_some_and(|reader| reader.after.is_some())
+        };
+        if is_unknown {
+            self.found_empty();
+        }
     }
 
     /// Returns whether the session ended and its log does not say so. If not, the reader is woken
@@ -309,7 +368,9 @@ mod tests {
         let topic = token.topic("ann", TopicPart::Events).unwrap();
         let head = SavedHead::of(&http::Response::new(()).into_parts().0);
         let buffer = LogProgress { events: 1, bytes: 1 };
-        let session = Session::new((token, "ann".into()), head, (MemoryLog::new(), topic), buffer);
+        let timing = SessionTiming { buffer, linger: Duration::from_secs(30) };
+        let of = (token, "ann".into());
+        let session = Session::new(of, head, (MemoryLog::new(), topic), timing, Weak::new());
         let session = Arc::new(session);
         drop(session.add_reader(None));
         let alone_since = || session.readers(Waker::noop()).alone_since.unwrap();

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use super::key::SessionToken;
+use super::key::{SessionToken, principal};
 use super::session::Session;
 use crate::event_log::EventLog;
 use crate::sync::{lock, now};
@@ -18,32 +18,90 @@ struct SessionLists<L> {
     by_token: HashMap<SessionToken, Arc<Session<L>>>,
     /// The sessions that have ended, the first one first.
     ended: VecDeque<(Instant, SessionToken)>,
+    /// Those of each principal, the oldest first.
+    of_principal: HashMap<Box<str>, Vec<SessionToken>>,
+}
+
+impl<L: EventLog> SessionLists<L> {
+    /// The first of these sessions that has ended, or else the one that has had no reader for the
+    /// longest time.
+    fn to_remove<'a>(
+        sessions: impl Iterator<Item = &'a Arc<Session<L>>> + Clone,
+    ) -> Option<SessionToken>
+    where
+        L: 'a,
+    {
+        let ended = sessions.clone().find(|session| session.has_ended());
+        let alone = || {
+            let alone = sessions.filter_map(|it| Some((it.alone_for()?, it)));
+            alone.max_by_key(|(time, _)| *time).map(|(_, session)| session)
+        };
+        ended.or_else(alone).map(|session| session.token)
+    }
+
+    fn take(&mut self, token: SessionToken) -> Option<Arc<Session<L>>> {
+        let session = self.by_token.remove(&token)?;
+        let principal = principal(&session.key);
+        if let Some(own) = self.of_principal.get_mut(principal) {
+            own.retain(|other| *other != token);
+            if own.is_empty() {
+                self.of_principal.remove(principal);
+            }
+        }
+        Some(session)
+    }
 }
 
 impl<L: EventLog> SessionMap<L> {
     pub(super) fn new() -> Self {
-        Self(Mutex::new(SessionLists { by_token: HashMap::new(), ended: VecDeque::new() }))
+        Self(Mutex::new(SessionLists {
+            by_token: HashMap::new(),
+            ended: VecDeque::new(),
+            of_principal: HashMap::new(),
+        }))
     }
 
     fn lock(&self) -> MutexGuard<'_, SessionLists<L>> {
         lock(&self.0)
     }
 
-    /// Adds a session. If there are `max` sessions, the one that ended first makes room. Returns
-    /// false if none has ended.
-    pub(super) fn insert(&self, session: &Arc<Session<L>>, max: usize) -> bool {
-        let mut lists = self.lock();
-        let mut removed = Vec::new();
-        while lists.by_token.len() >= max {
-            let Some((_, token)) = lists.ended.pop_front() else {
-                return false;
-            };
-            removed.extend(lists.by_token.remove(&token));
-        }
+    /// Adds a session. If there are too many, of all or of its principal, the one that ended first
+    /// makes room, and else the one that has had no reader for the longest time, which is given up.
+    /// Returns false if there is none of either.
+    pub(super) fn insert(
+        &self,
+        session: &Arc<Session<L>>,
+        max: usize,
+        max_of_principal: usize,
+    ) -> bool {
+        let mut guard = self.lock();
+        let lists = &mut *guard;
+        let principal = principal(&session.key);
+        let own = lists.of_principal.get(principal).filter(|own| own.len() >= max_of_principal);
+        let room = match own {
+            Some(own) => {
+                SessionLists::to_remove(own.iter().filter_map(|token| lists.by_token.get(token)))
+            }
+            None if lists.by_token.len() >= max => {
+                let ended = std::iter::from_fn(|| Some(lists.ended.pop_front()?.1));
+                match { ended }.find(|token| lists.by_token.contains_key(token)) {
+                    None => SessionLists::to_remove(lists.by_token.values()),
+                    ended => ended,
+                }
+            }
+            None => Some(session.token),
+        };
+        let Some(token) = room else {
+            return false;
+        };
+        let removed = lists.take(token);
+        lists.of_principal.entry(principal.into()).or_default().push(session.token);
         lists.by_token.insert(session.token, Arc::clone(session));
         // Sessions are dropped after the lock is released: their logs are foreign code.
-        drop(lists);
-        drop(removed);
+        drop(guard);
+        if let Some(session) = removed {
+            session.give_up();
+        }
         true
     }
 
@@ -65,7 +123,7 @@ impl<L: EventLog> SessionMap<L> {
     }
 
     pub(super) fn remove(&self, token: SessionToken) {
-        let session = self.lock().by_token.remove(&token);
+        let session = self.lock().take(token);
         drop(session);
     }
 
@@ -83,7 +141,7 @@ impl<L: EventLog> SessionMap<L> {
                 Some(session) if session.was_asked_within(remember) => {
                     lists.ended.push_back((now, token));
                 }
-                _ => removed.extend(lists.by_token.remove(&token)),
+                _ => removed.extend(lists.take(token)),
             }
         }
         drop(lists);

@@ -72,6 +72,7 @@ pub(super) struct ResumeSettings<L> {
     pub(super) finished: Arc<FinishedFn>,
     pub(super) remember: Duration,
     pub(super) max_sessions: usize,
+    pub(super) max_of_principal: usize,
     /// How long a session of another node is looked for.
     pub(super) other_nodes: Duration,
     log: LogSource<L>,
@@ -94,6 +95,7 @@ impl Default for ResumeSettings<MemoryLog> {
             finished: Arc::new(Finished::for_request),
             remember: Duration::from_secs(5 * 60),
             max_sessions: 1024,
+            max_of_principal: 128,
             other_nodes: Duration::ZERO,
             log: LogSource::New(new_log),
         }
@@ -104,7 +106,15 @@ impl<L: EventLog> ResumeSettings<L> {
     /// These settings, with a log that all sessions share.
     pub(super) fn with_log<M>(self, log: M) -> ResumeSettings<M> {
         let Self {
-            linger, buffer, close_event, finished, remember, max_sessions, other_nodes, ..
+            linger,
+            buffer,
+            close_event,
+            finished,
+            remember,
+            max_sessions,
+            max_of_principal,
+            other_nodes,
+            ..
         } = self;
         let log = LogSource::Shared(log);
         ResumeSettings {
@@ -114,6 +124,7 @@ impl<L: EventLog> ResumeSettings<L> {
             finished,
             remember,
             max_sessions,
+            max_of_principal,
             other_nodes,
             log,
         }

@@ -51,7 +51,7 @@ mod respond;
 #[cfg(feature = "resume")]
 pub(crate) use head::framing;
 #[cfg(feature = "resume")]
-pub(crate) use request::separate;
+pub(crate) use request::{OuterTask, separate};
 
 use std::fmt;
 use std::pin::Pin;

@@ -11,7 +11,9 @@ use crate::driver::{Registrations, StreamLink};
 use crate::engine::Position;
 use crate::observe::{LayerObserver, StreamObserver};
 use crate::plan::{Plan, ResolvedPlan};
-use crate::state::{Drain, Expiry, Label, LimitKey};
+use crate::state::{Drain, Expiry, Label, LimitKey, Permit};
+#[cfg(feature = "resume")]
+use crate::state::{LimitInner, PermitLender};
 use crate::sync::lock;
 use crate::wire::LastEventId;
 
@@ -37,11 +39,23 @@ pub(super) struct OuterPlan {
 /// A handler may call a service of its own with its request, and answer with another stream than
 /// the service did. What the service's layers took for the request is taken back then.
 #[derive(Clone, Debug, Default)]
-pub(super) struct MadeStreams(Arc<Mutex<Vec<Weak<StreamLink>>>>);
+pub(super) struct MadeStreams(Arc<Mutex<Made>>);
+
+#[derive(Debug, Default)]
+struct Made {
+    links: Vec<Weak<StreamLink>>,
+    /// A permit that what the stream is read from already has.
+    permit: Option<Permit>,
+}
 
 impl MadeStreams {
     pub(super) fn add(&self, link: &Arc<StreamLink>) {
-        lock(&self.0).push(Arc::downgrade(link));
+        lock(&self.0).links.push(Arc::downgrade(link));
+    }
+
+    /// The permit that was lent for the request, if there is one.
+    pub(super) fn take_permit(&self) -> Option<Permit> {
+        lock(&self.0).permit.take()
     }
 
     /// Takes back what these streams hold for `plan`.
@@ -59,7 +73,7 @@ impl MadeStreams {
     }
 
     fn links(&self) -> Vec<Arc<StreamLink>> {
-        lock(&self.0).iter().filter_map(Weak::upgrade).collect()
+        lock(&self.0).links.iter().filter_map(Weak::upgrade).collect()
     }
 }
 
@@ -140,6 +154,48 @@ impl RequestInfo {
 pub(crate) fn separate(extensions: &mut Extensions) {
     extensions.remove::<OuterPlan>();
     extensions.remove::<CarriedStream>();
+}
+
+/// What layers further out ask of a task that goes on without its request: their limit, and their
+/// drain.
+#[cfg(feature = "resume")]
+#[derive(Clone, Debug)]
+pub(crate) struct OuterTask {
+    limit: Option<Arc<LimitInner>>,
+    key: LimitKey,
+    pub(crate) drain: Option<Arc<Drain>>,
+    made: MadeStreams,
+}
+
+#[cfg(feature = "resume")]
+impl OuterTask {
+    pub(crate) fn of(extensions: &Extensions) -> Option<Self> {
+        let OuterPlan { resolved, key, made, .. } = extensions.get::<OuterPlan>()?;
+        let limit = resolved.plan.limit.on().cloned();
+        let drain = resolved.plan.shutdown.on().map(|shutdown| Arc::clone(&shutdown.drain));
+        Some(Self { limit, key: key.clone(), drain, made: made.clone() })
+    }
+
+    /// A permit for the task; none if nothing limits it.
+    ///
+    /// # Errors
+    ///
+    /// If there is no room.
+    pub(crate) fn acquire(&self) -> Result<Option<Arc<PermitLender>>, ()> {
+        let Some(limit) = &self.limit else {
+            return Ok(None);
+        };
+        let permit = limit.acquire(&self.key).ok_or(())?;
+        Ok(PermitLender::new(permit))
+    }
+
+    /// Has the layer further out take the task's permit for the client, and none of its own.
+    pub(crate) fn lend(&self, lender: &Arc<PermitLender>) {
+        let permit = self.limit.as_ref().and_then(|limit| lender.lend(&limit.permits));
+        let unused = std::mem::replace(&mut lock(&self.made.0).permit, permit);
+        // After the lock: it goes back to its lender.
+        drop(unused);
+    }
 }
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static(LastEventId::HEADER);

@@ -234,8 +234,8 @@ fn register(
         return Err(Refusal::draining(drain));
     }
     if let (Some(limit), None) = (plan.limit.on(), &registrations.permit) {
-        let permit = limit.acquire(&asked.key).ok_or_else(|| Refusal::full(limit))?;
-        registrations.permit = Some(permit);
+        let permit = asked.made.take_permit().or_else(|| limit.acquire(&asked.key));
+        registrations.permit = Some(permit.ok_or_else(|| Refusal::full(limit))?);
     }
     if let Some(drain) = drain {
         // The drain may have begun since it was asked above. Then the permit is released.

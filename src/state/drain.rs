@@ -1,8 +1,10 @@
 //! What a shutdown, its streams and its connections share.
 
 use std::borrow::Cow;
+#[cfg(feature = "resume")]
+use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -34,6 +36,8 @@ pub(crate) struct Drain {
     /// No stream enters any more, and all that did are members.
     sealed: AtomicBool,
     emptied: OnceLock<Instant>,
+    /// How many others keep the drain from being over.
+    holds: AtomicUsize,
     report: OnceLock<DrainReport>,
     /// The end was observed.
     concluded: AtomicBool,
@@ -43,6 +47,21 @@ pub(crate) struct Drain {
     pending: PendingGauge,
     /// Advanced when the drain begins, is forced, and when its last stream has left.
     progress: watch::Sender<()>,
+}
+
+/// Keeps a drain from being over, up to its deadline.
+#[cfg(feature = "resume")]
+#[derive(Debug)]
+pub(crate) struct DrainHold(Arc<Drain>);
+
+#[cfg(feature = "resume")]
+impl Drop for DrainHold {
+    fn drop(&mut self) {
+        self.0.holds.fetch_sub(1, Ordering::SeqCst);
+        if self.0.started().is_some() {
+            self.0.finish_if_empty(now());
+        }
+    }
 }
 
 impl Drain {
@@ -56,6 +75,7 @@ impl Drain {
             forced: OnceLock::new(),
             sealed: AtomicBool::new(false),
             emptied: OnceLock::new(),
+            holds: AtomicUsize::new(0),
             report: OnceLock::new(),
             concluded: AtomicBool::new(false),
             tally: DrainTally::default(),
@@ -207,7 +227,10 @@ impl Drain {
             // time one has to see the other, or nobody would learn that all have left.
             self.sealed.store(true, Ordering::SeqCst);
         }
-        if self.streams.len() == 0 && self.emptied.set(at).is_ok() {
+        if self.streams.len() == 0
+            && self.holds.load(Ordering::SeqCst) == 0
+            && self.emptied.set(at).is_ok()
+        {
             // Observed before those that wait go on, and perhaps end the process.
             self.report();
             self.progress.send_replace(());
@@ -224,6 +247,13 @@ impl Drain {
             observe::drain_ended([closed, finished, cut, stalled, forced], elapsed);
         }
         report
+    }
+
+    /// Keeps the drain from being over, as a stream does, but is no stream: it is in no report.
+    #[cfg(feature = "resume")]
+    pub(crate) fn hold(self: &Arc<Self>) -> DrainHold {
+        self.holds.fetch_add(1, Ordering::SeqCst);
+        DrainHold(Arc::clone(self))
     }
 
     /// Waits until the drain has begun.

@@ -14,9 +14,13 @@ mod tally;
 
 pub(crate) use connection_failure::connection_failed_just_now;
 pub(crate) use drain::Drain;
+#[cfg(feature = "resume")]
+pub(crate) use drain::DrainHold;
 pub use expiry::Expiry;
 pub(crate) use limit::{LimitInner, LimitSettings, PerKey};
 pub use limit_key::LimitKey;
+#[cfg(feature = "resume")]
+pub(crate) use permits::PermitLender;
 pub(crate) use permits::{AtCap, Permit, Permits};
 pub(crate) use registry::{Hooks, Mail, RegistryEntry, RegistryInner, Rest};
 pub(crate) use schedule::DrainSettings;

@@ -70,7 +70,7 @@ impl Permits {
     /// A permit without a key, if fewer than `max` are held in all.
     pub(crate) fn acquire(self: &Arc<Self>, max: usize) -> Option<Permit> {
         let permits = Arc::clone(self);
-        self.admit(max).then(|| Permit { permits, key: LimitKey::default(), replaceable: None })
+        self.admit(max).then(|| Permit::new(permits, LimitKey::default(), None))
     }
 
     /// A permit of `key`, if fewer than `max` are held in all and `max_of_key` by the key.
@@ -120,7 +120,7 @@ impl Permits {
             });
         }
         let replaceable = registration.map(|registration| Replaceable { ticket, registration });
-        Some(Permit { permits: Arc::clone(self), key: key.clone(), replaceable })
+        Some(Permit::new(Arc::clone(self), key.clone(), replaceable))
     }
 
     /// Counts one more, if there is room. Of two that want the last permit one gets it.
@@ -157,9 +157,18 @@ impl Shard {
     }
 }
 
-/// The right of one stream to be open, which is released on drop.
+/// The right of one stream to be open, which is released on drop, or goes back to who lent it.
 #[derive(Debug)]
 pub(crate) struct Permit {
+    /// None only while it is dropped.
+    held: Option<HeldPermit>,
+    /// What goes on when the stream is over, and holds the permit then.
+    #[cfg(feature = "resume")]
+    lender: std::sync::Weak<PermitLender>,
+}
+
+#[derive(Debug)]
+struct HeldPermit {
     permits: Arc<Permits>,
     key: LimitKey,
     replaceable: Option<Replaceable>,
@@ -173,35 +182,107 @@ struct Replaceable {
 }
 
 impl Permit {
+    fn new(permits: Arc<Permits>, key: LimitKey, replaceable: Option<Replaceable>) -> Self {
+        Self {
+            held: Some(HeldPermit { permits, key, replaceable }),
+            #[cfg(feature = "resume")]
+            lender: std::sync::Weak::new(),
+        }
+    }
+
+    fn replaceable(&self) -> Option<&Replaceable> {
+        self.held.as_ref()?.replaceable.as_ref()
+    }
+
     /// Whether the stream may be closed for a newer one.
     pub(crate) fn is_replaceable(&self) -> bool {
-        self.replaceable.is_some()
+        self.replaceable().is_some()
     }
 
     /// Whether this stream may have been replaced: one load.
     pub(crate) fn is_signalled(&self) -> bool {
-        self.replaceable.as_ref().is_some_and(|it| it.registration.is_signalled())
+        self.replaceable().is_some_and(|it| it.registration.is_signalled())
     }
 
     /// Whether this stream was replaced. True once.
     pub(crate) fn take_replaced(&mut self) -> bool {
-        let replaceable = self.replaceable.as_mut();
+        let replaceable = self.held.as_mut().and_then(|held| held.replaceable.as_mut());
         replaceable.and_then(|it| it.registration.update(std::mem::take)).unwrap_or_default()
     }
 
     /// Has `waker` woken when this stream is replaced. True if it may have been already.
     pub(crate) fn register(&self, waker: &Waker) -> bool {
-        self.replaceable.as_ref().is_some_and(|it| it.registration.register(waker))
+        self.replaceable().is_some_and(|it| it.registration.register(waker))
+    }
+}
+
+#[cfg(feature = "resume")]
+impl HeldPermit {
+    /// Whether it was not taken over by a newer stream.
+    fn counts(&self) -> bool {
+        let Some(Replaceable { ticket, .. }) = &self.replaceable else {
+            return true;
+        };
+        let shard = self.permits.shard(&self.key);
+        shard.keys.get(&self.key).is_some_and(|holders| holders.by_age.contains_key(ticket))
     }
 }
 
 impl Drop for Permit {
+    fn drop(&mut self) {
+        #[cfg(feature = "resume")]
+        if let Some(lender) = self.lender.upgrade() {
+            lender.take_back(self.held.take());
+        }
+    }
+}
+
+impl Drop for HeldPermit {
     fn drop(&mut self) {
         let ticket = self.replaceable.as_ref().map(|it| it.ticket);
         // A stream that was replaced releases nothing: another one has its permit.
         if self.key.is_none() || self.permits.shard(&self.key).leave(&self.key, ticket) {
             self.permits.open.fetch_sub(1, Relaxed);
         }
+    }
+}
+
+/// Holds the permit of what goes on without a client, and lends it to one stream at a time.
+#[cfg(feature = "resume")]
+#[derive(Debug)]
+pub(crate) struct PermitLender(Mutex<LentPermit>);
+
+#[cfg(feature = "resume")]
+#[derive(Debug)]
+struct LentPermit {
+    permits: Arc<Permits>,
+    /// None while it is lent.
+    here: Option<HeldPermit>,
+}
+
+#[cfg(feature = "resume")]
+impl PermitLender {
+    pub(crate) fn new(mut permit: Permit) -> Option<Arc<Self>> {
+        let held = permit.held.take()?;
+        let permits = Arc::clone(&held.permits);
+        Some(Arc::new(Self(Mutex::new(LentPermit { permits, here: Some(held) }))))
+    }
+
+    /// The permit, if it is one of these and not lent already. It comes back when it is dropped.
+    pub(crate) fn lend(self: &Arc<Self>, of: &Arc<Permits>) -> Option<Permit> {
+        let mut lent = lock(&self.0);
+        let is_of = Arc::ptr_eq(&lent.permits, of);
+        let held = lent.here.take_if(|held| is_of && held.counts())?;
+        Some(Permit { held: Some(held), lender: Arc::downgrade(self) })
+    }
+
+    fn take_back(&self, held: Option<HeldPermit>) {
+        lock(&self.0).here = held;
+    }
+
+    /// Whether a newer stream has taken the permit over.
+    pub(crate) fn was_replaced(&self) -> bool {
+        lock(&self.0).here.as_ref().is_some_and(|held| !held.counts())
     }
 }
 

@@ -92,6 +92,7 @@ mod resume_layers;
 mod resume_other_nodes;
 #[cfg(feature = "resume")]
 mod resume_principals;
+mod resume_room;
 #[cfg(feature = "resume")]
 mod resume_sockets;
 mod rotation;

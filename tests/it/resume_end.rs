@@ -8,7 +8,8 @@ use tower_sse::resume::Finished;
 
 use crate::harness::SECOND;
 use crate::harness::bodies::Step::{self, Data, Wait};
-use crate::harness::resume::{Handled, layer, request, request_of, seen, service};
+use crate::harness::bodies::read;
+use crate::harness::resume::{Handled, ask, events, layer, request, request_of, seen, service};
 
 fn three() -> Vec<Step> {
     vec![Data("data: 1\n\ndata: 2\n\n"), Wait(SECOND), Data("data: 3\n\n")]
@@ -151,11 +152,12 @@ async fn the_end_is_remembered_for_a_time_and_for_so_many() {
 async fn one_stream_too_many_passes_as_it_is() {
     let handled = Handled::default();
     let service = service(layer().streams(1), &handled, || vec![Data("data: 1\n\n"), Step::Hang]);
-    let known = seen(&service, request(None), SECOND).await;
+    let mut known = ask(&service, request(None)).await.into_body();
+    let id = events(&read(&mut known, SECOND).await.text())[0].1.clone();
     let plain = seen(&service, request_of("bob", None), SECOND).await;
     assert_eq!(plain.text, "data: 1\n\n");
     assert!(handled.dropped(), "with its client");
-    let rest = seen(&service, request(Some(&known.id(0))), SECOND).await;
+    let rest = seen(&service, request(Some(&id)), SECOND).await;
     assert_eq!((rest.text.as_str(), handled.calls()), ("", 2));
 }
 
