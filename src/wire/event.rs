@@ -70,6 +70,37 @@ impl Event {
         serde_json::to_string(value).map(|json| Self::new().data(json))
     }
 
+    /// An event with a fragment of HTML as its data, which a page of htmx swaps in.
+    ///
+    /// It is the event that [`data`](Self::data) makes. With a name it is swapped in by htmx 2 where
+    /// the page has `sse-swap` with that name. htmx 4 swaps events without a name, and makes others
+    /// events of the DOM.
+    ///
+    /// # Escaping
+    ///
+    /// A page trusts what it swaps in: a `<script>` in it runs. So what users wrote must be escaped
+    /// before it gets into the fragment. The templates of Askama and of Maud escape each value unless
+    /// they are told not to: `{{ text }}` in a file `order.html` of Askama, `td { (text) }` in the
+    /// `html!` of Maud. `format!` escapes nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_sse::{Event, EventName};
+    ///
+    /// const ORDER: EventName = EventName::from_static("order");
+    ///
+    /// let fragment = "<tr id=\"order-42\">\n  <td>paid</td>\n</tr>";
+    /// let event = Event::html(fragment).event(ORDER);
+    /// assert_eq!(
+    ///     event.encode(),
+    ///     "event: order\ndata: <tr id=\"order-42\">\ndata:   <td>paid</td>\ndata: </tr>\n\n"
+    /// );
+    /// ```
+    pub fn html(fragment: impl Into<String>) -> Self {
+        Self::new().data(fragment)
+    }
+
     /// Sets the data.
     ///
     /// Each line of `data` becomes a line of the stream. CRLF and CR count as line ends too;

@@ -129,6 +129,19 @@ fn a_literal_needs_no_question_mark_and_equals_text_made_at_run_time() -> Result
     Ok(())
 }
 
+#[test]
+fn html_is_data_in_as_many_lines_as_it_has() {
+    let fragment = "<ul>\r\n <li>a</li>\r<li>: b</li>\n</ul>\n";
+    let event = Event::html(fragment).event(EventName::from_static("list"));
+    let lines = "event: list\ndata: <ul>\ndata:  <li>a</li>\ndata: <li>: b</li>\ndata: </ul>\n";
+    assert_eq!(event.encode(), format!("{lines}data: \n\n"));
+    assert_eq!(
+        event.encode(),
+        Event::new().event(EventName::from_static("list")).data(fragment).encode()
+    );
+    assert_eq!(Event::html("").encode(), "data: \n\n");
+}
+
 #[cfg(feature = "json")]
 #[test]
 fn json_is_one_line_of_data() -> Result<(), Box<dyn Error>> {
