@@ -1,7 +1,7 @@
 //! Notifications: each user sees what is for all, and what is for them, in one stream.
 //!
 //! ```text
-//! cargo run --features hub,json --example notifications
+//! cargo run --features schema --example notifications
 //! ```
 //!
 //! Then open <http://127.0.0.1:3000/?user=ada> and, in another window,
@@ -27,6 +27,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Html;
 use axum::routing::{get, post};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tower_sse::event_log::{Start, Topic, Topics};
 use tower_sse::hub::{Contract, Reference, Subscription};
@@ -51,8 +52,8 @@ fn app(hub: Hub, shutdown: Shutdown) -> Router {
         .with_state(hub)
 }
 
-/// What the page listens for.
-#[derive(Serialize)]
+/// Something that the user should know; for all: `users.all`.
+#[derive(Serialize, JsonSchema)]
 struct Notification {
     text: String,
 }
@@ -60,8 +61,6 @@ struct Notification {
 impl Contract for Notification {
     const EVENT: &'static str = "notification";
     const CHANNEL: &'static str = "users.*";
-    const PAYLOAD: &'static str = "{ text: string }";
-    const DESCRIPTION: &'static str = "Something that the user should know; for all: `users.all`.";
 }
 
 fn reference() -> Reference {

@@ -1,4 +1,4 @@
-//! Contracts: types whose values are always sent under one name, and a reference of them.
+//! Contracts: types whose values are always sent under one name.
 
 use std::error::Error;
 use std::fmt;
@@ -13,8 +13,8 @@ use crate::wire::{Event, EventId, EventName};
 /// A type whose values are sent under one name.
 ///
 /// [`Hub::publish_as`] takes the name from the type, so no call can have the wrong name. A program
-/// with a name that no event can have, such as one with a line break, does not build. A
-/// [`Reference`] lists contracts for the authors of pages.
+/// with a name that no event can have, such as one with a line break, does not build. With the feature
+/// `schema` a [`Reference`](super::Reference) says of contracts what pages can know of the events.
 ///
 /// # Examples
 ///
@@ -33,8 +33,6 @@ use crate::wire::{Event, EventId, EventName};
 /// impl Contract for Paid {
 ///     const EVENT: &'static str = "paid";
 ///     const CHANNEL: &'static str = "orders.*";
-///     const PAYLOAD: &'static str = "{ cents: number }";
-///     const DESCRIPTION: &'static str = "An order was paid.";
 /// }
 ///
 /// # #[tokio::main(flavor = "current_thread")]
@@ -52,12 +50,6 @@ pub trait Contract: Serialize {
 
     /// The topic of the event, or a pattern of topics.
     const CHANNEL: &'static str;
-
-    /// A description of the data for the reference, such as the type that a page would write.
-    const PAYLOAD: &'static str;
-
-    /// A description of the event for the reference.
-    const DESCRIPTION: &'static str = "";
 }
 
 impl<L: EventLog> Hub<L> {
@@ -82,11 +74,16 @@ impl<L: EventLog> Hub<L> {
     }
 }
 
-fn event_of<T: Contract, E>(topic: &Topic, value: &T) -> Result<Event, ContractError<E>> {
-    let name = const {
+/// The name of the event. A program with one that no event can have does not build.
+pub(super) fn event_name<T: Contract>() -> EventName {
+    const {
         assert!(!T::EVENT.is_empty(), "the event of a contract has a name");
         EventName::from_static(T::EVENT)
-    };
+    }
+}
+
+fn event_of<T: Contract, E>(topic: &Topic, value: &T) -> Result<Event, ContractError<E>> {
+    let name = event_name::<T>();
     let channel = Topics::new([T::CHANNEL]);
     if !channel.is_ok_and(|channel| channel.matches(topic)) {
         return Err(ContractError::OutsideChannel);
@@ -124,80 +121,4 @@ impl<E: Error + 'static> Error for ContractError<E> {
             Self::OutsideChannel => None,
         }
     }
-}
-
-/// A list of contracts as a table, for the authors of pages.
-///
-/// Keep the table in the repository, and compare it in a test: then a changed name is seen in the
-/// review, and page and server agree.
-///
-/// # Examples
-///
-/// ```
-/// use serde::Serialize;
-/// use tower_sse::hub::{Contract, Reference};
-///
-/// #[derive(Serialize)]
-/// struct Paid(u64);
-///
-/// impl Contract for Paid {
-///     const EVENT: &'static str = "paid";
-///     const CHANNEL: &'static str = "orders.*";
-///     const PAYLOAD: &'static str = "number | null";
-///     const DESCRIPTION: &'static str = "An order was paid; in cents.";
-/// }
-///
-/// let text = Reference::new().with::<Paid>().to_markdown();
-/// assert_eq!(
-///     text,
-///     "| channel | event | payload | description |\n\
-///      | --- | --- | --- | --- |\n\
-///      | `orders.*` | `paid` | `number \\| null` | An order was paid; in cents. |\n"
-/// );
-/// ```
-#[derive(Clone, Debug, Default)]
-#[must_use]
-pub struct Reference {
-    rows: Vec<[&'static str; 4]>,
-}
-
-impl Reference {
-    /// An empty list.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Adds a contract, unless the list has it.
-    pub fn with<T: Contract>(mut self) -> Self {
-        self.rows.push([T::CHANNEL, T::EVENT, T::PAYLOAD, T::DESCRIPTION]);
-        // The table does not change when code moves.
-        self.rows.sort_unstable();
-        self.rows.dedup();
-        self
-    }
-
-    /// The list as a table in Markdown, in the order of channels and names.
-    #[must_use]
-    pub fn to_markdown(&self) -> String {
-        let mut text = "| channel | event | payload | description |\n\
-                        | --- | --- | --- | --- |\n"
-            .to_owned();
-        for [channel, event, payload, description] in &self.rows {
-            let cells = [code(channel), code(event), code(payload), cell(description)];
-            text.extend(["| ", &cells.join(" | "), " |\n"]);
-        }
-        text
-    }
-}
-
-fn code(text: &str) -> String {
-    match text {
-        "" => String::new(),
-        text => format!("`{}`", cell(text)),
-    }
-}
-
-/// A cell of a table is one line, and a bar would end it.
-fn cell(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
 }

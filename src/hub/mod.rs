@@ -65,10 +65,15 @@ mod contract;
 mod finished;
 // The root exports the hub.
 pub(crate) mod publish;
+#[cfg(feature = "schema")]
+mod reference;
 mod subscription;
 
 #[cfg(feature = "json")]
 #[cfg_attr(docsrs, doc(cfg(feature = "json")))]
-pub use contract::{Contract, ContractError, Reference};
+pub use contract::{Contract, ContractError};
 pub use publish::PublishError;
+#[cfg(feature = "schema")]
+#[cfg_attr(docsrs, doc(cfg(feature = "schema")))]
+pub use reference::Reference;
 pub use subscription::{HubBody, Subscription};

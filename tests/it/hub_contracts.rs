@@ -1,9 +1,9 @@
-//! Events whose names cannot be wrong, and the page about them.
+//! Events whose names cannot be wrong.
 
 use serde::Serialize;
 use tower_sse::Hub;
 use tower_sse::event_log::Start;
-use tower_sse::hub::{Contract, ContractError, Reference};
+use tower_sse::hub::{Contract, ContractError};
 
 use crate::harness::hub;
 use crate::harness::hub::{text, topic};
@@ -16,8 +16,6 @@ struct Paid {
 impl Contract for Paid {
     const EVENT: &'static str = "paid";
     const CHANNEL: &'static str = "orders.*";
-    const PAYLOAD: &'static str = "{ cents: number }";
-    const DESCRIPTION: &'static str = "An order was paid.";
 }
 
 #[derive(Serialize)]
@@ -26,8 +24,6 @@ struct Note(&'static str);
 impl Contract for Note {
     const EVENT: &'static str = "message";
     const CHANNEL: &'static str = "news";
-    const PAYLOAD: &'static str = "string | null";
-    const DESCRIPTION: &'static str = "What there is to say,\n  in words.";
 }
 
 #[derive(Serialize)]
@@ -40,7 +36,6 @@ fn fail<S: serde::Serializer>(_: &str, _: S) -> Result<S::Ok, S::Error> {
 impl Contract for Broken {
     const EVENT: &'static str = "broken";
     const CHANNEL: &'static str = ">";
-    const PAYLOAD: &'static str = "";
 }
 
 #[tokio::test]
@@ -64,19 +59,4 @@ async fn what_is_not_of_the_contract_is_refused() {
     let refused = hub.publish_as(&topic("a"), &Broken(String::new())).await;
     assert!(matches!(refused, Err(ContractError::Json(_))));
     assert_eq!(hub.log().topics(), 0);
-}
-
-#[test]
-fn the_reference_is_the_same_text_in_whatever_order_it_is_made() {
-    let expected = "\
-| channel | event | payload | description |
-| --- | --- | --- | --- |
-| `>` | `broken` |  |  |
-| `news` | `message` | `string \\| null` | What there is to say, in words. |
-| `orders.*` | `paid` | `{ cents: number }` | An order was paid. |
-";
-    let one = Reference::new().with::<Paid>().with::<Note>().with::<Broken>();
-    let other = Reference::new().with::<Broken>().with::<Paid>().with::<Paid>().with::<Note>();
-    assert_eq!(one.to_markdown(), expected);
-    assert_eq!(other.to_markdown(), expected);
 }

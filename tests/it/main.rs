@@ -35,6 +35,8 @@ mod hub_blocking;
 mod hub_contracts;
 #[cfg(all(feature = "axum", feature = "hub"))]
 mod hub_finish;
+#[cfg(feature = "schema")]
+mod hub_reference;
 #[cfg(feature = "hub")]
 mod hub_together;
 mod idle;

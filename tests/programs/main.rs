@@ -31,3 +31,4 @@ mod redis_resume;
 mod redis_upstream;
 mod resume_in_browser;
 mod tabs_in_browser;
+mod typescript;

@@ -11,6 +11,8 @@ use std::time::Duration;
 pub mod bodies;
 pub mod cases;
 pub mod chunked;
+#[cfg(feature = "schema")]
+pub mod contracts;
 #[cfg(feature = "hub")]
 pub mod hub;
 pub mod layers;

@@ -15,6 +15,8 @@ pub mod broker;
 pub mod browser;
 #[path = "../../it/harness/chunked.rs"]
 pub mod chunked;
+#[path = "../../it/harness/contracts.rs"]
+pub mod contracts;
 pub mod hub_nodes;
 pub mod nats;
 #[path = "../../it/harness/net.rs"]
