@@ -1,6 +1,6 @@
 // Its examples use what these features add, and are no tests without.
 #![cfg_attr(
-    any(not(doctest), all(feature = "axum", feature = "redis", feature = "resume")),
+    any(not(doctest), all(feature = "axum", feature = "client", feature = "redis", feature = "resume")),
     doc = include_str!("../README.md")
 )]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -10,6 +10,9 @@
 #[cfg(feature = "axum")]
 mod axum_impls;
 mod body;
+#[cfg(feature = "client")]
+#[cfg_attr(docsrs, doc(cfg(feature = "client")))]
+pub mod client;
 mod driver;
 mod engine;
 mod error;

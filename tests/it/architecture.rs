@@ -22,6 +22,7 @@ const STRATA: &[(&str, &[&str])] = &[
     ("shutdown", &["engine", "state", "guard", "readiness"]),
     ("serialize", &["wire", "engine", "state", "registry"]),
     ("layer", &["wire", "engine", "state", "plan", "service", "registry", "limit", "shutdown"]),
+    ("client", &[]),
     ("event_log", &["wire", "state"]),
     ("hub", &["wire", "event_log"]),
     ("resume", &["wire", "state", "service", "event_log"]),
@@ -38,11 +39,11 @@ const IO: &[&str] =
     &["tokio", "http::", "http_body", "tower", "std::net", "std::io", "::now(", "async "];
 
 /// What only these strata do. `body` polls bodies and `service` calls services. `readiness` answers
-/// probes itself, `hub` makes bodies of its own, and `resume` takes the place of a handler, with a
+/// probes itself and `client` serves scripts, `hub` makes bodies of its own, and `resume` takes the place of a handler, with a
 /// body, a service and timers of its own. Streams (`driver`) and connections (`guard`) have timers.
 const ONCE: &[(&str, &[&str])] = &[
-    ("fn poll_frame", &["body", "readiness", "hub", "resume"]),
-    ("fn call", &["service", "readiness", "resume"]),
+    ("fn poll_frame", &["body", "readiness", "client", "hub", "resume"]),
+    ("fn call", &["service", "readiness", "client", "resume"]),
     ("Sleep", &["driver", "guard", "resume", "sync"]),
     ("fn poll_write", &["guard"]),
 ];

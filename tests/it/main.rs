@@ -9,6 +9,8 @@ mod architecture;
 mod axum_handlers;
 mod behaviour;
 mod body;
+#[cfg(feature = "client")]
+mod client;
 mod close_at_end;
 mod compression;
 #[cfg(feature = "axum")]
