@@ -54,6 +54,12 @@
 //! the [latest position](crate::Hub::latest) first, then the state, and have the page connect to
 //! `/events?last_event_id=<position>`.
 //!
+//! # Topics that are over
+//!
+//! When nothing more will come of a topic, such as an order that was delivered or a job that is
+//! done, [`Hub::finish`](crate::Hub::finish) tells its clients, ends their streams, and has those
+//! that come back answered 204.
+//!
 //! # With the layers
 //!
 //! Put [`SseLayer`](crate::SseLayer) around the route, as for any stream: it keeps the stream alive

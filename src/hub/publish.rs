@@ -128,6 +128,9 @@ impl<L: EventLog> Hub<L> {
     /// close event. A response that follows a [pattern](Topics) does not end: there may always be
     /// another topic.
     ///
+    /// A [`CloseAtEndLayer`](crate::CloseAtEndLayer) around the route is not needed: it would write
+    /// the close event a second time.
+    ///
     /// # Publishing in a topic that is finished
     ///
     /// The topic begins anew. Responses that ended do not get the event; responses that are made

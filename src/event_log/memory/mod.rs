@@ -208,7 +208,8 @@ impl MemoryLogBuilder {
     /// tunnel within minutes.
     ///
     /// The next call that concerns the topic trims events that are too old, so they may stay longer
-    /// in a topic in which nothing happens.
+    /// in a topic in which nothing happens. The event that [finishes](crate::Hub::finish) a topic
+    /// stays as long as the topic, if no event follows it.
     pub fn age(mut self, age: Duration) -> Self {
         self.age = age;
         self
