@@ -1,5 +1,6 @@
 //! Topics that are over: what their followers are sent, and who is answered 204.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Barrier;
 use std::task::Poll;
@@ -11,6 +12,7 @@ use axum::routing::get;
 use http::Request;
 use http::request::Parts;
 use http_body::Body;
+use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tower_sse::event_log::{GapPolicy, MemoryLog, Start, Topics};
@@ -383,6 +385,73 @@ fn events_and_an_end_that_meet_are_in_one_order_for_all_clients() {
             assert_eq!(other, first);
         }
         assert_eq!(from(&hub, topic("t"), Start::Earliest), first);
+    }
+}
+
+/// What a client is sent by the rules alone: `published` are topics with whether they are finished,
+/// `here` is how many of these there were when the client came, from after the first `start`.
+fn expected(
+    published: &[(usize, bool)],
+    (start, here): (usize, usize),
+    followed: &[usize],
+) -> (Vec<String>, bool) {
+    let (mut sent, mut over) = (Vec::new(), HashSet::new());
+    for topic in followed {
+        let last = published[..here].iter().rposition(|(it, _)| it == topic);
+        if last.is_some_and(|last| last < start && published[last].1) {
+            over.insert(*topic);
+        }
+    }
+    let mut rest = published.iter().enumerate().skip(start);
+    while over.len() < followed.len() {
+        let Some((n, (topic, finishes))) = rest.next() else {
+            return (sent, false);
+        };
+        match (followed.contains(topic), finishes) {
+            (false, _) => {}
+            (true, true) => drop(over.insert(*topic)),
+            (true, false) => {
+                over.remove(topic);
+                sent.push(n.to_string());
+            }
+        }
+    }
+    sent.push("close".to_owned());
+    (sent, true)
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_finished_and_begun_anew_clients_are_sent_what_the_rules_say(
+        published in prop::collection::vec((0..3_usize, any::<bool>()), 0..14),
+        places in (0..15_usize, 0..15_usize),
+        followed in prop::collection::btree_set(0..3_usize, 1..4),
+        filtered: bool,
+    ) {
+        let here = places.0.min(published.len());
+        let start = places.1.min(here);
+        let followed: Vec<usize> = followed.into_iter().collect();
+        let hub = Hub::default();
+        let publish = |published: &[(usize, bool)], from: usize| -> Vec<EventId> {
+            let published = published.iter().zip(from..);
+            published.map(|((topic, finishes), n)| match finishes {
+                true => finish(&hub, &topic.to_string()),
+                false => append(hub.log(), &topic.to_string(), &n.to_string()),
+            }).collect()
+        };
+        // So that the first place has an id, too.
+        let first = append(hub.log(), "other", "");
+        let ids = publish(&published[..here], 0);
+        let place = if start == 0 { first } else { ids[start - 1].clone() };
+        let names: Vec<String> = followed.iter().map(ToString::to_string).collect();
+        let names: Vec<&str> = names.iter().map(|name| &**name).collect();
+        let mut subscription = hub.subscribe(topics(&names)).after(place);
+        if filtered {
+            subscription = subscription.filter(|_| true);
+        }
+        let body = subscription.into_body();
+        publish(&published[here..], here);
+        prop_assert_eq!(sent(body), expected(&published, (start, here), &followed));
     }
 }
 
