@@ -26,7 +26,7 @@ pub(super) struct BrokerCursor {
     taken: u64,
     /// An event that finishes the topic, and the events after it, which are requested: another node
     /// may have appended some that were not read here yet.
-    end: Option<(BrokerEvent, BrokerFuture<Vec<BrokerEvent>>)>,
+    end: Option<Box<(BrokerEvent, BrokerFuture<Vec<BrokerEvent>>)>>,
     pub(super) next: Option<BrokerEvent>,
     /// Events that the broker returned.
     page: VecDeque<BrokerEvent>,
@@ -132,11 +132,11 @@ impl BrokerCursor {
                 self.page = page.into();
                 continue;
             }
-            if let Some((_, after)) = &mut self.end {
-                let Poll::Ready(after) = after.as_mut().poll(cx) else {
+            if let Some(end) = &mut self.end {
+                let Poll::Ready(after) = end.1.as_mut().poll(cx) else {
                     return Poll::Pending;
                 };
-                let end = self.end.take().map(|(end, _)| end);
+                let end = self.end.take().map(|end| end.0);
                 match after.is_empty() {
                     true => self.next = end,
                     false => self.taken = end.map_or(self.taken, |end| end.sequence),
@@ -158,7 +158,7 @@ impl BrokerCursor {
                 WindowLookup::Nothing => {
                     if let Some(end) = self.end_before_start() {
                         let after = source.page(&self.topic.name, end.sequence);
-                        self.end = Some((end, after));
+                        self.end = Some(Box::new((end, after)));
                     } else if registered {
                         break;
                     } else {
