@@ -395,12 +395,13 @@ function joinTabs(owner) {
   const me = Math.random();
   /** The tab that is followed; this one if it leads. */ let leader = 0;
   /** The tab that was followed last. */ let followed = 0;
-  /** The events by their ids, oldest first. @type {Map<string, Told | undefined>} */
-  const recent = new Map();
+  /** The question to which an answer is waited for. */ let asked = 0;
+  const { recent } = owner;
   /** What leaders said while the own line is quiet. @type {[number, Told][]} */
   let overheard = [];
   /** When the own line was opened. NaN as soon as it has told something. */
   let quietSince = Infinity;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ let timer;
   let release = () => {};
   const waiting = new AbortController();
   const channel = new BroadcastChannel(name);
@@ -408,14 +409,15 @@ function joinTabs(owner) {
   /** What tabs say to each other. @type {Record<string, (from: number, ...rest: any[]) => void>} */
   const messages = {
     /** A tab that is at an id looks for a leader. */
-    hello(from, place) {
+    hello(_, place, question) {
       if (leader !== me) return;
       const found = [...recent.keys()].indexOf(place) + 1;
       const missed = found && [...recent.values()].slice(found);
-      post("welcome", from, owner.lastEventId, missed, owner.status);
+      post("welcome", question, owner.lastEventId, missed, owner.status);
     },
-    welcome(from, to, id, missed, status) {
-      if (to !== me || leader) return;
+    welcome(from, question, id, missed, status) {
+      // Not an answer to another tab, nor one of a leader that has gone since.
+      if (question !== asked || leader) return;
       const ahead = recent.has(id);
       const quiet = Date.now() - quietSince >= QUIET;
       // Followed a stream without ids until now: what was said in between is lost with its leader.
@@ -430,6 +432,8 @@ function joinTabs(owner) {
       owner.changed(status.state, status.reason);
     },
     lead() {
+      // Else it is late: whoever has the lock now is this tab.
+      if (leader === me) return;
       leader = 0;
       hello();
     },
@@ -448,8 +452,16 @@ function joinTabs(owner) {
     channel.postMessage([kind, me, ...rest]);
   }
 
+  /** Looks for a leader. The own line is needed where none answers that can be followed. */
   function hello() {
-    post("hello", owner.lastEventId);
+    asked = Math.random();
+    post("hello", owner.lastEventId, asked);
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      if (leader) return;
+      owner.openLine();
+      hello();
+    }, QUIET / 2);
   }
 
   function lead() {
@@ -474,16 +486,9 @@ function joinTabs(owner) {
   channel.onmessage = ({ data: [kind, from, ...rest] }) => messages[kind]?.(from, ...rest);
   // Rejects where it is given up before it was got, or is not to be had: others lead then.
   navigator.locks.request(name, { signal: waiting.signal }, lead).catch(() => {});
-  const timer = setInterval(() => {
-    if (leader) return;
-    // No leader has answered, or none has had what this tab has.
-    owner.openLine();
-    hello();
-  }, QUIET / 2);
-  if (owner.lastEventId) {
-    recent.set(owner.lastEventId, undefined);
-    hello();
-  } else owner.openLine();
+  if (!owner.lastEventId) owner.openLine();
+  else if (!recent.has(owner.lastEventId)) recent.set(owner.lastEventId, undefined);
+  hello();
 
   return {
     /** The own line got an event. @param {Told} event */
@@ -503,7 +508,7 @@ function joinTabs(owner) {
     },
 
     close() {
-      clearInterval(timer);
+      clearTimeout(timer);
       waiting.abort();
       release();
       channel.close();
@@ -524,6 +529,11 @@ export const anywhere = new EventTarget();
 
 /** @implements {Owner} */
 class Connection {
+  /**
+   * The last events that were shared, by their ids, oldest first.
+   * @type {Map<string, Told | undefined>}
+   */
+  recent = new Map();
   /** @type {ReturnType<typeof openLine> | undefined} */ line;
   /** @type {ReturnType<typeof joinTabs> | undefined} */ #tabs;
   /** @type {Set<Source>} */ #handles = new Set();

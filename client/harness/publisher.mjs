@@ -11,7 +11,7 @@ export class Publisher {
   /** The open connections, and when the last event sent to each arrives. */
   #connections = new Map();
 
-  /** `latency` is the longest time that an event takes. */
+  /** `latency` is the longest time that an event takes, or the time by the number of its request. */
   constructor(clock, random, { latency = 0, ids = true, welcome } = {}) {
     Object.assign(this, { latency, ids, welcome });
     this.#clock = clock;
@@ -20,6 +20,7 @@ export class Publisher {
 
   /** Serves a request. */
   accept = (exchange) => {
+    exchange.number = this.#connections.size;
     exchange.stream();
     this.#connections.set(exchange, 0);
     if (this.welcome) this.#send(exchange, { data: this.welcome });
@@ -41,7 +42,9 @@ export class Publisher {
 
   #send(exchange, event) {
     const now = this.#clock.now();
-    const soon = now + Math.floor(this.#random() * this.latency);
+    const { latency } = this;
+    const takes = latency[exchange.number] ?? Math.floor(this.#random() * latency);
+    const soon = now + takes;
     const at = Math.max(soon, this.#connections.get(exchange));
     this.#connections.set(exchange, at);
     this.#clock.setTimeout(() => exchange.send(wire(event)), at - now);

@@ -58,6 +58,7 @@ export class Origin {
       }
 
       postMessage(message) {
+        if (!origin.#channels.has(this)) throw new Error("the channel is closed");
         const copy = structuredClone(message);
         for (const other of origin.#channels) {
           if (other === this || other.name !== this.name) continue;

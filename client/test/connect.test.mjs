@@ -456,6 +456,14 @@ test("a silent stream is stale, and is opened anew from the last id", async () =
   assert.equal(source.states.at(-1), "live");
 });
 
+test("a retry that a dead stream sent does not keep the page from opening it anew", async () => {
+  const { page, source, server } = await live({ staleAfter: 10_000 });
+  server.last.send(wire({ retry: 600_000, data: "x" }));
+  await page.pass(11_000);
+  assert.equal(source.state, "stale");
+  assert.equal(server.requests.length, 2);
+});
+
 test("a request that is never answered is stale, too", async () => {
   const page = new Page();
   const source = page.open("/events", { staleAfter: 10_000 });

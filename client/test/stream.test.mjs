@@ -241,6 +241,15 @@ test("abort ends the stream with its reason, while it is read and while it waits
   }
 });
 
+test("nothing comes after abort, though it came in the same chunk", async (t) => {
+  const { url } = await serve(t, stays(wire({ data: "1" }) + wire({ data: "2" })));
+  const abort = new AbortController();
+  const events = stream(url, { signal: abort.signal });
+  await events.next();
+  abort.abort(new Error("enough"));
+  await assert.rejects(events.next(), { message: "enough" });
+});
+
 test("a signal that was aborted before makes no request", async (t) => {
   const { url, requests } = await serve(t, ends(""));
   await assert.rejects(stream(url, { signal: AbortSignal.abort(new Error("no")) }).next(), /no/);

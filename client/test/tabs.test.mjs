@@ -105,7 +105,7 @@ for (const seed of [1, 2, 3, 4, 5]) {
       },
     });
     assert.equal(world.open, 1);
-    assert.ok(world.server.requests.length >= 20, "the leader went each time");
+    assert.equal(world.server.requests.length, 21, "one at first, and one for each take-over");
     for (const tab of world.tabs) assert.deepEqual(texts(tab), world.publisher.published);
   });
 
@@ -194,6 +194,23 @@ test("a tab on a silent stream follows after a while, and loses nothing by that"
   for (const tab of world.tabs) assert.deepEqual(texts(tab), range(1, 3));
 });
 
+test("what only the leader has heard when a silent tab begins to follow is not lost", async () => {
+  for (let at = 1900; at < 2050; at += 10) {
+    // The own connection of the second tab is slow.
+    const world = new World({ ids: false, latency: [0, 80] });
+    world.tab();
+    await world.pass(5000);
+    const joined = world.tab();
+    await world.pass(at);
+    world.publisher.publish();
+    await world.pass(10_000);
+    world.publisher.publish();
+    await world.pass(100);
+    assert.deepEqual(texts(joined), ["1", "2"], `an event after ${at} ms`);
+    assert.equal(world.open, at <= 1920 ? 2 : 1, `an event after ${at} ms`);
+  }
+});
+
 test("heartbeats do not keep a silent stream from being shared", async () => {
   const world = new World({ ids: false });
   world.tab();
@@ -253,6 +270,19 @@ test("a tab that is closed does not close the others", async () => {
   await world.publish(1);
   assert.equal(second.state, "live");
   assert.deepEqual(texts(second), range(1, 2));
+});
+
+test("a tab that was closed while it followed never leads", async () => {
+  const world = new World();
+  const [first, second] = [world.tab({ lastEventId: "0" }), world.tab({ lastEventId: "0" })];
+  await world.publish(1);
+  second.close();
+  first.close();
+  await world.pass(10_000);
+  assert.equal(world.open, 0);
+  const third = world.tab({ lastEventId: "0" });
+  await world.publish(1);
+  assert.deepEqual(texts(third), range(1, 2));
 });
 
 test("pauseHidden hands the lead to a tab that is shown", async () => {
