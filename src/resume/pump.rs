@@ -4,7 +4,7 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::Body;
@@ -14,7 +14,7 @@ use super::session::{ReaderStatus, Session, SessionEnd};
 use super::sessions::SessionMap;
 use crate::event_log::EventLog;
 use crate::state::{Drain, DrainHold, PermitLender};
-use crate::sync::{LazySleep, catch_panic};
+use crate::sync::{LazySleep, catch_panic, now};
 use crate::wire::{CloseReason, Decoder, Event, EventId, EventName};
 
 /// For how long a pump goes on without a client.
@@ -24,6 +24,8 @@ pub(super) struct PumpLimits {
     pub(super) permit: Option<Arc<PermitLender>>,
     /// No client comes back to a server that drains.
     pub(super) drain: Option<Arc<Drain>>,
+    /// Whether clients may read the stream at other nodes.
+    pub(super) is_shared: bool,
 }
 
 /// Reads a body into the log until the body ends or fails, or until no client comes back for it.
@@ -37,13 +39,20 @@ pub(super) async fn run<L, B>(
     L: EventLog,
     B: Body<Data = Bytes>,
 {
-    let PumpLimits { linger, permit, drain } = limits;
+    let PumpLimits { linger, permit, drain, is_shared } = limits;
     // Until the end is in the log, where other nodes look for it.
     let hold = drain.as_ref().map(Drain::hold);
-    let drain = drain.map(|drain| {
-        let begun: Pin<Box<dyn Future<Output = ()> + Send>> =
-            Box::pin(async move { drain.begun().await });
-        begun
+    let drain = drain.map(|drain| -> DrainBegun {
+        Box::pin(async move {
+            drain.begun().await;
+            let (begun_at, deadline) = (now(), drain.hard_deadline());
+            // No client comes back to this node. At another one it has the rest, up to a moment
+            // before the drain is over, which is when the end has to be in the log.
+            deadline.filter(|_| is_shared).map(|deadline| {
+                let time = deadline.saturating_duration_since(begun_at);
+                begun_at + time.saturating_sub((time / 10).min(END_MARGIN))
+            })
+        })
     });
     let mut guard = EndGuard { session: Arc::clone(&session), sessions, is_written: false, hold };
     let writer = RecordWriter::new(session.log.clone(), session.topic.clone(), linger);
@@ -57,6 +66,8 @@ pub(super) async fn run<L, B>(
         stalled: LazySleep::default(),
         permit,
         drain,
+        ends_at: None,
+        ending: LazySleep::default(),
     };
     let end = match pump.read(inner).await {
         Err(end) => end,
@@ -133,8 +144,18 @@ struct Pump<L> {
     stalled: LazySleep,
     permit: Option<Arc<PermitLender>>,
     /// Ready when a drain begins. None afterwards, too.
-    drain: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    drain: Option<DrainBegun>,
+    /// When the session ends at the latest, since the server drains.
+    ends_at: Option<Instant>,
+    ending: LazySleep,
 }
+
+/// Ready when a drain begins: with the time until which a session may go on without a client of this
+/// node, if it may.
+type DrainBegun = Pin<Box<dyn Future<Output = Option<Instant>> + Send>>;
+
+/// So long before a drain is over the ends of sessions are written, or a tenth of its time before.
+const END_MARGIN: Duration = Duration::from_secs(1);
 
 impl<L: EventLog> Pump<L> {
     /// Reads the body to its end, and drops it.
@@ -200,12 +221,15 @@ impl<L: EventLog> Pump<L> {
     /// when the server drains, when a limit gave the permit to a newer stream, and when there are
     /// too many sessions.
     fn poll_linger(&mut self, readers: &ReaderStatus, cx: &mut Context<'_>) -> Poll<SessionEnd> {
-        let drains = self.drain.as_mut().is_some_and(|begun| begun.as_mut().poll(cx).is_ready());
-        if drains {
-            self.drain = None;
-            self.linger = Duration::ZERO;
+        let begun = self.drain.as_mut().map(|begun| begun.as_mut().poll(cx));
+        if let Some(Poll::Ready(ends_at)) = begun {
+            (self.drain, self.ends_at) = (None, ends_at);
+            if ends_at.is_none() {
+                self.linger = Duration::ZERO;
+            }
         }
-        if readers.given_up {
+        let is_over = self.ends_at.is_some_and(|at| self.ending.poll_until(at, cx).is_ready());
+        if readers.given_up || is_over {
             return Poll::Ready(SessionEnd::Abandoned);
         }
         let Some(since) = readers.alone_since else {

@@ -189,7 +189,8 @@ impl<L: EventLog> Resumer<L> {
         }
         let sessions = Arc::downgrade(&self.sessions);
         let drain = request.outer.as_ref().and_then(|outer| outer.drain.clone());
-        let limits = PumpLimits { linger, permit, drain };
+        let is_shared = !other_nodes.is_zero();
+        let limits = PumpLimits { linger, permit, drain, is_shared };
         runtime.spawn(pump::run(session, sessions, body, limits, close_event));
         separate(&mut parts.extensions);
         parts.headers.remove(http::header::CONTENT_LENGTH);

@@ -175,6 +175,20 @@ async fn two_clients_in_a_row_that_are_told_of_a_gap_of_nothing_stop_nobody() {
     }
 }
 
+/// Nobody else can read it.
+#[tokio::test(start_paused = true)]
+async fn a_drain_does_not_wait_for_a_stream_without_a_client_that_no_other_node_has() {
+    let (shutdown, handled) = (Shutdown::new(), Handled::default());
+    let around = SseLayer::new().shutdown(shutdown.clone());
+    let resume = layer().linger(1_000 * SECOND);
+    let service = boxed(around.layer(resume.layer(handler(&handled, one_and_silence))));
+    seen(&service, request(None), SECOND).await;
+    let began = Instant::now();
+    shutdown.trigger();
+    shutdown.drain().await;
+    assert!(began.elapsed() < SECOND && handled.dropped(), "{:?}", began.elapsed());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_drain_ends_what_runs_without_a_client_and_says_so_in_the_log() {
     let (shutdown, handled) = (Shutdown::new(), Handled::default());
@@ -188,13 +202,16 @@ async fn a_drain_ends_what_runs_without_a_client_and_says_so_in_the_log() {
     let reading = tokio::spawn(async move { read(&mut { reading }, 100 * SECOND).await.text() });
     tokio::time::sleep(SECOND).await;
     let metrics = tokio::runtime::Handle::current().metrics();
-    let drain = shutdown.clone();
+    let began = Instant::now();
     shutdown.trigger();
-    drain.drain().await;
+    shutdown.drain().await;
     // The task that read is over as well: when the drain is, all is written.
     let read = reading.await.unwrap();
     assert_eq!(metrics.num_alive_tasks(), 0);
     assert!(handled.dropped());
+    // Until then it went on for clients of other nodes, which have a moment less than the deadline.
+    let took = began.elapsed();
+    assert!((8 * SECOND..10 * SECOND).contains(&took), "{took:?}");
     let elsewhere = boxed(resume().layer(handler(&Handled::default(), one_and_silence)));
     for (user, id) in [("ann", abandoned.id(0)), ("bob", events(&read)[0].1.clone())] {
         // It does not wait for ever, and is not taken for finished.
