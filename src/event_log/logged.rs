@@ -54,7 +54,7 @@ impl Logged {
     ///
     /// # Errors
     ///
-    /// [`InvalidEvent`] if `event` is not one whole event, has a line that does not end in LF, has no
+    /// [`InvalidEvent`] if `event` is not one whole event or not UTF-8, has a line that does not end in LF, has no
     /// data, or has an `id`. So other writers of the broker cannot break a stream.
     pub fn from_encoded(topic: Topic, id: &EventId, event: &[u8]) -> Result<Self, InvalidEvent> {
         let lines = event.strip_suffix(b"\n\n").ok_or(InvalidEvent("it does not end"))?;
@@ -64,6 +64,9 @@ impl Logged {
         let (mut data, is) = (false, |line: &[u8], name: &[u8]| {
             line.strip_prefix(name).is_some_and(|rest| matches!(rest, [] | [b':', ..]))
         });
+        if std::str::from_utf8(lines).is_err() {
+            return Err(InvalidEvent("it is not UTF-8"));
+        }
         for line in lines.split(|byte| *byte == b'\n') {
             match line {
                 [] => return Err(InvalidEvent("there are two events")),
@@ -177,6 +180,8 @@ mod tests {
         ];
 
         let (topic, id) = (Topic::new("t").unwrap(), EventId::new("1").unwrap());
+        let binary = Logged::from_encoded(topic.clone(), &id, b"data: \xff\n\n");
+        assert_eq!(binary.unwrap_err().0, "it is not UTF-8");
         for &(event, expected) in table {
             let logged = Logged::from_encoded(topic.clone(), &id, event.as_bytes());
             match (&logged, expected) {
