@@ -49,6 +49,10 @@ impl LogEpoch {
         &self.prefix
     }
 
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
     pub(super) fn id(&self, sequence: u64) -> EventId {
         EventId::with_epoch(self.number, sequence)
     }

@@ -69,7 +69,7 @@ pub use nats::{
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use redis::{RedisFollower, RedisLog, RedisLogBuilder, RedisLogError};
-pub use start::{Gap, GapPolicy, Start};
+pub use start::{Gap, GapPolicy, GapReason, Start};
 pub use topic::Topic;
 pub use topics::Topics;
 

@@ -73,7 +73,7 @@ impl Start {
 ///
 /// ```text
 /// event: gap
-/// data: {"requested":"7-3","earliest":"7-9","latest":"7-20"}
+/// data: {"requested":"7-3","earliest":"7-9","latest":"7-20","reason":"expired"}
 /// id: 7-8
 /// ```
 ///
@@ -90,6 +90,75 @@ pub struct Gap {
     /// The position after which the follower goes on. It is before `earliest`, and a client can
     /// resume from it.
     pub position: EventId,
+    /// Why the events cannot be replayed.
+    pub reason: GapReason,
+}
+
+/// Why events cannot be replayed.
+///
+/// A page that shows a state fetches it again after any gap. If it tells its user of a loss, it does
+/// so for [`Expired`](Self::Expired) alone: after the others nothing may have been lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum GapReason {
+    /// The id is one of another log, such as one in memory before its server was restarted, or a
+    /// broker's that has lost everything. Nobody knows whether there were events since.
+    Restarted,
+    /// There were events after the position, and the log does not have all of them any more; or it
+    /// does not know whether there were.
+    Expired,
+    /// The request named no position that the log knows: no id, or one of no event.
+    #[default]
+    Unknown,
+}
+
+impl GapReason {
+    /// The word in the event `gap`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Restarted => "restarted",
+            Self::Expired => "expired",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// The reason for a start of which the log with this epoch knows no position.
+    pub(super) fn of_unknown(start: &Start, epoch: u64) -> Self {
+        let Start::After(id) = start else {
+            return Self::Unknown;
+        };
+        // An id may end in a letter, and this form is that of all logs.
+        let id = id.as_str().trim_end_matches(|char: char| char.is_ascii_lowercase());
+        match super::ids::parse_id(id) {
+            Some((of, _)) if of != epoch => Self::Restarted,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// A start that cannot be replayed, until the gap is returned that says so.
+#[derive(Clone, Debug)]
+pub(super) struct Unreplayable {
+    pub(super) requested: Start,
+    pub(super) reason: GapReason,
+}
+
+impl Unreplayable {
+    /// After this position events were lost.
+    pub(super) fn expired(requested: Start) -> Self {
+        Self { requested, reason: GapReason::Expired }
+    }
+
+    /// The log with this epoch does not know the position.
+    pub(super) fn unknown(requested: Start, epoch: u64) -> Self {
+        let reason = GapReason::of_unknown(&requested, epoch);
+        Self { requested, reason }
+    }
+
+    pub(super) fn explain(&self, gap: Gap) -> Gap {
+        gap.requested(&self.requested).because(self.reason)
+    }
 }
 
 /// What a stream does after a gap. It sends the event `gap` with each policy.
@@ -111,7 +180,8 @@ impl Gap {
     /// yet.
     #[must_use]
     pub fn new(position: EventId) -> Self {
-        Self { requested: None, earliest: None, latest: None, position }
+        let reason = GapReason::default();
+        Self { requested: None, earliest: None, latest: None, position, reason }
     }
 
     /// Sets the id that was requested, unless it is longer than 64 bytes.
@@ -121,6 +191,13 @@ impl Gap {
             Start::After(id) if id.as_str().len() <= MAX_ID_LEN => Some(id.clone()),
             _ => None,
         };
+        self
+    }
+
+    /// Sets why the events cannot be replayed. The default is [`GapReason::Unknown`].
+    #[must_use]
+    pub fn because(mut self, reason: GapReason) -> Self {
+        self.reason = reason;
         self
     }
 
@@ -150,7 +227,7 @@ impl Gap {
             let _ = write!(json, "{comma}\"{name}\":");
             write_json(&mut json, id.as_ref().map(EventId::as_str));
         }
-        json.push('}');
+        let _ = write!(json, ",\"reason\":\"{}\"}}", self.reason.as_str());
         let id = self.position_after(policy).as_str();
         let event = Event::new().named("gap").data(json);
         let mut bytes = event.encode_unended("id: \n\n".len() + id.len()).unwrap_or_default();
@@ -220,9 +297,9 @@ mod tests {
     #[test]
     fn the_event_names_what_can_be_replayed_and_the_position_of_the_client() {
         let gap = Gap::new(id("7-8")).between(id("7-9"), id("7-20"));
-        let gap = gap.requested(&Start::After(id("a\"\\\t\u{7f}é")));
+        let gap = gap.requested(&Start::After(id("a\"\\\t\u{7f}é"))).because(GapReason::Expired);
         let data = "event: gap\ndata: {\"requested\":\"a\\\"\\\\\\u0009\\u007fé\",\
-                    \"earliest\":\"7-9\",\"latest\":\"7-20\"}\n";
+                    \"earliest\":\"7-9\",\"latest\":\"7-20\",\"reason\":\"expired\"}\n";
         for (policy, position) in
             [(GapPolicy::Replay, "7-8"), (GapPolicy::Live, "7-20"), (GapPolicy::End, "7-20")]
         {
@@ -230,8 +307,8 @@ mod tests {
         }
 
         let empty = Gap::new(id("7-0")).requested(&Start::After(id(&"x".repeat(65))));
-        let text = "event: gap\ndata: {\"requested\":null,\"earliest\":null,\"latest\":null}\n\
-                    id: 7-0\n\n";
+        let text = "event: gap\ndata: {\"requested\":null,\"earliest\":null,\"latest\":null,\
+                    \"reason\":\"unknown\"}\nid: 7-0\n\n";
         assert_eq!(empty.encode(GapPolicy::Live), text);
     }
 }

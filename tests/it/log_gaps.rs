@@ -1,6 +1,6 @@
 //! What cannot be replayed is said, whatever the cause, and nothing is said of other topics.
 
-use tower_sse::event_log::{EventLog, GapPolicy, MemoryLog, Start};
+use tower_sse::event_log::{EventLog, GapPolicy, GapReason, MemoryLog, Start};
 use tower_sse::wire::Decoder;
 use tower_sse::{EventId, Hub};
 
@@ -26,27 +26,39 @@ fn every_cause_is_told_and_then_comes_what_there_is() {
     let log = small();
     let ids: Vec<EventId> = ["a", "b", "c", "d", "e"].map(|text| append(&log, "t", text)).into();
     let foreign = append(&MemoryLog::new(), "t", "x");
-    for (start, requested) in [
+    for (start, requested, reason) in [
         // Trimmed.
-        (Start::After(ids[0].clone()), true),
+        (Start::After(ids[0].clone()), true, GapReason::Expired),
         // Of another epoch.
-        (Start::After(foreign), true),
+        (Start::After(foreign), true, GapReason::Restarted),
         // Malformed.
-        (Start::After(id("7")), true),
-        (Start::After(id("\"\\\u{1}")), true),
+        (Start::After(id("7")), true, GapReason::Unknown),
+        (Start::After(id("\"\\\u{1}")), true, GapReason::Unknown),
         // Newer than the head.
-        (Start::After(shifted(&ids[4], 1_000)), true),
+        (Start::After(shifted(&ids[4], 1_000)), true, GapReason::Unknown),
         // Not even an id.
-        (Start::Unknown, false),
+        (Start::Unknown, false, GapReason::Unknown),
     ] {
         let mut follower = follow(&log, &["t"], start.clone());
         let gap = gap(&mut follower);
+        assert_eq!(gap.reason, reason, "{start:?}");
         assert_eq!(gap.requested.map(Start::After), requested.then_some(start));
         assert_eq!(gap.earliest.as_ref(), Some(&ids[2]));
         assert_eq!(gap.latest.as_ref(), Some(&ids[4]));
         assert_eq!(all(&mut follower), ["c", "d", "e"]);
         // To come back with the place behind the gap is no gap.
         assert_eq!(all(&mut follow(&log, &["t"], Start::After(gap.position))), ["c", "d", "e"]);
+    }
+}
+
+/// Nothing was lost, so a page does not tell its user of a loss.
+#[test]
+fn a_gap_after_a_restart_says_that_there_was_a_restart() {
+    let before = append(&MemoryLog::new(), "t", "x");
+    let restarted = Hub::new(MemoryLog::new());
+    for from in [before, id("18446744073709551615-7b")] {
+        let mut body = restarted.subscribe(topic("t")).after(from).into_body();
+        assert!(text(&mut body).contains(",\"reason\":\"restarted\"}\n"));
     }
 }
 
@@ -74,7 +86,7 @@ fn a_follower_that_falls_out_of_the_window_gets_a_gap() {
         append(&log, "t", &n.to_string());
     }
     let told = gap(&mut one);
-    assert_eq!(told.requested, Some(first));
+    assert_eq!((told.requested, told.reason), (Some(first), GapReason::Expired));
     assert_eq!(sequence(told.earliest.as_ref().unwrap()), sequence(&told.position) + 1);
     assert_eq!(all(&mut one), ["6", "7", "8"]);
     assert_eq!(all(&mut many), ["gap", "6", "7", "8"]);
@@ -93,7 +105,7 @@ fn each_policy_does_what_it_says() {
         let [requested, earliest, latest] = [&ids[0], &ids[2], &ids[4]];
         format!(
             "event: gap\ndata: {{\"requested\":\"{requested}\",\"earliest\":\"{earliest}\",\
-             \"latest\":\"{latest}\"}}\nid: {place}\n\n"
+             \"latest\":\"{latest}\",\"reason\":\"expired\"}}\nid: {place}\n\n"
         )
     };
     let event = |n: usize, text: &str| format!("data: {text}\nid: {}\n\n", ids[n]);

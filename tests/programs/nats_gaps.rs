@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tower_sse::event_log::{EventLog, NatsLog, NatsLogError, NatsStorage, Start};
+use tower_sse::event_log::{EventLog, GapReason, NatsLog, NatsLogError, NatsStorage, Start};
 use tower_sse::{Event, EventId};
 
 use crate::harness::nats::{
@@ -65,21 +65,22 @@ async fn every_cause_is_told_and_then_comes_what_there_is() {
     for text in ["a", "b", "c", "d", "e"] {
         ids.push(append(&log, "t", text).await);
     }
-    for (start, requested) in [
+    for (start, requested, reason) in [
         // Trimmed.
-        (after(&ids[0]), true),
+        (after(&ids[0]), true, GapReason::Expired),
         // Of another epoch.
-        (Start::After(id("7-1")), true),
+        (Start::After(id("7-1")), true, GapReason::Restarted),
         // Malformed.
-        (Start::After(id("7")), true),
-        (Start::After(id("\"\\\u{1}")), true),
+        (Start::After(id("7")), true, GapReason::Unknown),
+        (Start::After(id("\"\\\u{1}")), true, GapReason::Unknown),
         // Newer than the head.
-        (Start::After(shifted(&ids[4], 1_000)), true),
-        (Start::Unknown, false),
+        (Start::After(shifted(&ids[4], 1_000)), true, GapReason::Unknown),
+        (Start::Unknown, false, GapReason::Unknown),
     ] {
         for names in [&["t"][..], &["t", "u"], &["*"]] {
             let mut follower = log.follow(topics(names), start.clone());
             let gap = gap(&mut follower).await;
+            assert_eq!(gap.reason, reason, "{start:?}");
             assert_eq!(gap.requested.map(Start::After), requested.then(|| start.clone()));
             assert_eq!(gap.earliest.as_ref(), Some(&ids[2]), "{names:?} {start:?}");
             assert_eq!(gap.latest.as_ref(), Some(&ids[4]));

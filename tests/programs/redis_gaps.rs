@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tower_sse::EventId;
-use tower_sse::event_log::{EventLog, Follow, RedisLog, Start};
+use tower_sse::event_log::{EventLog, Follow, GapReason, RedisLog, Start};
 
 use crate::harness::redis::{
     Server, all, append, append_all, connect, follow, gap, log, nothing, said, topics,
@@ -33,20 +33,21 @@ async fn every_cause_is_told_and_then_comes_what_there_is() {
     let second = connect(RedisLog::builder().events(100).window(7, 1 << 20), &server.url()).await;
     let id = |text: &str| EventId::new(text).unwrap();
     for log in [&log, &second] {
-        for (start, requested) in [
+        for (start, requested, reason) in [
             // Trimmed.
-            (Start::After(first.clone()), true),
+            (Start::After(first.clone()), true, GapReason::Expired),
             // Of another log.
-            (Start::After(foreign.clone()), true),
+            (Start::After(foreign.clone()), true, GapReason::Restarted),
             // Malformed.
-            (Start::After(id("7")), true),
+            (Start::After(id("7")), true, GapReason::Unknown),
             // Newer than the head.
-            (Start::After(shifted(&secret, 1_000_000)), true),
+            (Start::After(shifted(&secret, 1_000_000)), true, GapReason::Unknown),
             // Not even an id.
-            (Start::Unknown, false),
+            (Start::Unknown, false, GapReason::Unknown),
         ] {
             let mut follower = follow(log, &["t"], start.clone());
             let gap = gap(&mut follower).await;
+            assert_eq!(gap.reason, reason, "{start:?}");
             assert_eq!(gap.requested.map(Start::After), requested.then_some(start));
             assert_eq!(gap.latest.as_ref(), Some(&last));
             let begin: usize = said(&mut follower).await.parse().unwrap();
@@ -111,8 +112,10 @@ async fn a_redis_that_lost_all_is_another_log() {
     server.cli(&["FLUSHALL"]);
     let after = append(&log, "t", "3").await;
     assert_ne!(before.as_str().split('-').next(), after.as_str().split('-').next());
-    assert_eq!(all(&mut follower, 2).await, ["gap", "3"]);
-    assert_eq!(all(&mut follow(&log, &["t"], Start::After(before)), 2).await, ["gap", "3"]);
+    for follower in [&mut follower, &mut follow(&log, &["t"], Start::After(before))] {
+        assert_eq!(gap(follower).await.reason, GapReason::Restarted);
+        assert_eq!(said(follower).await, "3");
+    }
     assert_eq!(nothing(&mut follow(&log, &["t"], Start::After(after))).await, ());
 }
 

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use super::topic::{BrokerTopic, WindowLookup};
 use super::{BrokerEvent, BrokerFuture, BrokerSource};
+use crate::event_log::GapReason;
 use crate::event_log::wake_list::Ticket;
 
 /// A follower's position in one topic.
@@ -20,8 +21,8 @@ pub(super) struct BrokerCursor {
     read_before: Option<(u64, u32)>,
     /// The follower starts with the first event that there is, so events before it are not lost.
     from_first: bool,
-    /// Events after the position are lost.
-    lost: bool,
+    /// Events after the position are lost, and why.
+    lost: Option<GapReason>,
     /// The sequence of the last event that was taken, or of an end that is none any more.
     taken: u64,
     /// An event that finishes the topic, and the events after it, which are requested: another node
@@ -46,7 +47,7 @@ impl BrokerCursor {
             resets: 0,
             epoch: 0,
             from_first: true,
-            lost: false,
+            lost: None,
             taken: 0,
             end: None,
             next: None,
@@ -99,9 +100,13 @@ impl BrokerCursor {
         Some(event)
     }
 
-    /// Whether events were lost since the last call.
-    pub(super) fn take_lost(&mut self) -> bool {
-        std::mem::take(&mut self.lost)
+    /// Why events were lost since the last call, if any were.
+    pub(super) fn take_lost(&mut self) -> Option<GapReason> {
+        self.lost.take()
+    }
+
+    fn lose(&mut self, reason: GapReason) {
+        self.lost = self.lost.or(Some(reason));
     }
 
     /// Has the task woken by the topic's next event.
@@ -126,7 +131,9 @@ impl BrokerCursor {
                 self.fetch = None;
                 // If the broker has nothing, all events up to the floor are gone.
                 if page.is_empty() && floor > self.position {
-                    self.lost |= !self.from_first;
+                    if !self.from_first {
+                        self.lose(GapReason::Expired);
+                    }
                     self.position = floor;
                 }
                 self.page = page.into();
@@ -152,7 +159,7 @@ impl BrokerCursor {
                 // A page was of this epoch before.
                 WindowLookup::Reset(resets, epoch) if epoch == self.epoch => self.resets = resets,
                 WindowLookup::Reset(resets, epoch) => {
-                    self.lost = true;
+                    self.lose(GapReason::Restarted);
                     self.start(None, resets, epoch);
                 }
                 WindowLookup::Nothing => {
@@ -180,13 +187,15 @@ impl BrokerCursor {
     fn set_next(&mut self, event: BrokerEvent) {
         // The broker lost everything, and the poller may not have noticed it yet.
         if event.epoch != self.epoch {
-            self.lost = true;
+            self.lose(GapReason::Restarted);
             self.start(None, self.resets, event.epoch);
         }
         if event.sequence <= self.position {
             return;
         }
-        self.lost |= event.before > self.position && !self.from_first;
+        if event.before > self.position && !self.from_first {
+            self.lose(GapReason::Expired);
+        }
         self.from_first = false;
         self.next = Some(event);
     }

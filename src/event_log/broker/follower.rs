@@ -9,7 +9,8 @@ use super::cursor::BrokerCursor;
 use super::topic::LoadedState;
 use super::{BrokerEvent, BrokerFuture, BrokerTopic, BrokerTopics};
 use crate::event_log::ids::{id_before, parse_position};
-use crate::event_log::{Follow, Gap, Start, Step, Topics};
+use crate::event_log::start::Unreplayable;
+use crate::event_log::{Follow, Gap, GapReason, Start, Step, Topics};
 use crate::wire::EventId;
 
 /// Follows topics of a broker's log: a cursor in each topic, and a waker while it waits.
@@ -19,8 +20,8 @@ pub(in crate::event_log) struct BrokerFollower {
     /// The epoch and the sequence of the last event that was returned, or of the position that the
     /// follower started at.
     delivered: Option<(u64, u64)>,
-    /// The requested position, until the gap is returned that says that it cannot be replayed.
-    unreplayable: Option<Start>,
+    /// Until the gap is returned that says so.
+    unreplayable: Option<Unreplayable>,
     stage: FollowStage,
     /// Whether the follower ends after its first gap.
     ends_after_gap: bool,
@@ -67,7 +68,8 @@ impl BrokerFollower {
                 load(topic);
             }
         }
-        let unreplayable = ends_after_gap.then(|| from.clone());
+        let unknown = |requested| Unreplayable { requested, reason: GapReason::Unknown };
+        let unreplayable = ends_after_gap.then(|| unknown(from.clone()));
         let starting = Starting { from, live, watermark, head: None };
         let stage = FollowStage::Starting(Box::new(starting));
         Self { topics, cursors, delivered: None, unreplayable, stage, ends_after_gap }
@@ -89,15 +91,16 @@ impl BrokerFollower {
             return Poll::Pending;
         }
         let watermark = self.topics.watermark();
+        let epoch = loaded.first().map(|state| state.epoch);
+        let unknown = |from: &Start| Unreplayable::unknown(from.clone(), epoch.unwrap_or_default());
         let position = match &starting.from {
             Start::Live => Some(starting.live),
             Start::Earliest => None,
             Start::Unknown => {
-                self.unreplayable = Some(Start::Unknown);
+                self.unreplayable = Some(unknown(&starting.from));
                 None
             }
             Start::After(id) => {
-                let epoch = loaded.first().map(|state| state.epoch);
                 let head = loaded.iter().map(|state| state.head.max(watermark)).max();
                 let head = head.unwrap_or_default();
                 let position = match parse_position(id) {
@@ -113,7 +116,7 @@ impl BrokerFollower {
                 };
                 match position {
                     Some(position) => self.delivered = Some(position),
-                    None => self.unreplayable = Some(starting.from.clone()),
+                    None => self.unreplayable = Some(unknown(&starting.from)),
                 }
                 position.map(|(_, sequence)| sequence)
             }
@@ -180,9 +183,10 @@ impl BrokerFollower {
             let watermark = self.topics.watermark();
             for cursor in &mut self.cursors {
                 ready!(cursor.poll(&*self.topics.source, cx));
-                if cursor.take_lost() && self.unreplayable.is_none() {
+                if let Some(reason) = cursor.take_lost().filter(|_| self.unreplayable.is_none()) {
                     let last = self.delivered.map(|(epoch, it)| EventId::with_epoch(epoch, it));
-                    self.unreplayable = Some(last.map_or(Start::Live, Start::After));
+                    let requested = last.map_or(Start::Live, Start::After);
+                    self.unreplayable = Some(Unreplayable { requested, reason });
                 }
             }
             let next = self.cursors.iter().enumerate();
@@ -251,12 +255,12 @@ impl Follow for BrokerFollower {
                     }
                 }
             }
-            let requested = this.unreplayable.take();
+            let why = this.unreplayable.take();
             if this.ends_after_gap {
                 this.stage = FollowStage::Ended;
             }
-            if let (Some(gap), Some(requested)) = (gap, requested) {
-                return Poll::Ready(Some(Step::Gap(gap.requested(&requested))));
+            if let (Some(gap), Some(why)) = (gap, why) {
+                return Poll::Ready(Some(Step::Gap(why.explain(gap))));
             }
         }
     }

@@ -9,7 +9,7 @@ use super::directory::{TopicCell, TopicState};
 use super::inner::MemoryLogInner;
 use crate::event_log::ids::LogEpoch;
 use crate::event_log::wake_list::{Ticket, look_or_register};
-use crate::event_log::{Gap, Logged, Start, Topics};
+use crate::event_log::{Gap, Logged, Topics};
 
 /// A follower's position in one topic.
 #[derive(Debug)]
@@ -108,7 +108,6 @@ impl Drop for MemoryCursor {
 /// that have events up to `here`.
 pub(super) fn skip_lost(
     cursors: &mut [MemoryCursor],
-    requested: &Start,
     delivered: u64,
     here: u64,
     epoch: &LogEpoch,
@@ -125,14 +124,13 @@ pub(super) fn skip_lost(
     }
     let id = |sequence| epoch.id(sequence);
     let Some(latest) = latest.filter(|_| earliest < u64::MAX) else {
-        return (Gap::new(id(here)).requested(requested), here);
+        return (Gap::new(id(here)), here);
     };
     // A sequence of the followed topics, so that it reveals none of other topics, and the last one
     // before the earliest event, so that a client that resumes there misses as little as possible.
     let before = own.into_iter().filter(|own| *own < earliest).max().unwrap_or_default();
     let position = before.max(delivered);
-    let gap = Gap::new(id(position)).between(id(earliest), id(latest));
-    (gap.requested(requested), position)
+    (Gap::new(id(position)).between(id(earliest), id(latest)), position)
 }
 
 /// Cursors in several topics, or in all topics that match patterns.

@@ -10,6 +10,7 @@ use std::time::Instant;
 use super::cursor::{Followed, MemoryCursor, MergedCursors, NextEvent, skip_lost};
 use super::directory::TopicCell;
 use super::inner::{MemoryLogInner, SWEEP_INTERVAL};
+use crate::event_log::start::Unreplayable;
 use crate::event_log::{Follow, Gap, Logged, Run, Start, Step, Topic, Topics};
 use crate::sync::now;
 
@@ -21,8 +22,8 @@ pub struct MemoryFollower {
     /// The sequence of the last event or gap that was returned, or of the position that the
     /// follower started at. Zero for none.
     delivered: u64,
-    /// The requested start, until the gap is returned that says that it cannot be replayed.
-    unreplayable: Option<Box<Start>>,
+    /// Until the gap is returned that says so.
+    unreplayable: Option<Box<Unreplayable>>,
     cursors: FollowerCursors,
 }
 
@@ -58,7 +59,7 @@ impl MemoryFollower {
             (Start::After(_), Some(position)) => StartPosition::After(position),
             (Start::After(_), None) | (Start::Unknown, _) => StartPosition::Unknown,
         };
-        let mut lost = matches!(start, StartPosition::Unknown);
+        let (unknown, mut lost) = (matches!(start, StartPosition::Unknown), false);
         let mut named = |topic: &Topic| {
             loop {
                 // A topic may end between the two steps; then there is a new one.
@@ -82,7 +83,12 @@ impl MemoryFollower {
             }
             FollowerCursors::Merged(Box::new(MergedCursors::new(topics, cursors, last_creation)))
         };
-        let unreplayable = lost.then(|| Box::new(from));
+        let unreplayable = match (unknown, lost) {
+            (true, _) => Some(Unreplayable::unknown(from, log.state.epoch.number())),
+            (false, true) => Some(Unreplayable::expired(from)),
+            (false, false) => None,
+        };
+        let unreplayable = unreplayable.map(Box::new);
         Self { log: Arc::clone(log), delivered: known.unwrap_or_default(), unreplayable, cursors }
     }
 
@@ -114,7 +120,8 @@ impl MemoryFollower {
 
     /// Moves the cursors past events that are lost, and returns the gap.
     fn skip_lost(&mut self, cx: &mut Context<'_>) -> Gap {
-        let requested = self.unreplayable.take().map_or_else(|| self.position(), |start| *start);
+        let known = self.unreplayable.take();
+        let why = known.unwrap_or_else(|| Box::new(Unreplayable::expired(self.position())));
         // Before topics are found and looked at, so that all events up to here are seen and later
         // events come after the gap. The sequence is the id of no event, so it reveals none.
         let here = self.log.state.next_sequence();
@@ -123,10 +130,10 @@ impl MemoryFollower {
             FollowerCursors::Merged(cursors) => cursors.cursors(&self.log, cx),
         };
         let epoch = &self.log.state.epoch;
-        let (gap, position) = skip_lost(cursors, &requested, self.delivered, here, epoch);
+        let (gap, position) = skip_lost(cursors, self.delivered, here, epoch);
         // The next gap must not send the client back.
         self.delivered = position;
-        gap
+        why.explain(gap)
     }
 
     /// The position of the follower, as far as its client knows.

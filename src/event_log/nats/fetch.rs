@@ -12,7 +12,8 @@ use tokio::time::timeout;
 use super::NatsLogInner;
 use super::link::{RESPONSE_TIMEOUT, RetryLater, create_consumer, created, delete_consumer};
 use crate::event_log::ids::id_before;
-use crate::event_log::{Gap, Logged, Start, Topics};
+use crate::event_log::start::Unreplayable;
+use crate::event_log::{Gap, GapReason, Logged, Start, Topics};
 use crate::wire::EventId;
 
 /// The events that a follower requests.
@@ -93,15 +94,16 @@ async fn try_fetch(
             match position <= before.state.last_sequence {
                 true => {
                     let trimmed = before.state.first_sequence > position + 1;
-                    (position, trimmed.then_some(requested))
+                    (position, trimmed.then(|| Unreplayable::expired(requested)))
                 }
                 // Newer than all events.
-                false => (0, Some(requested)),
+                false => (0, Some(Unreplayable::unknown(requested, epoch))),
             }
         }
-        FetchRequest::After { requested, .. } | FetchRequest::Unknown(requested) => {
-            (0, Some(requested))
+        FetchRequest::After { requested, .. } => {
+            (0, Some(Unreplayable { requested, reason: GapReason::Restarted }))
         }
+        FetchRequest::Unknown(requested) => (0, Some(Unreplayable::unknown(requested, epoch))),
         FetchRequest::Earliest | FetchRequest::Ends { .. } => (0, None),
     };
     let may_be_trimmed = unreplayable.is_none() && original != Start::Earliest;
@@ -113,14 +115,14 @@ async fn try_fetch(
     }
     if may_be_trimmed && after.state.first_sequence > position + 1 {
         // Events were trimmed while the batch was read, and perhaps before they were read.
-        unreplayable = Some(original);
+        unreplayable = Some(Unreplayable::expired(original));
     }
     // All events up to here are in the batch.
     position = match batch.complete {
         true => head.max(batch.last).max(position),
         false => batch.last,
     };
-    if let Some(requested) = unreplayable {
+    if let Some(why) = unreplayable {
         let latest = last_event(log, &stream, topics).await?;
         let earliest = batch.events.front().map(|(sequence, _)| *sequence);
         gap = Some(match (earliest, latest.max(batch.events.back().map(|(last, _)| *last))) {
@@ -128,7 +130,7 @@ async fn try_fetch(
                 .between(EventId::with_epoch(epoch, earliest), EventId::with_epoch(epoch, latest)),
             _ => Gap::new(id_before(epoch, position + 1)),
         });
-        gap = gap.map(|gap| gap.requested(&requested));
+        gap = gap.map(|gap| why.explain(gap));
     }
     Ok(FetchedEvents { generation, epoch, gap, events: batch.events, position })
 }
