@@ -2,11 +2,11 @@
 /**
  * Makes the files of `dist/` from `tower-sse.js`.
  *
- *     node client/build.mjs                    writes them
- *     node client/build.mjs --check            makes them in memory, compares, and checks their size
+ *     node client/build.mjs                    writes them, and checks their size
+ *     node client/build.mjs --check            makes them in memory, and compares them
  *     node client/build.mjs --esbuild <path>   uses the esbuild package at this path
  *
- * Without `--esbuild` the package is looked for in the directories of NODE_PATH, then the usual way.
+ * Without `--esbuild` the package is looked for where Node finds packages, and in NODE_PATH.
  */
 import { createHash } from "node:crypto";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
@@ -52,7 +52,8 @@ function useGlobal() {
   return {
     name: "use-global",
     setup(build) {
-      build.onResolve({ filter: /^\.\/tower-sse\.js$/ }, ({ path }) => ({ path, namespace: "global" }));
+      const filter = /^\.\/tower-sse\.js$/;
+      build.onResolve({ filter }, ({ path }) => ({ path, namespace: "global" }));
       build.onLoad({ filter: /.*/, namespace: "global" }, () => ({
         contents: "export const { anywhere, configure, connect } = globalThis.towerSse",
       }));
@@ -107,7 +108,7 @@ async function* outdated(files) {
   for (const [name, bytes] of files) {
     const there = await readFile(join(DIST, name)).catch(() => null);
     if (!there) yield `dist/${name} is missing`;
-    else if (!there.equals(bytes)) yield `dist/${name} was not made from this source: run client/build.mjs`;
+    else if (!there.equals(bytes)) yield `dist/${name} is of another source: run build.mjs`;
   }
 }
 

@@ -579,9 +579,8 @@ class Connection {
 
   async openLine() {
     if (this.line) return;
-    const line = (this.line = openLine(this));
-    for await (const event of line.heard()) {
-      if (this.line !== line) return;
+    this.line = openLine(this);
+    for await (const event of this.line.heard()) {
       if (this.#tabs) this.#tabs.heard(event);
       else this.deliver(event);
     }

@@ -11,7 +11,7 @@ export class Publisher {
   /** The open connections, and when the last event sent to each arrives. */
   #connections = new Map();
 
-  /** `latency` is the longest time that an event takes, or the time by the number of its request. */
+  /** `latency` is the longest time that an event takes, or its times by connection. */
   constructor(clock, random, { latency = 0, ids = true, welcome } = {}) {
     Object.assign(this, { latency, ids, welcome });
     this.#clock = clock;
