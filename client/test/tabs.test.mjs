@@ -285,6 +285,39 @@ test("a tab that was closed while it followed never leads", async () => {
   assert.deepEqual(texts(third), range(1, 2));
 });
 
+for (const seed of [1, 2, 3, 4, 5]) {
+  test(`the late word of a former leader takes the lead from nobody (seed ${seed})`, async () => {
+    const world = new World({ seed });
+    for (let tab = 0; tab < 4; tab++) world.tab({ lastEventId: "0" });
+    await world.publish(2);
+    world.origin.delay = 900;
+    for (let turn = 0; turn < 2; turn++) {
+      world.tabs.shift().close();
+      await world.pass(1);
+    }
+    await world.pass(10_000);
+    await world.publish(2);
+    await world.pass(10_000);
+    assert.equal(world.open, 1);
+    for (const tab of world.tabs) assert.deepEqual(texts(tab), range(1, 4));
+  });
+}
+
+test("a tab that comes back still passes on what it had before it was left", async () => {
+  const world = new World();
+  const [first, second] = [world.tab({ lastEventId: "0" }), world.tab({ lastEventId: "0" })];
+  await world.publish(5);
+  first.page.leave();
+  await world.pass(10);
+  first.page.comeBack();
+  await world.pass(10);
+  second.close();
+  await world.pass(10);
+  const joined = world.tab({ lastEventId: "3" });
+  await world.publish(1);
+  assert.deepEqual(texts(joined), range(4, 6));
+});
+
 test("pauseHidden hands the lead to a tab that is shown", async () => {
   const world = new World();
   const [first] = [world.tab({ lastEventId: "0", pauseHidden: true }), world.tab({ lastEventId: "0" })];
