@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use crate::harness::bidi::{Program, in_a};
-use crate::harness::pages::{Visit, numbers};
+use crate::harness::pages::{KINDS, Visit, are_installed, numbers};
 use crate::harness::process::Transcript;
 
 #[tokio::test]
@@ -134,12 +134,12 @@ async fn a_page_comes_back_after_a_restart_if_it_asks_for_that() {
 #[tokio::test]
 async fn a_page_that_is_refused_by_a_limit_comes_when_there_is_room() {
     in_a(Program::Chromium, async |browser| {
-        let away = json!({});
-        let visits = Visit::of_all(browser, "/nothing-yet", &away).await;
-        join_all(visits.iter().map(async |visit| {
+        are_installed();
+        join_all(KINDS.map(async |kind| {
+            let visit = Visit::blank(browser, kind).await;
             let mut first = Transcript::of(&[&visit.site.url("/limited")]);
             first.until(|text| text.starts_with(':')).await;
-            visit.page.goto(&visit.site.url(&visit.kind.path("/limited", &away))).await;
+            visit.page.goto(&visit.site.url(&kind.path("/limited", &json!({})))).await;
             visit.was("reconnecting limit").await;
             // It goes on to ask, and not at once.
             sleep(Duration::from_secs(2)).await;
@@ -149,6 +149,7 @@ async fn a_page_that_is_refused_by_a_limit_comes_when_there_is_room() {
             visit.is_live().await;
             visit.site.publish();
             visit.has_all().await;
+            visit.is_silent();
         }))
         .await;
     })

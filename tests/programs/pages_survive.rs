@@ -11,7 +11,6 @@ use crate::harness::bidi::{Browser, Program, in_a};
 use crate::harness::nginx::Nginx;
 use crate::harness::pages::{KINDS, Kind, Visit, are_installed};
 use crate::harness::process::eventually;
-use crate::harness::site::Site;
 
 #[tokio::test]
 async fn a_server_that_is_killed_costs_no_event() {
@@ -100,10 +99,10 @@ async fn deploy(visit: &Visit, nginx: &Nginx) {
 }
 
 async fn behind_nginx(browser: &Browser, kind: Kind) -> (Visit, Nginx) {
-    let (site, page) = (Site::start().await, browser.window().await);
-    let nginx = Nginx::before(site.port()).await;
-    page.goto(&nginx.url(&kind.path("/events", &json!({})))).await;
-    (Visit { kind, site, page }, nginx)
+    let visit = Visit::blank(browser, kind).await;
+    let nginx = Nginx::before(visit.site.port()).await;
+    visit.page.goto(&nginx.url(&kind.path("/events", &json!({})))).await;
+    (visit, nginx)
 }
 
 #[tokio::test]

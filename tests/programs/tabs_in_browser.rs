@@ -27,13 +27,13 @@ async fn take_over(program: Program, times: usize) {
         let steady = site.publish_steadily(Duration::from_millis(50));
         let mut tabs = Vec::new();
         for n in 0..10 {
-            tabs.push(Tab::open(browser, &site, n % 2 == 0).await);
+            tabs.push(Tab::open(browser, &site, n).await);
         }
         site.opens(1).await;
         for n in 0..times {
             let leader = leader(&tabs).await;
             tabs.remove(leader).page.close().await;
-            tabs.push(Tab::open(browser, &site, n % 2 == 0).await);
+            tabs.push(Tab::open(browser, &site, n).await);
             if n % 5 == 4 {
                 site.opens(1).await;
             }
@@ -76,13 +76,16 @@ struct Tab {
 }
 
 impl Tab {
-    async fn open(browser: &Browser, site: &Site, knows_its_place: bool) -> Self {
+    /// Of each client that can share in turn. Every second one knows its place.
+    async fn open(browser: &Browser, site: &Site, n: usize) -> Self {
+        let kind = [Kind::Bare, Kind::Htmx2, Kind::Alpine][n % 3];
+        let knows_its_place = n % 2 == 0;
         let page = browser.window().await;
         let (place, id) = site.place();
         let place = knows_its_place.then_some(place);
         let id = if knows_its_place { id } else { String::new() };
         let options = json!({ "share": true, "lastEventId": id });
-        page.goto(&site.url(&Kind::Bare.path("/events", &options))).await;
+        page.goto(&site.url(&kind.path("/events", &options))).await;
         // A lock that it alone asks for tells it from others by the name that the browser gives it.
         let named = "(window.own = String(Math.random()), new Promise((held) => {
             navigator.locks.request(own, () => new Promise(() => held(null)));

@@ -59,9 +59,14 @@ pub struct Visit {
 impl Visit {
     /// Opens a page that opens this stream.
     pub async fn of(browser: &Browser, kind: Kind, stream: &str, options: &Value) -> Self {
-        let (site, page) = (Site::start().await, browser.window().await);
-        page.goto(&site.url(&kind.path(stream, options))).await;
-        Self { kind, site, page }
+        let visit = Self::blank(browser, kind).await;
+        visit.page.goto(&visit.site.url(&kind.path(stream, options))).await;
+        visit
+    }
+
+    /// Opens a server and a page that has nothing yet.
+    pub async fn blank(browser: &Browser, kind: Kind) -> Self {
+        Self { kind, site: Site::start().await, page: browser.window().await }
     }
 
     /// The same for each of the clients.
