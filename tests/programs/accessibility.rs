@@ -10,13 +10,14 @@ use crate::harness::process::Example;
 
 #[tokio::test]
 async fn the_pages_of_the_examples_have_no_serious_fault() {
-    let axe = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/npm/node_modules/axe-core/axe.js");
+    let modules = concat!(env!("CARGO_MANIFEST_DIR"), "/.tools/npm/node_modules");
+    let axe = Path::new(modules).join("axe-core/axe.js");
     let axe = std::fs::read_to_string(&axe)
         .unwrap_or_else(|error| panic!("{}: {error}: tests/run installs it", axe.display()));
     in_a(Program::Chromium, async |browser| {
         let mut faults = Vec::new();
         for &(name, path, act, used) in EXAMPLES {
-            let example = Example::start(name, &[]).await;
+            let example = Example::start(name, &[("VENDOR", modules)]).await;
             let page = browser.window().await;
             page.goto(&example.url(path)).await;
             for scheme in ["light", "dark"] {
@@ -30,13 +31,14 @@ async fn the_pages_of_the_examples_have_no_serious_fault() {
                 page.shows(&format!("{name} is in use"), used, |used| used == "true").await;
                 page.run(&axe).await;
                 for fault in page.value(FAULTS).await.as_array().expect("a list") {
-                    faults
-                        .push(format!("{name}, {scheme}: {}", fault.as_str().unwrap_or_default()));
+                    faults.push(format!(
+                        "{name}{path}, {scheme}: {}",
+                        fault.as_str().unwrap_or_default()
+                    ));
                 }
             }
-            let statuses = statuses(&page).await;
-            if statuses == 0 {
-                faults.push(format!("{name}: the tree has no status"));
+            if statuses(&page).await == 0 {
+                faults.push(format!("{name}{path}: the tree has no status"));
             }
         }
         assert!(faults.is_empty(), "{}", faults.join("\n"));
@@ -67,7 +69,22 @@ const EXAMPLES: &[(&str, &str, &str, &str)] = &[
         "document.getElementById('ask').click()",
         "document.getElementById('answer').textContent.length > 10",
     ),
+    ("htmx", "/2", HTMX_BEGINS, HTMX_IS_IN_USE),
+    ("htmx", "/4", HTMX_BEGINS, HTMX_IS_IN_USE),
+    (
+        "alpine",
+        "/",
+        "fetch('/items', { method: 'POST', body: new URLSearchParams({ text: 'Milk' }) })
+            .then(() => null)",
+        "[...document.querySelectorAll('ul.list li')].some(({ textContent }) =>
+            textContent.includes('Milk'))",
+    ),
+    ("tabs", "/", "null", "document.getElementById('figure').textContent.includes('leads')"),
 ];
+
+const HTMX_BEGINS: &str = "document.querySelector('[hx-target=\"#tasks\"]').click()";
+const HTMX_IS_IN_USE: &str = "document.querySelectorAll('#tasks li').length > 0
+    && document.querySelectorAll('#orders li').length > 0";
 
 const FAULTS: &str = "axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) =>
     violations
