@@ -81,8 +81,14 @@ async fn a_task_ends_with_its_last_message_and_is_not_asked_for_again() {
             })
             .await;
             text_is(page, "#tasks li", "it ends", |text| text.ends_with(": roasted.")).await;
+            let following = "return String(document.querySelectorAll('#tasks span').length)";
+            assert_eq!(told(page, following).await, "0", "what connects is gone");
             sleep(Duration::from_secs(3)).await;
-            assert_eq!(tap.asked("/tasks/").len(), 1, "htmx {htmx}");
+            let asked = tap.asked("/tasks/");
+            assert_eq!(asked.len(), 1, "htmx {htmx}");
+            // One that is too late gets all of it, and the end.
+            let late = bar.get(&asked[0].path).await;
+            assert!(late.contains(": roasted.") && late.contains("{\"reason\":\"finished\"}"));
             is_live(page).await;
         })
         .await;
