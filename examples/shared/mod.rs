@@ -13,7 +13,7 @@ use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use tokio::net::TcpListener;
-use tower_sse::Shutdown;
+use tower_sse::{Shutdown, client};
 
 /// Serves until SIGTERM or ctrl-c, on the port that `PORT` says, or else 3000.
 pub async fn serve(app: Router, shutdown: Shutdown) -> Result<(), Box<dyn Error>> {
@@ -29,12 +29,10 @@ pub async fn serve(app: Router, shutdown: Shutdown) -> Result<(), Box<dyn Error>
 
 /// What the pages load.
 fn assets() -> Router {
-    let file =
-        |kind: &'static str, text: &'static str| get(async move || ([(CONTENT_TYPE, kind)], text));
-    let script = |text| file("text/javascript", text);
+    let style = ([(CONTENT_TYPE, "text/css")], include_str!("style.css"));
     Router::new()
-        .route("/style.css", file("text/css", include_str!("style.css")))
-        .route("/tower-sse.js", script(include_str!("../../client/tower-sse.js")))
-        .route("/tower-sse.extras.js", script(include_str!("../../client/tower-sse.extras.js")))
+        .route("/style.css", get(async move || style))
+        .route_service("/tower-sse.js", client::module())
+        .route_service("/tower-sse.extras.js", client::extras())
         .merge(vendor::router())
 }
