@@ -50,9 +50,10 @@ mod topics;
 mod wake_list;
 
 use std::error::Error;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -126,6 +127,32 @@ pub trait EventLog: Clone + Send + Sync + 'static {
     /// event of a topic that is followed by name [finishes it](Logged::finishes_topic), the follower
     /// returns that event, also if it starts after it.
     fn follow(&self, topics: Topics, from: Start) -> Self::Follower;
+
+    /// Lets go of a topic that is over: from `after` on, none of its events need be kept.
+    ///
+    /// An event that is appended before then keeps the topic. Keeping events for longer is allowed:
+    /// the default implementation does nothing.
+    ///
+    /// # Errors
+    ///
+    /// If the log could not note it. Then the topic is kept as any other.
+    fn forget(
+        &self,
+        topic: &Topic,
+        after: Duration,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        let _ = (topic, after);
+        ready(Ok(()))
+    }
+
+    /// Whether the log will not append the same event later either, as an event that is too long. So
+    /// there is no use in trying again.
+    ///
+    /// The default implementation returns false.
+    fn is_final(error: &Self::Error) -> bool {
+        let _ = error;
+        false
+    }
 
     /// The position after the last event of these topics: a follower that starts there misses no
     /// event that is appended later.

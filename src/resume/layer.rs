@@ -144,7 +144,8 @@ impl<L: EventLog> ResumeLayer<L> {
     ///
     /// Older streams are forgotten at the next request. When a client asks for an end, it is
     /// remembered for at least this time again, so that a client that asks every minute never
-    /// begins a new stream.
+    /// begins a new stream. A log that is shared is told to [forget](EventLog::forget) the stream
+    /// this time after its end.
     pub fn remember(mut self, time: Duration) -> Self {
         self.settings.remember = time;
         self

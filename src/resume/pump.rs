@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body::Body;
 
+use super::key::TopicPart;
 use super::record::{LogProgress, Record, RecordKind, RecordWriter};
 use super::session::{ReaderStatus, Session, SessionEnd};
 use super::sessions::SessionMap;
@@ -26,6 +27,8 @@ pub(super) struct PumpLimits {
     pub(super) drain: Option<Arc<Drain>>,
     /// Whether clients may read the stream at other nodes.
     pub(super) is_shared: bool,
+    /// How long the log is to keep the stream after its end, if it is told to.
+    pub(super) kept_in_log: Option<Duration>,
 }
 
 /// Reads a body into the log until the body ends or fails, or until no client comes back for it.
@@ -39,7 +42,7 @@ pub(super) async fn run<L, B>(
     L: EventLog,
     B: Body<Data = Bytes>,
 {
-    let PumpLimits { linger, permit, drain, is_shared } = limits;
+    let PumpLimits { linger, permit, drain, is_shared, kept_in_log } = limits;
     // Until the end is in the log, where other nodes look for it.
     let hold = drain.as_ref().map(Drain::hold);
     let drain = drain.map(|drain| -> DrainBegun {
@@ -93,6 +96,16 @@ pub(super) async fn run<L, B>(
     guard.end(end);
     guard.is_written =
         end != SessionEnd::Lost && pump.write(kind, Event::new().static_data("")).await.is_some();
+    drop(guard);
+    let Some(kept) = kept_in_log else {
+        return;
+    };
+    let session = &pump.session;
+    let head = session.token.topic(&session.key, TopicPart::Head).filter(|_| is_shared);
+    for topic in head.iter().chain([&session.topic]) {
+        // If it fails, the log keeps the topic for as long as any other.
+        let _ = session.log.forget(topic, kept).await;
+    }
 }
 
 /// Ends the session if the pump is dropped or panics, also after the end is known and before it is

@@ -115,9 +115,14 @@ impl<L: EventLog> RecordWriter<L> {
         let event = record.add_to(event);
         let deadline = Instant::now().checked_add(self.patience);
         loop {
-            if let Ok(id) = self.log.append(&self.topic, event.clone()).await {
-                self.last_known = Some(id.clone());
-                return Some(id);
+            match self.log.append(&self.topic, event.clone()).await {
+                Ok(id) => {
+                    self.last_known = Some(id.clone());
+                    return Some(id);
+                }
+                // Then it is not there, and never will be.
+                Err(error) if L::is_final(&error) => return None,
+                Err(_) => {}
             }
             let probe = self.write_probe(deadline).await?;
             let found = self.find(record, &probe);

@@ -189,8 +189,8 @@ impl<L: EventLog> Resumer<L> {
         }
         let sessions = Arc::downgrade(&self.sessions);
         let drain = request.outer.as_ref().and_then(|outer| outer.drain.clone());
-        let is_shared = !other_nodes.is_zero();
-        let limits = PumpLimits { linger, permit, drain, is_shared };
+        let (is_shared, kept_in_log) = (!other_nodes.is_zero(), self.settings.kept_in_log());
+        let limits = PumpLimits { linger, permit, drain, is_shared, kept_in_log };
         runtime.spawn(pump::run(session, sessions, body, limits, close_event));
         separate(&mut parts.extensions);
         parts.headers.remove(http::header::CONTENT_LENGTH);

@@ -62,6 +62,24 @@ fn a_gap_after_a_restart_says_that_there_was_a_restart() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_is_forgotten_goes_after_its_time_unless_it_goes_on() {
+    let log = MemoryLog::new();
+    let first = append(&log, "over", "a");
+    append(&log, "over", "b");
+    append(&log, "goes.on", "a");
+    for name in ["over", "goes.on", "never.was"] {
+        log.forget(&topic(name), 10 * SECOND).await.unwrap();
+    }
+    tokio::time::sleep(9 * SECOND).await;
+    assert_eq!(all(&mut follow(&log, &["over"], Start::After(first.clone()))), ["b"]);
+    append(&log, "goes.on", "b");
+    tokio::time::sleep(2 * SECOND).await;
+    assert_eq!(log.topics(), 1);
+    assert_eq!(all(&mut follow(&log, &["goes.on"], Start::Earliest)), ["a", "b"]);
+    assert_eq!(all(&mut follow(&log, &["over"], Start::After(first))), ["gap"]);
+}
+
 #[test]
 fn events_that_can_be_replayed_are_no_gap() {
     let log = small();

@@ -175,6 +175,34 @@ async fn two_clients_in_a_row_that_are_told_of_a_gap_of_nothing_stop_nobody() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_shared_log_keeps_nothing_of_a_stream_that_is_not_remembered() {
+    let log = MemoryLog::new();
+    let handled = Handled::default();
+    let resume = layer().remember(5 * SECOND).other_nodes(SECOND).log(log.clone());
+    let service = boxed(resume.layer(handler(&handled, || vec![Data("data: 1\n\n")])));
+    for _ in 0..10 {
+        let whole = seen(&service, request(None), SECOND / 10).await;
+        assert_eq!((whole.data(), whole.ended), (vec!["1".to_owned()], true));
+    }
+    assert_eq!(log.topics(), 20);
+    tokio::time::sleep(6 * SECOND).await;
+    assert_eq!(log.topics(), 0);
+}
+
+/// It would be refused again and again.
+#[tokio::test(start_paused = true)]
+async fn an_event_that_the_log_never_takes_ends_its_stream_at_once() {
+    let log = MemoryLog::builder().bytes(500).build().unwrap();
+    let handled = Handled::default();
+    let payload = format!("data: 1\n\ndata: {}\n\n", "x".repeat(600)).leak();
+    let resume = layer().linger(100 * SECOND).log(log);
+    let service = boxed(resume.layer(handler(&handled, || vec![Data(payload), Hang])));
+    let told = seen(&service, request(None), SECOND).await;
+    assert_eq!(told.data(), ["1", "{\"reason\":\"error\"}"]);
+    assert!(told.ended && handled.dropped());
+}
+
 /// Nobody else can read it.
 #[tokio::test(start_paused = true)]
 async fn a_drain_does_not_wait_for_a_stream_without_a_client_that_no_other_node_has() {

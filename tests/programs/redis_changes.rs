@@ -87,6 +87,25 @@ async fn reading_needs_no_writes() {
     }
 }
 
+#[tokio::test]
+async fn a_topic_that_is_forgotten_leaves_no_key() {
+    let server = Server::start().await;
+    let log = log(&server.url()).await;
+    append(&log, "over", "1").await;
+    log.forget(&topic("over"), Duration::from_millis(100)).await.unwrap();
+    log.forget(&topic("never.was"), LONG).await.unwrap();
+    let began = Instant::now();
+    let keys = || server.cli(&["KEYS", "*over*"]).trim().to_owned();
+    while !keys().is_empty() {
+        assert!(began.elapsed() < LONG, "{}", keys());
+        sleep(Duration::from_millis(20)).await;
+    }
+    // It may begin anew, and is kept as any other then.
+    append(&log, "over", "2").await;
+    let left = server.cli(&["PTTL", "{tower-sse}:topic:over"]);
+    assert!(left.trim().parse::<i64>().unwrap() > 60_000, "{left}");
+}
+
 /// As of a managed service.
 #[tokio::test]
 async fn a_user_without_the_right_to_name_clients_reads() {

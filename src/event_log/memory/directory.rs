@@ -148,7 +148,8 @@ impl TopicState {
     /// follows it by name.
     pub(super) fn is_idle(&self, now: Instant, limits: &MemoryLogBuilder) -> bool {
         let quiet = now.saturating_duration_since(self.last_append) >= limits.idle;
-        self.followers == 0 && self.window.is_empty() && (quiet || !self.has_events)
+        let quiet = quiet || !self.has_events || self.window.is_forgotten(now);
+        self.followers == 0 && self.window.is_empty() && quiet
     }
 
     /// Ends the topic, and returns what is lost with it.

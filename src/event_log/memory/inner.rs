@@ -132,6 +132,13 @@ impl MemoryLogInner {
         })
     }
 
+    pub(super) fn forget(&self, topic: &Topic, after: Duration) {
+        let cell = self.read().get(topic).map(Arc::clone);
+        if let (Some(cell), Some(at)) = (cell, now().checked_add(after)) {
+            cell.lock().window.forget_at(at);
+        }
+    }
+
     pub(super) fn followers(&self, topic: &Topic) -> usize {
         let cell = self.read().get(topic).map(Arc::clone);
         cell.map_or(0, |cell| cell.lock().followers as usize)

@@ -136,6 +136,15 @@ impl EventLog for MemoryLog {
         MemoryFollower::new(&self.inner, topics, from)
     }
 
+    async fn forget(&self, topic: &Topic, after: Duration) -> Result<(), MemoryLogError> {
+        self.inner.forget(topic, after);
+        Ok(())
+    }
+
+    fn is_final(_: &MemoryLogError) -> bool {
+        true
+    }
+
     async fn latest(&self, _: &Topics) -> Result<EventId, MemoryLogError> {
         // A sequence of no event: it is after all events, and reveals no id of another topic.
         let state = &self.inner.state;

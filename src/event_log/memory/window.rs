@@ -21,6 +21,8 @@ pub(super) struct TopicWindow {
     /// Zero if none was.
     lost: u64,
     bytes: usize,
+    /// When the events may go, unless there are later ones.
+    forget_at: Option<Instant>,
     /// The events that were joined last.
     joined: Option<JoinedEvents>,
 }
@@ -38,21 +40,33 @@ pub(super) struct StoredEvent {
 
 impl TopicWindow {
     pub(super) fn new(lost: u64) -> Self {
-        Self { events: VecDeque::new(), first: 0, lost, bytes: 0, joined: None }
+        Self { events: VecDeque::new(), first: 0, lost, bytes: 0, forget_at: None, joined: None }
     }
 
     pub(super) fn push(&mut self, event: StoredEvent) {
+        self.forget_at = None;
         self.bytes += event.bytes.len();
         self.events.push_back(event);
     }
 
+    /// Has the events removed from a moment on, unless there are later ones.
+    pub(super) fn forget_at(&mut self, at: Instant) {
+        self.forget_at = Some(at);
+    }
+
+    pub(super) fn is_forgotten(&self, now: Instant) -> bool {
+        self.forget_at.is_some_and(|at| at <= now)
+    }
+
     /// Removes events that are too old or too many.
     pub(super) fn trim(&mut self, now: Instant, limits: &MemoryLogBuilder) {
+        let forgotten = self.is_forgotten(now);
         while let Some(event) = self.events.front() {
             // That a topic is over is known for as long as the topic stays.
             let kept =
                 if event.finishes && self.events.len() == 1 { limits.idle } else { limits.age };
-            let too_old = now.saturating_duration_since(event.appended) >= kept.max(limits.age);
+            let age = now.saturating_duration_since(event.appended);
+            let too_old = forgotten || age >= kept.max(limits.age);
             let too_many = self.events.len() > limits.events || self.bytes > limits.bytes;
             if !too_old && !too_many {
                 return;

@@ -180,6 +180,10 @@ impl EventLog for NatsLog {
         NatsFollower::new(Arc::clone(&self.handle), topics, from)
     }
 
+    fn is_final(error: &NatsLogError) -> bool {
+        matches!(error, NatsLogError::NoData | NatsLogError::TooLong)
+    }
+
     async fn latest(&self, _: &Topics) -> Result<EventId, NatsLogError> {
         let link = &self.handle.inner.link;
         let connected = timeout(link.settings.away_timeout, link.connected());

@@ -100,6 +100,19 @@ impl RedisLink {
         self.set_clock(connection.note(&lease, head))
     }
 
+    /// Has the keys of a topic expire after a time, if no event comes before.
+    pub(super) async fn forget(&self, topic: &Topic, after: Duration) -> RedisResult<()> {
+        let keys = &self.keys;
+        let millis = u64::try_from(after.min(keys.idle).as_millis()).unwrap_or(u64::MAX);
+        let mut both = redis::pipe();
+        for key in [keys.topic(topic), keys.last(topic)] {
+            both.cmd("PEXPIRE").arg(key).arg(millis).ignore();
+        }
+        let mut lease = self.short.get().await?;
+        let done = both.query_async::<()>(&mut lease.connection).await;
+        self.short.note(&lease, done)
+    }
+
     fn set_clock(&self, head: RedisResult<LogHead>) -> RedisResult<LogHead> {
         if let Ok(head) = &head {
             self.clock.set(head.clock, head.sequence);

@@ -183,6 +183,15 @@ impl EventLog for RedisLog {
         RedisFollower { follower, _log: self.clone() }
     }
 
+    async fn forget(&self, topic: &Topic, after: Duration) -> Result<(), RedisLogError> {
+        let request = timeout(self.inner.append_timeout, self.inner.link.forget(topic, after));
+        Ok(request.await.map_err(|_| RedisLogError::TimedOut)??)
+    }
+
+    fn is_final(error: &RedisLogError) -> bool {
+        matches!(error, RedisLogError::NoData | RedisLogError::TooLong | RedisLogError::Setting(_))
+    }
+
     async fn latest(&self, _: &Topics) -> Result<EventId, RedisLogError> {
         let request = self.inner.link.request_head(HeadRequest::Reserve);
         let request = timeout(self.inner.append_timeout, request);

@@ -46,7 +46,7 @@ impl RedisKeys {
     }
 
     /// The key of the last sequence of a topic.
-    fn last(&self, topic: &Topic) -> String {
+    pub(super) fn last(&self, topic: &Topic) -> String {
         format!("{}{topic}", self.lasts)
     }
 
