@@ -37,6 +37,8 @@
 #[cfg(feature = "redis")]
 mod broker;
 mod finish;
+#[cfg(any(feature = "nats", feature = "redis"))]
+mod health;
 mod ids;
 mod logged;
 mod memory;
@@ -60,6 +62,9 @@ use bytes::Bytes;
 use crate::wire::{Event, EventId};
 
 pub(crate) use finish::{Told, TopicsHash, close_event, finish_event, finish_id, told};
+#[cfg(any(feature = "nats", feature = "redis"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "nats", feature = "redis"))))]
+pub use health::LogHealth;
 pub use logged::{InvalidEvent, Logged};
 pub use memory::{MemoryFollower, MemoryLog, MemoryLogBuilder, MemoryLogError};
 #[cfg(feature = "nats")]

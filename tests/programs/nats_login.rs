@@ -5,9 +5,10 @@ use std::path::Path;
 use std::process::Command;
 
 use async_nats::jetstream;
+use futures_util::StreamExt;
 use tower_sse::event_log::{EventLog, NatsLog, NatsLogBuilder, Start};
 
-use crate::harness::nats::{Nats, append, configured, said, settings, topics};
+use crate::harness::nats::{LONG, Nats, append, configured, said, settings, topics};
 
 fn password(port: u16, directory: &Path) -> Command {
     let users = "authorization { user: \"ann\", password: \"p@ss+word\" }";
@@ -99,6 +100,44 @@ async fn an_error_of_connecting_has_a_word_of_its_reason_and_no_password() {
         }
         assert!(!all.contains("wrong"), "{all}");
     }
+}
+
+/// It would wait for ever, without a word.
+#[tokio::test]
+async fn a_log_that_cannot_read_says_since_when_and_why() {
+    let nats = Nats::start().await;
+    let context = jetstream::new(async_nats::connect(nats.url()).await.unwrap());
+    let config = jetstream::stream::Config {
+        name: "sse".to_owned(),
+        subjects: vec!["sse.>".to_owned()],
+        max_consumers: 1,
+        ..Default::default()
+    };
+    context.create_stream(config).await.unwrap();
+    let first = nats.log().await;
+    append(&first, "t", "1").await;
+    let reads = |log: NatsLog, reads: bool| async move {
+        while log.health().is_reading != reads || log.health().problem.is_some() == reads {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        log.health()
+    };
+    let mut follower = first.follow(topics(&["t"]), Start::Live);
+    append(&first, "t", "2").await;
+    assert_eq!(said(&mut follower).await, "2");
+    let second = nats.log().await;
+    let ill = tokio::time::timeout(LONG, reads(second.clone(), false)).await.unwrap();
+    assert!(ill.problem.as_ref().unwrap().contains("consumers"), "{ill:?}");
+    assert!(second.is_connected() && first.health().is_reading);
+    // The reader of the first one goes with its last handle, after half a minute by itself.
+    drop((first, follower));
+    let stream = nats.stream().await;
+    let consumers: Vec<String> = stream.consumer_names().map(Result::unwrap).collect().await;
+    for name in consumers {
+        stream.delete_consumer(&name).await.unwrap();
+    }
+    let well = tokio::time::timeout(LONG, reads(second.clone(), true)).await.unwrap();
+    assert!(well.since >= ill.since, "{well:?}");
 }
 
 /// Of such a stream nobody would know whether it has an event, or it would have copies.

@@ -106,6 +106,35 @@ async fn a_topic_that_is_forgotten_leaves_no_key() {
     assert!(left.trim().parse::<i64>().unwrap() > 60_000, "{left}");
 }
 
+/// It would wait for ever, without a word.
+#[tokio::test]
+async fn a_log_that_cannot_read_says_since_when_and_why() {
+    let server = Server::start().await;
+    let set = |rights: &str| {
+        let mut set_user = vec!["ACL", "SETUSER", "ann"];
+        set_user.extend(rights.split(' '));
+        server.cli(&set_user);
+    };
+    set("on >word ~* &* +@all -xread");
+    let log = log(&server.url().replace("://", "://ann:word@")).await;
+    assert!(log.health().is_reading, "there is nothing to read yet");
+    let mut follower = follow(&log, &["t"], Start::Live);
+    append(&log, "t", "1").await;
+    let changed = async |reads: bool| {
+        while log.health().is_reading != reads {
+            sleep(Duration::from_millis(10)).await;
+        }
+        log.health()
+    };
+    let ill = tokio::time::timeout(LONG, changed(false)).await.unwrap();
+    assert!(ill.problem.as_ref().unwrap().contains("xread"), "{ill:?}");
+    set("+xread");
+    let well = tokio::time::timeout(LONG, changed(true)).await.unwrap();
+    assert!(well.problem.is_none() && well.since >= ill.since, "{well:?}");
+    append(&log, "t", "2").await;
+    assert_eq!(all(&mut follower, 2).await, ["1", "2"]);
+}
+
 /// As of a managed service.
 #[tokio::test]
 async fn a_user_without_the_right_to_name_clients_reads() {

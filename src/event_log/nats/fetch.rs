@@ -72,7 +72,7 @@ async fn try_fetch(
     let before = stream.cached_info();
     // The stream was created anew, or restored, and the poller has not noticed it yet.
     if created(before) != epoch || before.state.last_sequence < head {
-        return Err(RetryLater);
+        return Err(RetryLater::default());
     }
     if let FetchRequest::Ends { generation: of, up_to, next } = request {
         let events = match of == generation {
@@ -109,9 +109,9 @@ async fn try_fetch(
     let may_be_trimmed = unreplayable.is_none() && original != Start::Earliest;
     let batch = fetch_batch(log, &stream, topics, epoch, position + 1).await?;
     let mut gap = None;
-    let after = stream.get_info().await.map_err(|_| RetryLater)?;
+    let after = stream.get_info().await.map_err(RetryLater::because)?;
     if created(&after) != epoch {
-        return Err(RetryLater);
+        return Err(RetryLater::default());
     }
     if may_be_trimmed && after.state.first_sequence > position + 1 {
         // Events were trimmed while the batch was read, and perhaps before they were read.
@@ -183,15 +183,15 @@ async fn read_batch(
     // At least the longest event: the server does not send one that exceeds the batch.
     let bytes = BATCH_BYTES.max(log.link.client.server_info().max_payload + MAX_OVERHEAD);
     let messages = consumer.batch().max_messages(BATCH_EVENTS).max_bytes(bytes).expires(EXPIRES);
-    let mut messages = messages.messages().await.map_err(|_| RetryLater)?;
+    let mut messages = messages.messages().await.map_err(RetryLater::because)?;
     let mut count = 0;
     batch.complete = false;
     // After an error, the messages before it are used.
     while let Ok(Some(Ok(message))) = timeout(RESPONSE_TIMEOUT, messages.next()).await {
-        let info = message.info().map_err(|_| RetryLater)?;
+        let info = message.info().map_err(RetryLater::because)?;
         count += 1;
         if info.consumer_sequence != count {
-            return Err(RetryLater);
+            return Err(RetryLater::default());
         }
         batch.last = info.stream_sequence;
         batch.complete = batch.last >= end;
@@ -203,7 +203,7 @@ async fn read_batch(
             break;
         }
     }
-    if count == 0 { Err(RetryLater) } else { Ok(()) }
+    if count == 0 { Err(RetryLater::default()) } else { Ok(()) }
 }
 
 /// The last events of topics, if these finish them and are not after a position.
@@ -220,7 +220,7 @@ async fn finished_topics(
         let last = match stream.get_last_raw_message_by_subject(&subject).await {
             Ok(last) => last,
             Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => continue,
-            Err(_) => return Err(RetryLater),
+            Err(_) => return Err(RetryLater::default()),
         };
         let event = log.link.parse_event(epoch, last.sequence, &subject, &last.payload);
         let finishes = |event: &Logged| last.sequence <= up_to && event.finishes_topic();
@@ -248,7 +248,7 @@ async fn last_message(stream: &Stream, subject: &str) -> Result<Option<u64>, Ret
     match stream.get_last_raw_message_by_subject(subject).await {
         Ok(message) => Ok(Some(message.sequence)),
         Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
-        Err(_) => Err(RetryLater),
+        Err(error) => Err(RetryLater::because(error)),
     }
 }
 

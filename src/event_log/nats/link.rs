@@ -1,5 +1,6 @@
 //! The connection to the servers, the stream, and its consumers.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use tokio::time::timeout;
 
 use super::login::parse_servers;
 use super::{NatsConnectError, NatsLogBuilder, NatsStorage};
+use crate::event_log::health::HealthCell;
 use crate::event_log::{Logged, Topic, Topics};
 use crate::wire::EventId;
 
@@ -30,11 +32,18 @@ pub(super) struct NatsLink {
     /// What message ids begin with, which is different in each process.
     message_prefix: String,
     messages: AtomicU64,
+    pub(super) health: HealthCell,
 }
 
-/// A request failed, and is to be retried later.
-#[derive(Debug)]
-pub(super) struct RetryLater;
+/// A request failed, and is to be retried later. It may be known why.
+#[derive(Debug, Default)]
+pub(super) struct RetryLater(pub(super) Option<Box<str>>);
+
+impl RetryLater {
+    pub(super) fn because(error: impl fmt::Display) -> Self {
+        Self(Some(error.to_string().into()))
+    }
+}
 
 impl NatsLink {
     pub(super) async fn connect(
@@ -84,7 +93,8 @@ impl NatsLink {
             .build(client.clone());
         let message_prefix = client.new_inbox();
         let messages = AtomicU64::new(0);
-        Ok(Self { client, jetstream, settings, changes, message_prefix, messages })
+        let health = HealthCell::new();
+        Ok(Self { client, jetstream, settings, changes, message_prefix, messages, health })
     }
 
     pub(super) fn is_connected(&self) -> bool {
@@ -174,7 +184,7 @@ impl NatsLink {
     /// Gets the stream, with its current state.
     pub(super) async fn get_stream(&self) -> Result<Stream, RetryLater> {
         let stream = self.jetstream.get_stream(&self.settings.stream).await;
-        stream.map_err(|_| RetryLater)
+        stream.map_err(RetryLater::because)
     }
 
     fn config(&self) -> Config {
@@ -227,7 +237,7 @@ pub(super) async fn create_consumer(
         num_replicas: 1,
         ..pull::Config::default()
     };
-    stream.create_consumer(config).await.map_err(|_| RetryLater)
+    stream.create_consumer(config).await.map_err(RetryLater::because)
 }
 
 /// Deletes a consumer, so that the server need not wait until it is inactive.

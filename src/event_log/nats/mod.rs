@@ -23,7 +23,7 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use super::ids::id_before;
-use super::{EventLog, Start, Topic, Topics};
+use super::{EventLog, LogHealth, Start, Topic, Topics};
 use crate::sync::lock;
 use crate::wire::{Event, EventId};
 
@@ -156,7 +156,14 @@ impl NatsLog {
         Ok(Self { handle: Arc::new(NatsHandle { inner, poller }) })
     }
 
-    /// Whether there is a connection to a server now.
+    /// Whether the log reads what is appended, since when, and if not, why.
+    #[must_use]
+    pub fn health(&self) -> LogHealth {
+        self.handle.inner.link.health.get()
+    }
+
+    /// Whether there is a connection to a server now. See [`health`](Self::health) for whether the log
+    /// reads.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.handle.inner.link.is_connected()

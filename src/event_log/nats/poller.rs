@@ -30,8 +30,17 @@ pub(super) async fn run(log: Arc<NatsLogInner>, first: Stream) {
             Some(stream) => Ok(stream),
             None => log.link.get_or_create_stream().await,
         };
-        if let Ok(stream) = opened {
-            let _ = read(&log, &stream, &mut changes).await;
+        let health = &log.link.health;
+        match opened {
+            Ok(stream) => {
+                if let Err(RetryLater(Some(why))) = read(&log, &stream, &mut changes).await {
+                    health.note_problem(&why);
+                }
+            }
+            Err(error) => health.note_problem(&error),
+        }
+        if !log.link.is_connected() {
+            health.note_problem(&"there is no connection to a NATS server");
         }
         log.link.pause().await;
     }
@@ -47,7 +56,8 @@ async fn read(
     let consumer = create_consumer(stream, next, String::new()).await?;
     let messages = consumer.stream();
     let messages = messages.max_messages_per_batch(BATCH).expires(EXPIRES).heartbeat(HEARTBEAT);
-    let mut messages = messages.messages().await.map_err(|_| RetryLater)?;
+    let mut messages = messages.messages().await.map_err(RetryLater::because)?;
+    log.link.health.note_reading();
     let mut change = pin!(changes.changed());
     let mut count = 0;
     loop {
@@ -58,7 +68,7 @@ async fn read(
             Either::Left((Ok(Some(Ok(message))), _)) => message,
             Either::Left((Err(_), _)) => continue,
             // Without a connection the consumer cannot be deleted; the server forgets it.
-            Either::Right(_) if !log.link.is_connected() => return Err(RetryLater),
+            Either::Right(_) if !log.link.is_connected() => return Err(RetryLater::default()),
             Either::Left(_) | Either::Right(_) => break,
         };
         count += 1;
@@ -68,7 +78,7 @@ async fn read(
     }
     drop(messages);
     delete_consumer(stream, &consumer).await;
-    Err(RetryLater)
+    Err(RetryLater::default())
 }
 
 /// Compares the stream with what was read of it, and returns the sequence to read next.
@@ -104,9 +114,9 @@ async fn push(
     message: &Message,
     count: u64,
 ) -> Result<(), RetryLater> {
-    let info = message.info().map_err(|_| RetryLater)?;
+    let info = message.info().map_err(RetryLater::because)?;
     if info.consumer_sequence != count {
-        return Err(RetryLater);
+        return Err(RetryLater::default());
     }
     let sequence = info.stream_sequence;
     let (head, epoch) = {
@@ -118,9 +128,9 @@ async fn push(
     }
     if sequence > head + 1 {
         // Messages are missing: they were deleted by hand, or trimmed before they were read.
-        let info = stream.get_info().await.map_err(|_| RetryLater)?;
+        let info = stream.get_info().await.map_err(RetryLater::because)?;
         if created(&info) != epoch {
-            return Err(RetryLater);
+            return Err(RetryLater::default());
         }
         if info.state.first_sequence > head + 1 {
             let wakers = log.window().skip_to(sequence - 1);

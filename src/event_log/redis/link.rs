@@ -15,6 +15,7 @@ use crate::event_log::Topic;
 use crate::event_log::broker::{
     BrokerEvent, BrokerFuture, BrokerSource, LoadedTopic, WindowLimits,
 };
+use crate::event_log::health::HealthCell;
 use crate::sync::lock;
 
 /// The connections for all requests but those of the poller.
@@ -34,6 +35,7 @@ pub(super) struct RedisLink {
     /// Has the poller connect anew: when Redis could not wake it, and when another connection was
     /// found to lead to the wrong server.
     pub(super) renew_poller: Arc<Notify>,
+    pub(super) health: Arc<HealthCell>,
 }
 
 impl RedisLink {
@@ -56,6 +58,7 @@ impl RedisLink {
             window,
             long_answers: Arc::new(Semaphore::new(MAX_LONG_ANSWERS)),
             renew_poller,
+            health: Arc::new(HealthCell::new()),
         }
     }
 

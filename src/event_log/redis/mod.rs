@@ -22,7 +22,7 @@ use self::poller::RedisPoller;
 use self::protocol::{HeadRequest, RedisKeys};
 use super::broker::{BrokerFollower, BrokerTopic, BrokerTopics, WindowLimits};
 use super::ids::id_before;
-use super::{EventLog, Follow, Start, Step, Topic, Topics};
+use super::{EventLog, Follow, LogHealth, Start, Step, Topic, Topics};
 use crate::InvalidSetting;
 use crate::sync::lock;
 use crate::wire::{Event, EventId};
@@ -105,6 +105,14 @@ impl RedisLog {
     /// See [`RedisLogBuilder::connect`].
     pub async fn connect(url: &str) -> Result<Self, RedisLogError> {
         Self::builder().connect(url).await
+    }
+
+    /// Whether the log reads what is appended, since when, and if not, why.
+    ///
+    /// It reads from its first follower on.
+    #[must_use]
+    pub fn health(&self) -> LogHealth {
+        self.inner.link.health.get()
     }
 
     /// Creates a builder, which sets the settings of a log.

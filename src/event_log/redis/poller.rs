@@ -74,7 +74,9 @@ impl RedisPoller {
         let mut delay = MIN_RETRY_DELAY;
         loop {
             let before = self.last_reply;
-            let _ = self.connect_and_poll().await;
+            if let Err(error) = self.connect_and_poll().await {
+                self.link.health.note_problem(&error);
+            }
             self.topics.sweep();
             if self.last_reply > before {
                 delay = MIN_RETRY_DELAY;
@@ -101,8 +103,12 @@ impl RedisPoller {
         loop {
             let mut remaining = match self.update_polled() {
                 true => self.catch_up(&mut connection).await?,
-                false => self.block(&mut connection).await?,
+                false => match self.block(&mut connection).await? {
+                    Some(remaining) => remaining,
+                    None => return Ok(()),
+                },
             };
+            self.link.health.note_reading();
             // Until the replies have the topics' events in one order: a reply that was cut short
             // may lack events of one topic that are before events of another.
             while remaining == Remaining::Perhaps {
@@ -162,8 +168,11 @@ impl RedisPoller {
         self.push_reply(reply, Some(head.unwrap_or_default()))
     }
 
-    /// Waits for events of any topic.
-    async fn block(&mut self, connection: &mut MultiplexedConnection) -> RedisResult<Remaining> {
+    /// Waits for events of any topic. None if another connection is to be made.
+    async fn block(
+        &mut self,
+        connection: &mut MultiplexedConnection,
+    ) -> RedisResult<Option<Remaining>> {
         // Less than the time for which Redis keeps a topic, or events could be gone between two
         // reads.
         let wait = MAX_BLOCK.min(self.link.keys.idle / 4).max(Duration::from_millis(1));
@@ -173,13 +182,13 @@ impl RedisPoller {
         let reply = match select(pin!(request), pin!(renew.notified())).await {
             Either::Left((reply, _)) => reply?,
             // The next connection knows all topics, and may lead to another server.
-            Either::Right(_) => return Err(timed_out()),
+            Either::Right(_) => return Ok(None),
         };
         if matches!(reply, Value::Nil) {
             // So that the clock is known well, by which live followers start.
             self.link.request_head(HeadRequest::Read).await?;
         }
-        self.push_reply(reply, None)
+        self.push_reply(reply, None).map(Some)
     }
 
     /// Waits for an answer that comes within a time. If there is none, the next one is asked for
