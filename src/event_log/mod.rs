@@ -33,6 +33,29 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Which events are lost, and what a client is told
+//!
+//! Every log follows one set of rules. An event that a client should have had, and does not get, is
+//! never passed over in silence: the client gets a [`Gap`] first. A gap where nothing was lost is
+//! allowed where the log cannot know better, and a loss without a gap never is.
+//!
+//! | the client's position | it gets | reason of the gap | where it goes on |
+//! | --- | --- | --- | --- |
+//! | none ([`Start::Live`]) | what is appended from now on | | |
+//! | `earliest` | all that the log has | | |
+//! | an event, and all after it are kept | what it missed | | |
+//! | an event, and some after it are lost | a gap, then what is kept | [`Expired`](GapReason::Expired) | with the first event that is kept |
+//! | an event, and it is not known whether some were lost, as in a topic that ended long ago | a gap, then what is kept | [`Expired`](GapReason::Expired) | with the first event that is kept |
+//! | one of another epoch: the log was restarted, or its broker lost everything | a gap, then what is kept | [`Restarted`](GapReason::Restarted) | with the first event that is kept |
+//! | one after the last event, or a text that is no id | a gap, then what is kept | [`Unknown`](GapReason::Unknown) | with the first event that is kept |
+//!
+//! The same holds for a follower that is there all the time: if events are trimmed before it asks for
+//! them it gets a gap with [`Expired`](GapReason::Expired), and if the broker comes back without its
+//! events one with [`Restarted`](GapReason::Restarted).
+//!
+//! A gap names a [position](Gap::position) from which a client can come back without another gap: the
+//! last one before the first event that is kept, or, if none is kept, one after all events.
 
 #[cfg(feature = "redis")]
 mod broker;
