@@ -1,7 +1,7 @@
 //! The event that finishes a topic, and the id by which a client is recognised that was sent it.
 //!
-//! The end of a topic is an event in the log like any other. So each node and each log has it in its
-//! place, and it survives what the log survives.
+//! The end of a topic is an event in the log like any other. So each node and each log has it in
+//! its place, and it survives what the log survives.
 
 use std::fmt::Write as _;
 use std::time::Duration;

@@ -8,9 +8,9 @@ use crate::sync::lock;
 
 /// Whether a log reads what is appended at its broker, since when, and if not, why.
 ///
-/// A log connects and appends although its user may not read, or its server has no room for one more
-/// reader. Its followers would wait for ever; this says so. Show it in a health check of the server.
-/// With the feature `tracing`, each change is an event, too.
+/// A log connects and appends although its user may not read, or its server has no room for one
+/// more reader. Its followers would wait for ever; this says so. Show it in a health check of the
+/// server. With the feature `tracing`, each change is an event, too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LogHealth {

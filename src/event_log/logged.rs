@@ -54,8 +54,9 @@ impl Logged {
     ///
     /// # Errors
     ///
-    /// [`InvalidEvent`] if `event` is not one whole event or not UTF-8, has a line that does not end in LF, has no
-    /// data, or has an `id`. So other writers of the broker cannot break a stream.
+    /// [`InvalidEvent`] if `event` is not one whole event or not UTF-8, has a line that does not
+    /// end in LF, has no data, or has an `id`. So other writers of the broker cannot break a
+    /// stream.
     pub fn from_encoded(topic: Topic, id: &EventId, event: &[u8]) -> Result<Self, InvalidEvent> {
         let lines = event.strip_suffix(b"\n\n").ok_or(InvalidEvent("it does not end"))?;
         if memchr::memchr(b'\r', lines).is_some() {

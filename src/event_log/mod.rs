@@ -50,12 +50,12 @@
 //! | one of another epoch: the log was restarted, or its broker lost everything | a gap, then what is kept | [`Restarted`](GapReason::Restarted) | with the first event that is kept |
 //! | one after the last event, or a text that is no id | a gap, then what is kept | [`Unknown`](GapReason::Unknown) | with the first event that is kept |
 //!
-//! The same holds for a follower that is there all the time: if events are trimmed before it asks for
-//! them it gets a gap with [`Expired`](GapReason::Expired), and if the broker comes back without its
-//! events one with [`Restarted`](GapReason::Restarted).
+//! The same holds for a follower that is there all the time: if events are trimmed before it asks
+//! for them it gets a gap with [`Expired`](GapReason::Expired), and if the broker comes back
+//! without its events one with [`Restarted`](GapReason::Restarted).
 //!
-//! A gap names a [position](Gap::position) from which a client can come back without another gap: the
-//! last one before the first event that is kept, or, if none is kept, one after all events.
+//! A gap names a [position](Gap::position) from which a client can come back without another gap:
+//! the last one before the first event that is kept, or, if none is kept, one after all events.
 
 #[cfg(feature = "redis")]
 mod broker;
@@ -151,9 +151,9 @@ pub trait EventLog: Clone + Send + Sync + 'static {
     /// append. From [`Start::Live`] on, it returns the events that are appended after this call.
     /// Events that cannot be replayed are reported as a [`Step::Gap`].
     ///
-    /// There is one exception, so that no client waits for events of a topic that is over. If the last
-    /// event of a topic that is followed by name [finishes it](Logged::finishes_topic), the follower
-    /// returns that event, also if it starts after it.
+    /// There is one exception, so that no client waits for events of a topic that is over. If the
+    /// last event of a topic that is followed by name [finishes it](Logged::finishes_topic), the
+    /// follower returns that event, also if it starts after it.
     fn follow(&self, topics: Topics, from: Start) -> Self::Follower;
 
     /// Lets go of a topic that is over: from `after` on, none of its events need be kept.
@@ -173,8 +173,8 @@ pub trait EventLog: Clone + Send + Sync + 'static {
         ready(Ok(()))
     }
 
-    /// Whether the log will not append the same event later either, as an event that is too long. So
-    /// there is no use in trying again.
+    /// Whether the log will not append the same event later either, as an event that is too long.
+    /// So there is no use in trying again.
     ///
     /// The default implementation returns false.
     fn is_final(error: &Self::Error) -> bool {
@@ -202,8 +202,8 @@ pub trait Follow: Send + 'static {
     /// Polls for the next event, or for a gap before it.
     ///
     /// Returns `Ready(None)` when the log has ended, which most logs never do. After a gap the
-    /// follower goes on at the gap's [`position`](Gap::position). While a broker is away the follower is
-    /// pending, and it goes on where it was when the broker is back.
+    /// follower goes on at the gap's [`position`](Gap::position). While a broker is away the
+    /// follower is pending, and it goes on where it was when the broker is back.
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Step>>;
 
     /// Polls for all events that are ready and that the log can return as one piece of bytes, for

@@ -1,5 +1,5 @@
-//! [`Start`], the position at which a follower starts, and [`Gap`], the events after it that cannot be
-//! replayed.
+//! [`Start`], the position at which a follower starts, and [`Gap`], the events after it that cannot
+//! be replayed.
 
 use std::fmt::Write as _;
 
@@ -66,8 +66,8 @@ impl Start {
     }
 }
 
-/// Events that a follower asked for and that cannot be replayed: they were trimmed, or the requested
-/// id is unknown, of another start of the log, or newer than the last event.
+/// Events that a follower asked for and that cannot be replayed: they were trimmed, or the
+/// requested id is unknown, of another start of the log, or newer than the last event.
 ///
 /// A stream never skips a gap silently. It sends an event with the name `gap`:
 ///
@@ -96,8 +96,8 @@ pub struct Gap {
 
 /// Why events cannot be replayed.
 ///
-/// A page that shows a state fetches it again after any gap. If it tells its user of a loss, it does
-/// so for [`Expired`](Self::Expired) alone: after the others nothing may have been lost.
+/// A page that shows a state fetches it again after any gap. If it tells its user of a loss, it
+/// does so for [`Expired`](Self::Expired) alone: after the others nothing may have been lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum GapReason {
@@ -176,8 +176,8 @@ pub enum GapPolicy {
 }
 
 impl Gap {
-    /// Creates a gap after which a follower goes on at `position`, and after which there is no event
-    /// yet.
+    /// Creates a gap after which a follower goes on at `position`, and after which there is no
+    /// event yet.
     #[must_use]
     pub fn new(position: EventId) -> Self {
         let reason = GapReason::default();

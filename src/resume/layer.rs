@@ -167,8 +167,9 @@ impl<L: EventLog> ResumeLayer<L> {
 
     /// Sets how many streams the layer keeps of one principal. By default 128.
     ///
-    /// Above this number a stream of the same principal makes room, as for [`streams`](Self::streams):
-    /// so nobody can take the room of others. Set more if all clients have one principal.
+    /// Above this number a stream of the same principal makes room, as for
+    /// [`streams`](Self::streams): so nobody can take the room of others. Set more if all clients
+    /// have one principal.
     pub fn streams_of_principal(mut self, count: usize) -> Self {
         self.settings.max_of_principal = count;
         self

@@ -92,11 +92,11 @@
 //! This layer has to be the innermost one. Layers around it (keepalives, registry, shutdown) act on
 //! the stream of a client. When they end it, the handler's stream goes on until the linger is over.
 //!
-//! Two of them act on the handler's stream, too. A [`Limit`](crate::Limit) counts a handler's stream
-//! as long as it runs, with its client or without; a client that comes back to it takes no second
-//! place. A [`Shutdown`](crate::Shutdown) ends it when the drain has begun and its last client has
-//! left, or, if clients may read it at [other nodes](crate::ResumeLayer::other_nodes), a moment
-//! before the drain's deadline. The drain is not over before the log says so.
+//! Two of them act on the handler's stream, too. A [`Limit`](crate::Limit) counts a handler's
+//! stream as long as it runs, with its client or without; a client that comes back to it takes no
+//! second place. A [`Shutdown`](crate::Shutdown) ends it when the drain has begun and its last
+//! client has left, or, if clients may read it at [other nodes](crate::ResumeLayer::other_nodes), a
+//! moment before the drain's deadline. The drain is not over before the log says so.
 //!
 //! Layers inside act on the handler's stream: their keepalives are comments,
 //! and reach no client.

@@ -163,8 +163,8 @@ struct Pump<L> {
     ending: LazySleep,
 }
 
-/// Ready when a drain begins: with the time until which a session may go on without a client of this
-/// node, if it may.
+/// Ready when a drain begins: with the time until which a session may go on without a client of
+/// this node, if it may.
 type DrainBegun = Pin<Box<dyn Future<Output = Option<Instant>> + Send>>;
 
 /// So long before a drain is over the ends of sessions are written, or a tenth of its time before.

@@ -132,7 +132,8 @@ impl<L: EventLog> Session<L> {
             None => Some(LogProgress::default()),
             Some(after) => Some(state.written).filter(|_| Some(after) == state.last_id.as_ref()),
         };
-        // Taken as the beginning until the reader's next event says how far it is, or there is none.
+        // Taken as the beginning until the reader's next event says how far it is, or there is
+        // none.
         let taken = known.unwrap_or_default();
         let after = after.filter(|_| known.is_none()).cloned();
         let key = state.readers.insert(ReaderState { taken, took_at: now(), after, waker: None });

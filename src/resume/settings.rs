@@ -130,8 +130,8 @@ impl<L: EventLog> ResumeSettings<L> {
         }
     }
 
-    /// How long a log that is shared keeps a session after its end. One of a session's own is dropped
-    /// with it.
+    /// How long a log that is shared keeps a session after its end. One of a session's own is
+    /// dropped with it.
     pub(super) fn kept_in_log(&self) -> Option<Duration> {
         matches!(self.log, LogSource::Shared(_)).then_some(self.remember)
     }

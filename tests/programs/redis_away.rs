@@ -1,5 +1,5 @@
-//! While Redis is away streams stay open and publishers are told; when it is back nothing is lost that
-//! it kept, and nothing comes twice.
+//! While Redis is away streams stay open and publishers are told; when it is back nothing is lost
+//! that it kept, and nothing comes twice.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};

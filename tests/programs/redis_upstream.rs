@@ -1,4 +1,5 @@
-//! However many follow, Redis sees three connections of a process, and who does not read holds up nobody.
+//! However many follow, Redis sees three connections of a process, and who does not read holds up
+//! nobody.
 
 use std::time::Duration;
 

@@ -41,7 +41,8 @@ struct Starting {
     live: u64,
     /// Up to where the poller had read at that time.
     watermark: u64,
-    /// Reads the head, to know whether an id is newer than it and not only newer than what was read.
+    /// Reads the head, to know whether an id is newer than it and not only newer than what was
+    /// read.
     head: Option<BrokerFuture<(u64, u64)>>,
 }
 

@@ -4,8 +4,8 @@
 //! A [`BrokerSource`] is what the code for one broker implements. Sequences are in one order over
 //! all topics, and a [`BrokerEvent`] names the sequence that was before it in its topic. So a
 //! follower at any position knows whether events are missing before the next event, wherever that
-//! comes from: a window, a page that the broker returned, or a poller that was away for a time. This
-//! chain of predecessors is the only loss detection.
+//! comes from: a window, a page that the broker returned, or a poller that was away for a time.
+//! This chain of predecessors is the only loss detection.
 
 mod cursor;
 mod follower;

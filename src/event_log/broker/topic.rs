@@ -1,5 +1,5 @@
-//! One topic of a broker's log in this process: its window, and the followers that wait for the next
-//! event.
+//! One topic of a broker's log in this process: its window, and the followers that wait for the
+//! next event.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
@@ -168,7 +168,8 @@ impl BrokerTopic {
         last.logged.finishes_topic().then(|| last.clone())
     }
 
-    /// Has `waker` woken by the next event. The caller looks afterwards, so that no event is missed.
+    /// Has `waker` woken by the next event. The caller looks afterwards, so that no event is
+    /// missed.
     pub(super) fn register(&self, ticket: &mut Ticket, waker: &Waker) {
         look_or_register(|| self.lock(), |state| &mut state.wakers, ticket, waker, |_| None::<()>);
     }

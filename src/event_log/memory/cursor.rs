@@ -66,8 +66,8 @@ impl MemoryCursor {
         Some((Self { cell: Arc::clone(cell), next, ticket, followed }, result))
     }
 
-    /// Looks at the topic for what is at the cursor, and has `waker` woken by the topic's next event
-    /// if there is nothing.
+    /// Looks at the topic for what is at the cursor, and has `waker` woken by the topic's next
+    /// event if there is nothing.
     pub(super) fn look<T>(
         &mut self,
         waker: &Waker,

@@ -47,8 +47,8 @@ use inner::MemoryLogInner;
 /// # Followers of several topics
 ///
 /// A follower of several topics returns their events in the order of the ids. Each time it is woken
-/// it looks at each of its topics, so its cost grows with their number. A pattern costs the same for
-/// each topic that matches.
+/// it looks at each of its topics, so its cost grows with their number. A pattern costs the same
+/// for each topic that matches.
 ///
 /// # Examples
 ///

@@ -143,7 +143,8 @@ impl NatsLogBuilder {
         self
     }
 
-    /// Signs in with a user and a password. By default the log signs in with what is in the address.
+    /// Signs in with a user and a password. By default the log signs in with what is in the
+    /// address.
     pub fn user_and_password(
         mut self,
         user: impl Into<Box<str>>,
@@ -187,8 +188,8 @@ impl NatsLogBuilder {
     ///
     /// # Errors
     ///
-    /// [`NatsConnectError`] if a setting is invalid, if no server answers or lets the log in, if the
-    /// server has no `JetStream`, or if the stream exists and cannot be a log.
+    /// [`NatsConnectError`] if a setting is invalid, if no server answers or lets the log in, if
+    /// the server has no `JetStream`, or if the stream exists and cannot be a log.
     pub async fn connect(self, servers: impl AsRef<str>) -> Result<NatsLog, NatsConnectError> {
         self.check()?;
         NatsLog::with(self, servers.as_ref()).await

@@ -25,8 +25,8 @@ pub(super) enum FetchRequest {
     Earliest,
     /// All events that there are, after a gap, because the requested position is not known.
     Unknown(Start),
-    /// The last events of topics, if these finish them and are not after a position; and the position
-    /// from which the follower goes on.
+    /// The last events of topics, if these finish them and are not after a position; and the
+    /// position from which the follower goes on.
     Ends { generation: u64, up_to: u64, next: u64 },
 }
 

@@ -41,14 +41,14 @@ use window::NatsWindow;
 ///
 /// # How the stream is read
 ///
-/// A process reads the stream once, with one consumer that starts when it [connects](Self::connect),
-/// however many followers and topics there are. It keeps the last events of all topics in a window,
-/// from which the followers read: a follower costs a position and a waker. A follower that is behind
-/// the window is sent batches by a consumer of its own, until it is in the window; at most 16 such
-/// batches are read at a time.
+/// A process reads the stream once, with one consumer that starts when it
+/// [connects](Self::connect), however many followers and topics there are. It keeps the last events
+/// of all topics in a window, from which the followers read: a follower costs a position and a
+/// waker. A follower that is behind the window is sent batches by a consumer of its own, until it
+/// is in the window; at most 16 such batches are read at a time.
 ///
-/// Every node is sent all events of the log. So if topics have little to do with each other and many
-/// events, give them logs of their own.
+/// Every node is sent all events of the log. So if topics have little to do with each other and
+/// many events, give them logs of their own.
 ///
 /// # Gaps
 ///
@@ -60,10 +60,10 @@ use window::NatsWindow;
 ///
 /// # While the servers are away
 ///
-/// Followers wait, and go on where they were. Publishers wait for
-/// [a time that can be set](NatsLogBuilder::away_timeout), and then get an error. The client library
-/// reconnects for ever. If the connection is lost after an event was sent, the event is sent again
-/// with the same message id, by which the server recognizes it.
+/// Followers wait, and go on where they were. Publishers wait for [a time that can be
+/// set](NatsLogBuilder::away_timeout), and then get an error. The client library reconnects for
+/// ever. If the connection is lost after an event was sent, the event is sent again with the same
+/// message id, by which the server recognizes it.
 ///
 /// Messages of other writers under the log's subjects are skipped unless each is one event without
 /// an id, as [`Event::encode`] writes it.
@@ -72,8 +72,8 @@ use window::NatsWindow;
 ///
 /// A log signs in with what is set by the builder: [a user and a
 /// password](NatsLogBuilder::user_and_password), [a token](NatsLogBuilder::token), or, with the
-/// feature `nats-nkeys`, an `NKey` or a credentials file. If nothing is set, it signs in with what is
-/// in the address: `nats://user:password@host` or `nats://token@host`, where special characters
+/// feature `nats-nkeys`, an `NKey` or a credentials file. If nothing is set, it signs in with what
+/// is in the address: `nats://user:password@host` or `nats://token@host`, where special characters
 /// are percent-encoded.
 ///
 /// For `tls://host`, or a server that requires TLS, enable the feature `nats-tls`, which trusts the
@@ -162,8 +162,8 @@ impl NatsLog {
         self.handle.inner.link.health.get()
     }
 
-    /// Whether there is a connection to a server now. See [`health`](Self::health) for whether the log
-    /// reads.
+    /// Whether there is a connection to a server now. See [`health`](Self::health) for whether the
+    /// log reads.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.handle.inner.link.is_connected()

@@ -72,8 +72,8 @@ impl RedisLogBuilder {
 
     /// Sets how long an append waits for an answer before it fails. The default is 5 seconds.
     ///
-    /// While Redis is away, an append fails at once or, while the connection is being renewed, after
-    /// this time.
+    /// While Redis is away, an append fails at once or, while the connection is being renewed,
+    /// after this time.
     pub fn append_timeout(mut self, time: Duration) -> Self {
         self.append_timeout = time;
         self
@@ -156,8 +156,8 @@ const MAX_IDLE: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
 pub enum RedisLogError {
     /// The event has no data, so clients would not dispatch it. It was not appended.
     NoData,
-    /// The event is longer than [what may be appended](RedisLogBuilder::max_event_bytes). It was not
-    /// appended.
+    /// The event is longer than [what may be appended](RedisLogBuilder::max_event_bytes). It was
+    /// not appended.
     TooLong,
     /// A setting is invalid, or the URL is.
     Setting(InvalidSetting),

@@ -250,8 +250,8 @@ impl BrokerSource for RedisLink {
 /// The clock of Redis, as the last answer showed it, and when that answer came.
 ///
 /// Sequences are at least this clock. So the least that it can show now is a position before all
-/// events that are appended from now on, on any node. If the clock was set back, sequences are ahead
-/// of it, and each is one more than the one before.
+/// events that are appended from now on, on any node. If the clock was set back, sequences are
+/// ahead of it, and each is one more than the one before.
 #[derive(Debug)]
 struct RedisClock(Mutex<ClockReading>);
 

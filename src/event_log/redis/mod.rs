@@ -29,21 +29,22 @@ use crate::wire::{Event, EventId};
 
 pub use builder::{RedisLogBuilder, RedisLogError};
 
-/// A log in Redis Streams that any number of nodes share: an event has the same id on each node, and
-/// a client of one node can resume at another.
+/// A log in Redis Streams that any number of nodes share: an event has the same id on each node,
+/// and a client of one node can resume at another.
 ///
-/// It needs Redis 5 or later, and is tested with Redis 7. Each topic is a stream, and all topics are
-/// in one order.
+/// It needs Redis 5 or later, and is tested with Redis 7. Each topic is a stream, and all topics
+/// are in one order.
 ///
 /// Clones are handles to the same log, which uses three connections: one for appends, one for what
-/// clients missed, and one for the poller, so that none waits for another. The poller reads all topics that are followed in this process into windows,
-/// from which the followers read. Its cost for an event grows with the number of topics that are
-/// followed in the process, by about the length of their names.
+/// clients missed, and one for the poller, so that none waits for another. The poller reads all
+/// topics that are followed in this process into windows, from which the followers read. Its cost
+/// for an event grows with the number of topics that are followed in the process, by about the
+/// length of their names.
 ///
 /// # What Redis keeps
 ///
-/// Redis keeps [a number of events](RedisLogBuilder::events) of a topic, and drops the topic
-/// [a time](RedisLogBuilder::idle) after its last event. A client that asks for events that are gone
+/// Redis keeps [a number of events](RedisLogBuilder::events) of a topic, and drops the topic [a
+/// time](RedisLogBuilder::idle) after its last event. A client that asks for events that are gone
 /// gets a [`Gap`](super::Gap). Redis must not evict keys (`maxmemory-policy noeviction`): an event
 /// that it evicted may be missing without a gap.
 ///
@@ -65,8 +66,8 @@ pub use builder::{RedisLogBuilder, RedisLogError};
 ///
 /// # Patterns
 ///
-/// Redis has no index of topics, so this log has no patterns: a follower of a set that has a pattern
-/// gets a gap and ends.
+/// Redis has no index of topics, so this log has no patterns: a follower of a set that has a
+/// pattern gets a gap and ends.
 ///
 /// # Examples
 ///

@@ -379,8 +379,8 @@ mod tests {
         sequences
     }
 
-    /// A topic that is followed anew had more events than fit into one reply, and another one had an
-    /// event after them that was read already.
+    /// A topic that is followed anew had more events than fit into one reply, and another one had
+    /// an event after them that was read already.
     #[tokio::test]
     async fn no_event_comes_before_older_ones_that_are_not_read_yet() {
         let mut poller = poller();
