@@ -157,3 +157,33 @@ async fn an_event_that_is_sent_again_is_there_once() {
     assert_eq!(all(&mut follower, count).await, expected);
     assert!(is_quiet(&mut follower).await);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_ask_for_the_far_past_and_leave_leave_no_consumer() {
+    let nats = Nats::start().await;
+    let log = nats.log_with(settings().window_events(1)).await;
+    for n in 0..300 {
+        append(&log, "t", &n.to_string()).await;
+    }
+    let mut most = 0;
+    let stream = nats.stream().await;
+    for n in 0..400 {
+        let mut follower = log.follow(topics(&["t"]), Start::Earliest);
+        // Some leave when their consumer is being made, some while they read.
+        let next = said(&mut follower);
+        let _ = timeout(Duration::from_micros(n % 40 * 100), next).await;
+        drop(follower);
+        if n % 50 == 0 {
+            most = most.max(stream.get_info().await.unwrap().state.consumer_count);
+        }
+    }
+    let gone = async {
+        // The one that reads the stream stays.
+        while stream.get_info().await.unwrap().state.consumer_count > 1 {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    // Less than the half minute after which the server would delete them.
+    timeout(Duration::from_secs(15), gone).await.expect("consumers are deleted");
+    assert!(most <= 17, "{most} at a time");
+}

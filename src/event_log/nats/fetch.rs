@@ -49,11 +49,20 @@ pub(super) async fn fetch(
 ) -> FetchedEvents {
     loop {
         log.link.connected().await;
-        let permit = log.fetches.acquire().await;
-        if let Ok(fetched) = try_fetch(&log, &topics, request.clone()).await {
+        let permit = Arc::clone(&log.fetches).acquire_owned().await;
+        let attempt = {
+            let (log, topics, request) = (Arc::clone(&log), topics.clone(), request.clone());
+            async move {
+                let fetched = try_fetch(&log, &topics, request).await;
+                drop(permit);
+                fetched
+            }
+        };
+        // In a task of its own, which goes on if the follower is dropped: it deletes its consumer,
+        // and a server would keep one that nobody deletes for half a minute.
+        if let Ok(Ok(fetched)) = log.runtime.spawn(attempt).await {
             return fetched;
         }
-        drop(permit);
         log.link.pause().await;
     }
 }

@@ -116,13 +116,18 @@ struct NatsLogInner {
     runtime: Handle,
     /// Bounds how many followers are sent batches at the same time, so that a thousand clients that
     /// come back do not request all of them at once.
-    fetches: Semaphore,
+    fetches: Arc<Semaphore>,
 }
 
 impl NatsLogInner {
     fn new(link: NatsLink, runtime: Handle) -> Self {
         let window = NatsWindow::new(link.settings.window_events, link.settings.window_bytes);
-        Self { link, window: Mutex::new(window), runtime, fetches: Semaphore::new(MAX_FETCHES) }
+        Self {
+            link,
+            window: Mutex::new(window),
+            runtime,
+            fetches: Arc::new(Semaphore::new(MAX_FETCHES)),
+        }
     }
 
     /// Locks the window. No foreign code, such as a waker, may be called under the lock.
