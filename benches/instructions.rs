@@ -19,7 +19,9 @@ use std::hint::black_box;
 use std::process::{Command, ExitCode};
 
 use metrics_util::debugging::DebuggingRecorder;
-use support::{Pace, PassThrough, STACKS, Source, Stack, axum_sse, boxed, poll, runtime};
+use support::{
+    Framing, Pace, PassThrough, STACKS, Source, Stack, axum_sse, boxed, framing_of, poll, runtime,
+};
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -62,12 +64,34 @@ fn table(check: bool) -> Result<ExitCode, Box<dyn Error>> {
             println!("{name:<24}{}", row.concat());
         }
     }
+    broken += framed()?;
     broken += observed()?;
     if check && broken > 0 {
         println!("\n{broken} counts are above what is promised");
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a whole frame of another framing costs, and how many counts are above what is promised.
+fn framed() -> Result<u32, Box<dyn Error>> {
+    let mut broken = 0;
+    println!("\n{FRAMED}, instructions a frame of 256 B over an empty middleware, burst");
+    println!("{:<24}{:>10}{:>10}", "events a frame", 1, 16);
+    let costs = |name: &str| -> Result<[i64; 2], Box<dyn Error>> {
+        let of = |events| count(name, "burst", 256, events);
+        let empty = |events| count("empty", "burst", 256, events);
+        Ok([of(1)? - empty(1)?, of(16)? - empty(16)?])
+    };
+    let of_events = costs(FRAMED)?;
+    println!("{:<24}{:>10}{:>10}", "events", of_events[0], of_events[1]);
+    for (_, word) in Framing::OTHERS {
+        let others = costs(&format!("{FRAMED}, {word}"))?;
+        println!("{word:<24}{:>10}{:>10}", others[0], others[1]);
+        let is_broken = others.iter().zip(of_events).any(|(other, most)| *other > most + MORE);
+        broken += u32::from(is_broken);
+    }
+    Ok(broken)
 }
 
 /// What it adds to an event to be observed, and how many counts are above what is promised.
@@ -111,7 +135,7 @@ fn run(name: &str, pace: &str, size: usize, events: usize, frames: usize) {
     let runtime = runtime();
     let _context = runtime.enter();
     let pace = if pace == "live" { Pace::Live } else { Pace::Burst };
-    let source = Source::of(size, events, pace);
+    let source = Source::framed(framing_of(name).0, size, events, pace);
     let polls = if pace == Pace::Live { frames * 2 } else { frames };
     if name == OBSERVED {
         DebuggingRecorder::new().install().expect("no other is installed");
@@ -130,6 +154,12 @@ fn run(name: &str, pace: &str, size: usize, events: usize, frames: usize) {
         black_box(poll(&mut body));
     }
 }
+
+/// What another framing may cost more than events: the choice between them.
+const MORE: i64 = 5;
+
+/// The stack in which framings are compared.
+const FRAMED: &str = "keep_alive+shutdown";
 
 /// The stack in which being observed is measured, without and with a recorder and a subscriber.
 const ALL: &str = "all five, one value";

@@ -157,3 +157,73 @@ fn field(names: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
         _ => [name, colon, value].concat().into_bytes(),
     })
 }
+
+/// The values of a stream of JSON lines, as text.
+///
+/// <https://github.com/ndjson/ndjson-spec>: "Each JSON text MUST conform to the RFC 8259 standard and
+/// MUST be written to the stream followed by the newline character \n (0x0A). The newline character
+/// MAY be preceded by a carriage return \r (0x0D). The JSON texts MUST NOT contain newlines or
+/// carriage returns." "The parser MAY silently ignore empty lines". jsonlines.org: "The last
+/// character in the file may be a line separator".
+pub fn interpret_lines(stream: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(stream);
+    text.split('\n').map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+/// The elements of a JSON text sequence, as text.
+///
+/// RFC 7464, section 2.1: `input-json-sequence = *(1*RS possible-JSON)`, `possible-JSON =
+/// 1*(not-RS)`. "In prose: a series of octet strings, each containing any octet other than a record
+/// separator (RS) (0x1E)". "Multiple consecutive RS octets do not denote empty sequence elements".
+pub fn interpret_records(stream: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(stream);
+    let elements = text.split('\u{1e}').map(str::trim);
+    elements.filter(|element| !element.is_empty()).map(str::to_owned).collect()
+}
+
+/// Streams of JSON lines, with blank ones, and with a last line that is not ended at times.
+pub fn lines() -> impl Strategy<Value = Vec<u8>> {
+    let value = select(vec![
+        "{}",
+        "[1,2]",
+        "12",
+        "\"a\\n\"",
+        " {\"a\": \"\u{e9}\"} ",
+        "",
+        " ",
+        "\u{feff}1",
+        "\r",
+        ": x",
+        "data: x",
+    ]);
+    let lines = vec((value.clone(), select(vec!["\n", "\r\n"])), 0..12);
+    let unfinished = prop_oneof![2 => Just(""), 1 => value];
+    (lines, unfinished).prop_map(|(lines, unfinished)| {
+        let lines = lines.into_iter().flat_map(|(value, end)| [value, end]);
+        lines.chain([unfinished]).collect::<String>().into_bytes()
+    })
+}
+
+/// JSON text sequences, with records over several lines, and with some that were cut short.
+pub fn records() -> impl Strategy<Value = Vec<u8>> {
+    let record = select(vec![
+        "{}\n",
+        "12\n",
+        "\n12\n",
+        "{\n \"a\": [\n1,\r\n 2]\n}\r\n",
+        "\"[\\\" \\\\\"\n",
+        "[[],\n[\"]\",\n{}]]\n\n",
+        // Cut short.
+        "",
+        "\n",
+        "12",
+        "{\"a\":\n",
+        "\"a\n",
+        "]}\n",
+    ]);
+    let unfinished = prop_oneof![2 => Just(""), 1 => record.clone()];
+    (vec(record, 0..12), unfinished).prop_map(|(records, unfinished)| {
+        let records = records.into_iter().chain([unfinished]);
+        records.flat_map(|record| ["\u{1e}", record]).collect::<String>().into_bytes()
+    })
+}

@@ -51,7 +51,12 @@ impl Source {
 
     /// Frames of `events` events, each of `size` bytes.
     pub fn of(size: usize, events: usize, pace: Pace) -> Self {
-        let frame = event(size).repeat(events);
+        Self::framed(Framing::Events, size, events, pace)
+    }
+
+    /// The same, in another framing.
+    pub fn framed(framing: Framing, size: usize, events: usize, pace: Pace) -> Self {
+        let frame = framing.event(size).repeat(events);
         // A static frame costs nothing to give, so that what is measured is the layers' part.
         Self::new(vec![Bytes::from_static(frame.leak())], pace)
     }
@@ -61,6 +66,32 @@ impl Source {
         let event: &'static [u8] = event(size).leak();
         let pieces = event.chunks(size.div_ceil(frames));
         Self::new(pieces.map(Bytes::from_static).collect(), pace)
+    }
+}
+
+/// How the events of a source are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    Events,
+    Lines,
+}
+
+impl Framing {
+    pub const OTHERS: [(Self, &str); 1] = [(Self::Lines, "ndjson")];
+
+    fn content_type(self) -> &'static str {
+        match self {
+            Self::Events => "text/event-stream",
+            Self::Lines => "application/x-ndjson",
+        }
+    }
+
+    /// One event of `size` bytes.
+    fn event(self, size: usize) -> Vec<u8> {
+        match self {
+            Self::Events => event(size),
+            Self::Lines => [b"\"", &vec![b'x'; size - 3][..], b"\"\n"].concat(),
+        }
     }
 }
 
@@ -133,8 +164,17 @@ pub struct Stack {
     service: SseService<Echo>,
 }
 
+/// The framing that a name ends with, and the name without it.
+pub fn framing_of(name: &str) -> (Framing, &str) {
+    let framed = |(framing, word): &(Framing, &str)| {
+        Some((*framing, name.strip_suffix(word)?.strip_suffix(", ")?))
+    };
+    Framing::OTHERS.iter().find_map(framed).unwrap_or((Framing::Events, name))
+}
+
 impl Stack {
     pub fn named(name: &str) -> Self {
+        let (framing, name) = framing_of(name);
         let registry = Registry::new();
         let shutdown = match name {
             "at once" => Shutdown::builder().window(Duration::ZERO).build().expect("valid"),
@@ -157,7 +197,7 @@ impl Stack {
             "all but ids" | "at once" => SseLayer::new().registry(on_list).shutdown(closing),
             _ => SseLayer::new().event_ids(ids).registry(on_list).shutdown(closing),
         };
-        Self { registry, shutdown, service: layer.layer(Echo) }
+        Self { registry, shutdown, service: layer.layer(Echo(framing)) }
     }
 
     /// A stack with this layer, for streams that `shutdown` ends.
@@ -176,9 +216,9 @@ impl Stack {
     }
 }
 
-/// A handler whose answer is the request's body, as an event stream.
+/// A handler whose answer is the request's body, as a stream.
 #[derive(Clone, Debug)]
-struct Echo;
+struct Echo(Framing);
 
 impl<B> Service<Request<B>> for Echo {
     type Response = Response<B>;
@@ -190,12 +230,12 @@ impl<B> Service<Request<B>> for Echo {
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        std::future::ready(Ok(as_event_stream(Response::new(request.into_body()))))
+        std::future::ready(Ok(as_stream(self.0, Response::new(request.into_body()))))
     }
 }
 
-fn as_event_stream<B>(mut response: Response<B>) -> Response<B> {
-    let content_type = http::HeaderValue::from_static("text/event-stream");
+fn as_stream<B>(framing: Framing, mut response: Response<B>) -> Response<B> {
+    let content_type = http::HeaderValue::from_static(framing.content_type());
     response.headers_mut().insert(http::header::CONTENT_TYPE, content_type);
     response
 }

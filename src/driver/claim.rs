@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http_body::Frame;
 
 use super::{Stream, StreamLink};
+use crate::engine::{Framing, Scanner};
 
 /// A head's claim that a body carries a stream of this crate, where the body does not tell.
 ///
@@ -23,6 +24,9 @@ pub(crate) struct Claim {
     passed: bool,
     /// They ended with a whole event or a comment.
     on_boundary: bool,
+    framing: Framing,
+    /// Reads what passes, where the last bytes of a chunk do not tell.
+    scanner: Option<Scanner>,
 }
 
 type Replace = dyn FnOnce(bool) -> Replacement + Send + Sync;
@@ -32,7 +36,7 @@ pub(crate) type Replacement = Result<Stream, (Bytes, Arc<StreamLink>)>;
 
 impl Claim {
     /// `replace` makes the other stream. It gets whether bytes have passed.
-    pub(crate) fn new<F>(link: &Arc<StreamLink>, replace: F) -> Self
+    pub(crate) fn new<F>(link: &Arc<StreamLink>, framing: Framing, replace: F) -> Self
     where
         F: FnOnce(bool) -> Replacement + Send + Sync + 'static,
     {
@@ -42,12 +46,19 @@ impl Claim {
             is_wrong: false,
             passed: false,
             on_boundary: true,
+            framing,
+            scanner: (framing != Framing::Sse).then(|| Scanner::new(framing)),
         }
     }
 
     /// The link of the stream, if that is not over.
     pub(crate) fn link(&self) -> Option<Arc<StreamLink>> {
         self.link.upgrade()
+    }
+
+    /// How events are found in the body.
+    pub(crate) fn framing(&self) -> Framing {
+        self.framing
     }
 
     /// Polls the body, and checks the claim.
@@ -73,9 +84,14 @@ impl Claim {
         let Some(data) = data.filter(|data| !data.is_empty()) else {
             return;
         };
+        self.passed = true;
+        if let Some(scanner) = &mut self.scanner {
+            scanner.read(data);
+            self.on_boundary = scanner.on_boundary();
+            return;
+        }
         let is_comment = self.on_boundary && data.starts_with(b":") && data.ends_with(b"\n");
         self.on_boundary = is_comment || data.ends_with(b"\n\n") || data.ends_with(b"\n\r\n");
-        self.passed = true;
     }
 
     /// Makes the other stream, if the claim is wrong and the body is on a boundary.

@@ -29,8 +29,8 @@ pub(crate) use link::{Around, Done, Registrations, StreamLink};
 use registry::{KICK_GRACE, RegisteredStream, queue_after};
 use timer::Timer;
 
-pub(crate) use crate::engine::{BodyEnd, PassOn};
-use crate::engine::{BodyState, Command, EndReason, Engine, FastPath};
+pub(crate) use crate::engine::{BodyEnd, FastPath, Framing, PassOn};
+use crate::engine::{BodyState, Command, EndReason, Engine};
 use crate::observe::StreamObserver;
 use crate::plan::{ResolvedPlan, ShutdownSetting};
 use crate::roster::Registration;
@@ -118,19 +118,19 @@ impl Stream {
         self.timer.link().or_else(|| self.places.as_ref()?.link.as_ref())
     }
 
-    /// Whether the body can be asked at once, and a chunk that [passes](Self::pass) be sent as it
-    /// is.
+    /// Whether the body can be asked at once, and a chunk that [passes](Self::pass) on this path be sent
+    /// as it is.
     #[inline]
-    pub(crate) fn is_on_fast_path(&self) -> bool {
+    pub(crate) fn is_on(&self, path: FastPath) -> bool {
         !self.shutdown.as_ref().is_some_and(Registration::is_signalled)
-            && self.engine.fast_path() == FastPath::Whole
+            && self.engine.fast_path() == path
     }
 
-    /// Takes a chunk of the body on the fast path, if it can be sent as it is.
+    /// Takes a chunk of the body on this path, if it can be sent as it is.
     #[expect(clippy::inline_always, reason = "on its own it costs as much as what it saves")]
     #[inline(always)]
-    pub(crate) fn pass(self: Pin<&mut Self>, chunk: &Bytes) -> bool {
-        self.project().engine.pass(chunk)
+    pub(crate) fn pass(self: Pin<&mut Self>, path: FastPath, chunk: &Bytes) -> bool {
+        self.project().engine.pass(path, chunk)
     }
 
     /// What is to be sent before the body is asked for more. Nothing if the stream is

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::engine::{Close, CloseReason, Command, Engine, Progress, Settings};
+use crate::engine::{Close, CloseReason, Command, Engine, Injection, Progress, Settings};
+use crate::observe::mailbox_dropped;
 use crate::roster::Registration;
 use crate::state::{Mail, RegistryEntry, Rest, StreamStats};
 use crate::sync::now;
@@ -63,13 +64,17 @@ impl RegisteredStream {
         self.body_is_next = writable;
         let Mail { first, rest, .. } =
             self.registration.update(|entry| entry.mail.take(writable))?;
-        let mut frame =
-            first.and_then(|event| engine.handle_command(settings, Command::Inject(&event)));
+        let inject = |engine: &mut Engine, event: Arc<Injection>| {
+            let frame = engine.handle_command(settings, Command::Inject(&event));
+            mailbox_dropped(usize::from(frame.is_none()));
+            frame
+        };
+        let mut frame = first.and_then(|event| inject(engine, event));
         let Some(Rest { more, close }) = rest.map(|rest| *rest) else {
             return frame;
         };
-        for event in &more {
-            let next = engine.handle_command(settings, Command::Inject(event));
+        for event in more {
+            let next = inject(engine, event);
             queue_after(&mut frame, next, engine, settings);
         }
         if let Some(farewell) = close {

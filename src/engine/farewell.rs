@@ -9,7 +9,9 @@ use bytes::Bytes;
 use super::Position;
 use super::position::restate;
 use super::spread::Retry;
-use crate::wire::{ByLineEnd, CloseReason, Event, EventTemplate, LineEnd};
+use crate::wire::{
+    ByLineEnd, CloseReason, Event, EventTemplate, LineEnd, Notation, in_notation, json_line,
+};
 
 /// The last bytes of a stream that the server ends.
 ///
@@ -17,6 +19,8 @@ use crate::wire::{ByLineEnd, CloseReason, Event, EventTemplate, LineEnd};
 /// only tell the two apart by a last event. A close event alone stops nobody, though: the page
 /// must act on it, with `EventSource.close()`, `sse-close="close"` (htmx 2) or
 /// `hx-sse:close="close"` (htmx 4).
+///
+/// Streams of JSON get it in their own form: [`SseLayer`](crate::SseLayer#streams) has the table.
 ///
 /// # Examples
 ///
@@ -31,7 +35,7 @@ pub struct Farewell(FarewellKind);
 
 #[derive(Clone, Debug)]
 enum FarewellKind {
-    /// An event with this name and the reason as its data.
+    /// This name and the reason, in the form that the framing has for it.
     Named(&'static str),
     // Shared: each stream of a server has a clone.
     Event(Arc<SharedEvent>),
@@ -43,6 +47,8 @@ enum FarewellKind {
 #[derive(Debug)]
 struct SharedEvent {
     event: Event,
+    /// The same in a stream of JSON.
+    line: Option<Bytes>,
     templates: ByLineEnd<EventTemplate>,
     /// How many clients without a position got it, as far as that is counted.
     uses: AtomicUsize,
@@ -54,9 +60,9 @@ struct SharedEvent {
 type Step = OnceLock<(Duration, Bytes)>;
 
 impl SharedEvent {
-    fn new(event: Event) -> Self {
+    fn new(event: Event, line: Option<Bytes>) -> Self {
         let (templates, uses) = (ByLineEnd::default(), AtomicUsize::new(0));
-        Self { event, templates, uses, steps: OnceLock::new() }
+        Self { event, line, templates, uses, steps: OnceLock::new() }
     }
 
     fn encode(&self, retry: Option<Retry>, id: Option<&str>, line_end: LineEnd) -> Bytes {
@@ -92,6 +98,8 @@ impl SharedEvent {
 
 impl Farewell {
     /// `event: close` with the reason as JSON: `{"reason":"shutdown"}`. The default.
+    ///
+    /// In a stream of JSON it is the line `{"type":"close","reason":"shutdown"}`.
     #[must_use]
     pub const fn close() -> Self {
         Self(FarewellKind::Named("close"))
@@ -106,17 +114,23 @@ impl Farewell {
         Self(FarewellKind::Named("reconnect"))
     }
 
-    /// Any event, an htmx out-of-band fragment for instance.
+    /// Any event, an htmx out-of-band fragment for instance. In a stream of JSON it is the event's data,
+    /// as a line.
     ///
     /// Where it has data, a drain adds a `retry` if it has none, and the stream's place as `id`.
     #[must_use]
     pub fn event(event: Event) -> Self {
-        Self(FarewellKind::Event(Arc::new(SharedEvent::new(event))))
+        let line = event.data_text().and_then(json_line);
+        Self::shared(SharedEvent::new(event, line))
+    }
+
+    fn shared(event: SharedEvent) -> Self {
+        Self(FarewellKind::Event(Arc::new(event)))
     }
 
     /// These bytes as they are, for clients that expect something else than an event.
     ///
-    /// They follow a whole event, and nothing follows them.
+    /// They follow a whole event or line, and nothing follows them.
     #[must_use]
     pub fn bytes(bytes: impl Into<Bytes>) -> Self {
         Self(FarewellKind::Bytes(bytes.into()))
@@ -131,13 +145,37 @@ impl Farewell {
     /// The farewell for streams that all end for this reason: it is encoded once for all of them.
     pub(crate) fn for_reason(self, reason: CloseReason) -> Self {
         match self.0 {
-            FarewellKind::Named(name) => Self::event(reason.event(name)),
+            FarewellKind::Named(name) => {
+                let line = reason.json_line(name);
+                Self::shared(SharedEvent::new(reason.event(name), Some(line)))
+            }
             kind => Self(kind),
         }
     }
 
     /// The bytes for a client at this position. None if there are none to send.
     pub(super) fn encode(
+        &self,
+        reason: CloseReason,
+        retry: Option<Retry>,
+        position: &Position,
+        notation: Notation,
+    ) -> Option<Bytes> {
+        match notation {
+            Notation::Events(line_end) => self.encode_event(reason, retry, position, line_end),
+            Notation::Lines | Notation::Records => {
+                let line = match &self.0 {
+                    FarewellKind::Named(name) => Some(reason.json_line(name)),
+                    FarewellKind::Event(shared) => shared.line.clone(),
+                    FarewellKind::Bytes(bytes) => return Some(bytes.clone()),
+                    FarewellKind::None => None,
+                };
+                line.map(|line| in_notation(line, notation))
+            }
+        }
+    }
+
+    fn encode_event(
         &self,
         reason: CloseReason,
         retry: Option<Retry>,
@@ -182,7 +220,8 @@ mod tests {
                 for line_end in LineEnd::ALL {
                     let encode = |retry| {
                         let position = &Position::None;
-                        farewell.encode(CloseReason::Shutdown, Some(retry), position, line_end)
+                        let notation = Notation::Events(line_end);
+                        farewell.encode(CloseReason::Shutdown, Some(retry), position, notation)
                     };
                     assert_eq!(encode(retry), encode(Retry::after(retry.delay())), "{n}");
                 }
@@ -196,7 +235,8 @@ mod tests {
         let range = Duration::from_millis(5)..=Duration::from_secs(5);
         for n in 0..FEW as u64 {
             let (retry, position) = (Some(Retry::nth(n, &range)), Position::None);
-            farewell.encode(CloseReason::Shutdown, retry, &position, LineEnd::Lf);
+            let notation = Notation::Events(LineEnd::Lf);
+            farewell.encode(CloseReason::Shutdown, retry, &position, notation);
         }
         let FarewellKind::Event(shared) = &farewell.0 else { panic!("it is not shared") };
         assert!(shared.steps.get().is_none());

@@ -80,8 +80,8 @@ pub(crate) use position::{EventIds, Injection, Position, restate};
 pub(crate) use settings::{ErrorFarewell, Observation, Settings};
 pub(crate) use silence::{Heartbeat, KeepAlive, MAX_TIMER, MIN_TIMER};
 
-pub(crate) use crate::wire::CloseReason;
-use crate::wire::Framing;
+pub(crate) use crate::wire::{CloseReason, Framing, Scanner};
+use crate::wire::{LineEnd, Notation};
 use ending::{Ending, Verdict};
 use frames::{Frames, PendingTail};
 use lifetime::Lifetime;
@@ -118,6 +118,10 @@ pub(crate) enum FastPath {
     Counted,
     /// Events are given ids.
     Numbered,
+    /// Like `Whole` for another framing than that of events.
+    Framed,
+    /// Like `Timed` or `Counted` for another framing.
+    FramedCounted,
     /// Every byte is scanned.
     Scan,
     /// Frames wait for [`Engine::poll_output`].
@@ -134,7 +138,13 @@ impl FastPath {
     #[inline]
     pub(crate) fn is_quiet(self) -> bool {
         match self {
-            Self::Whole | Self::Timed | Self::Counted | Self::Numbered | Self::Scan => true,
+            Self::Whole
+            | Self::Timed
+            | Self::Counted
+            | Self::Numbered
+            | Self::Framed
+            | Self::FramedCounted
+            | Self::Scan => true,
             Self::Queued | Self::Due | Self::Over => false,
         }
     }
@@ -219,12 +229,16 @@ impl Engine {
         self.path
     }
 
-    /// Takes a chunk on [`FastPath::Whole`] or [`FastPath::Timed`], if it can be sent as it is.
-    /// Else [`handle_data`](Self::handle_data) takes it.
+    /// Takes a chunk on one of the paths on which whole chunks pass, if it can be sent as it is. Else
+    /// [`handle_data`](Self::handle_data) takes it.
     #[expect(clippy::inline_always, reason = "on its own it costs as much as what it saves")]
     #[inline(always)]
-    pub(crate) fn pass(&mut self, chunk: &[u8]) -> bool {
-        let whole = self.splitter.pass(chunk);
+    pub(crate) fn pass(&mut self, path: FastPath, chunk: &[u8]) -> bool {
+        let whole = match path {
+            FastPath::Whole | FastPath::Timed | FastPath::Counted => self.splitter.pass(chunk),
+            FastPath::Framed | FastPath::FramedCounted => self.splitter.pass_framed(chunk),
+            _ => false,
+        };
         if whole {
             self.activity = Activity::Something;
         }
@@ -243,6 +257,10 @@ impl Engine {
                 Some(blank) => Some(self.number_event(settings, chunk, blank)),
                 None => self.split(settings, chunk),
             },
+            FastPath::Framed | FastPath::FramedCounted if self.splitter.pass_framed(&chunk) => {
+                self.activity = Activity::Something;
+                Some(chunk)
+            }
             FastPath::Over => None,
             _ => self.split(settings, chunk),
         }
@@ -261,6 +279,14 @@ impl Engine {
             // It got a farewell, which is its last frame.
             (_, FastPath::Over, _) => (None, PassOn::No),
             (BodyEnd::Failed, ..) => self.farewell_on_error(settings),
+            (BodyEnd::Clean, ..) if self.splitter.may_end_here() => {
+                self.send_tail();
+                let frame = self.close_at_end(settings);
+                if let Some(frame) = frame {
+                    self.queue(frame);
+                }
+                (self.poll_output(settings), PassOn::Yes)
+            }
             (BodyEnd::Clean, _, Room::None) => {
                 self.finish(EndReason::Cut);
                 (None, PassOn::Yes)
@@ -268,20 +294,13 @@ impl Engine {
             (BodyEnd::Clean, _, Room::Here)
                 if self.splitter.in_event() && settings.around_another =>
             {
-                let tail = self.cold.as_mut().map(|cold| std::mem::take(&mut cold.tail));
-                tail.unwrap_or_default().into_pieces().into_iter().for_each(|it| self.queue(it));
+                self.send_tail();
                 self.finish(EndReason::Finished);
                 (self.poll_output(settings), PassOn::Yes)
             }
             // An end in the middle of an event is a failure.
             (BodyEnd::Clean, ..) if self.splitter.in_event() => self.farewell_on_error(settings),
-            (BodyEnd::Clean, ..) => {
-                let frame = settings.close_at_end.as_ref().and_then(|farewell| {
-                    self.say(farewell, CloseReason::Finished, Some(Retry::after(FINISHED_RETRY)))
-                });
-                self.finish(EndReason::Finished);
-                (frame, PassOn::Yes)
-            }
+            (BodyEnd::Clean, ..) => (self.close_at_end(settings), PassOn::Yes),
         }
     }
 
@@ -424,7 +443,8 @@ impl Engine {
         let until = if overdue { Until::FirstBoundary } else { Until::End };
         if !trimmed.chunk.is_empty() {
             let (tracking, position) = (&mut self.tracking, &mut self.position);
-            let mut ids = Ids { settings, tracking, position };
+            let ids = settings.ids.as_ref().filter(|_| self.splitter.has_events());
+            let mut ids = Ids { ids, settings, tracking, position };
             frames = self.splitter.split(trimmed.chunk, &mut tail, &mut ids, until, frames);
         }
         if !tail.is_empty() {
@@ -475,10 +495,10 @@ impl Engine {
     }
 
     fn next_path(&self, settings: &Settings) -> FastPath {
-        match *settings {
+        let path = match *settings {
             _ if self.cold.as_ref().is_some_and(|cold| !cold.output.is_empty()) => FastPath::Queued,
             _ if !self.splitter.is_clear() => FastPath::Scan,
-            Settings { ids: Some(_), .. } => FastPath::Numbered,
+            Settings { ids: Some(_), .. } if self.splitter.has_events() => FastPath::Numbered,
             _ if self.tracking != IdTracking::Off => FastPath::Scan,
             Settings { observation: Observation::FirstEvent, .. }
                 if self.position.events() == 0 =>
@@ -490,6 +510,12 @@ impl Engine {
             }
             _ if self.cold.as_ref().is_some_and(|cold| cold.is_timed()) => FastPath::Timed,
             _ => FastPath::Whole,
+        };
+        match path {
+            _ if self.splitter.has_events() => path,
+            FastPath::Whole => FastPath::Framed,
+            FastPath::Timed | FastPath::Counted => FastPath::FramedCounted,
+            path => path,
         }
     }
 }
@@ -506,13 +532,16 @@ impl Engine {
         // An outer layer may have changed the settings since the stream was made.
         self.tracking = IdTracking::of(settings);
         let mut opening = None;
-        if let Some(keep_alive) = &settings.keep_alive {
-            if let Some(heartbeat) = &keep_alive.heartbeat {
-                self.cold.get_or_insert_default().heartbeat = Some(now + heartbeat.every);
-            }
+        let notation = self.splitter.notation();
+        if let Some(keep_alive) = settings.keep_alive.as_ref().filter(|it| it.suits(notation)) {
             self.silence = Some(Silence::begin(now, keep_alive, self.n));
-            self.activity = Activity::AtTick;
-            opening = Some(keep_alive.comment(self.splitter.line_end()));
+            if let Notation::Events(_) = notation {
+                if let Some(heartbeat) = &keep_alive.heartbeat {
+                    self.cold.get_or_insert_default().heartbeat = Some(now + heartbeat.every);
+                }
+                self.activity = Activity::AtTick;
+                opening = keep_alive.sign(notation);
+            }
         }
         let rotation = settings.rotation.as_ref();
         if let Some(lifetime) = rotation.and_then(|it| Lifetime::begin(it, self.n, now, expires)) {
@@ -533,7 +562,9 @@ impl Engine {
         }
         let before = self.position.events();
         let (tracking, position) = (&mut self.tracking, &mut self.position);
-        let frame = Ids { settings, tracking, position }.encode(event, self.splitter.line_end());
+        let ids = settings.ids.as_ref().filter(|_| self.splitter.has_events());
+        let mut ids = Ids { ids, settings, tracking, position };
+        let frame = ids.encode(event, self.splitter.notation())?;
         let injected = self.position.events() - before;
         if let Some(lifetime) = self.cold.as_mut().and_then(|cold| cold.lifetime.as_mut()) {
             lifetime.discount(injected);
@@ -627,7 +658,7 @@ impl Engine {
             return None;
         }
         self.keepalives += 1;
-        Some(keep_alive.comment(self.splitter.line_end()))
+        keep_alive.sign(self.splitter.notation())
     }
 
     /// Ends the stream with the farewell for errors, if there is one and room for it.
@@ -645,6 +676,25 @@ impl Engine {
         }
     }
 
+    /// Ends a stream whose body came to its own end, with a farewell if that is asked for.
+    fn close_at_end(&mut self, settings: &Settings) -> Option<Bytes> {
+        let unended = self.splitter.may_end_here() && self.splitter.in_event();
+        let frame = settings.close_at_end.as_ref().and_then(|farewell| {
+            self.say(farewell, CloseReason::Finished, Some(Retry::after(FINISHED_RETRY)))
+        });
+        self.finish(EndReason::Finished);
+        match frame {
+            Some(frame) if unended => Some(after(self.splitter.line_end(), &frame)),
+            frame => frame,
+        }
+    }
+
+    /// Sends the unfinished tail, which is whole as it is.
+    fn send_tail(&mut self) {
+        let tail = self.cold.as_mut().map(|cold| std::mem::take(&mut cold.tail));
+        tail.unwrap_or_default().into_pieces().into_iter().for_each(|it| self.queue(it));
+    }
+
     /// Ends the stream with a farewell. The unfinished tail of an event is dropped.
     fn say(
         &mut self,
@@ -652,16 +702,11 @@ impl Engine {
         reason: CloseReason,
         retry: Option<Retry>,
     ) -> Option<Bytes> {
-        let line_end = self.splitter.line_end();
-        let bytes = farewell.encode(reason, retry, self.position.position(), line_end);
-        let room = self.splitter.room();
+        let (notation, room) = (self.splitter.notation(), self.splitter.room());
+        let bytes = farewell.encode(reason, retry, self.position.position(), notation);
         self.finish(reason.end_reason());
         match room {
-            Room::AfterLineEnd => bytes.map(|bytes| {
-                let mut frame = BytesMut::from(line_end.as_str());
-                frame.extend_from_slice(&bytes);
-                frame.freeze()
-            }),
+            Room::AfterLineEnd => bytes.map(|bytes| after(self.splitter.line_end(), &bytes)),
             Room::Here | Room::None => bytes,
         }
     }
@@ -674,6 +719,13 @@ impl Engine {
             **cold = ColdState { output, ..ColdState::default() };
         }
     }
+}
+
+/// Ends the line before `bytes`.
+fn after(line_end: LineEnd, bytes: &[u8]) -> Bytes {
+    let mut frame = BytesMut::from(line_end.as_str());
+    frame.extend_from_slice(bytes);
+    frame.freeze()
 }
 
 /// The `retry` of the close event of a stream that came to its own end. Clients that cannot be

@@ -1,13 +1,16 @@
 //! Numbers the events of a stream, and follows the client's position in it.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::{Observation, Rotation, Settings};
-use crate::wire::{ByLineEnd, Event, EventId, EventTemplate, LastEventId, LineEnd, with_id_line};
+use crate::wire::{
+    ByLineEnd, Event, EventId, EventTemplate, LastEventId, LineEnd, Notation, in_notation,
+    json_line, with_id_line,
+};
 
 /// Where the ids of a stream's events come from.
 #[derive(Clone)]
@@ -199,6 +202,8 @@ impl EventPosition {
 /// What passes events: the position, and how it is followed.
 #[derive(Debug)]
 pub(super) struct Ids<'a> {
+    /// Where ids come from, if events get any.
+    pub(super) ids: Option<&'a EventIds>,
     pub(super) settings: &'a Settings,
     pub(super) tracking: &'a mut IdTracking,
     pub(super) position: &'a mut EventPosition,
@@ -207,7 +212,7 @@ pub(super) struct Ids<'a> {
 impl Ids<'_> {
     /// Passes an event with data and without an id. Gives its new id if ids are on.
     pub(super) fn pass_unnumbered(&mut self) -> Option<&Position> {
-        if let Some(ids) = &self.settings.ids {
+        if let Some(ids) = self.ids {
             return self.position.number(ids);
         }
         self.count();
@@ -250,8 +255,20 @@ impl Ids<'_> {
         }
     }
 
-    /// Encodes an event that is not the stream's own, with an id if ids are on.
-    pub(super) fn encode(&mut self, injection: &Injection, line_end: LineEnd) -> Bytes {
+    /// Encodes an event that is not the stream's own, with an id if ids are on. None if the stream
+    /// has no place for it.
+    pub(super) fn encode(&mut self, injection: &Injection, notation: Notation) -> Option<Bytes> {
+        match notation {
+            Notation::Events(line_end) => Some(self.encode_event(injection, line_end)),
+            Notation::Lines | Notation::Records => {
+                let line = injection.line(notation)?;
+                self.pass_unnumbered();
+                Some(line)
+            }
+        }
+    }
+
+    fn encode_event(&mut self, injection: &Injection, line_end: LineEnd) -> Bytes {
         let (event, bytes) = (&injection.event, injection.bytes(line_end));
         match event.event_id() {
             _ if !event.has_data() => bytes,
@@ -272,15 +289,22 @@ impl Ids<'_> {
 pub(crate) struct Injection {
     event: Event,
     encoded: ByLineEnd<Bytes>,
+    line: OnceLock<Option<Bytes>>,
 }
 
 impl Injection {
     pub(crate) fn new(event: Event) -> Self {
-        Self { event, encoded: ByLineEnd::default() }
+        Self { event, encoded: ByLineEnd::default(), line: OnceLock::new() }
     }
 
     pub(super) fn bytes(&self, line_end: LineEnd) -> Bytes {
         self.encoded.get(line_end, || self.event.encode_with(line_end)).clone()
+    }
+
+    /// The data as a line of JSON. None if there is no data.
+    fn line(&self, notation: Notation) -> Option<Bytes> {
+        let line = self.line.get_or_init(|| self.event.data_text().and_then(json_line)).clone();
+        line.map(|line| in_notation(line, notation))
     }
 }
 

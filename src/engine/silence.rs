@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::Injection;
 use super::spread::Spread;
-use crate::wire::{Event, LineEnd};
+use crate::wire::{Event, LineEnd, Notation, SEPARATOR, in_notation, json_line};
 
 /// What to write into a silent stream, and when.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub(crate) struct KeepAlive {
     /// By how much the interval of a stream is shortened at most, as a share of the interval.
     pub(crate) jitter: f32,
     comment: [Bytes; LineEnd::ALL.len()],
+    /// What is written into streams of JSON: one line, alone and as a record. Nothing by default.
+    line: Option<[Bytes; 2]>,
     pub(crate) heartbeat: Option<Heartbeat>,
 }
 
@@ -39,7 +41,7 @@ impl KeepAlive {
             })
         });
         let interval = interval.min(MAX_TIMER);
-        Self { interval, since: now, jitter: 0.1, comment, heartbeat: None }
+        Self { interval, since: now, jitter: 0.1, comment, line: None, heartbeat: None }
     }
 
     pub(crate) fn set_comment(&mut self, text: &str) {
@@ -47,8 +49,29 @@ impl KeepAlive {
         self.comment = LineEnd::ALL.map(|end| comment.encode_with(end));
     }
 
-    pub(super) fn comment(&self, line_end: LineEnd) -> Bytes {
-        self.comment[line_end as usize].clone()
+    /// Writes this line into streams of JSON. A blank one is the shortest that says nothing.
+    pub(crate) fn set_line(&mut self, text: &str) {
+        self.line = Some(match json_line(text) {
+            Some(line) => [line.clone(), in_notation(line, Notation::Records)],
+            // A parser of records skips a separator that nothing follows, and a blank record it does
+            // not.
+            None => [Bytes::from_static(b"\n"), Bytes::from_static(&[SEPARATOR])],
+        });
+    }
+
+    /// What breaks the silence of a stream. None if there is nothing to write into such streams.
+    pub(super) fn sign(&self, notation: Notation) -> Option<Bytes> {
+        match (notation, &self.line) {
+            (Notation::Events(line_end), _) => Some(self.comment[line_end as usize].clone()),
+            (Notation::Lines, Some([line, _])) => Some(line.clone()),
+            (Notation::Records, Some([_, record])) => Some(record.clone()),
+            (Notation::Lines | Notation::Records, None) => None,
+        }
+    }
+
+    /// Whether silence is broken in such streams.
+    pub(super) fn suits(&self, notation: Notation) -> bool {
+        matches!(notation, Notation::Events(_)) || self.line.is_some()
     }
 
     /// Half of the interval of the `n`-th stream. Streams that opened together drift apart.

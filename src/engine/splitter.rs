@@ -5,18 +5,20 @@ use bytes::{Buf, Bytes};
 use super::EndReason;
 use super::frames::{FrameBuilder, Frames, PendingTail, stamp};
 use super::position::Ids;
-use crate::wire::{BlockId, EndedBlock, Framing, LineEnd, Scanner};
+use crate::wire::{BlockId, EndedBlock, EventScanner, Framing, LineEnd, Notation, Scanner};
 
 /// Where the bytes of a stream that have been sent end.
 #[derive(Debug)]
 pub(super) struct Splitter {
     scanner: Scanner,
+    /// The last line end of an event stream, or LF before the first.
+    line_end: LineEnd,
     stage: Stage,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// Nothing of the stream's own has come, or only the beginning of a byte order mark.
+    /// Nothing of an event stream has come, or only the beginning of a byte order mark.
     Fresh,
     /// What has been sent ends on a boundary.
     Whole,
@@ -47,10 +49,11 @@ pub(super) enum Until {
 
 impl Splitter {
     pub(super) fn new(framing: Framing) -> Self {
-        let scanner = match framing {
-            Framing::Sse => Scanner::default(),
+        let stage = match framing {
+            Framing::Sse => Stage::Fresh,
+            Framing::JsonLines | Framing::JsonSequence => Stage::Whole,
         };
-        Self { scanner, stage: Stage::Fresh }
+        Self { scanner: Scanner::new(framing), line_end: LineEnd::default(), stage }
     }
 
     #[inline]
@@ -76,6 +79,11 @@ impl Splitter {
         }
     }
 
+    /// Whether the stream is an event stream.
+    pub(super) fn has_events(&self) -> bool {
+        matches!(self.scanner, Scanner::Events(_))
+    }
+
     /// Whether the next chunk begins on a boundary, so that a blank line at its end makes it whole.
     pub(super) fn is_clear(&self) -> bool {
         let clear = self.scanner.on_boundary() && !self.scanner.awaits_lf();
@@ -87,29 +95,52 @@ impl Splitter {
         self.scanner.in_event()
     }
 
-    /// How the stream's lines end, as far as is known.
-    pub(super) fn line_end(&self) -> LineEnd {
-        self.scanner.line_end()
+    /// Whether the event that has begun may be the last one without an end.
+    pub(super) fn may_end_here(&self) -> bool {
+        self.scanner.may_end_here()
     }
 
-    /// Passes a chunk that begins on a boundary without a scan, if its last bytes tell that it is
-    /// whole.
+    /// How the text of the server is written into the stream.
+    #[inline]
+    pub(super) fn notation(&self) -> Notation {
+        match self.scanner {
+            Scanner::Events(_) => Notation::Events(self.line_end),
+            Scanner::Lines(_) => Notation::Lines,
+            Scanner::Records(_) => Notation::Records,
+        }
+    }
+
+    /// How the lines of events end, as far as is known.
+    #[inline]
+    pub(super) fn line_end(&self) -> LineEnd {
+        self.line_end
+    }
+
+    /// Passes a chunk of events that begins on a boundary without a scan, if its last bytes tell that
+    /// it is whole.
     #[expect(clippy::inline_always, reason = "on its own it costs as much as what it saves")]
     #[inline(always)]
     pub(super) fn pass(&mut self, chunk: &[u8]) -> bool {
         let Some(line_end) = blank_at_end(chunk) else {
             return false;
         };
-        self.scanner.set_line_end(line_end);
+        self.line_end = line_end;
         true
     }
 
-    /// Passes a chunk that begins on a boundary and is one event with one line, as most are: to
-    /// tell, one search for a line end is enough. Gives where its blank line begins.
+    /// Passes a chunk of another framing that begins on a boundary, if it ends on one.
+    #[expect(clippy::inline_always, reason = "on its own it costs as much as what it saves")]
+    #[inline(always)]
+    pub(super) fn pass_framed(&mut self, chunk: &[u8]) -> bool {
+        self.scanner.is_whole(chunk)
+    }
+
+    /// Passes a chunk that begins on a boundary and is one event with one line, as most are: to tell,
+    /// one search for a line end is enough. Gives where its blank line begins.
     #[inline]
     pub(super) fn pass_plain_event(&mut self, chunk: &[u8]) -> Option<usize> {
         let (line_end, blank) = plain_event(chunk)?;
-        self.scanner.set_line_end(line_end);
+        self.line_end = line_end;
         Some(blank)
     }
 
@@ -123,7 +154,7 @@ impl Splitter {
         until: Until,
         mut frames: Frames,
     ) -> Frames {
-        let Some(first) = self.scanner.next_boundary(&chunk, 0) else {
+        let Some(first) = self.scanner.next_boundary(&chunk, 0, &mut self.line_end) else {
             self.hold(chunk, tail, ids.settings.hold_limit, &mut frames);
             return frames;
         };
@@ -152,7 +183,7 @@ impl Splitter {
             builder.join(end);
             boundary = match until {
                 Until::FirstBoundary => None,
-                Until::End => self.scanner.next_boundary(builder.chunk(), end),
+                Until::End => self.scanner.next_boundary(builder.chunk(), end, &mut self.line_end),
             };
         }
         let missing = self.missing_lf(builder.chunk(), end);
@@ -171,7 +202,7 @@ impl Splitter {
         ids: &mut Ids<'_>,
         frames: &mut Frames,
     ) {
-        let line_end = self.scanner.line_end();
+        let line_end = self.line_end;
         let rest = ids.pass_unnumbered().and_then(|id| {
             id.with_text(|id| stamp(&mut event, blank, id.unwrap_or_default(), line_end))
         });
@@ -192,7 +223,7 @@ impl Splitter {
     ) {
         match block.id {
             BlockId::None if block.data => {
-                let line_end = self.scanner.line_end();
+                let line_end = self.line_end;
                 if let Some(id) = ids.pass_unnumbered() {
                     id.with_text(|id| {
                         builder.stamp(block.blank, end, id.unwrap_or_default(), line_end);
@@ -232,7 +263,7 @@ impl Splitter {
     /// for clients that look for `\r\n\r\n` as well. The late LF is dropped.
     fn missing_lf(&self, chunk: &[u8], end: usize) -> &'static [u8] {
         let awaits = end == chunk.len() && self.scanner.on_boundary() && self.scanner.awaits_lf();
-        match self.scanner.line_end() {
+        match self.line_end {
             LineEnd::CrLf if awaits => b"\n",
             _ => b"",
         }
@@ -262,9 +293,15 @@ impl Splitter {
                 chunk.advance(MARK.len());
             }
         }
-        if self.scanner.on_boundary() && self.scanner.awaits_lf() && chunk.starts_with(b"\n") {
-            self.scanner.skip_lf();
-            chunk.advance(1);
+        match self.scanner.events() {
+            Some(scanner)
+                if scanner.on_boundary() && scanner.awaits_lf() && chunk.starts_with(b"\n") =>
+            {
+                scanner.skip_lf();
+                self.line_end = LineEnd::CrLf;
+                chunk.advance(1);
+            }
+            _ => {}
         }
         Trimmed { chunk, mark }
     }
@@ -305,9 +342,11 @@ fn plain_event(chunk: &[u8]) -> Option<(LineEnd, usize)> {
 fn last_id(event: &[u8]) -> Option<&[u8]> {
     // The blank line is not with it; whatever ended the last line, this is one.
     let event_and_blank = [event, b"\n\n"].concat();
-    let mut scanner = Scanner::default();
+    let mut scanner = EventScanner::default();
     let mut from = 0;
-    while let Some(boundary) = scanner.next_boundary(&event_and_blank, from) {
+    while let Some(boundary) =
+        scanner.next_boundary(&event_and_blank, from, &mut LineEnd::default())
+    {
         from = boundary.end;
         if let Some(EndedBlock { id: BlockId::At(line), .. }) = boundary.block {
             return event.get(line..).map(id_value);

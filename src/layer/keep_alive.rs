@@ -18,6 +18,9 @@ use crate::wire::{Comment, Event, EventName};
 /// A comment is written between two events and never into one, with the line end of the stream. An
 /// event that is not complete is held back, and the comment goes before it.
 ///
+/// Streams of JSON have no comments. Nothing is written into them unless
+/// [`json_line`](Self::json_line) says what.
+///
 /// # Examples
 ///
 /// ```
@@ -73,6 +76,25 @@ impl KeepAliveLayer {
     pub fn comment(self, text: impl Into<Comment>) -> Self {
         let text = text.into();
         Self(self.0.change(|settings| settings.set_comment(text.as_str())))
+    }
+
+    /// Also writes `line` into streams of JSON that are silent: `""` for a blank line, which parsers of
+    /// lines skip, or a value that clients of the stream know, such as `{"type":"BOOKMARK"}`.
+    ///
+    /// By default nothing is written into them, because not every client skips what is no value of
+    /// its own. A line end in `line` becomes a space. Into an `application/json-seq` a record is
+    /// written, and for a blank line its separator alone, which parsers skip there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_sse::KeepAliveLayer;
+    ///
+    /// let watch = KeepAliveLayer::every(Duration::from_secs(15)).json_line(r#"{"type":"BOOKMARK"}"#);
+    /// ```
+    pub fn json_line(self, line: impl AsRef<str>) -> Self {
+        Self(self.0.change(|settings| settings.set_line(line.as_ref())))
     }
 
     /// Also sends the event `name`, with `{}` as data and without an id, at a steady pace.

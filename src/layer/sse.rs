@@ -17,6 +17,32 @@ use crate::service::SseService;
 /// default, and the rest is off. It does what the single layers do, stacked in any order, and costs
 /// responses that are not streams less.
 ///
+/// # Streams
+///
+/// A response is looked after if its `Content-Type` is in this table, whatever its method and its
+/// path. Registries, limits, rotation, expiry, drains, reports and metrics are the same for all; what
+/// is written is not:
+///
+/// | | `text/event-stream` | JSON lines: `application/x-ndjson`, `ndjson`, `jsonl`, `x-jsonl`, `jsonlines`, `x-jsonlines`, `stream+json` | `application/json-seq` |
+/// | --- | --- | --- | --- |
+/// | passes whole | an event | a line | a record, even over several lines |
+/// | at the beginning | a comment | nothing | nothing |
+/// | in silence | a comment | nothing, or [a line](KeepAliveLayer::json_line) | nothing, or a record |
+/// | [heartbeat](KeepAliveLayer::heartbeat) | an event | nothing | nothing |
+/// | [event ids](EventIdLayer) | a line in the event | none | none |
+/// | [`Event`](crate::Event) of a registry | the event | its data as a line | its data as a record |
+/// | the same without data | its comments | dropped, and counted as such | dropped, and counted as such |
+/// | [`Farewell::close`](crate::Farewell::close) | `event: close` and `data: {"reason":"shutdown"}` | `{"type":"close","reason":"shutdown"}` | the same as a record |
+/// | [`Farewell::event`](crate::Farewell::event) | the event | its data as a line | its data as a record |
+/// | [`Farewell::bytes`](crate::Farewell::bytes) | as they are | as they are | as they are |
+/// | `retry` and the client's position | in a farewell | none | none |
+/// | refused, in a drain or above a limit | an event, or a status for other clients | a status with `Retry-After` | a status with `Retry-After` |
+/// | at its own end, unfinished | a failure | the last line, which passes | the last record, which passes |
+///
+/// Data that becomes a line has to be JSON where the stream's lines are:
+/// `Event::new().data(r#"{"done":true}"#)`, or `Event::json` with the feature `json`. Line ends in it
+/// become spaces.
+///
 /// # Examples
 ///
 /// ```

@@ -94,6 +94,9 @@ impl Registry {
 
     /// Writes an event into one stream, after what it has sent so far.
     ///
+    /// Into a stream of JSON its data is written, as a line. What has no data is dropped there, and
+    /// counts as dropped in metrics.
+    ///
     /// # Errors
     ///
     /// [`SendError::Gone`] if the stream is not open any more. [`SendError::Full`] if the mailbox

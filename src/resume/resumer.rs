@@ -23,7 +23,7 @@ use super::session::{ReaderHandle, Session, SessionEnd, SessionTiming};
 use super::sessions::SessionMap;
 use super::settings::{Finished, ResumeSettings};
 use crate::event_log::{EventLog, Follow, Start, Step};
-use crate::service::{OuterTask, framing, separate};
+use crate::service::{OuterTask, is_event_stream, separate};
 use crate::state::PermitLender;
 use crate::wire::{CloseReason, Decoder, Event, EventId};
 
@@ -171,7 +171,7 @@ impl<L: EventLog> Resumer<L> {
         B: Body<Data = Bytes> + Send + 'static,
     {
         let (mut parts, body) = response.into_parts();
-        if framing(&request.method, &parts).is_none() {
+        if !is_event_stream(&request.method, &parts) {
             return Response::from_parts(parts, ResumeBody::plain(body));
         }
         let begun = self.begin_session(request, SavedHead::of(&parts));

@@ -36,16 +36,11 @@ pub(super) fn stream_kind(method: &Method, head: &Parts) -> Option<StreamKind> {
     Some(if encoded { StreamKind::Encoded } else { StreamKind::Framed(framing) })
 }
 
-/// The framing of a response's body, if it is a stream whose bytes can be read, and not a refusal.
+/// Whether a response's body is an event stream whose bytes can be read, and not a refusal.
 #[cfg(feature = "resume")]
-pub(crate) fn framing(method: &Method, head: &Parts) -> Option<Framing> {
-    if head.extensions.get::<super::refusal::Refused>().is_some() {
-        return None;
-    }
-    match stream_kind(method, head)? {
-        StreamKind::Framed(framing) => Some(framing),
-        StreamKind::Encoded => None,
-    }
+pub(crate) fn is_event_stream(method: &Method, head: &Parts) -> bool {
+    head.extensions.get::<super::refusal::Refused>().is_none()
+        && stream_kind(method, head) == Some(StreamKind::Framed(Framing::Sse))
 }
 
 /// The content type that clients go by: the last one that is valid.
@@ -133,7 +128,8 @@ const WANTED: [&[u8]; 2] = [b"no-cache", b"no-transform"];
 /// `Accept`, and not to refuse them.
 pub(super) fn wants_events(method: &Method, headers: &HeaderMap) -> bool {
     *method == Method::GET
-        && list(headers, &ACCEPT).any(|range| Framing::of(range).is_some() && quality(range) > 0.0)
+        && list(headers, &ACCEPT)
+            .any(|range| Framing::of(range) == Some(Framing::Sse) && quality(range) > 0.0)
 }
 
 /// The weight of a media range, from 0 to 1. Without a valid one it is 1.

@@ -49,7 +49,7 @@ mod request;
 mod respond;
 
 #[cfg(feature = "resume")]
-pub(crate) use head::framing;
+pub(crate) use head::is_event_stream;
 #[cfg(feature = "resume")]
 pub(crate) use request::{OuterTask, separate};
 

@@ -152,7 +152,8 @@ impl Responder<'_> {
         head::prepare_for_changes(&mut self.head.headers);
         self.tell(&link);
         let position = self.asked.request.position();
-        SseBody::driven(body, stream(self.asked, framing, resolved, position, link))
+        let stream = stream(self.asked, framing, resolved, position, link);
+        SseBody::driven(body, framing, stream)
     }
 
     /// A body whose bytes stay as they are.
@@ -184,7 +185,7 @@ impl Responder<'_> {
     fn claim(&self, framing: Framing, inner: &Arc<StreamLink>) -> Claim {
         let (asked, weak) = (self.asked.clone(), Arc::downgrade(inner));
         let expiry = self.expiry().filter(|_| asked.resolved.plan.heeds_expiry());
-        Claim::new(inner, move |passed| {
+        Claim::new(inner, framing, move |passed| {
             let resolved = Arc::clone(&asked.resolved);
             let mut taken_back = asked.made.reclaim(&resolved.plan);
             if let Some(inner) = weak.upgrade() {

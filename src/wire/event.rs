@@ -160,6 +160,11 @@ impl Event {
         self.data.is_some()
     }
 
+    /// The data as it was given.
+    pub(crate) fn data_text(&self) -> Option<&str> {
+        self.data.as_deref()
+    }
+
     /// The id that is written: none if there is no data.
     pub(crate) fn event_id(&self) -> Option<&EventId> {
         self.id.as_ref().filter(|_| self.has_data())
@@ -294,6 +299,25 @@ macro_rules! reason {
 }
 
 impl CloseReason {
+    /// The line of JSON that tells the client this reason, with the name that the farewell has.
+    pub(crate) fn json_line(self, name: &str) -> Bytes {
+        Bytes::from(format!("{{\"type\":\"{name}\",\"reason\":\"{}\"}}\n", self.as_str()))
+    }
+
+    /// The word for this reason.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Shutdown => "shutdown",
+            Self::Kicked => "kicked",
+            Self::Replaced => "replaced",
+            Self::Rotated => "rotated",
+            Self::Expired => "expired",
+            Self::Idle => "idle",
+            Self::Error => "error",
+            Self::Finished => "finished",
+        }
+    }
+
     /// The event that tells the client this reason, under the name that the farewell has.
     pub(crate) fn event(self, name: &'static str) -> Event {
         Event::new().named(name).static_data(match self {

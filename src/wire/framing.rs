@@ -1,4 +1,4 @@
-//! The framing of a body, by its content type, and the line ends of its text.
+//! The framing of a body, by its content type, and how text is written into it.
 
 use std::sync::OnceLock;
 
@@ -10,17 +10,45 @@ use std::sync::OnceLock;
 pub(crate) enum Framing {
     /// [Server-Sent Events](https://html.spec.whatwg.org/multipage/server-sent-events.html).
     Sse,
+    /// A JSON value on each line: [NDJSON](https://github.com/ndjson/ndjson-spec), which is
+    /// [JSON Lines](https://jsonlines.org) by another name.
+    JsonLines,
+    /// [JSON text sequences](https://www.rfc-editor.org/rfc/rfc7464): each value begins with a
+    /// record separator and ends with a line end.
+    JsonSequence,
 }
 
 impl Framing {
     /// The framing of a body with this `Content-Type`. None if the body is no stream.
     pub(crate) fn of(content_type: &[u8]) -> Option<Self> {
-        let essence = content_type.split(|&byte| byte == b';').next()?;
-        essence.trim_ascii().eq_ignore_ascii_case(Self::SSE).then_some(Self::Sse)
+        let essence = content_type.split(|&byte| byte == b';').next()?.trim_ascii();
+        let known = |(name, _): &&(&[u8], Self)| essence.eq_ignore_ascii_case(name);
+        CONTENT_TYPES.iter().find(known).map(|(_, framing)| *framing)
     }
+}
 
-    /// The content type of event streams, without parameters.
-    pub(crate) const SSE: &[u8] = b"text/event-stream";
+#[rustfmt::skip]
+const CONTENT_TYPES: &[(&[u8], Framing)] = &[
+    (b"text/event-stream",         Framing::Sse),
+    (b"application/x-ndjson",      Framing::JsonLines),
+    (b"application/ndjson",        Framing::JsonLines),
+    (b"application/jsonl",         Framing::JsonLines),
+    (b"application/x-jsonl",       Framing::JsonLines),
+    (b"application/jsonlines",     Framing::JsonLines),
+    (b"application/x-jsonlines",   Framing::JsonLines),
+    (b"application/stream+json",   Framing::JsonLines),
+    (b"application/json-seq",      Framing::JsonSequence),
+];
+
+/// How the text of the server is written into a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Notation {
+    /// As events and comments, with lines that end so.
+    Events(LineEnd),
+    /// As JSON values, one a line.
+    Lines,
+    /// As JSON values, each after a record separator.
+    Records,
 }
 
 /// How the lines of a stream end.

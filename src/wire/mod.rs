@@ -5,7 +5,10 @@
 mod decoder;
 // The root exports what is public in this module and in `text`.
 pub(crate) mod event;
+mod event_scanner;
 mod framing;
+mod json_line;
+mod json_scanner;
 mod last_event_id;
 mod scanner;
 mod template;
@@ -15,7 +18,10 @@ pub use decoder::{Decoder, MessageEvent};
 #[cfg(feature = "axum")]
 pub(crate) use event::lines;
 pub(crate) use event::{CloseReason, Event, REFUSED_ABOVE_LIMIT};
-pub(crate) use framing::{ByLineEnd, Framing, LineEnd};
+pub(crate) use event_scanner::EventScanner;
+pub(crate) use framing::{ByLineEnd, Framing, LineEnd, Notation};
+pub(crate) use json_line::{in_notation, json_line};
+pub(crate) use json_scanner::SEPARATOR;
 pub(crate) use last_event_id::LastEventId;
 #[cfg(feature = "nats")]
 pub(crate) use last_event_id::percent_decode;

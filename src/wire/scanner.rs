@@ -1,20 +1,15 @@
-//! The scanner, which finds the boundaries between events in chunks of bytes.
+//! The scanners, which find the boundaries between events in chunks of bytes.
 
-use memchr::{memchr, memchr2};
+use super::event_scanner::EventScanner;
+use super::json_scanner::{LineScanner, RecordScanner};
+use super::{Framing, LineEnd};
 
-use super::LineEnd;
-
-/// Reads an event stream line by line, and keeps just enough to know where events end.
-///
-/// It keeps no text. Of a line that has not ended yet it keeps the first bytes, which are enough to
-/// tell one field from another.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Scanner {
-    line: LineStart,
-    block: Block,
-    /// Whether the last byte was a CR: an LF after it is part of the same line end.
-    after_cr: bool,
-    line_end: LineEnd,
+/// Finds the boundaries between the events of a body, by its framing.
+#[derive(Clone, Debug)]
+pub(crate) enum Scanner {
+    Events(EventScanner),
+    Lines(LineScanner),
+    Records(RecordScanner),
 }
 
 /// A boundary between events, where an event or a comment may be written: a line begins after it,
@@ -48,204 +43,100 @@ pub(crate) enum BlockId {
     Earlier,
 }
 
-#[derive(Clone, Debug, Default)]
-struct Block {
-    /// Whether it has a line that is not a comment, so that an event may have begun.
-    started: bool,
-    data: bool,
-    id: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Field {
-    Comment,
-    Data,
-    Id,
-    Other,
-}
-
 impl Scanner {
-    /// Finds the next boundary at or after `from`. If there is none, keeps the beginning of the
-    /// unfinished line.
+    /// A scanner for the beginning of a body.
+    pub(crate) fn new(framing: Framing) -> Self {
+        match framing {
+            Framing::Sse => Self::Events(EventScanner::default()),
+            Framing::JsonLines => Self::Lines(LineScanner::default()),
+            Framing::JsonSequence => Self::Records(RecordScanner::default()),
+        }
+    }
+
+    /// Finds the next boundary at or after `from`. If there is none, keeps the beginning of what is
+    /// unfinished.
     ///
     /// Call it with `from` zero for each new chunk, and then with the `end` that it returned, until
-    /// it returns `None`. Offsets count from the beginning of the chunk.
-    pub(crate) fn next_boundary(&mut self, chunk: &[u8], from: usize) -> Option<Boundary> {
-        let mut start = from;
-        if from == 0 {
-            start = self.begin_chunk(chunk);
+    /// it returns `None`. Offsets count from the beginning of the chunk. `line_end` becomes the last
+    /// line end of an event stream.
+    #[inline]
+    pub(crate) fn next_boundary(
+        &mut self,
+        chunk: &[u8],
+        from: usize,
+        line_end: &mut LineEnd,
+    ) -> Option<Boundary> {
+        match self {
+            Self::Events(scanner) => scanner.next_boundary(chunk, from, line_end),
+            Self::Lines(scanner) => scanner.next_boundary(chunk, from),
+            Self::Records(scanner) => scanner.next_boundary(chunk, from),
         }
-        // A block that has an id at this point has it from an earlier chunk, because a call reads
-        // to the end of a block.
-        let mut id = if self.block.id { BlockId::Earlier } else { BlockId::None };
-        while let Some(hop) = line_length(&chunk[start..]) {
-            let at = start + hop;
-            let next = self.end_line(chunk, at);
-            let line = start;
-            start = next;
+    }
 
-            if at == line && self.line.is_empty() {
-                let block = std::mem::take(&mut self.block);
-                return Some(Boundary {
-                    end: next,
-                    block: block.started.then_some(EndedBlock { blank: at, data: block.data, id }),
-                });
-            }
-            let began_here = self.line.is_empty();
-            match self.take_line(&chunk[line..at]) {
-                Field::Comment if !self.block.started => {
-                    return Some(Boundary { end: next, block: None });
-                }
-                Field::Comment => {}
-                field => {
-                    self.block.started = true;
-                    self.block.data |= field == Field::Data;
-                    if field == Field::Id {
-                        self.block.id = true;
-                        id = if began_here { BlockId::At(line) } else { BlockId::Earlier };
-                    }
-                }
-            }
+    /// Reads a chunk, and gives the number of events that ended in it.
+    pub(crate) fn read(&mut self, chunk: &[u8]) -> usize {
+        let (mut from, mut ended, mut line_end) = (0, 0, LineEnd::default());
+        while let Some(boundary) = self.next_boundary(chunk, from, &mut line_end) {
+            from = boundary.end;
+            ended += usize::from(boundary.block.is_some());
         }
-        self.line.extend(&chunk[start..]);
-        None
+        ended
+    }
+
+    /// Whether a chunk that begins on a boundary ends on one, as far as that can be told without a
+    /// scan.
+    #[expect(clippy::inline_always, reason = "on its own it costs as much as what it saves")]
+    #[inline(always)]
+    pub(crate) fn is_whole(&self, chunk: &[u8]) -> bool {
+        match self {
+            Self::Lines(_) => chunk.ends_with(b"\n"),
+            Self::Events(_) | Self::Records(_) => false,
+        }
     }
 
     /// Whether neither an event nor a line has begun.
+    #[inline]
     pub(crate) fn on_boundary(&self) -> bool {
-        !self.block.started && self.line.is_empty()
+        match self {
+            Self::Events(scanner) => scanner.on_boundary(),
+            Self::Lines(scanner) => scanner.on_boundary(),
+            Self::Records(scanner) => scanner.on_boundary(),
+        }
     }
 
     /// Whether an event has begun, which clients would lose if the stream ended here.
+    #[inline]
     pub(crate) fn in_event(&self) -> bool {
-        self.block.started || !matches!(self.line.bytes(), [] | [b':', ..])
+        match self {
+            Self::Events(scanner) => scanner.in_event(),
+            Self::Lines(scanner) => scanner.in_event(),
+            Self::Records(scanner) => scanner.in_event(),
+        }
+    }
+
+    /// Whether the event that has begun is one that may be the last without an end.
+    pub(crate) fn may_end_here(&self) -> bool {
+        match self {
+            Self::Lines(_) | Self::Records(_) => true,
+            Self::Events(_) => false,
+        }
+    }
+
+    /// The scanner of events, if this is one.
+    #[inline]
+    pub(crate) fn events(&mut self) -> Option<&mut EventScanner> {
+        match self {
+            Self::Events(scanner) => Some(scanner),
+            Self::Lines(_) | Self::Records(_) => None,
+        }
     }
 
     /// Whether the last line end was a CR, so that an LF may follow that belongs to it.
-    ///
-    /// If something is written after the CR, the LF must be left out: it would be a blank line.
+    #[inline]
     pub(crate) fn awaits_lf(&self) -> bool {
-        self.after_cr
-    }
-
-    /// Counts the LF after a CR as read: see [`awaits_lf`](Self::awaits_lf).
-    pub(crate) fn skip_lf(&mut self) {
-        self.after_cr = false;
-        self.line_end = LineEnd::CrLf;
-    }
-
-    /// The last line end of the stream, or LF before the first.
-    pub(crate) fn line_end(&self) -> LineEnd {
-        self.line_end
-    }
-
-    /// Sets the line end, which was found without a scan.
-    pub(crate) fn set_line_end(&mut self, line_end: LineEnd) {
-        self.line_end = line_end;
-    }
-
-    /// Reads an LF that belongs to a CR at the end of the last chunk, and returns the offset where
-    /// the next line begins.
-    fn begin_chunk(&mut self, chunk: &[u8]) -> usize {
-        let Some(first) = chunk.first().filter(|_| self.after_cr) else {
-            return 0;
-        };
-        self.after_cr = false;
-        if *first == b'\n' {
-            self.line_end = LineEnd::CrLf;
-            return 1;
-        }
-        self.line_end = LineEnd::Cr;
-        0
-    }
-
-    /// Reads the line end at `at`, and returns the offset after it.
-    fn end_line(&mut self, chunk: &[u8], at: usize) -> usize {
-        match (chunk[at], chunk.get(at + 1)) {
-            (b'\r', Some(b'\n')) => {
-                self.line_end = LineEnd::CrLf;
-                at + 2
-            }
-            (b'\r', Some(_)) => {
-                self.line_end = LineEnd::Cr;
-                at + 1
-            }
-            // The next chunk tells whether an LF follows. Until then the line end stays as it was.
-            (b'\r', None) => {
-                self.after_cr = true;
-                at + 1
-            }
-            _ => {
-                self.line_end = LineEnd::Lf;
-                at + 1
-            }
-        }
-    }
-
-    /// Reads the rest of a line, and returns its field.
-    fn take_line(&mut self, rest: &[u8]) -> Field {
-        if self.line.is_empty() {
-            return match field(rest) {
-                Field::Id if memchr(0, rest).is_some() => Field::Other,
-                field => field,
-            };
-        }
-        self.line.extend(rest);
-        let line = std::mem::take(&mut self.line);
-        field(line.bytes())
-    }
-}
-
-/// The length of the line at the beginning of `text`, without its line end. None if it does not end
-/// in `text`.
-#[inline]
-fn line_length(text: &[u8]) -> Option<usize> {
-    match text.first()? {
-        // Half of all lines are blank, and a call of `memchr2` costs more than this.
-        b'\n' | b'\r' => Some(0),
-        _ => memchr2(b'\n', b'\r', text),
-    }
-}
-
-/// The field of a line, by its first bytes: as many as [`LineStart`] keeps are enough.
-fn field(line: &[u8]) -> Field {
-    match line {
-        [b':', ..] => Field::Comment,
-        b"data" | [b'd', b'a', b't', b'a', b':', ..] => Field::Data,
-        b"id" | [b'i', b'd', b':', ..] => Field::Id,
-        _ => Field::Other,
-    }
-}
-
-/// The first bytes of a line that has not ended yet.
-#[derive(Clone, Debug, Default)]
-struct LineStart {
-    first: [u8; LINE_START],
-    /// At most the length of `first`.
-    len: u8,
-}
-
-impl LineStart {
-    fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    fn bytes(&self) -> &[u8] {
-        &self.first[..usize::from(self.len)]
-    }
-
-    fn extend(&mut self, more: &[u8]) {
-        for &byte in more.iter().take(LINE_START - usize::from(self.len)) {
-            self.first[usize::from(self.len)] = byte;
-            self.len += 1;
-        }
-        if self.first.starts_with(b"id") && (memchr(0, more).is_some() || self.bytes().contains(&0))
-        {
-            // Clients ignore an id with a NUL, as they ignore an unknown field.
-            self.first[0] = 0;
+        match self {
+            Self::Events(scanner) => scanner.awaits_lf(),
+            Self::Lines(_) | Self::Records(_) => false,
         }
     }
 }
-
-/// The length of the longest field name that matters, with the colon.
-const LINE_START: usize = "data:".len();

@@ -68,6 +68,7 @@ mod mail;
 mod mail_at_the_end;
 #[cfg(feature = "metrics")]
 mod metrics;
+mod ndjson;
 mod nesting;
 mod notice;
 mod orders;

@@ -1,5 +1,6 @@
 //! The engine as scripts of what happens.
 
+mod framings;
 mod lifetime;
 mod property;
 
@@ -39,7 +40,15 @@ impl Run {
 
     /// A run of a stream whose credential expires after so long.
     pub(super) fn expiring(settings: Settings, place: Position, expires: Option<Duration>) -> Self {
-        let engine = Engine::new(Framing::Sse, &settings, 0, place);
+        Self::begin(Engine::new(Framing::Sse, &settings, 0, place), settings, expires)
+    }
+
+    /// A run of a stream with this framing.
+    pub(super) fn of(framing: Framing, settings: Settings) -> Self {
+        Self::begin(Engine::new(framing, &settings, 0, Position::None), settings, None)
+    }
+
+    fn begin(engine: Engine, settings: Settings, expires: Option<Duration>) -> Self {
         let mut run = Self { engine, settings, now: Instant::now(), frames: Vec::new() };
         let (now, expires) = (run.now, expires.map(|after| run.now + after));
         run.command(Command::Open { now, expires });

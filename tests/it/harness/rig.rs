@@ -24,6 +24,10 @@ use crate::harness::SECOND;
 #[derive(Clone, Copy, Debug)]
 pub struct Handler;
 
+/// The same with a body of this content type.
+#[derive(Clone, Copy, Debug)]
+pub struct HandlerOf(pub &'static str);
+
 /// The body that the handler makes.
 #[derive(Debug)]
 pub struct Inner {
@@ -63,13 +67,26 @@ impl Service<Request<()>> for Handler {
         Poll::Ready(Ok(()))
     }
 
+    fn call(&mut self, request: Request<()>) -> Self::Future {
+        HandlerOf("text/event-stream").call(request)
+    }
+}
+
+impl Service<Request<()>> for HandlerOf {
+    type Response = Response<Inner>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<Inner>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
     fn call(&mut self, _: Request<()>) -> Self::Future {
         let (pieces, receiver) = mpsc::unbounded_channel();
         let polled = Arc::new(AtomicBool::new(false));
         let inner = Inner { pieces: receiver, polled: Arc::clone(&polled) };
-        let response = Response::builder()
-            .header("content-type", "text/event-stream")
-            .extension(Feed { pieces, polled });
+        let response =
+            Response::builder().header("content-type", self.0).extension(Feed { pieces, polled });
         ready(Ok(response.body(inner).unwrap()))
     }
 }
