@@ -1,5 +1,6 @@
 //! The body of responses that went through the layers.
 
+use std::collections::VecDeque;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,7 +10,9 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::driver::{BodyEnd, Claim, FastPath, Framing, PassOn, Stream, StreamLink};
+use crate::driver::{
+    BodyEnd, Claim, Deferred, FastPath, Framing, PassOn, Stream, StreamLink, trailers,
+};
 use crate::state::Permit;
 
 pin_project! {
@@ -69,6 +72,11 @@ enum Mode<E> {
     Framed(Pin<Box<Stream>>),
     /// An event stream whose inner body has ended.
     Ending(Box<Ending<E>>),
+    /// An answer that passes as it is until it turns out to be a stream.
+    Deferred(Box<Deferred>),
+    /// An answer that was there at once.
+    #[expect(clippy::box_collection, reason = "a queue in it would make every body larger")]
+    Whole(Box<VecDeque<Result<Frame<Bytes>, E>>>),
     /// The whole of an event stream of this crate.
     Once(Box<(Bytes, Arc<StreamLink>)>),
     Ended,
@@ -143,6 +151,16 @@ impl<B: Body> SseBody<B> {
         Self::new(None, Mode::Once(Box::new((bytes, link))))
     }
 
+    /// The inner body as it is, until it turns out to be a stream.
+    pub(crate) fn deferred(body: B, deferred: Deferred) -> Self {
+        Self::new(Some(body), Mode::Deferred(Box::new(deferred)))
+    }
+
+    /// These frames.
+    pub(crate) fn whole(frames: VecDeque<Result<Frame<Bytes>, B::Error>>) -> Self {
+        Self::new(None, Mode::Whole(Box::new(frames)))
+    }
+
     /// No bytes.
     pub(crate) fn empty() -> Self {
         Self::new(None, Mode::Ended)
@@ -155,8 +173,9 @@ impl<B: Body> SseBody<B> {
             Mode::Ending(ending) => ending.stream.link().cloned(),
             Mode::Linked(linked) => Some(Arc::clone(&linked.link)),
             Mode::Claimed(claim) => claim.link(),
+            Mode::Deferred(deferred) => Some(Arc::clone(deferred.link())),
             Mode::Once(once) => Some(Arc::clone(&once.1)),
-            Mode::Plain | Mode::Unsized | Mode::Ended => None,
+            Mode::Plain | Mode::Unsized | Mode::Whole(_) | Mode::Ended => None,
         }
     }
 
@@ -172,8 +191,8 @@ impl<B: Body> SseBody<B> {
     }
 }
 
-/// Polls the inner body of a stream that is on this path, and returns what can be returned as it is.
-/// Gives what else the body returned. A function in its place costs a fifth more.
+/// Polls the inner body of a stream that is on this path, and returns what can be returned as it
+/// is. Gives what else the body returned. A function in its place costs a fifth more.
 macro_rules! poll_fast {
     ($path:expr, $stream:ident, $inner:expr, $cx:ident) => {{
         let mut stream = $stream.as_mut();
@@ -208,8 +227,8 @@ where
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled<B> {
         let this = self.as_mut().project();
         let polled = match this.mode {
-            // The fast path stands apart, so that the usual frame costs as little as possible. It is
-            // another one for each mode, so that events do not pay for the choice.
+            // The fast path stands apart, so that the usual frame costs as little as possible. It
+            // is another one for each mode, so that events do not pay for the choice.
             Mode::Driven(stream) => poll_fast!(FastPath::Whole, stream, this.inner, cx),
             Mode::Framed(stream) => poll_fast!(FastPath::Framed, stream, this.inner, cx),
             Mode::Plain | Mode::Unsized => match this.inner.as_pin_mut() {
@@ -229,9 +248,15 @@ where
 
     fn is_end_stream(&self) -> bool {
         match (&self.mode, &self.inner) {
-            (Mode::Plain | Mode::Unsized | Mode::Linked(_) | Mode::Claimed(_), Some(body)) => {
-                body.is_end_stream()
-            }
+            (
+                Mode::Plain
+                | Mode::Unsized
+                | Mode::Linked(_)
+                | Mode::Claimed(_)
+                | Mode::Deferred(_),
+                Some(body),
+            ) => body.is_end_stream(),
+            (Mode::Whole(frames), _) => frames.is_empty(),
             // Too early, and what was still to be sent would be lost.
             (Mode::Driven(stream) | Mode::Framed(stream), _) => stream.ended().is_some(),
             (Mode::Ending(ending), _) => ending.stream.ended().is_some() && ending.end.is_none(),
@@ -262,8 +287,13 @@ where
                 _,
             ) => SizeHint::default(),
             (Mode::Linked(linked), _) if linked.is_unsized => SizeHint::default(),
-            (Mode::Plain | Mode::Linked(_), Some(body)) => body.size_hint(),
-            (Mode::Plain | Mode::Linked(_) | Mode::Ended, _) => SizeHint::with_exact(0),
+            // As the answer of a unary call has it.
+            (Mode::Plain | Mode::Linked(_) | Mode::Deferred(_), Some(body)) => body.size_hint(),
+            (Mode::Whole(frames), _) if !frames.is_empty() => SizeHint::default(),
+            (
+                Mode::Plain | Mode::Linked(_) | Mode::Deferred(_) | Mode::Whole(_) | Mode::Ended,
+                _,
+            ) => SizeHint::with_exact(0),
         }
     }
 }
@@ -291,6 +321,10 @@ where
                 if !stream.is_quiet() {
                     if let Some(bytes) = guarded(stream.as_mut(), |stream| stream.poll_output(cx)) {
                         return send(stream.as_mut(), bytes);
+                    }
+                    if let Some(trailers) = stream.as_mut().take_trailers() {
+                        self.end();
+                        return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
                     }
                     if stream.ended().is_some() {
                         self.end();
@@ -388,6 +422,38 @@ where
                 };
                 self.poll_rarely(cx)
             }
+            Mode::Deferred(deferred) => {
+                let polled = match this.inner.as_mut().as_pin_mut() {
+                    Some(body) => body.poll_frame(cx),
+                    None => Poll::Ready(None),
+                };
+                let is_stream = match &polled {
+                    Poll::Pending => true,
+                    Poll::Ready(Some(Ok(frame))) => {
+                        frame.data_ref().is_some_and(|data| deferred.read(data))
+                    }
+                    Poll::Ready(Some(Err(_)) | None) => {
+                        self.end();
+                        return polled;
+                    }
+                };
+                match is_stream.then(|| deferred.begin()).flatten() {
+                    Some(Ok(stream)) => {
+                        let mut stream = Box::pin(stream);
+                        // It opens before it takes what was polled. There is nothing to send for
+                        // it.
+                        let _ = guarded(stream.as_mut(), |stream| stream.poll_output(cx));
+                        *this.mode = Mode::Framed(stream);
+                        self.poll_closely(cx, Some(polled).filter(Poll::is_ready))
+                    }
+                    Some(Err(status)) => {
+                        self.end();
+                        Poll::Ready(Some(Ok(Frame::trailers(trailers(&status)))))
+                    }
+                    None => polled,
+                }
+            }
+            Mode::Whole(frames) => Poll::Ready(frames.pop_front()),
             Mode::Once(once) => {
                 let bytes = mem::take(&mut once.0);
                 once.1.open();
@@ -413,9 +479,12 @@ impl<E> Ending<E> {
         }
         match bytes {
             Some(bytes) => send(stream.as_mut(), bytes),
-            None => match end.take() {
-                Some(End::Last(last)) => Poll::Ready(Some(last)),
-                Some(End::Clean | End::Trailers(_) | End::Failed(_)) | None => Poll::Ready(None),
+            None => match (end.take(), stream.as_mut().take_trailers()) {
+                (_, Some(trailers)) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+                (Some(End::Last(last)), None) => Poll::Ready(Some(last)),
+                (Some(End::Clean | End::Trailers(_) | End::Failed(_)) | None, None) => {
+                    Poll::Ready(None)
+                }
             },
         }
     }

@@ -227,3 +227,41 @@ pub fn records() -> impl Strategy<Value = Vec<u8>> {
         records.flat_map(|record| ["\u{1e}", record]).collect::<String>().into_bytes()
     })
 }
+
+/// The messages of a gRPC body, each with its flag, and what is left after them.
+///
+/// <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>: `Length-Prefixed-Message →
+/// Compressed-Flag Message-Length Message`, `Compressed-Flag → 0 / 1 ; encoded as 1 byte unsigned
+/// integer`, `Message-Length → {length of Message} ; encoded as 4 byte unsigned integer (big
+/// endian)`.
+pub fn interpret_messages(body: &[u8]) -> (Vec<(u8, Vec<u8>)>, Vec<u8>) {
+    let (mut messages, mut rest) = (Vec::new(), body);
+    while rest.len() >= 5 && rest[0] <= 1 {
+        let len = u32::from_be_bytes(rest[1..5].try_into().unwrap()) as usize;
+        if rest.len() < 5 + len {
+            break;
+        }
+        messages.push((rest[0], rest[5..5 + len].to_vec()));
+        rest = &rest[5 + len..];
+    }
+    (messages, rest.to_vec())
+}
+
+/// gRPC bodies, of which some end in a message, or have a prefix that cannot be.
+pub fn messages() -> impl Strategy<Value = Vec<u8>> {
+    let text = select(vec![&b""[..], b"x", b"\n\n", b"\0\0\0\0\x05", b"0123456789", b":\n"]);
+    let message = (select(vec![0_u8, 1]), text).prop_map(|(flag, text)| {
+        [&[flag][..], &u32::try_from(text.len()).unwrap().to_be_bytes(), text].concat()
+    });
+    let bad: Vec<&[u8]> = vec![
+        b"",
+        b"",
+        b"\0",
+        b"\0\0\0",
+        b"\0\0\0\0\x02x",
+        b"\x02\0\0\0\x01x",
+        b"\x80\0\0\0\0",
+        b"\0\xff\xff\xff\xffx",
+    ];
+    (vec(message, 0..8), select(bad)).prop_map(|(all, last)| [&all.concat()[..], last].concat())
+}

@@ -74,15 +74,17 @@ impl Source {
 pub enum Framing {
     Events,
     Lines,
+    Messages,
 }
 
 impl Framing {
-    pub const OTHERS: [(Self, &str); 1] = [(Self::Lines, "ndjson")];
+    pub const OTHERS: [(Self, &str); 2] = [(Self::Lines, "ndjson"), (Self::Messages, "grpc")];
 
     fn content_type(self) -> &'static str {
         match self {
             Self::Events => "text/event-stream",
             Self::Lines => "application/x-ndjson",
+            Self::Messages => "application/grpc",
         }
     }
 
@@ -91,6 +93,10 @@ impl Framing {
         match self {
             Self::Events => event(size),
             Self::Lines => [b"\"", &vec![b'x'; size - 3][..], b"\"\n"].concat(),
+            Self::Messages => {
+                let len = u32::try_from(size - 5).expect("it is short").to_be_bytes();
+                [&[0][..], &len[..], &vec![b'x'; size - 5][..]].concat()
+            }
         }
     }
 }
@@ -202,7 +208,7 @@ impl Stack {
 
     /// A stack with this layer, for streams that `shutdown` ends.
     pub fn of(layer: ShutdownLayer, shutdown: Shutdown) -> Self {
-        let service = SseLayer::off().shutdown(layer).layer(Echo);
+        let service = SseLayer::off().shutdown(layer).layer(Echo(Framing::Events));
         Self { registry: Registry::new(), shutdown, service }
     }
 
@@ -260,7 +266,8 @@ where
     response.into_body()
 }
 
-/// Any body, behind a call that the compiler does not see through: as servers and routers have them.
+/// Any body, behind a call that the compiler does not see through: as servers and routers have
+/// them.
 pub type Boxed = Pin<Box<dyn Body<Data = Bytes, Error = axum::Error> + Send>>;
 
 /// Boxes a body as routers do.

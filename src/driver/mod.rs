@@ -10,6 +10,7 @@
 //! 6. Then the body is polled.
 
 mod claim;
+mod deferred;
 mod link;
 mod registry;
 mod timer;
@@ -20,10 +21,12 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use pin_project_lite::pin_project;
 use tokio::runtime::Handle;
 
 pub(crate) use claim::Claim;
+pub(crate) use deferred::{Answer, Deferred, trailers};
 use link::Opening;
 pub(crate) use link::{Around, Done, Registrations, StreamLink};
 use registry::{KICK_GRACE, RegisteredStream, queue_after};
@@ -118,8 +121,8 @@ impl Stream {
         self.timer.link().or_else(|| self.places.as_ref()?.link.as_ref())
     }
 
-    /// Whether the body can be asked at once, and a chunk that [passes](Self::pass) on this path be sent
-    /// as it is.
+    /// Whether the body can be asked at once, and a chunk that [passes](Self::pass) on this path be
+    /// sent as it is.
     #[inline]
     pub(crate) fn is_on(&self, path: FastPath) -> bool {
         !self.shutdown.as_ref().is_some_and(Registration::is_signalled)
@@ -283,6 +286,11 @@ impl Stream {
     #[inline]
     pub(crate) fn ended(&self) -> Option<EndReason> {
         self.engine.ended()
+    }
+
+    /// The trailers that the stream ends with, if they are its own, once all output is sent.
+    pub(crate) fn take_trailers(self: Pin<&mut Self>) -> Option<HeaderMap> {
+        self.project().engine.take_status().map(|status| trailers(&status))
     }
 
     /// Waits for the time or a signal, while the body is pending. Ready when there may be something

@@ -10,7 +10,7 @@ use super::Position;
 use super::position::restate;
 use super::spread::Retry;
 use crate::wire::{
-    ByLineEnd, CloseReason, Event, EventTemplate, LineEnd, Notation, in_notation, json_line,
+    ByLineEnd, CloseReason, Event, EventTemplate, LineEnd, Notation, Status, in_notation, json_line,
 };
 
 /// The last bytes of a stream that the server ends.
@@ -20,7 +20,8 @@ use crate::wire::{
 /// must act on it, with `EventSource.close()`, `sse-close="close"` (htmx 2) or
 /// `hx-sse:close="close"` (htmx 4).
 ///
-/// Streams of JSON get it in their own form: [`SseLayer`](crate::SseLayer#streams) has the table.
+/// Streams of JSON and of gRPC get it in their own form: [`SseLayer`](crate::SseLayer#streams) has
+/// the table.
 ///
 /// # Examples
 ///
@@ -31,7 +32,11 @@ use crate::wire::{
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Farewell(FarewellKind);
+pub struct Farewell {
+    kind: FarewellKind,
+    /// Clients of gRPC are told when to call again.
+    pushback: bool,
+}
 
 #[derive(Clone, Debug)]
 enum FarewellKind {
@@ -97,12 +102,27 @@ impl SharedEvent {
 }
 
 impl Farewell {
+    const fn new(kind: FarewellKind) -> Self {
+        Self { kind, pushback: false }
+    }
+
+    /// Tells clients of gRPC when to call again, in `grpc-retry-pushback-ms`.
+    ///
+    /// It is the time that others are told as `retry`. Clients heed it if they
+    /// [retry](https://github.com/grpc/proposal/blob/master/A6-client-retries.md) at all, and mostly
+    /// before the first message only. By default they go by their own backoff.
+    #[must_use]
+    pub const fn grpc_pushback(mut self) -> Self {
+        self.pushback = true;
+        self
+    }
+
     /// `event: close` with the reason as JSON: `{"reason":"shutdown"}`. The default.
     ///
     /// In a stream of JSON it is the line `{"type":"close","reason":"shutdown"}`.
     #[must_use]
     pub const fn close() -> Self {
-        Self(FarewellKind::Named("close"))
+        Self::new(FarewellKind::Named("close"))
     }
 
     /// `event: reconnect` with the reason as JSON.
@@ -111,11 +131,11 @@ impl Farewell {
     /// stop at this one, and an `EventSource` comes back after the `retry` that it carries.
     #[must_use]
     pub const fn reconnect() -> Self {
-        Self(FarewellKind::Named("reconnect"))
+        Self::new(FarewellKind::Named("reconnect"))
     }
 
-    /// Any event, an htmx out-of-band fragment for instance. In a stream of JSON it is the event's data,
-    /// as a line.
+    /// Any event, an htmx out-of-band fragment for instance. In a stream of JSON it is the event's
+    /// data, as a line.
     ///
     /// Where it has data, a drain adds a `retry` if it has none, and the stream's place as `id`.
     #[must_use]
@@ -125,7 +145,7 @@ impl Farewell {
     }
 
     fn shared(event: SharedEvent) -> Self {
-        Self(FarewellKind::Event(Arc::new(event)))
+        Self::new(FarewellKind::Event(Arc::new(event)))
     }
 
     /// These bytes as they are, for clients that expect something else than an event.
@@ -133,24 +153,30 @@ impl Farewell {
     /// They follow a whole event or line, and nothing follows them.
     #[must_use]
     pub fn bytes(bytes: impl Into<Bytes>) -> Self {
-        Self(FarewellKind::Bytes(bytes.into()))
+        Self::new(FarewellKind::Bytes(bytes.into()))
     }
 
     /// Nothing: the stream just ends, after a whole event.
     #[must_use]
     pub const fn none() -> Self {
-        Self(FarewellKind::None)
+        Self::new(FarewellKind::None)
     }
 
     /// The farewell for streams that all end for this reason: it is encoded once for all of them.
     pub(crate) fn for_reason(self, reason: CloseReason) -> Self {
-        match self.0 {
+        match self.kind {
             FarewellKind::Named(name) => {
                 let line = reason.json_line(name);
-                Self::shared(SharedEvent::new(reason.event(name), Some(line)))
+                let shared = Self::shared(SharedEvent::new(reason.event(name), Some(line)));
+                Self { pushback: self.pushback, ..shared }
             }
-            kind => Self(kind),
+            kind => Self { kind, ..self },
         }
+    }
+
+    /// The status of a call of gRPC that ends for this reason.
+    pub(crate) fn status(&self, reason: CloseReason, retry: Option<Duration>) -> Status {
+        Status { pushback: retry.filter(|_| self.pushback), ..Status::of(reason) }
     }
 
     /// The bytes for a client at this position. None if there are none to send.
@@ -164,7 +190,7 @@ impl Farewell {
         match notation {
             Notation::Events(line_end) => self.encode_event(reason, retry, position, line_end),
             Notation::Lines | Notation::Records => {
-                let line = match &self.0 {
+                let line = match &self.kind {
                     FarewellKind::Named(name) => Some(reason.json_line(name)),
                     FarewellKind::Event(shared) => shared.line.clone(),
                     FarewellKind::Bytes(bytes) => return Some(bytes.clone()),
@@ -172,6 +198,7 @@ impl Farewell {
                 };
                 line.map(|line| in_notation(line, notation))
             }
+            Notation::Status => None,
         }
     }
 
@@ -182,7 +209,7 @@ impl Farewell {
         position: &Position,
         line_end: LineEnd,
     ) -> Option<Bytes> {
-        match &self.0 {
+        match &self.kind {
             FarewellKind::Named(name) => {
                 let retry = retry.map(Retry::delay);
                 Some(restate(&reason.event(name), retry, position, line_end))
@@ -238,7 +265,7 @@ mod tests {
             let notation = Notation::Events(LineEnd::Lf);
             farewell.encode(CloseReason::Shutdown, retry, &position, notation);
         }
-        let FarewellKind::Event(shared) = &farewell.0 else { panic!("it is not shared") };
+        let FarewellKind::Event(shared) = &farewell.kind else { panic!("it is not shared") };
         assert!(shared.steps.get().is_none());
     }
 }

@@ -80,7 +80,7 @@ pub(crate) use position::{EventIds, Injection, Position, restate};
 pub(crate) use settings::{ErrorFarewell, Observation, Settings};
 pub(crate) use silence::{Heartbeat, KeepAlive, MAX_TIMER, MIN_TIMER};
 
-pub(crate) use crate::wire::{CloseReason, Framing, Scanner};
+pub(crate) use crate::wire::{CloseReason, Framing, Scanner, Status};
 use crate::wire::{LineEnd, Notation};
 use ending::{Ending, Verdict};
 use frames::{Frames, PendingTail};
@@ -194,6 +194,8 @@ struct ColdState {
     ending: Option<Box<Ending>>,
     lifetime: Option<Lifetime>,
     heartbeat: Option<Instant>,
+    /// What the stream ends with, if that is no frame.
+    status: Option<Box<Status>>,
 }
 
 impl ColdState {
@@ -208,12 +210,13 @@ impl ColdState {
 }
 
 impl Engine {
-    /// An engine for the `n`-th stream, whose client is at `position`.
-    pub(crate) fn new(framing: Framing, settings: &Settings, n: u32, position: Position) -> Self {
+    /// An engine for the `n`-th stream, whose client is at `position`, after the bytes that
+    /// `scanner` has read.
+    pub(crate) fn new(scanner: Scanner, settings: &Settings, n: u32, position: Position) -> Self {
         Self {
             n,
             keepalives: 0,
-            splitter: Splitter::new(framing),
+            splitter: Splitter::new(scanner),
             path: FastPath::Scan,
             activity: Activity::Never,
             tracking: IdTracking::of(settings),
@@ -229,8 +232,8 @@ impl Engine {
         self.path
     }
 
-    /// Takes a chunk on one of the paths on which whole chunks pass, if it can be sent as it is. Else
-    /// [`handle_data`](Self::handle_data) takes it.
+    /// Takes a chunk on one of the paths on which whole chunks pass, if it can be sent as it is.
+    /// Else [`handle_data`](Self::handle_data) takes it.
     #[expect(clippy::inline_always, reason = "on its own it costs as much as what it saves")]
     #[inline(always)]
     pub(crate) fn pass(&mut self, path: FastPath, chunk: &[u8]) -> bool {
@@ -296,6 +299,16 @@ impl Engine {
             {
                 self.send_tail();
                 self.finish(EndReason::Finished);
+                (self.poll_output(settings), PassOn::Yes)
+            }
+            // The client is to see that what came last is not whole.
+            (BodyEnd::Clean, ..)
+                if self.splitter.in_event()
+                    && self.splitter.notation() == Notation::Status
+                    && settings.on_error.is_none() =>
+            {
+                self.send_tail();
+                self.finish(EndReason::Error);
                 (self.poll_output(settings), PassOn::Yes)
             }
             // An end in the middle of an event is a failure.
@@ -376,8 +389,14 @@ impl Engine {
     /// Why the stream is over, once all output is sent.
     #[inline]
     pub(crate) fn ended(&self) -> Option<EndReason> {
-        let sent = self.cold.as_ref().is_none_or(|cold| cold.output.is_empty());
+        let is_sent = |cold: &ColdState| cold.output.is_empty() && cold.status.is_none();
+        let sent = self.cold.as_deref().is_none_or(is_sent);
         self.splitter.reason().filter(|_| sent)
+    }
+
+    /// The status that the stream ends with, if it has one to send, once all frames are sent.
+    pub(crate) fn take_status(&mut self) -> Option<Box<Status>> {
+        self.cold.as_mut().filter(|cold| cold.output.is_empty())?.status.take()
     }
 
     /// Whether an event can be written into the stream now.
@@ -443,8 +462,8 @@ impl Engine {
         let until = if overdue { Until::FirstBoundary } else { Until::End };
         if !trimmed.chunk.is_empty() {
             let (tracking, position) = (&mut self.tracking, &mut self.position);
-            let ids = settings.ids.as_ref().filter(|_| self.splitter.has_events());
-            let mut ids = Ids { ids, settings, tracking, position };
+            let source = settings.ids.as_ref().filter(|_| self.splitter.has_events());
+            let mut ids = Ids { source, settings, tracking, position };
             frames = self.splitter.split(trimmed.chunk, &mut tail, &mut ids, until, frames);
         }
         if !tail.is_empty() {
@@ -562,8 +581,8 @@ impl Engine {
         }
         let before = self.position.events();
         let (tracking, position) = (&mut self.tracking, &mut self.position);
-        let ids = settings.ids.as_ref().filter(|_| self.splitter.has_events());
-        let mut ids = Ids { ids, settings, tracking, position };
+        let source = settings.ids.as_ref().filter(|_| self.splitter.has_events());
+        let mut ids = Ids { source, settings, tracking, position };
         let frame = ids.encode(event, self.splitter.notation())?;
         let injected = self.position.events() - before;
         if let Some(lifetime) = self.cold.as_mut().and_then(|cold| cold.lifetime.as_mut()) {
@@ -621,6 +640,7 @@ impl Engine {
             }
             Verdict::Cut => {
                 self.finish(EndReason::Cut);
+                self.end_with(Status::of(CloseReason::Shutdown));
                 None
             }
         }
@@ -679,7 +699,10 @@ impl Engine {
     /// Ends a stream whose body came to its own end, with a farewell if that is asked for.
     fn close_at_end(&mut self, settings: &Settings) -> Option<Bytes> {
         let unended = self.splitter.may_end_here() && self.splitter.in_event();
-        let frame = settings.close_at_end.as_ref().and_then(|farewell| {
+        let farewell = settings.close_at_end.as_ref();
+        // The status of a call that came to its own end is its own.
+        let farewell = farewell.filter(|_| self.splitter.notation() != Notation::Status);
+        let frame = farewell.and_then(|farewell| {
             self.say(farewell, CloseReason::Finished, Some(Retry::after(FINISHED_RETRY)))
         });
         self.finish(EndReason::Finished);
@@ -705,9 +728,17 @@ impl Engine {
         let (notation, room) = (self.splitter.notation(), self.splitter.room());
         let bytes = farewell.encode(reason, retry, self.position.position(), notation);
         self.finish(reason.end_reason());
+        self.end_with(farewell.status(reason, retry.map(Retry::delay)));
         match room {
             Room::AfterLineEnd => bytes.map(|bytes| after(self.splitter.line_end(), &bytes)),
             Room::Here | Room::None => bytes,
+        }
+    }
+
+    /// Has the stream end with a status, if its framing has one.
+    fn end_with(&mut self, status: Status) {
+        if self.splitter.notation() == Notation::Status {
+            self.cold.get_or_insert_default().status = Some(Box::new(status));
         }
     }
 

@@ -203,7 +203,7 @@ impl EventPosition {
 #[derive(Debug)]
 pub(super) struct Ids<'a> {
     /// Where ids come from, if events get any.
-    pub(super) ids: Option<&'a EventIds>,
+    pub(super) source: Option<&'a EventIds>,
     pub(super) settings: &'a Settings,
     pub(super) tracking: &'a mut IdTracking,
     pub(super) position: &'a mut EventPosition,
@@ -212,7 +212,7 @@ pub(super) struct Ids<'a> {
 impl Ids<'_> {
     /// Passes an event with data and without an id. Gives its new id if ids are on.
     pub(super) fn pass_unnumbered(&mut self) -> Option<&Position> {
-        if let Some(ids) = self.ids {
+        if let Some(ids) = self.source {
             return self.position.number(ids);
         }
         self.count();
@@ -265,6 +265,7 @@ impl Ids<'_> {
                 self.pass_unnumbered();
                 Some(line)
             }
+            Notation::Status => None,
         }
     }
 

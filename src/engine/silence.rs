@@ -53,8 +53,8 @@ impl KeepAlive {
     pub(crate) fn set_line(&mut self, text: &str) {
         self.line = Some(match json_line(text) {
             Some(line) => [line.clone(), in_notation(line, Notation::Records)],
-            // A parser of records skips a separator that nothing follows, and a blank record it does
-            // not.
+            // A parser of records skips a separator that nothing follows, and a blank record it
+            // does not.
             None => [Bytes::from_static(b"\n"), Bytes::from_static(&[SEPARATOR])],
         });
     }
@@ -65,13 +65,17 @@ impl KeepAlive {
             (Notation::Events(line_end), _) => Some(self.comment[line_end as usize].clone()),
             (Notation::Lines, Some([line, _])) => Some(line.clone()),
             (Notation::Records, Some([_, record])) => Some(record.clone()),
-            (Notation::Lines | Notation::Records, None) => None,
+            (Notation::Lines | Notation::Records, None) | (Notation::Status, _) => None,
         }
     }
 
     /// Whether silence is broken in such streams.
     pub(super) fn suits(&self, notation: Notation) -> bool {
-        matches!(notation, Notation::Events(_)) || self.line.is_some()
+        match notation {
+            Notation::Events(_) => true,
+            Notation::Lines | Notation::Records => self.line.is_some(),
+            Notation::Status => false,
+        }
     }
 
     /// Half of the interval of the `n`-th stream. Streams that opened together drift apart.

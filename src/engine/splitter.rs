@@ -5,7 +5,7 @@ use bytes::{Buf, Bytes};
 use super::EndReason;
 use super::frames::{FrameBuilder, Frames, PendingTail, stamp};
 use super::position::Ids;
-use crate::wire::{BlockId, EndedBlock, EventScanner, Framing, LineEnd, Notation, Scanner};
+use crate::wire::{BlockId, EndedBlock, EventScanner, LineEnd, Notation, Scanner};
 
 /// Where the bytes of a stream that have been sent end.
 #[derive(Debug)]
@@ -48,12 +48,14 @@ pub(super) enum Until {
 }
 
 impl Splitter {
-    pub(super) fn new(framing: Framing) -> Self {
-        let stage = match framing {
-            Framing::Sse => Stage::Fresh,
-            Framing::JsonLines | Framing::JsonSequence => Stage::Whole,
+    /// A splitter for what comes after the bytes that `scanner` has read.
+    pub(super) fn new(scanner: Scanner) -> Self {
+        let stage = match scanner {
+            Scanner::Events(_) => Stage::Fresh,
+            _ if scanner.on_boundary() => Stage::Whole,
+            _ => Stage::Flowing,
         };
-        Self { scanner: Scanner::new(framing), line_end: LineEnd::default(), stage }
+        Self { scanner, line_end: LineEnd::default(), stage }
     }
 
     #[inline]
@@ -107,6 +109,7 @@ impl Splitter {
             Scanner::Events(_) => Notation::Events(self.line_end),
             Scanner::Lines(_) => Notation::Lines,
             Scanner::Records(_) => Notation::Records,
+            Scanner::Messages(_) => Notation::Status,
         }
     }
 
@@ -116,8 +119,8 @@ impl Splitter {
         self.line_end
     }
 
-    /// Passes a chunk of events that begins on a boundary without a scan, if its last bytes tell that
-    /// it is whole.
+    /// Passes a chunk of events that begins on a boundary without a scan, if its last bytes tell
+    /// that it is whole.
     #[expect(clippy::inline_always, reason = "on its own it costs as much as what it saves")]
     #[inline(always)]
     pub(super) fn pass(&mut self, chunk: &[u8]) -> bool {
@@ -135,8 +138,8 @@ impl Splitter {
         self.scanner.is_whole(chunk)
     }
 
-    /// Passes a chunk that begins on a boundary and is one event with one line, as most are: to tell,
-    /// one search for a line end is enough. Gives where its blank line begins.
+    /// Passes a chunk that begins on a boundary and is one event with one line, as most are: to
+    /// tell, one search for a line end is enough. Gives where its blank line begins.
     #[inline]
     pub(super) fn pass_plain_event(&mut self, chunk: &[u8]) -> Option<usize> {
         let (line_end, blank) = plain_event(chunk)?;
@@ -253,7 +256,7 @@ impl Splitter {
             return;
         }
         tail.push(rest);
-        if tail.len() > limit {
+        if tail.len() > limit || self.scanner.wants_more_than(limit - tail.len()) {
             std::mem::take(tail).into_pieces().into_iter().for_each(|piece| frames.push(piece));
             self.stage = Stage::Flowing;
         }

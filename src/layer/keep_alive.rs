@@ -78,8 +78,9 @@ impl KeepAliveLayer {
         Self(self.0.change(|settings| settings.set_comment(text.as_str())))
     }
 
-    /// Also writes `line` into streams of JSON that are silent: `""` for a blank line, which parsers of
-    /// lines skip, or a value that clients of the stream know, such as `{"type":"BOOKMARK"}`.
+    /// Also writes `line` into streams of JSON that are silent: `""` for a blank line, which
+    /// parsers of lines skip, or a value that clients of the stream know, such as
+    /// `{"type":"BOOKMARK"}`.
     ///
     /// By default nothing is written into them, because not every client skips what is no value of
     /// its own. A line end in `line` becomes a space. Into an `application/json-seq` a record is
@@ -91,7 +92,8 @@ impl KeepAliveLayer {
     /// use std::time::Duration;
     /// use tower_sse::KeepAliveLayer;
     ///
-    /// let watch = KeepAliveLayer::every(Duration::from_secs(15)).json_line(r#"{"type":"BOOKMARK"}"#);
+    /// let watch =
+    /// KeepAliveLayer::every(Duration::from_secs(15)).json_line(r#"{"type":"BOOKMARK"}"#);
     /// ```
     pub fn json_line(self, line: impl AsRef<str>) -> Self {
         Self(self.0.change(|settings| settings.set_line(line.as_ref())))

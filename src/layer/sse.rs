@@ -20,28 +20,55 @@ use crate::service::SseService;
 /// # Streams
 ///
 /// A response is looked after if its `Content-Type` is in this table, whatever its method and its
-/// path. Registries, limits, rotation, expiry, drains, reports and metrics are the same for all; what
-/// is written is not:
+/// path. Registries, limits, rotation, expiry, drains, reports and metrics are the same for all;
+/// what is written is not:
 ///
-/// | | `text/event-stream` | JSON lines: `application/x-ndjson`, `ndjson`, `jsonl`, `x-jsonl`, `jsonlines`, `x-jsonlines`, `stream+json` | `application/json-seq` |
+/// - *events*: `text/event-stream`
+/// - *lines*: `application/x-ndjson`, `ndjson`, `jsonl`, `x-jsonl`, `jsonlines`, `x-jsonlines` and
+///   `stream+json`
+/// - *records*: `application/json-seq`, which has what lines have, each after a record separator
+/// - *gRPC*: `application/grpc`, also with `+proto` or another format
+///
+/// | | events | lines, records | gRPC |
 /// | --- | --- | --- | --- |
-/// | passes whole | an event | a line | a record, even over several lines |
+/// | passes whole | an event | a line, or a record of several | a message, compressed or not |
 /// | at the beginning | a comment | nothing | nothing |
-/// | in silence | a comment | nothing, or [a line](KeepAliveLayer::json_line) | nothing, or a record |
+/// | in silence | a comment | nothing, or [a line](KeepAliveLayer::json_line) | nothing |
 /// | [heartbeat](KeepAliveLayer::heartbeat) | an event | nothing | nothing |
 /// | [event ids](EventIdLayer) | a line in the event | none | none |
-/// | [`Event`](crate::Event) of a registry | the event | its data as a line | its data as a record |
-/// | the same without data | its comments | dropped, and counted as such | dropped, and counted as such |
-/// | [`Farewell::close`](crate::Farewell::close) | `event: close` and `data: {"reason":"shutdown"}` | `{"type":"close","reason":"shutdown"}` | the same as a record |
-/// | [`Farewell::event`](crate::Farewell::event) | the event | its data as a line | its data as a record |
-/// | [`Farewell::bytes`](crate::Farewell::bytes) | as they are | as they are | as they are |
-/// | `retry` and the client's position | in a farewell | none | none |
-/// | refused, in a drain or above a limit | an event, or a status for other clients | a status with `Retry-After` | a status with `Retry-After` |
-/// | at its own end, unfinished | a failure | the last line, which passes | the last record, which passes |
+/// | [`Event`](crate::Event) of a registry | the event | its data as a line | dropped |
+/// | the same without data | its comments | dropped | dropped |
+/// | the last of a drain | [`Farewell`](crate::Farewell) | `{"type":"close","reason":"shutdown"}` | status 14 in trailers |
+/// | [`Farewell::event`](crate::Farewell::event) | the event | its data as a line | the same status |
+/// | [`Farewell::bytes`](crate::Farewell::bytes) | as they are | as they are | the same status |
+/// | `retry` | in a farewell | none | [on demand](crate::Farewell::grpc_pushback) |
+/// | refused | an event, or a status for other clients | a status with `Retry-After` | a status in the head |
+/// | [at its own end](CloseAtEndLayer) | the farewell | the farewell | its own trailers |
+/// | ends unfinished | a failure | the last line, which passes | passes, and ends with an error |
 ///
-/// Data that becomes a line has to be JSON where the stream's lines are:
-/// `Event::new().data(r#"{"done":true}"#)`, or `Event::json` with the feature `json`. Line ends in it
-/// become spaces.
+/// An event that is dropped counts as dropped in metrics. Data that becomes a line has to be JSON
+/// where the stream's lines are: `Event::new().data(r#"{"done":true}"#)`, or `Event::json` with the
+/// feature `json`. Line ends in it become spaces.
+///
+/// # gRPC
+///
+/// The answer of a unary call has the content type of a stream. So an answer is a stream as soon as
+/// it has to be waited for, or when its second message begins. Up to then it passes as it is: unary
+/// calls are not registered, count against no limit, and are answered in a drain, too. An answer
+/// that comes from another server has to be waited for, also if it is one message.
+///
+/// | ended by | status |
+/// | --- | --- |
+/// | a drain, [`Registry::close`](crate::Registry::close), [`RotationLayer`] | 14, `UNAVAILABLE` |
+/// | an [`Expiry`](crate::Expiry) | 16, `UNAUTHENTICATED` |
+/// | a limit, refused or replaced | 8, `RESOURCE_EXHAUSTED` |
+/// | a failure, with [`farewell_on_error`](ShutdownLayer::farewell_on_error) | 13, `INTERNAL` |
+///
+/// A failure passes as it is otherwise, and trailers of the handler always pass. Who comes in a
+/// drain or above a limit is refused in the head, which clients may try again; in the trailers if
+/// the place was taken while the head was sent. A body with a flag that does not exist, and a
+/// message that is longer than the hold limit, pass unheld. In HTTP/2 the server's own PING keeps
+/// connections open.
 ///
 /// # Examples
 ///

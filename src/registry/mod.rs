@@ -38,9 +38,10 @@ use crate::wire::Event;
 /// let registry = Registry::new();
 /// let layer = RegistryLayer::new(registry.clone());
 ///
-/// let delivery = registry.broadcast(Event::new().event(EventName::from_static("news")).data("{}"));
-/// println!("{} of {} streams", delivery.sent, registry.len());
-/// registry.close_where(|stream| stream.label.as_str() == "user 7", Farewell::close());
+/// let delivery =
+/// registry.broadcast(Event::new().event(EventName::from_static("news")).data("{}")); println!("{}
+/// of {} streams", delivery.sent, registry.len()); registry.close_where(|stream|
+/// stream.label.as_str() == "user 7", Farewell::close());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -95,7 +96,7 @@ impl Registry {
     /// Writes an event into one stream, after what it has sent so far.
     ///
     /// Into a stream of JSON its data is written, as a line. What has no data is dropped there, and
-    /// counts as dropped in metrics.
+    /// any event is in a call of gRPC. It counts as dropped in metrics, and not in the result.
     ///
     /// # Errors
     ///

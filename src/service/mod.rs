@@ -232,6 +232,6 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let response = ready!(this.inner.poll(cx))?;
-        Poll::Ready(Ok(respond::respond(this.asked, this.outer.as_ref(), response)))
+        Poll::Ready(Ok(respond::respond(this.asked, this.outer.as_ref(), response, cx)))
     }
 }

@@ -14,12 +14,12 @@ use http_body::Body;
 
 use super::request::{MadeStreams, RequestInfo, tell};
 use crate::body::SseBody;
-use crate::driver::{Done, Registrations, StreamLink};
+use crate::driver::{Done, Registrations, StreamLink, trailers};
 use crate::engine::restate;
 use crate::observe::{StreamObserver, refused};
 use crate::plan::Plan;
 use crate::state::{Drain, LimitInner};
-use crate::wire::{Event, LineEnd, REFUSED_ABOVE_LIMIT};
+use crate::wire::{CloseReason, Event, LineEnd, REFUSED_ABOVE_LIMIT, Status};
 
 /// Marks a refusal in its extensions: an event stream that is none of the handler's.
 #[derive(Clone, Copy, Debug)]
@@ -33,19 +33,30 @@ pub(super) struct Refusal {
     data: &'static str,
     status: StatusCode,
     retry: Duration,
+    /// What a call of gRPC ends with.
+    of_call: Status,
 }
 
 impl Refusal {
     /// The server drains.
     pub(super) fn draining(drain: &Drain) -> Self {
         let (status, retry) = (StatusCode::SERVICE_UNAVAILABLE, drain.retry_refused());
-        Self { reason: "draining", data: "{}", status, retry }
+        let of_call = drain.settings.farewell.status(CloseReason::Shutdown, Some(retry));
+        Self { reason: "draining", data: "{}", status, retry, of_call }
     }
 
     /// A limit is reached.
     pub(super) fn full(limit: &LimitInner) -> Self {
         let (status, retry) = (limit.settings.status, limit.refuse());
-        Self { reason: "limit", data: REFUSED_ABOVE_LIMIT, status, retry }
+        let replaced = limit.settings.farewell.status(CloseReason::Replaced, Some(retry));
+        let of_call = Status { message: "too many streams are open", ..replaced };
+        Self { reason: "limit", data: REFUSED_ABOVE_LIMIT, status, retry, of_call }
+    }
+
+    /// The status of a call that is refused when its head is sent already.
+    pub(super) fn counted_status(self) -> Status {
+        refused(self.reason);
+        self.of_call
     }
 }
 
@@ -81,6 +92,24 @@ pub(super) fn refuse<B: Body>(
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response.extensions_mut().insert(Refused);
     tell(&link, response.extensions_mut(), outer);
+    response
+}
+
+/// Answers a call of gRPC with its status alone, in the head: clients may try such a call again.
+pub(super) fn refuse_call<B: Body>(
+    head: Parts,
+    outer: Option<&MadeStreams>,
+    refusal: &Refusal,
+) -> Response<SseBody<B>> {
+    refused(refusal.reason);
+    let mut response = Response::new(SseBody::empty());
+    *response.extensions_mut() = head.extensions;
+    let content_type = head.headers.get(CONTENT_TYPE).cloned();
+    *response.headers_mut() = kept(head.headers);
+    response.headers_mut().extend(content_type.map(|value| (CONTENT_TYPE, value)));
+    response.headers_mut().extend(trailers(&refusal.of_call));
+    response.extensions_mut().insert(Refused);
+    tell(&link(), response.extensions_mut(), outer);
     response
 }
 

@@ -1,29 +1,32 @@
 //! Carries out a plan on a response.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::Response;
 use http::response::Parts;
-use http_body::Body;
+use http_body::{Body, Frame};
 
 use super::head::{self, StreamKind};
-use super::refusal::{Refusal, refuse, refuse_late};
+use super::refusal::{Refusal, refuse, refuse_call, refuse_late};
 use super::request::{Carried, MadeStreams, OuterPlan, carried, tell};
 use crate::body::SseBody;
-use crate::driver::{Around, Claim, Done, Registrations, Stream, StreamLink};
+use crate::driver::{Answer, Around, Claim, Deferred, Done, Registrations, Stream, StreamLink};
 use crate::engine::{Engine, Position};
 use crate::observe::{StreamObserver, Subject};
 use crate::plan::{Plan, ResolvedPlan};
-use crate::state::Expiry;
+use crate::state::{Drain, Expiry, LimitInner};
 use crate::sync::now;
-use crate::wire::Framing;
+use crate::wire::{Framing, Scanner};
 
 /// Does what `asked` asks for and was not done further in, and tells the layers that are `outer`.
 pub(super) fn respond<B>(
     asked: &OuterPlan,
     outer: Option<&MadeStreams>,
     response: Response<B>,
+    cx: &mut Context<'_>,
 ) -> Response<SseBody<B>>
 where
     B: Body<Data = Bytes>,
@@ -35,6 +38,9 @@ where
     let carried = carried(&body, &mut head.extensions);
     let mut responder = Responder { asked, outer, head };
     let body = match (kind, carried) {
+        (StreamKind::Framed(Framing::Grpc), carried) => {
+            responder.call_of_grpc(body, carried.into_link(), cx)
+        }
         (StreamKind::Framed(framing), Carried::None) => responder.new_stream(body, framing),
         (StreamKind::Framed(framing), Carried::InBody(link)) => {
             responder.carried_stream(body, framing, &link)
@@ -47,6 +53,9 @@ where
     };
     match body {
         Ok(body) => Response::from_parts(responder.head, body),
+        Err(refusal) if kind == StreamKind::Framed(Framing::Grpc) => {
+            refuse_call(responder.head, outer, &refusal)
+        }
         Err(refusal) => refuse(responder.head, &asked.request, outer, &refusal),
     }
 }
@@ -104,6 +113,60 @@ impl Responder<'_> {
         let done = inner.done().around(Arc::clone(&resolved));
         let link = StreamLink::of_stream(done, registrations, observer, expiry);
         Ok(self.drive(body, framing, resolved, link))
+    }
+
+    /// Does what is left to do for a call of gRPC, as soon as its answer turns out to be a stream.
+    fn call_of_grpc<B: Body<Data = Bytes>>(
+        &mut self,
+        body: B,
+        inner: Option<Arc<StreamLink>>,
+        cx: &mut Context<'_>,
+    ) -> Result<SseBody<B>, Refusal> {
+        let asked = self.asked;
+        let (resolved, done) = match &inner {
+            None => (Arc::clone(&asked.resolved), Done::new(Arc::clone(&asked.resolved))),
+            Some(inner) => {
+                let left = inner.done().left_of(&asked.resolved.plan);
+                if !left.drives() {
+                    self.tell(inner);
+                    return Ok(SseBody::plain(body, None));
+                }
+                let resolved = Arc::new(left.resolve_as(&asked.resolved));
+                (Arc::clone(&resolved), inner.done().around(resolved))
+            }
+        };
+        let expiry = self.expiry().filter(|_| inner.is_none() && resolved.plan.heeds_expiry());
+        let link = StreamLink::passive(done);
+        self.tell(&link);
+        if !resolved.plan.drives() && expiry.is_none() {
+            return Ok(SseBody::plain(body, Some(link)));
+        }
+        if let Some(obstacle) = obstacle(&resolved.plan, asked) {
+            // A unary call is answered all the same.
+            let answer = whole_answer(body, cx);
+            return answer.map(SseBody::whole).ok_or_else(|| obstacle.refusal());
+        }
+        let (asked, taken) = (asked.clone(), inner.is_none());
+        let own = Arc::clone(&link);
+        Ok(SseBody::deferred(
+            body,
+            Deferred::new(link, move |scanner| {
+                let taken_back = match taken {
+                    true => asked.made.reclaim(&resolved.plan),
+                    false => Registrations::default(),
+                };
+                let registrations = register(&resolved.plan, &asked, taken_back)
+                    .map_err(Refusal::counted_status)?;
+                let observer = match taken {
+                    true => asked.made.reclaim_observer().unwrap_or_else(|| observe(&asked)),
+                    false => StreamObserver::off(),
+                };
+                let link = StreamLink::of_stream(own.done(), registrations, observer, expiry);
+                let n = asked.resolved.next();
+                let engine = Engine::new(scanner, resolved.engine(), n, Position::None);
+                Ok(Stream::new(Arc::clone(&resolved), engine, link))
+            }),
+        ))
     }
 
     /// Does what can be done for a stream whose bytes cannot be read.
@@ -203,6 +266,62 @@ impl Responder<'_> {
     }
 }
 
+/// The whole of an answer of one message that is there at once. None if it is a stream.
+fn whole_answer<B: Body<Data = Bytes>>(
+    body: B,
+    cx: &mut Context<'_>,
+) -> Option<VecDeque<Result<Frame<Bytes>, B::Error>>> {
+    let (mut body, mut answer) = (Box::pin(body), Answer::default());
+    let (mut frames, mut len) = (VecDeque::new(), 0);
+    while let Some(frame) = match body.as_mut().poll_frame(cx) {
+        Poll::Ready(frame) => frame,
+        Poll::Pending => return None,
+    } {
+        if let Some(data) = frame.as_ref().ok().and_then(Frame::data_ref) {
+            len += data.len();
+            if answer.read(data) || len > LONGEST_ANSWER {
+                return None;
+            }
+        }
+        let is_last = !frame.as_ref().is_ok_and(Frame::is_data);
+        frames.push_back(frame);
+        if is_last {
+            break;
+        }
+    }
+    Some(frames)
+}
+
+/// What clients of gRPC take by default is 4 MiB, and this is what an answer is held up to.
+const LONGEST_ANSWER: usize = 4 * 1024 * 1024 + 64;
+
+/// What would keep a stream with this plan from being served now. A stream that may take the place
+/// of another one learns of it when it begins.
+fn obstacle<'a>(plan: &'a Plan, asked: &'a OuterPlan) -> Option<Obstacle<'a>> {
+    let drain = plan.shutdown.on().map(|shutdown| &shutdown.drain);
+    if let Some(drain) = drain.into_iter().chain(&asked.outer_drains).find(|it| it.refuses(now())) {
+        return Some(Obstacle::Drain(drain));
+    }
+    let limit = plan.limit.on().filter(|limit| !limit.replaces())?;
+    limit.acquire_for_good(&asked.key).is_none().then_some(Obstacle::Limit(limit))
+}
+
+/// Why a stream would not be served.
+enum Obstacle<'a> {
+    Drain(&'a Drain),
+    Limit(&'a LimitInner),
+}
+
+impl Obstacle<'_> {
+    /// Counts a refusal.
+    fn refusal(&self) -> Refusal {
+        match self {
+            Self::Drain(drain) => Refusal::draining(drain),
+            Self::Limit(limit) => Refusal::full(limit),
+        }
+    }
+}
+
 fn stream(
     asked: &OuterPlan,
     framing: Framing,
@@ -211,7 +330,7 @@ fn stream(
     link: Arc<StreamLink>,
 ) -> Stream {
     let n = asked.resolved.next();
-    let engine = Engine::new(framing, resolved.engine(), n, position);
+    let engine = Engine::new(Scanner::new(framing), resolved.engine(), n, position);
     Stream::new(resolved, engine, link)
 }
 

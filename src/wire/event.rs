@@ -72,15 +72,16 @@ impl Event {
 
     /// An event with a fragment of HTML as its data, which a page of htmx swaps in.
     ///
-    /// It is the event that [`data`](Self::data) makes. With a name it is swapped in by htmx 2 where
-    /// the page has `sse-swap` with that name. htmx 4 swaps events without a name, and makes others
-    /// events of the DOM.
+    /// It is the event that [`data`](Self::data) makes. With a name it is swapped in by htmx 2
+    /// where the page has `sse-swap` with that name. htmx 4 swaps events without a name, and makes
+    /// others events of the DOM.
     ///
     /// # Escaping
     ///
     /// A page trusts what it swaps in: a `<script>` in it runs. So what users wrote must be escaped
-    /// before it gets into the fragment. The templates of Askama and of Maud escape each value unless
-    /// they are told not to: `{{ text }}` in a file `order.html` of Askama, `td { (text) }` in the
+    /// before it gets into the fragment. The templates of Askama and of Maud escape each value
+    /// unless they are told not to: `{{ text }}` in a file `order.html` of Askama, `td { (text) }`
+    /// in the
     /// `html!` of Maud. `format!` escapes nothing.
     ///
     /// # Examples

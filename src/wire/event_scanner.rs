@@ -38,8 +38,8 @@ impl EventScanner {
     /// unfinished line.
     ///
     /// Call it with `from` zero for each new chunk, and then with the `end` that it returned, until
-    /// it returns `None`. Offsets count from the beginning of the chunk. `line_end` becomes the last
-    /// line end.
+    /// it returns `None`. Offsets count from the beginning of the chunk. `line_end` becomes the
+    /// last line end.
     pub(crate) fn next_boundary(
         &mut self,
         chunk: &[u8],

@@ -16,6 +16,9 @@ pub(crate) enum Framing {
     /// [JSON text sequences](https://www.rfc-editor.org/rfc/rfc7464): each value begins with a
     /// record separator and ends with a line end.
     JsonSequence,
+    /// [gRPC](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md): messages with their
+    /// length before them, and a status in the trailers.
+    Grpc,
 }
 
 impl Framing {
@@ -23,9 +26,21 @@ impl Framing {
     pub(crate) fn of(content_type: &[u8]) -> Option<Self> {
         let essence = content_type.split(|&byte| byte == b';').next()?.trim_ascii();
         let known = |(name, _): &&(&[u8], Self)| essence.eq_ignore_ascii_case(name);
-        CONTENT_TYPES.iter().find(known).map(|(_, framing)| *framing)
+        let framing = CONTENT_TYPES.iter().find(known).map(|(_, framing)| *framing);
+        framing.or_else(|| is_grpc(essence).then_some(Self::Grpc))
     }
 }
+
+/// Whether this is `application/grpc`, with the name of a format or without. `application/grpc-web`
+/// is another framing.
+fn is_grpc(essence: &[u8]) -> bool {
+    let Some((name, format)) = essence.split_at_checked(GRPC.len()) else {
+        return false;
+    };
+    name.eq_ignore_ascii_case(GRPC) && (format.is_empty() || format.starts_with(b"+"))
+}
+
+const GRPC: &[u8] = b"application/grpc";
 
 #[rustfmt::skip]
 const CONTENT_TYPES: &[(&[u8], Framing)] = &[
@@ -49,6 +64,8 @@ pub(crate) enum Notation {
     Lines,
     /// As JSON values, each after a record separator.
     Records,
+    /// Not at all: only the status at the end is the server's to give.
+    Status,
 }
 
 /// How the lines of a stream end.

@@ -10,7 +10,9 @@ mod framing;
 mod json_line;
 mod json_scanner;
 mod last_event_id;
+mod message_scanner;
 mod scanner;
+mod status;
 mod template;
 pub(crate) mod text;
 
@@ -26,6 +28,7 @@ pub(crate) use last_event_id::LastEventId;
 #[cfg(feature = "nats")]
 pub(crate) use last_event_id::percent_decode;
 pub(crate) use scanner::{BlockId, EndedBlock, Scanner};
+pub(crate) use status::Status;
 #[cfg(feature = "hub")]
 pub(crate) use template::end_with_id;
 pub(crate) use template::{EventTemplate, with_id_line};

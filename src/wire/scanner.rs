@@ -2,6 +2,7 @@
 
 use super::event_scanner::EventScanner;
 use super::json_scanner::{LineScanner, RecordScanner};
+use super::message_scanner::MessageScanner;
 use super::{Framing, LineEnd};
 
 /// Finds the boundaries between the events of a body, by its framing.
@@ -10,6 +11,7 @@ pub(crate) enum Scanner {
     Events(EventScanner),
     Lines(LineScanner),
     Records(RecordScanner),
+    Messages(MessageScanner),
 }
 
 /// A boundary between events, where an event or a comment may be written: a line begins after it,
@@ -50,6 +52,7 @@ impl Scanner {
             Framing::Sse => Self::Events(EventScanner::default()),
             Framing::JsonLines => Self::Lines(LineScanner::default()),
             Framing::JsonSequence => Self::Records(RecordScanner::default()),
+            Framing::Grpc => Self::Messages(MessageScanner::default()),
         }
     }
 
@@ -57,8 +60,8 @@ impl Scanner {
     /// unfinished.
     ///
     /// Call it with `from` zero for each new chunk, and then with the `end` that it returned, until
-    /// it returns `None`. Offsets count from the beginning of the chunk. `line_end` becomes the last
-    /// line end of an event stream.
+    /// it returns `None`. Offsets count from the beginning of the chunk. `line_end` becomes the
+    /// last line end of an event stream.
     #[inline]
     pub(crate) fn next_boundary(
         &mut self,
@@ -70,6 +73,7 @@ impl Scanner {
             Self::Events(scanner) => scanner.next_boundary(chunk, from, line_end),
             Self::Lines(scanner) => scanner.next_boundary(chunk, from),
             Self::Records(scanner) => scanner.next_boundary(chunk, from),
+            Self::Messages(scanner) => scanner.next_boundary(chunk, from),
         }
     }
 
@@ -90,6 +94,7 @@ impl Scanner {
     pub(crate) fn is_whole(&self, chunk: &[u8]) -> bool {
         match self {
             Self::Lines(_) => chunk.ends_with(b"\n"),
+            Self::Messages(_) => MessageScanner::is_whole(chunk),
             Self::Events(_) | Self::Records(_) => false,
         }
     }
@@ -101,6 +106,7 @@ impl Scanner {
             Self::Events(scanner) => scanner.on_boundary(),
             Self::Lines(scanner) => scanner.on_boundary(),
             Self::Records(scanner) => scanner.on_boundary(),
+            Self::Messages(scanner) => scanner.on_boundary(),
         }
     }
 
@@ -111,6 +117,7 @@ impl Scanner {
             Self::Events(scanner) => scanner.in_event(),
             Self::Lines(scanner) => scanner.in_event(),
             Self::Records(scanner) => scanner.in_event(),
+            Self::Messages(scanner) => !scanner.on_boundary(),
         }
     }
 
@@ -118,7 +125,15 @@ impl Scanner {
     pub(crate) fn may_end_here(&self) -> bool {
         match self {
             Self::Lines(_) | Self::Records(_) => true,
-            Self::Events(_) => false,
+            Self::Events(_) | Self::Messages(_) => false,
+        }
+    }
+
+    /// Whether the event that has begun is known to be longer than this by more bytes.
+    pub(crate) fn wants_more_than(&self, limit: usize) -> bool {
+        match self {
+            Self::Messages(scanner) => scanner.wants_more_than(limit),
+            Self::Events(_) | Self::Lines(_) | Self::Records(_) => false,
         }
     }
 
@@ -127,7 +142,7 @@ impl Scanner {
     pub(crate) fn events(&mut self) -> Option<&mut EventScanner> {
         match self {
             Self::Events(scanner) => Some(scanner),
-            Self::Lines(_) | Self::Records(_) => None,
+            Self::Lines(_) | Self::Records(_) | Self::Messages(_) => None,
         }
     }
 
@@ -136,7 +151,7 @@ impl Scanner {
     pub(crate) fn awaits_lf(&self) -> bool {
         match self {
             Self::Events(scanner) => scanner.awaits_lf(),
-            Self::Lines(_) | Self::Records(_) => false,
+            Self::Lines(_) | Self::Records(_) | Self::Messages(_) => false,
         }
     }
 }

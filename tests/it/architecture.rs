@@ -39,8 +39,9 @@ const IO: &[&str] =
     &["tokio", "http::", "http_body", "tower", "std::net", "std::io", "::now(", "async "];
 
 /// What only these strata do. `body` polls bodies and `service` calls services. `readiness` answers
-/// probes itself and `client` serves scripts, `hub` makes bodies of its own, and `resume` takes the place of a handler, with a
-/// body, a service and timers of its own. Streams (`driver`) and connections (`guard`) have timers.
+/// probes itself and `client` serves scripts, `hub` makes bodies of its own, and `resume` takes the
+/// place of a handler, with a body, a service and timers of its own. Streams (`driver`) and
+/// connections (`guard`) have timers.
 const ONCE: &[(&str, &[&str])] = &[
     ("fn poll_frame", &["body", "readiness", "client", "hub", "resume"]),
     ("fn call", &["service", "readiness", "client", "resume"]),
@@ -178,7 +179,7 @@ fn what_is_done_in_one_place_is_done_there_only() {
 }
 
 #[test]
-fn the_engine_has_at_most_twelve_verbs() {
+fn the_engine_has_at_most_thirteen_verbs() {
     let engine = sources().into_iter().find(|it| it.path == "engine/mod.rs").unwrap();
     let blocks = engine.code.split("\nimpl Engine {").skip(1);
     let verbs: usize = blocks
@@ -186,5 +187,5 @@ fn the_engine_has_at_most_twelve_verbs() {
         .map(|block| block.matches("\n    pub(crate) fn ").count())
         .sum();
     // With `new`.
-    assert!((2..=13).contains(&verbs), "{verbs}");
+    assert!((2..=14).contains(&verbs), "{verbs}");
 }

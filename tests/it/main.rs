@@ -27,6 +27,7 @@ mod farewells;
 mod finish_within;
 mod force;
 mod foreign;
+mod grpc;
 mod guarded;
 mod heads;
 #[cfg(feature = "hub")]
@@ -110,6 +111,8 @@ mod sockets;
 #[cfg(feature = "axum")]
 mod stalled;
 mod stalled_mark;
+#[cfg(feature = "tonic")]
+mod tonic_server;
 #[cfg(feature = "tracing")]
 mod tracing;
 mod wire_cases;

@@ -40,12 +40,16 @@ impl Run {
 
     /// A run of a stream whose credential expires after so long.
     pub(super) fn expiring(settings: Settings, place: Position, expires: Option<Duration>) -> Self {
-        Self::begin(Engine::new(Framing::Sse, &settings, 0, place), settings, expires)
+        Self::begin(Engine::new(Scanner::new(Framing::Sse), &settings, 0, place), settings, expires)
     }
 
     /// A run of a stream with this framing.
     pub(super) fn of(framing: Framing, settings: Settings) -> Self {
-        Self::begin(Engine::new(framing, &settings, 0, Position::None), settings, None)
+        Self::begin(
+            Engine::new(Scanner::new(framing), &settings, 0, Position::None),
+            settings,
+            None,
+        )
     }
 
     fn begin(engine: Engine, settings: Settings, expires: Option<Duration>) -> Self {
@@ -441,7 +445,7 @@ fn each_small_event_leaves_in_one_frame_and_no_large_one_is_copied() {
     let added = "data: \nid: 0\n".len();
     let [small, large] = [0, 1].map(|more| "x".repeat(frames::COPY_LIMIT - added + more));
     let settings = ids();
-    let mut engine = Engine::new(Framing::Sse, &settings, 0, Position::None);
+    let mut engine = Engine::new(Scanner::new(Framing::Sse), &settings, 0, Position::None);
     // The first event goes another way than those that follow.
     for id in [1, 3, 5] {
         let chunk = Bytes::from(format!("data: {large}\n\n"));
