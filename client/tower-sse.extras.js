@@ -23,7 +23,7 @@ function parsed(data) {
 function toasts(list) {
   const { sseToasts: name = "", sseUrl: url } = list.dataset;
   const add = (/** @type {any} */ { data }) => toast(list, data);
-  list.role ??= "log";
+  // No role: with that of a log its items would not be those of a list any more.
   list.ariaLive ??= "polite";
   if (url) connect(url, { events: { [name]: add } });
   else anywhere.addEventListener(name, add);
@@ -63,6 +63,7 @@ const live = new Set();
 const htmx4 = {
   "before:message"(connection, { message: { event: type, data } }) {
     anywhere.dispatchEvent(new MessageEvent(type || "message", { data }));
+    if (type === "gap") dispatch("sse:gap", { url: absolute(connection.url), ...parsed(data) });
     const reason = type === "close" ? String(parsed(data)?.reason || "finished") : type;
     if (["reconnect", "limit", "draining"].includes(type)) waits.set(connection, reason);
     else if (type !== "close") return;
@@ -100,8 +101,12 @@ const htmx4 = {
  * @param {import("./tower-sse.js").State} state
  */
 function announce(connection, state, reason = "") {
-  const detail = { state, reason, url: absolute(connection.url) };
-  page.dispatchEvent(new CustomEvent("sse:status", { detail }));
+  dispatch("sse:status", { state, reason, url: absolute(connection.url) });
+}
+
+/** @param {string} type @param {object} detail */
+function dispatch(type, detail) {
+  page.dispatchEvent(new CustomEvent(type, { detail }));
 }
 
 // htmx gives up its streams then by itself, and says nothing until the page is shown.

@@ -77,11 +77,9 @@ test("an item stays for the time that the list says, and for ever with 0", async
   assert.equal(ever.list.children.length, 1);
 });
 
-test("a list is a polite log for those who do not see it, unless it says otherwise", async () => {
+test("a list is polite to those who do not see it, and stays a list", async () => {
   const { list } = await toasts();
-  assert.deepEqual([list.role, list.ariaLive], ["log", "polite"]);
-  const { list: own } = await toasts({ role: "list" });
-  assert.equal(own.role, "list");
+  assert.deepEqual([list.role, list.ariaLive], [null, "polite"]);
 });
 
 test("a list with a URL connects by itself", async () => {
@@ -144,6 +142,17 @@ test("htmx 4 comes back after a reason of reconnectAfter, and after every other 
   htmx.message("limit", '{"reason":"limit"}');
   htmx.message("", "a message");
   assert.equal(htmx.reconnects(), true);
+});
+
+test("a gap of a connection of htmx 4 is told to the page as one of connect is", () => {
+  const htmx = htmx4();
+  const gaps = [];
+  htmx.page.document.addEventListener("sse:gap", ({ detail }) => gaps.push(detail));
+  htmx.opens();
+  htmx.message("gap", '{"reason":"expired"}');
+  htmx.message("other", '{"reason":"expired"}');
+  assert.deepEqual(gaps.map(({ reason }) => reason), ["expired"]);
+  assert.match(gaps[0].url, /\/events$/);
 });
 
 test("status 204 and hopeless statuses end a connection of htmx 4, others do not", () => {
