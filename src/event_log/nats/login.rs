@@ -25,6 +25,10 @@ pub(super) enum NatsLogin {
 
 impl NatsLogin {
     /// Adds the login to the options of a connection.
+    #[cfg_attr(
+        not(feature = "nats-nkeys"),
+        expect(clippy::unused_async, reason = "a credentials file is read without blocking")
+    )]
     pub(super) async fn add_to(
         self,
         options: ConnectOptions,
