@@ -98,6 +98,7 @@ mod resume_layers;
 mod resume_other_nodes;
 #[cfg(feature = "resume")]
 mod resume_principals;
+#[cfg(feature = "resume")]
 mod resume_room;
 #[cfg(feature = "resume")]
 mod resume_sockets;
