@@ -416,9 +416,8 @@ impl Stream {
                 (places.permit, places.link) = (None, None);
             }
         }
-        if this.observer.is_on() {
-            this.observer.sent(bytes, &this.engine.progress(), now);
-        }
+        let engine = this.engine;
+        this.observer.sent(bytes, move || engine.progress(), now);
     }
 
     /// Leaves the lists.

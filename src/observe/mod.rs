@@ -126,7 +126,13 @@ mod stream {
         pub(crate) fn starts(&mut self, _: bool, _: impl FnOnce() -> String) {}
         pub(crate) fn flush(&mut self, _: &Progress<'_>) {}
 
-        pub(crate) fn sent(&mut self, _: usize, _: &Progress<'_>, _: fn() -> Instant) {}
+        pub(crate) fn sent<'a>(
+            &mut self,
+            _: usize,
+            _: impl FnOnce() -> Progress<'a>,
+            _: fn() -> Instant,
+        ) {
+        }
 
         pub(crate) fn ended(&mut self, _: EndReason, _: &Progress<'_>, _: fn() -> Instant) {}
     }

@@ -104,13 +104,18 @@ impl StreamObserver {
         }
     }
 
-    /// Records a frame that is sent.
+    /// Records a frame that is sent. Few frames need the progress.
     #[inline]
-    pub(crate) fn sent(&mut self, bytes: usize, progress: &Progress<'_>, now: fn() -> Instant) {
+    pub(crate) fn sent<'a>(
+        &mut self,
+        bytes: usize,
+        progress: impl FnOnce() -> Progress<'a>,
+        now: fn() -> Instant,
+    ) {
         if let Some(observed) = &mut self.0 {
             observed.bytes += bytes as u64;
             if observed.bytes >= observed.check_at {
-                observed.check(progress, now);
+                observed.check(&progress(), now);
             }
         }
     }
