@@ -11,7 +11,8 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use crate::driver::{
-    BodyEnd, Claim, Deferred, FastPath, Framing, PassOn, Stream, StreamLink, trailers,
+    BodyEnd, Claim, Deferred, FastPath, Framing, Output, PassOn, Status, Stream, StreamLink,
+    trailers,
 };
 use crate::state::Permit;
 
@@ -319,12 +320,13 @@ where
                 polled
             } else {
                 if !stream.is_quiet() {
-                    if let Some(bytes) = guarded(stream.as_mut(), |stream| stream.poll_output(cx)) {
-                        return send(stream.as_mut(), bytes);
-                    }
-                    if let Some(trailers) = stream.as_mut().take_trailers() {
-                        self.end();
-                        return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                    match guarded(stream.as_mut(), |stream| stream.poll_output(cx)) {
+                        Some(Output::Frame(bytes)) => return send(stream.as_mut(), bytes),
+                        Some(Output::Status(status)) => {
+                            self.end();
+                            return tell(&status);
+                        }
+                        None => {}
                     }
                     if stream.ended().is_some() {
                         self.end();
@@ -440,15 +442,19 @@ where
                 match is_stream.then(|| deferred.begin()).flatten() {
                     Some(Ok(stream)) => {
                         let mut stream = Box::pin(stream);
-                        // It opens before it takes what was polled. There is nothing to send for
-                        // it.
-                        let _ = guarded(stream.as_mut(), |stream| stream.poll_output(cx));
+                        // It opens before it takes what was polled. No frame is sent for that, but
+                        // its credential may have expired.
+                        let opening = guarded(stream.as_mut(), |stream| stream.poll_output(cx));
                         *this.mode = Mode::Framed(stream);
+                        if let Some(Output::Status(status)) = opening {
+                            self.end();
+                            return tell(&status);
+                        }
                         self.poll_closely(cx, Some(polled).filter(Poll::is_ready))
                     }
                     Some(Err(status)) => {
                         self.end();
-                        Poll::Ready(Some(Ok(Frame::trailers(trailers(&status)))))
+                        tell(&status)
                     }
                     None => polled,
                 }
@@ -472,19 +478,21 @@ impl<E> Ending<E> {
     /// The frames that are left, then the trailers or the error if they have to be passed on.
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, E>>> {
         let Self { stream, end } = self;
-        let mut bytes = guarded(stream.as_mut(), |stream| stream.poll_output(cx));
-        if bytes.is_none() && stream.ended().is_none() {
+        let mut output = guarded(stream.as_mut(), |stream| stream.poll_output(cx));
+        if output.is_none() && stream.ended().is_none() {
             // Everything that came before the end is sent.
-            bytes = guarded(stream.as_mut(), |stream| take_end(stream, end));
+            let bytes = guarded(stream.as_mut(), |stream| take_end(stream, end));
+            output = match bytes {
+                Some(bytes) => Some(Output::Frame(bytes)),
+                None => guarded(stream.as_mut(), |stream| stream.poll_output(cx)),
+            };
         }
-        match bytes {
-            Some(bytes) => send(stream.as_mut(), bytes),
-            None => match (end.take(), stream.as_mut().take_trailers()) {
-                (_, Some(trailers)) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
-                (Some(End::Last(last)), None) => Poll::Ready(Some(last)),
-                (Some(End::Clean | End::Trailers(_) | End::Failed(_)) | None, None) => {
-                    Poll::Ready(None)
-                }
+        match output {
+            Some(Output::Frame(bytes)) => send(stream.as_mut(), bytes),
+            Some(Output::Status(status)) => tell(&status),
+            None => match end.take() {
+                Some(End::Last(last)) => Poll::Ready(Some(last)),
+                Some(End::Clean | End::Trailers(_) | End::Failed(_)) | None => Poll::Ready(None),
             },
         }
     }
@@ -511,6 +519,11 @@ fn take_end<E>(stream: Pin<&mut Stream>, end: &mut Option<End<E>>) -> Option<Byt
 fn send<E>(stream: Pin<&mut Stream>, bytes: Bytes) -> Poll<Option<Result<Frame<Bytes>, E>>> {
     stream.sent(bytes.len());
     Poll::Ready(Some(Ok(Frame::data(bytes))))
+}
+
+/// Ends a stream with this status.
+fn tell<E>(status: &Status) -> Poll<Option<Result<Frame<Bytes>, E>>> {
+    Poll::Ready(Some(Ok(Frame::trailers(trailers(status)))))
 }
 
 /// Has the stream end with an error if foreign code panics: an inner body, or a function that makes

@@ -21,7 +21,6 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::HeaderMap;
 use pin_project_lite::pin_project;
 use tokio::runtime::Handle;
 
@@ -32,7 +31,7 @@ pub(crate) use link::{Around, Done, Registrations, StreamLink};
 use registry::{KICK_GRACE, RegisteredStream, queue_after};
 use timer::Timer;
 
-pub(crate) use crate::engine::{BodyEnd, FastPath, Framing, PassOn};
+pub(crate) use crate::engine::{BodyEnd, FastPath, Framing, Output, PassOn, Status};
 use crate::engine::{BodyState, Command, EndReason, Engine};
 use crate::observe::StreamObserver;
 use crate::plan::{ResolvedPlan, ShutdownSetting};
@@ -139,17 +138,18 @@ impl Stream {
     /// What is to be sent before the body is asked for more. Nothing if the stream is
     /// [quiet](Self::is_quiet).
     #[inline(never)]
-    pub(crate) fn poll_output(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<Bytes> {
+    pub(crate) fn poll_output(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<Output> {
         if self.timer.link().is_some() {
             let opening = self.as_mut().open(cx);
             if opening.is_some() {
-                return opening;
+                return opening.map(Output::Frame);
             }
         }
         let this = self.as_mut().project();
         let settings = this.plan.engine();
-        if let Some(frame) = this.engine.poll_output(settings) {
-            return Some(frame);
+        let output = this.engine.poll_output(settings);
+        if output.is_some() {
+            return output;
         }
         let timeout = match this.engine.fast_path() {
             FastPath::Due => true,
@@ -166,7 +166,15 @@ impl Stream {
             shutdown: this.shutdown.as_ref().is_some_and(Registration::is_signalled),
             timeout,
         };
-        if signals == Signals::default() { None } else { self.attend(cx, signals) }
+        if signals == Signals::default() {
+            return None;
+        }
+        let frame = self.as_mut().attend(cx, signals);
+        // A signal may have ended the stream with a status and no frame.
+        frame.map(Output::Frame).or_else(|| {
+            let this = self.project();
+            this.engine.poll_output(this.plan.engine())
+        })
     }
 
     /// Whether nothing is to be sent or done before the body is asked for more.
@@ -286,11 +294,6 @@ impl Stream {
     #[inline]
     pub(crate) fn ended(&self) -> Option<EndReason> {
         self.engine.ended()
-    }
-
-    /// The trailers that the stream ends with, if they are its own, once all output is sent.
-    pub(crate) fn take_trailers(self: Pin<&mut Self>) -> Option<HeaderMap> {
-        self.project().engine.take_status().map(|status| trailers(&status))
     }
 
     /// Waits for the time or a signal, while the body is pending. Ready when there may be something

@@ -125,7 +125,7 @@ pub(super) enum Verdict {
     /// End the stream with the farewell.
     Say(Close<'static>),
     /// End the stream in the middle of an event.
-    Cut,
+    Cut(CloseReason),
 }
 
 impl Ending {
@@ -165,7 +165,9 @@ impl Ending {
         };
         let due = kept.order.at <= now;
         match room {
-            Room::None if kept.order.cut_at.is_some_and(|cut_at| cut_at <= now) => Verdict::Cut,
+            Room::None if kept.order.cut_at.is_some_and(|cut_at| cut_at <= now) => {
+                Verdict::Cut(kept.order.reason)
+            }
             Room::None => {
                 kept.overdue = due;
                 Verdict::Wait

@@ -39,8 +39,8 @@
 //! ```
 //!
 //! [`Engine::fast_path`] is the one question before the body is polled. A call that gives a frame
-//! gives the next one to send; [`Engine::poll_output`] gives those after it, and is called until it
-//! gives none before anything else is. The order in which a timeout asks its questions is that of
+//! gives the next one to send; [`Engine::poll_output`] gives those after it and the status that a
+//! call of gRPC ends with, and is called until it gives none before anything else is. The order in which a timeout asks its questions is that of
 //! [`Engine::handle_timeout`]: the lifetime, the order to close, the heartbeat, and silence last.
 //!
 //! # Parts
@@ -163,6 +163,14 @@ pub(crate) enum Command<'a> {
     Queue(Bytes),
     /// Foreign code panicked, so no farewell can be sent.
     Abort,
+}
+
+/// What is to be sent next.
+#[derive(Debug)]
+pub(crate) enum Output {
+    Frame(Bytes),
+    /// What the stream ends with, where its framing has a status. It is the last output.
+    Status(Box<Status>),
 }
 
 /// Whether the body was polled before a timeout is handled.
@@ -288,7 +296,7 @@ impl Engine {
                 if let Some(frame) = frame {
                     self.queue(frame);
                 }
-                (self.poll_output(settings), PassOn::Yes)
+                (self.next_frame(settings), PassOn::Yes)
             }
             (BodyEnd::Clean, _, Room::None) => {
                 self.finish(EndReason::Cut);
@@ -299,7 +307,7 @@ impl Engine {
             {
                 self.send_tail();
                 self.finish(EndReason::Finished);
-                (self.poll_output(settings), PassOn::Yes)
+                (self.next_frame(settings), PassOn::Yes)
             }
             // The client is to see that what came last is not whole.
             (BodyEnd::Clean, ..)
@@ -309,7 +317,7 @@ impl Engine {
             {
                 self.send_tail();
                 self.finish(EndReason::Error);
-                (self.poll_output(settings), PassOn::Yes)
+                (self.next_frame(settings), PassOn::Yes)
             }
             // An end in the middle of an event is a failure.
             (BodyEnd::Clean, ..) if self.splitter.in_event() => self.farewell_on_error(settings),
@@ -361,14 +369,12 @@ impl Engine {
         self.look_at_silence(settings, now, body)
     }
 
-    /// The next frame to send, after the frames that other calls returned.
-    pub(crate) fn poll_output(&mut self, settings: &Settings) -> Option<Bytes> {
-        let output = &mut self.cold.as_mut()?.output;
-        let frame = output.pop_front();
-        if self.path == FastPath::Queued && output.is_empty() {
-            self.path = self.next_path(settings);
+    /// What is to be sent next, after the frames that other calls returned.
+    pub(crate) fn poll_output(&mut self, settings: &Settings) -> Option<Output> {
+        if let Some(frame) = self.next_frame(settings) {
+            return Some(Output::Frame(frame));
         }
-        frame
+        self.cold.as_mut()?.status.take().map(Output::Status)
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout).
@@ -392,11 +398,6 @@ impl Engine {
         let is_sent = |cold: &ColdState| cold.output.is_empty() && cold.status.is_none();
         let sent = self.cold.as_deref().is_none_or(is_sent);
         self.splitter.reason().filter(|_| sent)
-    }
-
-    /// The status that the stream ends with, if it has one to send, once all frames are sent.
-    pub(crate) fn take_status(&mut self) -> Option<Box<Status>> {
-        self.cold.as_mut().filter(|cold| cold.output.is_empty())?.status.take()
     }
 
     /// Whether an event can be written into the stream now.
@@ -502,7 +503,17 @@ impl Engine {
             return first;
         }
         first.into_iter().chain(rest).for_each(|frame| self.queue(frame));
-        self.poll_output(settings)
+        self.next_frame(settings)
+    }
+
+    /// The next frame of the queue.
+    fn next_frame(&mut self, settings: &Settings) -> Option<Bytes> {
+        let output = &mut self.cold.as_mut()?.output;
+        let frame = output.pop_front();
+        if self.path == FastPath::Queued && output.is_empty() {
+            self.path = self.next_path(settings);
+        }
+        frame
     }
 
     /// Queues a frame for [`poll_output`](Self::poll_output).
@@ -638,9 +649,9 @@ impl Engine {
             Verdict::Say(Close { reason, farewell, retry, .. }) => {
                 self.say(&farewell, reason, retry)
             }
-            Verdict::Cut => {
+            Verdict::Cut(reason) => {
                 self.finish(EndReason::Cut);
-                self.end_with(Status::of(CloseReason::Shutdown));
+                self.end_with(Status::of(reason));
                 None
             }
         }

@@ -29,6 +29,7 @@ pub(super) struct Run {
     pub(super) settings: Settings,
     pub(super) now: Instant,
     pub(super) frames: Vec<Bytes>,
+    pub(super) status: Option<Box<Status>>,
 }
 
 pub(super) const INTERVAL: Duration = Duration::from_secs(10);
@@ -53,7 +54,8 @@ impl Run {
     }
 
     fn begin(engine: Engine, settings: Settings, expires: Option<Duration>) -> Self {
-        let mut run = Self { engine, settings, now: Instant::now(), frames: Vec::new() };
+        let (now, frames, status) = (Instant::now(), Vec::new(), None);
+        let mut run = Self { engine, settings, now, frames, status };
         let (now, expires) = (run.now, expires.map(|after| run.now + after));
         run.command(Command::Open { now, expires });
         run
@@ -66,8 +68,16 @@ impl Run {
 
     pub(super) fn take(&mut self, first: Option<Bytes>) {
         self.frames.extend(first);
-        while let Some(frame) = self.engine.poll_output(&self.settings) {
-            self.frames.push(frame);
+        loop {
+            let ended = self.engine.ended();
+            let Some(output) = self.engine.poll_output(&self.settings) else {
+                return;
+            };
+            assert_eq!((ended, self.status.is_some()), (None, false), "this was not the last");
+            match output {
+                Output::Frame(frame) => self.frames.push(frame),
+                Output::Status(status) => self.status = Some(status),
+            }
         }
     }
 
@@ -452,13 +462,14 @@ fn each_small_event_leaves_in_one_frame_and_no_large_one_is_copied() {
         let first = engine.handle_data(&settings, chunk.clone()).unwrap();
         assert_eq!(first, chunk[..chunk.len() - 1]);
         assert_eq!(first.as_ptr(), chunk.as_ptr());
-        assert_eq!(engine.poll_output(&settings).unwrap(), format!("id: {id}\n\n"));
-        assert_eq!(engine.poll_output(&settings), None);
+        let rest = engine.poll_output(&settings);
+        assert!(matches!(rest, Some(Output::Frame(rest)) if rest == format!("id: {id}\n\n")));
+        assert!(engine.poll_output(&settings).is_none());
 
         let frame =
             engine.handle_data(&settings, Bytes::from(format!("data: {small}\n\n"))).unwrap();
         assert_eq!(frame, format!("data: {small}\nid: {}\n\n", id + 1));
-        assert_eq!(engine.poll_output(&settings), None);
+        assert!(engine.poll_output(&settings).is_none());
     }
 
     let mut run = Run::new(ids(), Position::None);
