@@ -299,11 +299,11 @@ const LONGEST_ANSWER: usize = 4 * 1024 * 1024 + 64;
 /// of another one learns of it when it begins.
 fn obstacle<'a>(plan: &'a Plan, asked: &'a OuterPlan) -> Option<Obstacle<'a>> {
     let drain = plan.shutdown.on().map(|shutdown| &shutdown.drain);
-    if let Some(drain) = drain.into_iter().chain(&asked.outer_drains).find(|it| it.refuses(now())) {
+    if let Some(drain) = drain.into_iter().chain(&asked.outer_drains).find(|it| it.refuses(now)) {
         return Some(Obstacle::Drain(drain));
     }
-    let limit = plan.limit.on().filter(|limit| !limit.replaces())?;
-    limit.acquire_for_good(&asked.key).is_none().then_some(Obstacle::Limit(limit))
+    let limit = plan.limit.on().filter(|limit| !limit.replaces() && !limit.has_room(&asked.key))?;
+    Some(Obstacle::Limit(limit))
 }
 
 /// Why a stream would not be served.
@@ -350,7 +350,7 @@ fn register(
 ) -> Result<Registrations, Refusal> {
     let shutdown = plan.shutdown.on().filter(|_| registrations.shutdown.is_none());
     let drain = shutdown.map(|shutdown| &shutdown.drain);
-    if let Some(drain) = drain.into_iter().chain(&asked.outer_drains).find(|it| it.refuses(now())) {
+    if let Some(drain) = drain.into_iter().chain(&asked.outer_drains).find(|it| it.refuses(now)) {
         return Err(Refusal::draining(drain));
     }
     if let (Some(limit), None) = (plan.limit.on(), &registrations.permit) {

@@ -112,8 +112,10 @@ impl Drain {
     }
 
     /// Whether new streams are refused, because streams are being closed.
-    pub(crate) fn refuses(&self, now: Instant) -> bool {
-        self.closing_at().is_some_and(|closing| closing <= now)
+    ///
+    /// The clock is read only during a drain.
+    pub(crate) fn refuses(&self, now: impl FnOnce() -> Instant) -> bool {
+        self.closing_at().is_some_and(|closing| closing <= now())
     }
 
     /// Begins to drain. Only the first call does, and returns true.
@@ -214,7 +216,7 @@ impl Drain {
 
     /// Finds out whether the last stream has left, once the notice is over.
     pub(crate) fn finish_if_empty(&self, at: Instant) {
-        if !self.refuses(at) {
+        if !self.refuses(|| at) {
             return;
         }
         if !self.sealed.load(Ordering::SeqCst) {

@@ -86,6 +86,15 @@ impl LimitInner {
         self.acquire_as(key, AtCap::Refuse)
     }
 
+    /// Whether a stream would get a permit now. No permit is taken for the answer, which others would
+    /// miss.
+    pub(crate) fn has_room(&self, key: &LimitKey) -> bool {
+        let LimitSettings { max, per_key, .. } = &self.settings;
+        let max_of_key = per_key.as_ref().filter(|_| !key.is_none()).map(|per_key| per_key.max);
+        self.permits.open() < *max
+            && max_of_key.is_none_or(|max_of_key| self.permits.open_of(key) < max_of_key)
+    }
+
     fn acquire_as(&self, key: &LimitKey, at_cap: AtCap) -> Option<Permit> {
         let LimitSettings { max, per_key, .. } = &self.settings;
         match per_key {

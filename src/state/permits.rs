@@ -67,6 +67,11 @@ impl Permits {
         self.shards.iter().map(|shard| lock(shard).keys.len()).sum()
     }
 
+    /// How many permits of `key` are held.
+    pub(crate) fn open_of(&self, key: &LimitKey) -> usize {
+        self.shard(key).keys.get(key).map_or(0, |holders| holders.open)
+    }
+
     /// A permit without a key, if fewer than `max` are held in all.
     pub(crate) fn acquire(self: &Arc<Self>, max: usize) -> Option<Permit> {
         let permits = Arc::clone(self);
