@@ -38,6 +38,7 @@ mod serialize;
 mod service;
 mod shutdown;
 mod state;
+mod static_body;
 #[cfg(test)]
 mod support;
 mod sync;
@@ -57,7 +58,7 @@ pub use layer::{
     RotationLayer, ShutdownLayer, SseLayer,
 };
 pub use limit::{Limit, LimitBuilder};
-pub use readiness::{Readiness, ReadinessBody};
+pub use readiness::Readiness;
 pub use registry::{Delivery, Registry, RegistryBuilder, SendError};
 #[cfg(feature = "resume")]
 #[cfg_attr(docsrs, doc(cfg(feature = "resume")))]
@@ -65,5 +66,6 @@ pub use resume::layer::ResumeLayer;
 pub use service::{SseFuture, SseService};
 pub use shutdown::{Shutdown, ShutdownBuilder};
 pub use state::{DrainReport, Expiry, Label, LimitKey, StreamId, StreamInfo, StreamState};
+pub use static_body::StaticBody;
 pub use wire::event::Event;
 pub use wire::text::{Comment, EventId, EventName};

@@ -2,17 +2,15 @@
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use http_body::{Body, Frame, SizeHint};
 use tower_service::Service;
 
 use crate::state::Drain;
+use crate::static_body::StaticBody;
 
 /// Service that answers 200 `ready`, and 503 `draining` after the trigger of a shutdown.
 ///
@@ -27,7 +25,7 @@ impl Readiness {
 }
 
 impl<B> Service<Request<B>> for Readiness {
-    type Response = Response<ReadinessBody>;
+    type Response = Response<StaticBody>;
     type Error = Infallible;
     type Future = Ready<Result<Self::Response, Infallible>>;
 
@@ -42,37 +40,11 @@ impl<B> Service<Request<B>> for Readiness {
         };
         // Over HTTP/2 hyper sends the body of a response to HEAD.
         let word = if request.method() == Method::HEAD { "" } else { word };
-        let mut response = Response::new(ReadinessBody(word));
+        let mut response = Response::new(StaticBody(word));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         ready(Ok(response))
-    }
-}
-
-/// The body of a response of [`Readiness`].
-#[derive(Debug)]
-pub struct ReadinessBody(&'static str);
-
-impl Body for ReadinessBody {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let word = std::mem::take(&mut self.0);
-        let frame = Frame::data(Bytes::from_static(word.as_bytes()));
-        Poll::Ready((!word.is_empty()).then_some(Ok(frame)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.0.len() as u64)
     }
 }

@@ -73,11 +73,11 @@
 
 mod script;
 
-pub use script::{ClientScript, ClientScriptBody};
+pub use script::ClientScript;
 
 /// The script as a module, for `import`. Its usual path is `/tower-sse.js`.
 pub fn module() -> ClientScript {
-    ClientScript::new(include_str!("../../client/dist/tower-sse.min.js"))
+    ClientScript::new(include_str!("../../client/dist/tower-sse.min.js"), MODULE_INTEGRITY)
 }
 
 /// The integrity of [`module`].
@@ -86,7 +86,7 @@ pub const MODULE_INTEGRITY: &str = include_str!("../../client/dist/tower-sse.min
 /// The script for `<script src>`, which makes a global `towerSse`. Its usual path is
 /// `/tower-sse.classic.js`.
 pub fn classic() -> ClientScript {
-    ClientScript::new(include_str!("../../client/dist/tower-sse.classic.js"))
+    ClientScript::new(include_str!("../../client/dist/tower-sse.classic.js"), CLASSIC_INTEGRITY)
 }
 
 /// The integrity of [`classic`].
@@ -95,7 +95,7 @@ pub const CLASSIC_INTEGRITY: &str = include_str!("../../client/dist/tower-sse.cl
 /// What attaches the script to htmx 4 and Alpine, and shows toasts: a module, which has to be beside
 /// that of [`module`] at `./tower-sse.js`. Its usual path is `/tower-sse.extras.js`.
 pub fn extras() -> ClientScript {
-    ClientScript::new(include_str!("../../client/dist/tower-sse.extras.min.js"))
+    ClientScript::new(include_str!("../../client/dist/tower-sse.extras.min.js"), EXTRAS_INTEGRITY)
 }
 
 /// The integrity of [`extras`].
@@ -104,7 +104,10 @@ pub const EXTRAS_INTEGRITY: &str = include_str!("../../client/dist/tower-sse.ext
 /// The same as [`extras`] for `<script src>`, after the script of [`classic`]. Its usual path is
 /// `/tower-sse.extras.classic.js`.
 pub fn extras_classic() -> ClientScript {
-    ClientScript::new(include_str!("../../client/dist/tower-sse.extras.classic.js"))
+    ClientScript::new(
+        include_str!("../../client/dist/tower-sse.extras.classic.js"),
+        EXTRAS_CLASSIC_INTEGRITY,
+    )
 }
 
 /// The integrity of [`extras_classic`].
@@ -115,5 +118,6 @@ pub const EXTRAS_CLASSIC_INTEGRITY: &str =
 /// gets wrong. It has to be beside the module, at `./tower-sse.js`. Its usual path is
 /// `/tower-sse.dev.js`.
 pub fn development() -> ClientScript {
-    ClientScript::new(include_str!("../../client/tower-sse.dev.js"))
+    let integrity = include_str!("../../client/dist/tower-sse.dev.js.sri");
+    ClientScript::new(include_str!("../../client/tower-sse.dev.js"), integrity)
 }

@@ -2,18 +2,17 @@
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
-use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue,
     IF_NONE_MATCH, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{Method, Request, Response, StatusCode};
-use http_body::{Body, Frame, SizeHint};
 use tower_service::Service;
+
+use crate::static_body::StaticBody;
 
 /// Service that serves a script of the page, to GET and HEAD of any path.
 ///
@@ -29,11 +28,12 @@ pub struct ClientScript {
 }
 
 impl ClientScript {
-    pub(super) fn new(text: &'static str) -> Self {
-        let etag = format!("\"{:016x}\"", hash(text.as_bytes()));
+    /// The tag of the script is its integrity, which differs from that of any other script.
+    pub(super) fn new(text: &'static str, integrity: &'static str) -> Self {
+        let etag = format!("\"{integrity}\"");
         Self {
             text,
-            // Hexadecimal digits, so it does not fail.
+            // Digits of base 64, so it does not fail.
             etag: etag.try_into().unwrap_or(HeaderValue::from_static("\"\"")),
             cache_control: HeaderValue::from_static("no-cache"),
         }
@@ -50,10 +50,10 @@ impl ClientScript {
         self
     }
 
-    fn respond(&self, method: &Method, headers: &HeaderMap) -> Response<ClientScriptBody> {
+    fn respond(&self, method: &Method, headers: &HeaderMap) -> Response<StaticBody> {
         let is_head = method == Method::HEAD;
         if !is_head && method != Method::GET {
-            let mut response = Response::new(ClientScriptBody(""));
+            let mut response = Response::new(StaticBody(""));
             *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return response;
@@ -61,7 +61,7 @@ impl ClientScript {
         let is_known = self.is_known(headers);
         // Over HTTP/2 hyper sends the body of a response to HEAD.
         let text = if is_head || is_known { "" } else { self.text };
-        let mut response = Response::new(ClientScriptBody(text));
+        let mut response = Response::new(StaticBody(text));
         let headers = response.headers_mut();
         headers.insert(ETAG, self.etag.clone());
         headers.insert(CACHE_CONTROL, self.cache_control.clone());
@@ -88,7 +88,7 @@ impl ClientScript {
 }
 
 impl<B> Service<Request<B>> for ClientScript {
-    type Response = Response<ClientScriptBody>;
+    type Response = Response<StaticBody>;
     type Error = Infallible;
     type Future = Ready<Result<Self::Response, Infallible>>;
 
@@ -99,37 +99,4 @@ impl<B> Service<Request<B>> for ClientScript {
     fn call(&mut self, request: Request<B>) -> Self::Future {
         ready(Ok(self.respond(request.method(), request.headers())))
     }
-}
-
-/// The body of a response of [`ClientScript`].
-#[derive(Debug)]
-pub struct ClientScriptBody(&'static str);
-
-impl Body for ClientScriptBody {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let text = std::mem::take(&mut self.0);
-        let frame = Frame::data(Bytes::from_static(text.as_bytes()));
-        Poll::Ready((!text.is_empty()).then_some(Ok(frame)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.0.len() as u64)
-    }
-}
-
-/// FNV-1a. It tells one version of a script from another.
-fn hash(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
-    })
 }

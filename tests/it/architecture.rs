@@ -30,7 +30,7 @@ const STRATA: &[(&str, &[&str])] = &[
 ];
 
 /// What any of them may name, and what holds them together.
-const FOR_ALL: &[&str] = &["error", "sync"];
+const FOR_ALL: &[&str] = &["error", "static_body", "sync"];
 const ROOT: &str = "lib";
 
 /// Strata that do no I/O and read no clock, and what would tell that they do.
@@ -39,11 +39,11 @@ const IO: &[&str] =
     &["tokio", "http::", "http_body", "tower", "std::net", "std::io", "::now(", "async "];
 
 /// What only these strata do. `body` polls bodies and `service` calls services. `readiness` answers
-/// probes itself and `client` serves scripts, `hub` makes bodies of its own, and `resume` takes the
-/// place of a handler, with a body, a service and timers of its own. Streams (`driver`) and
-/// connections (`guard`) have timers.
+/// probes itself and `client` serves scripts, both with a `static_body`, `hub` makes bodies of its
+/// own, and `resume` takes the place of a handler, with a body, a service and timers of its own.
+/// Streams (`driver`) and connections (`guard`) have timers.
 const ONCE: &[(&str, &[&str])] = &[
-    ("fn poll_frame", &["body", "readiness", "client", "hub", "resume"]),
+    ("fn poll_frame", &["body", "static_body", "hub", "resume"]),
     ("fn call", &["service", "readiness", "client", "resume"]),
     ("Sleep", &["driver", "guard", "resume", "sync"]),
     ("fn poll_write", &["guard"]),

@@ -11,7 +11,8 @@ use http_body::Body as _;
 use http_body_util::{BodyExt, Empty};
 use sha2::{Digest, Sha384};
 use tower::ServiceExt;
-use tower_sse::client::{self, ClientScript, ClientScriptBody};
+use tower_sse::StaticBody;
+use tower_sse::client::{self, ClientScript};
 
 use crate::harness::net::Version::{H1, H2};
 use crate::harness::net::{Client, listen};
@@ -34,7 +35,7 @@ async fn ask(
     script: &ClientScript,
     method: Method,
     headers: &[(&str, &str)],
-) -> Response<ClientScriptBody> {
+) -> Response<StaticBody> {
     let mut request = Request::builder().method(method).uri("/any/path");
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -43,7 +44,7 @@ async fn ask(
     response
 }
 
-async fn text(body: ClientScriptBody) -> String {
+async fn text(body: StaticBody) -> String {
     let Ok(collected) = body.collect().await;
     String::from_utf8(collected.to_bytes().to_vec()).unwrap()
 }
