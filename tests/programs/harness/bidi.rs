@@ -25,7 +25,8 @@ use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::harness::LONG;
-use crate::harness::process::{eventually, line_after};
+use crate::harness::chromium;
+use crate::harness::process::eventually;
 
 /// A browser that is installed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -303,33 +304,9 @@ impl Link {
 
 /// The driver of a Chromium, and the address of that.
 async fn chromium(profile: &Path) -> (Child, String) {
-    let spawned = Command::new("chromedriver")
-        .arg("--port=0")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn();
-    let mut driver = spawned.unwrap_or_else(|error| panic!("chromedriver: {error}; {CHROMIUM}"));
-    let mut said = BufReader::new(driver.stdout.take().expect("it is piped"));
-    let port = line_after(&mut said, "ChromeDriver was started successfully on port ").await;
-    let url = format!("http://127.0.0.1:{}/session", port.trim_end_matches('.'));
-
-    let profile = format!("--user-data-dir={}", profile.display());
-    let options = json!({ "args": [
-        "--headless",
-        // Chromium's own sandbox wants rights that containers do not have.
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        // Nothing is fetched but from the tests.
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-        profile,
-    ]});
+    let (driver, address) = chromium::driver().await;
+    let url = format!("{address}/session");
+    let options = chromium::options(profile);
     let wanted = json!({ "webSocketUrl": true, "goog:chromeOptions": options });
     let body = json!({ "capabilities": { "alwaysMatch": wanted } }).to_string();
     let request = Request::builder().method(Method::POST).uri(url);
@@ -339,7 +316,7 @@ async fn chromium(profile: &Path) -> (Child, String) {
     let answer = answer.expect("it answers").into_body().collect().await.expect("all of it");
     let answer: Value = serde_json::from_slice(&answer.to_bytes()).expect("it is JSON");
     let address = answer["value"]["capabilities"]["webSocketUrl"].as_str();
-    let address = address.unwrap_or_else(|| panic!("chromium: {answer}; {CHROMIUM}"));
+    let address = address.unwrap_or_else(|| panic!("chromium: {answer}; {}", chromium::NEEDED));
     (driver, address.to_owned())
 }
 
@@ -391,5 +368,3 @@ const FIREFOX_SETTINGS: [&str; 8] = [
 
 /// Of this process: each has a profile of its own.
 static BROWSERS: AtomicUsize = AtomicUsize::new(0);
-
-const CHROMIUM: &str = "this test needs the Debian packages `chromium` and `chromium-driver`";

@@ -4,18 +4,17 @@
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fantoccini::wd::Capabilities;
 use fantoccini::{Client, ClientBuilder, Locator};
 use futures_util::FutureExt;
 use hyper_util::client::legacy::connect::HttpConnector;
-use serde_json::{Value, json};
-use tokio::io::BufReader;
-use tokio::process::{Child, Command};
+use serde_json::Value;
+use tokio::process::Child;
 
-use crate::harness::process::{eventually, line_after};
+use crate::harness::chromium;
+use crate::harness::process::eventually;
 
 /// Does this with a browser, which ends with it.
 pub async fn in_browser(visit: impl AsyncFnOnce(&Client)) {
@@ -67,27 +66,18 @@ struct Browser {
 
 impl Browser {
     async fn start() -> Self {
-        let spawned = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn();
-        let mut driver = spawned.unwrap_or_else(|error| panic!("chromedriver: {error}; {NEEDED}"));
-        let mut said = BufReader::new(driver.stdout.take().expect("it is piped"));
-        let started = "ChromeDriver was started successfully on port ";
-        let port = line_after(&mut said, started).await;
-        let address = format!("http://127.0.0.1:{}", port.trim_end_matches('.'));
-
+        let (driver, address) = chromium::driver().await;
         let count = BROWSERS.fetch_add(1, Ordering::Relaxed);
         let name = format!("browser-{}-{count}", std::process::id());
         let profile = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let options = ("goog:chromeOptions".to_owned(), chromium::options(&profile));
+        let capabilities = Capabilities::from_iter([options]);
         let connected = ClientBuilder::new(HttpConnector::new())
-            .capabilities(capabilities(&profile))
+            .capabilities(capabilities)
             .connect(&address)
             .await;
-        let page = connected.unwrap_or_else(|error| panic!("chromium: {error}; {NEEDED}"));
+        let page =
+            connected.unwrap_or_else(|error| panic!("chromium: {error}; {}", chromium::NEEDED));
         page.set_window_size(1200, 900).await.expect("a window");
         Self { page, _driver: driver, profile }
     }
@@ -99,26 +89,5 @@ impl Browser {
     }
 }
 
-fn capabilities(profile: &Path) -> Capabilities {
-    let profile = format!("--user-data-dir={}", profile.display());
-    let options = json!({ "args": [
-        "--headless",
-        // Chromium's own sandbox wants rights that containers do not have.
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        // Nothing is fetched but from the examples.
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-        profile,
-    ]});
-    Capabilities::from_iter([("goog:chromeOptions".to_owned(), options)])
-}
-
 /// Of this process: each has a profile of its own.
 static BROWSERS: AtomicUsize = AtomicUsize::new(0);
-
-const NEEDED: &str = "this test needs the Debian packages `chromium` and `chromium-driver`";
