@@ -88,8 +88,8 @@ impl RedisScripts {
         Self {
             append: Script::new(include_str!("append.lua")),
             head: Script::new(include_str!("head.lua")),
-            load: Script::new(include_str!("load.lua")),
-            page: Script::new(include_str!("page.lua")),
+            load: Script::new(concat!(include_str!("bounded.lua"), include_str!("load.lua"))),
+            page: Script::new(concat!(include_str!("bounded.lua"), include_str!("page.lua"))),
         }
     }
 

@@ -1,0 +1,24 @@
+-- Reads entries of a stream by `command` from an id on, until so many are read or so many bytes.
+-- `after` gives the id at which to go on, from the two numbers of the last.
+local function read_bounded(command, key, from, to, left, bytes, after)
+  local entries = {}
+  while left > 0 and bytes > 0 do
+    -- A few at a time, since their size is known only when they are read.
+    local some = redis.call(command, key, from, to, 'COUNT', math.min(left, 8))
+    for _, entry in ipairs(some) do
+      if bytes <= 0 then
+        break
+      end
+      table.insert(entries, entry)
+      for _, field in ipairs(entry[2]) do
+        bytes = bytes - #field
+      end
+      from = after(string.match(entry[1], '^(%d+)-(%d+)$'))
+    end
+    if #some < math.min(left, 8) then
+      break
+    end
+    left = left - #some
+  end
+  return entries
+end
