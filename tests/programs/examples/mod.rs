@@ -1,6 +1,7 @@
 //! The examples as their users meet them: real processes, real sockets, the real curl.
 
 mod acceptance;
+mod framings;
 mod node;
 mod notifications;
 mod pages;

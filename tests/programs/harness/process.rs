@@ -200,7 +200,7 @@ fn command(args: &[&str]) -> Command {
 }
 
 /// Beside the tests, where cargo builds the examples.
-fn binary(name: &str) -> PathBuf {
+pub fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test knows where it is");
     let target = test.ancestors().nth(2).expect("tests are in `deps`");
     let name = format!("{name}{}", std::env::consts::EXE_SUFFIX);
