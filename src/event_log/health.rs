@@ -51,15 +51,15 @@ impl HealthCell {
         if changes {
             (health.is_reading, health.since) = (is_reading, SystemTime::now());
         }
-        health.problem = problem;
         #[cfg(feature = "tracing")]
-        let problem = health.problem.clone();
+        let news = changes.then(|| problem.clone());
+        health.problem = problem;
         drop(health);
         #[cfg(feature = "tracing")]
-        match problem {
-            Some(problem) if changes => tracing::warn!(%problem, "a log cannot be read"),
-            None if changes => tracing::info!("a log is read again"),
-            _ => {}
+        match news {
+            Some(Some(problem)) => tracing::warn!(%problem, "a log cannot be read"),
+            Some(None) => tracing::info!("a log is read again"),
+            None => {}
         }
     }
 }
