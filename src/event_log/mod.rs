@@ -67,6 +67,7 @@ mod logged;
 mod memory;
 #[cfg(feature = "nats")]
 mod nats;
+mod page;
 #[cfg(feature = "redis")]
 mod redis;
 mod start;
@@ -95,6 +96,7 @@ pub use memory::{MemoryFollower, MemoryLog, MemoryLogBuilder, MemoryLogError};
 pub use nats::{
     NatsConnectError, NatsFollower, NatsLog, NatsLogBuilder, NatsLogError, NatsStorage,
 };
+pub use page::Page;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use redis::{RedisFollower, RedisLog, RedisLogBuilder, RedisLogError};
@@ -155,6 +157,57 @@ pub trait EventLog: Clone + Send + Sync + 'static {
     /// last event of a topic that is followed by name [finishes it](Logged::finishes_topic), the
     /// follower returns that event, also if it starts after it.
     fn follow(&self, topics: Topics, from: Start) -> Self::Follower;
+
+    /// Reads events of a topic that the log has now: at most `limit`, from a position on.
+    ///
+    /// It returns what a follower that starts at `from` would return at once, with the gap before
+    /// it. A look registers nothing: afterwards the log holds no more than before, whatever the name
+    /// of the topic is. So a name or an id that a client made up costs one look.
+    ///
+    /// A log may return fewer events than there are, for example to bound the bytes of an answer;
+    /// then [`Page::has_more`] is true.
+    ///
+    /// The default implementation follows the topic until `limit` events have come, or until none
+    /// has come for a second. Implement it if following leaves something behind, or if a second is
+    /// long.
+    ///
+    /// # Errors
+    ///
+    /// If the log cannot be read now, as while a broker is away.
+    ///
+    /// # Panics
+    ///
+    /// The default implementation panics outside of a Tokio runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_sse::Event;
+    /// use tower_sse::event_log::{EventLog, MemoryLog, Start, Topic};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let log = MemoryLog::new();
+    /// let topic = Topic::new("orders")?;
+    /// log.append(&topic, Event::new().data("one")).await?;
+    /// log.append(&topic, Event::new().data("two")).await?;
+    ///
+    /// let page = log.read(&topic, Start::Earliest, 1).await?;
+    /// assert!(page.gap.is_none() && page.has_more);
+    /// let rest = log.read(&topic, Start::requested(page.events[0].id()), 10).await?;
+    /// assert_eq!(rest.events.len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    fn read(
+        &self,
+        topic: &Topic,
+        from: Start,
+        limit: usize,
+    ) -> impl Future<Output = Result<Page, Self::Error>> + Send {
+        let topics = Topics::from(topic);
+        async move { Ok(page::read_by_following(self.follow(topics, from), limit).await) }
+    }
 
     /// Lets go of a topic that is over: from `after` on, none of its events need be kept.
     ///

@@ -64,6 +64,8 @@ mod log_model;
 #[cfg(feature = "hub")]
 mod log_order;
 #[cfg(feature = "hub")]
+mod log_read;
+#[cfg(feature = "hub")]
 mod log_stalled;
 mod mail;
 mod mail_at_the_end;

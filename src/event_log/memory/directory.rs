@@ -221,14 +221,21 @@ impl Directory {
 
     /// Creates a topic that is not there.
     pub(super) fn create(&mut self, topic: &Topic, now: Instant, log: &LogState) -> Arc<TopicCell> {
-        let known = self.ended.remove(topic).or_else(|| self.ended_earlier.remove(topic));
-        // If it is not known, it either never was or its name is forgotten.
-        let maybe_lost = if known.is_none() { self.forgotten.lost } else { 0 };
-        let (created, before) = (log.next_sequence(), known.unwrap_or_default());
-        let cell = Arc::new(TopicCell::new(topic.clone(), created, before, maybe_lost, now));
+        let cell = self.make(topic, now, log);
+        self.ended.remove(topic);
+        self.ended_earlier.remove(topic);
         self.cells.insert(topic.clone(), Arc::clone(&cell));
         self.by_creation.insert(cell.created, Arc::clone(&cell));
         cell
+    }
+
+    /// Makes a topic that is not there.
+    pub(super) fn make(&self, topic: &Topic, now: Instant, log: &LogState) -> Arc<TopicCell> {
+        let known = self.ended.get(topic).or_else(|| self.ended_earlier.get(topic)).copied();
+        // If it is not known, it either never was or its name is forgotten.
+        let maybe_lost = if known.is_none() { self.forgotten.lost } else { 0 };
+        let (created, before) = (log.next_sequence(), known.unwrap_or_default());
+        Arc::new(TopicCell::new(topic.clone(), created, before, maybe_lost, now))
     }
 
     /// Whether so many topics were created that a sweep is worth its cost.

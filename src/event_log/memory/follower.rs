@@ -4,14 +4,14 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use super::cursor::{Followed, MemoryCursor, MergedCursors, NextEvent, skip_lost};
 use super::directory::TopicCell;
 use super::inner::{MemoryLogInner, SWEEP_INTERVAL};
 use crate::event_log::start::Unreplayable;
-use crate::event_log::{Follow, Gap, Logged, Run, Start, Step, Topic, Topics};
+use crate::event_log::{Follow, Gap, Logged, Page, Run, Start, Step, Topic, Topics};
 use crate::sync::now;
 
 /// Follows topics of a [`MemoryLog`](super::MemoryLog).
@@ -45,6 +45,38 @@ enum StartPosition {
 
 impl MemoryFollower {
     pub(super) fn new(log: &Arc<MemoryLogInner>, topics: Topics, from: Start) -> Self {
+        Self::with(log, topics, from, MemoryLogInner::cell)
+    }
+
+    /// Reads the topic without following it: a topic that is not there is not created.
+    pub(super) fn read(
+        log: &Arc<MemoryLogInner>,
+        topic: &Topic,
+        from: Start,
+        limit: usize,
+    ) -> Page {
+        let mut follower = Self::with(log, topic.into(), from, MemoryLogInner::cell_to_read);
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut page = Page::default();
+        while page.events.len() < limit {
+            match Pin::new(&mut follower).poll_next(&mut cx) {
+                Poll::Ready(Some(Step::Event(event))) => page.events.push(event),
+                Poll::Ready(Some(Step::Gap(gap))) if page.events.is_empty() => page.gap = Some(gap),
+                Poll::Ready(Some(Step::Gap(_))) => break,
+                Poll::Ready(None) | Poll::Pending => return page,
+            }
+        }
+        page.has_more = true;
+        page
+    }
+
+    /// Follows topics, which `find` finds or makes.
+    fn with(
+        log: &Arc<MemoryLogInner>,
+        topics: Topics,
+        from: Start,
+        find: impl Fn(&MemoryLogInner, &Topic, Instant) -> Arc<TopicCell>,
+    ) -> Self {
         let now = now();
         log.sweep_if_due(now, SWEEP_INTERVAL);
         // Read before the topics are looked at: events that are appended after this are returned.
@@ -63,7 +95,7 @@ impl MemoryFollower {
         let mut named = |topic: &Topic| {
             loop {
                 // A topic may end between the two steps; then there is a new one.
-                let cell = log.cell(topic, now);
+                let cell = find(log, topic, now);
                 if let Some((cursor, has_lost)) = start.cursor(log, &cell, Followed::ByName, now) {
                     lost |= has_lost;
                     return cursor;

@@ -118,6 +118,13 @@ impl MemoryLogInner {
         cell
     }
 
+    /// The topic of this name; if it is not there, one that nothing else has.
+    pub(super) fn cell_to_read(&self, topic: &Topic, now: Instant) -> Arc<TopicCell> {
+        let directory = self.read();
+        let known = directory.get(topic).map(Arc::clone);
+        known.unwrap_or_else(|| directory.make(topic, now, &self.state))
+    }
+
     pub(super) fn topics(&self) -> usize {
         self.read().cells().count()
     }

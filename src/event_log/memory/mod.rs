@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{EventLog, Start, Topic, Topics};
+use super::{EventLog, Page, Start, Topic, Topics};
 use crate::InvalidSetting;
 use crate::sync::now;
 use crate::wire::{Event, EventId};
@@ -134,6 +134,10 @@ impl EventLog for MemoryLog {
 
     fn follow(&self, topics: Topics, from: Start) -> MemoryFollower {
         MemoryFollower::new(&self.inner, topics, from)
+    }
+
+    async fn read(&self, topic: &Topic, from: Start, limit: usize) -> Result<Page, MemoryLogError> {
+        Ok(MemoryFollower::read(&self.inner, topic, from, limit))
     }
 
     async fn forget(&self, topic: &Topic, after: Duration) -> Result<(), MemoryLogError> {
