@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use http_body::Body;
 
@@ -18,11 +19,16 @@ pub(crate) struct Registrations {
     pub(crate) registry: Option<(Registration<RegistryEntry>, Arc<StreamStats>)>,
     pub(crate) shutdown: Option<Registration<DrainStatus>>,
     pub(crate) permit: Option<Permit>,
+    /// For how long the stream may go on after the drain has begun, in place of what holds for all.
+    pub(crate) finish_within: Option<Duration>,
 }
 
 impl Registrations {
     /// Adds those of `other` that are missing here.
     pub(crate) fn complete(&mut self, other: Self) {
+        if self.shutdown.is_none() {
+            self.finish_within = other.finish_within;
+        }
         self.registry = self.registry.take().or(other.registry);
         self.shutdown = self.shutdown.take().or(other.shutdown);
         self.permit = self.permit.take().or(other.permit);
@@ -31,6 +37,7 @@ impl Registrations {
     /// Removes and returns those that `plan` has a setting for.
     fn take_for(&mut self, plan: &Plan) -> Self {
         Self {
+            finish_within: self.finish_within.take_if(|_| plan.shutdown.on().is_some()),
             registry: self.registry.take_if(|_| plan.registry.on().is_some()),
             shutdown: self.shutdown.take_if(|_| plan.shutdown.on().is_some()),
             permit: self.permit.take_if(|_| plan.limit.on().is_some()),

@@ -18,7 +18,7 @@ mod timer;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use pin_project_lite::pin_project;
@@ -79,9 +79,28 @@ struct Places {
     permit: Option<Box<Permit>>,
     /// Kept as long as outer layers may ask for it.
     link: Option<Arc<StreamLink>>,
+    of_request: Option<Box<OfRequest>>,
+}
+
+/// What a stream has of its request, and few streams do.
+#[derive(Debug, Default)]
+struct OfRequest {
+    /// For how long the stream may go on after a drain has begun, in place of what holds for all.
+    finish_within: Option<Duration>,
+}
+
+impl OfRequest {
+    fn of(finish_within: Option<Duration>) -> Option<Box<Self>> {
+        finish_within.is_some().then(|| Box::new(Self { finish_within }))
+    }
 }
 
 impl Places {
+    fn is_empty(&self) -> bool {
+        let Self { registered, permit, link, of_request } = self;
+        registered.is_none() && permit.is_none() && link.is_none() && of_request.is_none()
+    }
+
     /// Whether there may be mail that can be written.
     #[inline]
     fn has_mail(&self, engine: &Engine) -> bool {
@@ -251,16 +270,19 @@ impl Stream {
         let this = self.project();
         let link = this.timer.open()?;
         let Opening { plan, registrations, observer, expiry } = link.open();
-        let Registrations { registry, shutdown, permit } = registrations;
+        let Registrations { registry, shutdown, permit, finish_within } = registrations;
         let link = Some(link).filter(|link| Arc::weak_count(link) > 0);
         let registered = registry.map(RegisteredStream::new);
         if let (Some(registered), Some(closing)) = (&registered, plan.closing()) {
             registered.stats.set_drain(&closing.drain);
         }
-        if registered.is_some() || permit.is_some() || link.is_some() {
-            *this.places =
-                Some(Box::new(Places { registered, permit: permit.map(Box::new), link }));
-        }
+        let places = Places {
+            registered,
+            permit: permit.map(Box::new),
+            link,
+            of_request: OfRequest::of(finish_within),
+        };
+        *this.places = (!places.is_empty()).then(|| Box::new(places));
         (*this.plan, *this.shutdown, *this.observer) = (plan, shutdown, observer);
         expiry
     }
@@ -398,7 +420,10 @@ impl Stream {
         let this = self.project();
         let shutdown = this.shutdown.as_mut().filter(|it| it.is_signalled())?;
         let ShutdownSetting { drain, finish_within, farewell, .. } = this.plan.closing()?;
-        let (order, now) = drain.close_order(shutdown, *finish_within, farewell.as_ref())?;
+        let of_request = this.places.as_ref().and_then(|places| places.of_request.as_ref());
+        let of_request = of_request.and_then(|it| it.finish_within);
+        let finish_within = of_request.or(finish_within.of_all);
+        let (order, now) = drain.close_order(shutdown, finish_within, farewell.as_ref())?;
         if let Some(registered) = registered(this.places) {
             registered.stats.mark_closing();
         }
@@ -429,7 +454,7 @@ impl Stream {
         self.as_mut().take_opening();
         let reason = self.engine.ended().unwrap_or_else(|| self.lost());
         let this = self.project();
-        let Places { registered, permit, link } =
+        let Places { registered, permit, link, .. } =
             this.places.take().map(|places| *places).unwrap_or_default();
         // First, so that a client that comes back because of a hook or a drain's report finds the
         // permit free.

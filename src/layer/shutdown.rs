@@ -1,10 +1,13 @@
 //! [`ShutdownLayer`]: a farewell for streams when the server shuts down.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use http::request::Parts;
 
 use super::{LayerSetting, layer_of_setting};
 use crate::engine::{CloseReason, Farewell};
-use crate::plan::ShutdownSetting;
+use crate::plan::{FinishWithin, ShutdownSetting};
 use crate::shutdown::Shutdown;
 
 /// Layer that has a [`Shutdown`] end streams, each with a farewell after its last whole event.
@@ -42,7 +45,7 @@ impl ShutdownLayer {
         Self(LayerSetting::on(ShutdownSetting {
             drain,
             farewell: None,
-            finish_within: None,
+            finish_within: FinishWithin::default(),
             on_error: None,
         }))
     }
@@ -66,7 +69,36 @@ impl ShutdownLayer {
     /// This is for responses that cannot be resumed, such as those of language models. The deadline
     /// of the shutdown still holds: shortly before it, at 95 %, the farewell is sent.
     pub fn finish_within(self, limit: Duration) -> Self {
-        Self(self.0.change(|settings| settings.finish_within = Some(limit)))
+        Self(self.0.change(|settings| settings.finish_within.of_all = Some(limit)))
+    }
+
+    /// Decides by the request for how long its stream may go on after the trigger, as
+    /// [`finish_within`](Self::finish_within) does for all. Where the function returns `None`, what
+    /// is set for all holds; by default the stream ends when it is its turn.
+    ///
+    /// This is for paths on which some streams can be resumed and others cannot. In MCP the stream
+    /// of a `GET` can go at once, and that of a `POST` ends with the result of a call.
+    ///
+    /// The function is called for every request, before the handler. If it panics, it counts as
+    /// `None`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use http::Method;
+    /// use tower_sse::{Shutdown, ShutdownLayer};
+    ///
+    /// let layer = ShutdownLayer::new(Shutdown::new()).finish_within_for(|request| {
+    ///     (request.method == Method::POST).then_some(Duration::from_secs(8))
+    /// });
+    /// ```
+    pub fn finish_within_for<F>(self, limit: F) -> Self
+    where
+        F: Fn(&Parts) -> Option<Duration> + Send + Sync + 'static,
+    {
+        let limit = Arc::new(limit);
+        Self(self.0.change(|settings| settings.finish_within.of_request = Some(limit)))
     }
 
     /// Sends `farewell` when a stream's own body fails or ends in the middle of an event. By

@@ -10,7 +10,9 @@ use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
-pub(crate) use setting::{NoBuffer, PlanSetting, RegistrySetting, Setting, ShutdownSetting};
+pub(crate) use setting::{
+    FinishWithin, NoBuffer, PlanSetting, RegistrySetting, Setting, ShutdownSetting,
+};
 
 use crate::engine::{EventIds, Farewell, KeepAlive, Observation, Rotation, Settings};
 use crate::state::LimitInner;

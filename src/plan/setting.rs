@@ -85,8 +85,37 @@ pub(crate) struct ShutdownSetting {
     pub(crate) drain: Arc<Drain>,
     /// In place of the farewell of the drain.
     pub(crate) farewell: Option<Farewell>,
-    pub(crate) finish_within: Option<Duration>,
+    pub(crate) finish_within: FinishWithin,
     pub(crate) on_error: Option<Farewell>,
+}
+
+/// For how long streams may go on after the trigger of a drain.
+#[derive(Clone, Default)]
+pub(crate) struct FinishWithin {
+    pub(crate) of_all: Option<Duration>,
+    /// For some requests, in place of what holds for all.
+    pub(crate) of_request: Option<Arc<FinishWithinOf>>,
+}
+
+pub(crate) type FinishWithinOf = dyn Fn(&Parts) -> Option<Duration> + Send + Sync;
+
+impl FinishWithin {
+    /// For how long the stream of this request may go on, if that is not what holds for all.
+    pub(crate) fn of(&self, request: &Parts) -> Option<Duration> {
+        // A panic would take all streams of the connection along.
+        self.of_request
+            .as_ref()
+            .and_then(|of_request| catch_panic(|| of_request(request)).flatten())
+    }
+}
+
+impl fmt::Debug for FinishWithin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FinishWithin")
+            .field("of_all", &self.of_all)
+            .field("of_request", &self.of_request.is_some())
+            .finish()
+    }
 }
 
 impl ShutdownSetting {

@@ -150,6 +150,7 @@ impl<S> SseService<S> {
                 request: Arc::clone(&outer.request),
                 label: outer.label.clone(),
                 key: outer.key.clone(),
+                finish_within: outer.finish_within,
                 expiry: Expiry::earliest(outer.expiry, expiry),
                 outer_drains: self.outer_drains(outer),
                 made: MadeStreams::default(),
@@ -160,6 +161,7 @@ impl<S> SseService<S> {
                 request: Arc::new(RequestInfo::of(&request)),
                 label: Label::default(),
                 key: LimitKey::default(),
+                finish_within: None,
                 expiry,
                 outer_drains: Vec::new(),
                 made: MadeStreams::default(),
@@ -172,6 +174,9 @@ impl<S> SseService<S> {
         }
         if let Some(limit) = own.plan.limit.on() {
             asked.key = limit.key_of(&parts);
+        }
+        if let Some(shutdown) = own.plan.shutdown.on() {
+            asked.finish_within = shutdown.finish_within.of(&parts);
         }
         parts.extensions.insert(asked.clone());
         (Request::from_parts(parts, body), asked, outer_made)

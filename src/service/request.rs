@@ -1,6 +1,7 @@
 //! What is known of a request until its response comes, and what the layers tell each other.
 
 use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
 
 use http::header::{HeaderName, HeaderValue};
 use http::{Extensions, Method, Request, Uri};
@@ -26,6 +27,9 @@ pub(super) struct OuterPlan {
     pub(super) label: Label,
     /// The key that the nearest layer with a limit gives the stream.
     pub(super) key: LimitKey,
+    /// For how long the stream may go on in a drain, if the nearest layer with a shutdown decides
+    /// that by the request.
+    pub(super) finish_within: Option<Duration>,
     /// When the credential of the request expires.
     pub(super) expiry: Option<Expiry>,
     /// The drains of outer layers that are not in the plan, since a nearer layer has another.

@@ -362,6 +362,9 @@ fn register(
         let registration = drain.register().ok_or_else(|| Refusal::draining(drain))?;
         registrations.shutdown = Some(registration);
     }
+    if plan.shutdown.on().is_some() {
+        registrations.finish_within = asked.finish_within;
+    }
     if let (Some(setting), None) = (plan.registry.on(), &registrations.registry) {
         let (method, path) = (asked.request.method.clone(), asked.request.uri.path());
         registrations.registry = setting.registry.register(asked.label.clone(), method, path);

@@ -25,6 +25,7 @@ mod event_ids;
 mod expiry;
 mod farewells;
 mod finish_within;
+mod finish_within_for;
 mod force;
 mod foreign;
 mod grpc;
