@@ -73,14 +73,12 @@ pub(super) fn id_before(epoch: u64, sequence: u64) -> EventId {
 }
 
 /// The epoch and the sequence that an id stands for, be it of an event or from [`id_before`].
-#[cfg(any(feature = "nats", feature = "redis"))]
 pub(super) fn parse_position(id: &EventId) -> Option<(u64, u64)> {
     let before = id.as_str().strip_suffix(BEFORE);
     let (epoch, sequence) = parse_id(before.unwrap_or(id.as_str()))?;
     Some((epoch, if before.is_some() { sequence.checked_sub(1)? } else { sequence }))
 }
 
-#[cfg(any(feature = "nats", feature = "redis"))]
 const BEFORE: char = 'b';
 
 #[cfg(test)]
@@ -120,7 +118,6 @@ mod tests {
         assert_ne!(LogEpoch::random().number, LogEpoch::random().number);
     }
 
-    #[cfg(any(feature = "nats", feature = "redis"))]
     #[test]
     fn an_id_is_a_position_in_its_own_epoch_only() {
         #[rustfmt::skip]

@@ -54,8 +54,10 @@
 //! for them it gets a gap with [`Expired`](GapReason::Expired), and if the broker comes back
 //! without its events one with [`Restarted`](GapReason::Restarted).
 //!
-//! A gap names a [position](Gap::position) from which a client can come back without another gap:
-//! the last one before the first event that is kept, or, if none is kept, one after all events.
+//! A gap names a [position](Gap::position) from which a client can come back: the last one before
+//! the first event that is kept, or, if none is kept, one after all events. A client of one topic
+//! gets no other gap there. A client of several topics may get one, if another of its topics has
+//! lost later events.
 
 #[cfg(feature = "redis")]
 mod broker;
@@ -74,6 +76,8 @@ mod start;
 mod topic;
 mod topics;
 mod wake_list;
+#[allow(dead_code, unused_imports, reason = "the logs adopt it one after the other")]
+mod window;
 
 use std::error::Error;
 use std::future::{Future, ready};
