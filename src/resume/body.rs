@@ -1,18 +1,20 @@
 //! The body of a response, and the stream out of the log that most of them are.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::mem;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::key::SessionToken;
+use super::elsewhere::is_relevant;
+use super::reader::ReaderHandle;
 use super::record::{Record, RecordKind, frame};
-use super::session::ReaderHandle;
-use crate::event_log::{EventLog, Follow, Gap, GapPolicy, MemoryLog, Start, Step};
+use super::token::SessionToken;
+use crate::event_log::{EventLog, Follow, Gap, GapPolicy, MemoryLog, Start, Step, Topic};
 use crate::wire::CloseReason;
 
 pin_project! {
@@ -105,27 +107,69 @@ impl<B, L: EventLog> fmt::Debug for ResumeBody<B, L> {
 
 /// The stream of a client, out of the log of a session.
 pub(super) struct ResumeStream<L: EventLog> {
+    source: StreamSource<L>,
     /// Dropped at the end, so that the log has one follower less.
     follower: Option<Pin<Box<L::Follower>>>,
     /// A step that was polled before the stream was made.
     first: Option<Step>,
     /// None for a session of another node.
     reader: Option<ReaderHandle<L>>,
-    token: SessionToken,
+    /// Whether the client is to have the session's first event, and has had none yet.
+    expects_first: bool,
     /// The number of the last event that was sent.
     sent: u64,
     /// A gap after which the log of an ended session had nothing, while the log is asked again.
     pending_gap: Option<Gap>,
 }
 
+/// Where the events of a session are.
+pub(super) struct StreamSource<L> {
+    pub(super) token: SessionToken,
+    pub(super) log: L,
+    pub(super) topic: Topic,
+}
+
+impl<L: EventLog> StreamSource<L> {
+    fn follow(&self, from: Start) -> Pin<Box<L::Follower>> {
+        Box::pin(self.log.follow((&self.topic).into(), from))
+    }
+}
+
 impl<L: EventLog> ResumeStream<L> {
+    /// The events of a session from a position on.
     pub(super) fn new(
-        token: SessionToken,
-        follower: Pin<Box<L::Follower>>,
-        first: Option<Step>,
+        source: StreamSource<L>,
+        from: Start,
         reader: Option<ReaderHandle<L>>,
     ) -> Self {
-        Self { follower: Some(follower), first, reader, token, sent: 0, pending_gap: None }
+        let expects_first = from == Start::Earliest;
+        let follower = Some(source.follow(from));
+        let (first, sent, pending_gap) = (None, 0, None);
+        Self { source, follower, first, reader, expects_first, sent, pending_gap }
+    }
+
+    /// The first step, which the stream goes on to return, if the log has it at once.
+    pub(super) fn peek(&mut self) -> Option<&Step> {
+        if let (None, Some(follower)) = (&self.first, &mut self.follower) {
+            let mut cx = Context::from_waker(Waker::noop());
+            if let Poll::Ready(step) = follower.as_mut().poll_next(&mut cx) {
+                self.first = step;
+            }
+        }
+        self.first.as_ref()
+    }
+
+    /// Waits for the first step that is neither another writer's event nor a probe.
+    pub(super) async fn wait_for_first(&mut self) {
+        while self.first.as_ref().is_none_or(|step| !is_relevant(step)) {
+            let Some(follower) = &mut self.follower else {
+                return;
+            };
+            self.first = poll_fn(|cx| follower.as_mut().poll_next(cx)).await;
+            if self.first.is_none() {
+                return;
+            }
+        }
     }
 
     fn has_ended(&self) -> bool {
@@ -150,15 +194,23 @@ impl<L: EventLog> ResumeStream<L> {
                     match kind {
                         // Stored twice.
                         RecordKind::Event if progress.events <= self.sent => {}
+                        RecordKind::Event if self.expects_first && progress.events > 1 => {
+                            // The log has lost the beginning, which is to be said.
+                            self.expects_first = false;
+                            self.follower = Some(self.source.follow(Start::Unknown));
+                        }
                         RecordKind::Event => {
+                            self.expects_first = false;
                             self.sent = progress.events;
                             if let Some(reader) = &self.reader {
                                 reader.took(progress);
                             }
-                            return Poll::Ready(Some(frame(&event, &rest, &self.token)));
+                            return Poll::Ready(Some(frame(&event, &rest, &self.source.token)));
                         }
                         RecordKind::Probe | RecordKind::Head => {}
-                        RecordKind::Finished | RecordKind::Failed => return self.end(None),
+                        RecordKind::Finished | RecordKind::Stopped | RecordKind::Failed => {
+                            return self.end(None);
+                        }
                         RecordKind::Abandoned => return self.end(Some(close_for_error())),
                     }
                 }
@@ -193,22 +245,21 @@ impl<L: EventLog> ResumeStream<L> {
         let pending = self.pending_gap.take();
         if let Some(reader) = self.reader.as_ref().filter(|_| gap.earliest.is_none()) {
             reader.found_empty();
-            let session = &reader.session;
-            let last_id = session.last_id_of_ended();
+            let last_id = reader.session.last_id_of_ended();
             if let (None, Some(_)) = (&pending, &last_id) {
-                let follower = session.log.follow((&session.topic).into(), Start::Unknown);
-                (self.follower, self.pending_gap) = (Some(Box::pin(follower)), Some(gap));
+                self.follower = Some(self.source.follow(Start::Unknown));
+                self.pending_gap = Some(gap);
                 return None;
             }
             if let (Some(pending), Some(last_id)) = (&pending, last_id) {
                 (gap.requested, gap.position) = (pending.requested.clone(), last_id);
-                return Some(self.end(Some(encode_gap(gap, &self.token))));
+                return Some(self.end(Some(encode_gap(gap, &self.source.token))));
             }
         }
         if let Some(pending) = pending {
             gap.requested = pending.requested;
         }
-        Some(Poll::Ready(Some(encode_gap(gap, &self.token))))
+        Some(Poll::Ready(Some(encode_gap(gap, &self.source.token))))
     }
 
     fn end(&mut self, last: Option<Bytes>) -> Poll<Option<Bytes>> {

@@ -1,9 +1,8 @@
-//! Which session a request is for: its key, and the token in the ids of its events.
+//! [`ResumeKey`]: which stream a request is for, and which principal asks.
 
 use std::fmt::{self, Write as _};
 
-use crate::event_log::Topic;
-use crate::wire::EventId;
+use sha2::{Digest, Sha256};
 
 /// The stream that a request is for, and the principal that asks.
 ///
@@ -12,8 +11,9 @@ use crate::wire::EventId;
 /// the session. If it knows no user, take something that only this client has. With one principal
 /// for all, an id alone opens a stream, for anybody that has seen the id.
 ///
-/// The name of the stream may come from the request, such as its path. Stream and principal
-/// together may have 160 bytes; a request with a longer key gets a stream that cannot be resumed.
+/// The name of the stream may come from the request, such as its path. A stream or a principal that
+/// is longer than 80 bytes, has control characters, or begins with `~`, is replaced by `~` and its
+/// SHA-256, so that a key takes little memory, whatever a client sends.
 ///
 /// # Examples
 ///
@@ -23,22 +23,37 @@ use crate::wire::EventId;
 /// let key = ResumeKey::new("answers/42", "user-7");
 /// let same: ResumeKey = ("answers/42", "user-7").into();
 /// assert_eq!(key, same);
+/// assert_eq!(key.stream(), "answers/42");
 /// ```
 #[derive(Clone, PartialEq, Eq)]
-pub struct ResumeKey(Box<str>);
+pub struct ResumeKey {
+    stream: Box<str>,
+    principal: Box<str>,
+}
 
 impl ResumeKey {
     /// The key of a stream and a principal.
     #[must_use]
     pub fn new(stream: impl AsRef<str>, principal: impl AsRef<str>) -> Self {
-        let (stream, principal) = (stream.as_ref(), principal.as_ref());
-        // With its length, so that no two pairs have the same text.
-        Self(format!("{}:{principal}{stream}", principal.len()).into())
+        Self { stream: bounded(stream.as_ref()), principal: bounded(principal.as_ref()) }
     }
 
-    /// The key as one text. None if it is too long.
-    pub(super) fn into_text(self) -> Option<Box<str>> {
-        Some(self.0).filter(|text| text.len() <= MAX_KEY_LEN)
+    /// The stream, or `~` and its SHA-256.
+    #[must_use]
+    pub fn stream(&self) -> &str {
+        &self.stream
+    }
+
+    /// The principal, or `~` and its SHA-256.
+    #[must_use]
+    pub fn principal(&self) -> &str {
+        &self.principal
+    }
+
+    /// The key as one text, for the names of topics.
+    pub(super) fn to_text(&self) -> String {
+        // With its length, so that no two pairs have the same text.
+        format!("{}:{}{}", self.principal.len(), self.principal, self.stream)
     }
 }
 
@@ -48,14 +63,6 @@ impl<S: AsRef<str>, P: AsRef<str>> From<(S, P)> for ResumeKey {
     }
 }
 
-/// The principal in the text of a key.
-pub(super) fn principal(text: &str) -> &str {
-    let Some((len, rest)) = text.split_once(':') else {
-        return "";
-    };
-    len.parse().ok().and_then(|len| rest.get(..len)).unwrap_or_default()
-}
-
 /// Does not show the principal, so that it stays out of logs.
 impl fmt::Debug for ResumeKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -63,69 +70,27 @@ impl fmt::Debug for ResumeKey {
     }
 }
 
-/// In bytes. A key is kept for each session, and in base64 it has to fit into the name of a topic.
-/// The last four bytes are for the length of the principal.
-const MAX_KEY_LEN: usize = 160 + "160:".len();
-
-/// The random name of a session, with which the ids of its events begin.
+/// A stream or a principal as a key has it: itself, or its hash.
 ///
-/// It has digits only, and always the same number of them. So it needs no separator, and an id
-/// `<epoch>-<sequence>` keeps this form.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct SessionToken([u8; TOKEN_LEN]);
-
-impl SessionToken {
-    /// A token that cannot be guessed. None if the system has no randomness.
-    pub(super) fn random() -> Option<Self> {
-        let mut random = [0; 16];
-        getrandom::fill(&mut random).ok()?;
-        let mut rest = u128::from_ne_bytes(random);
-        Some(Self(std::array::from_fn(|_| {
-            let digit = u8::try_from(rest % 10).unwrap_or_default();
-            rest /= 10;
-            b'0' + digit
-        })))
+/// A principal that begins as a hash does is hashed, too: it would have the streams of another one.
+pub(super) fn bounded(part: &str) -> Box<str> {
+    let is_short = part.len() <= MAX_PART_LEN && !part.starts_with(HASHED);
+    if is_short && !part.contains(char::is_control) {
+        return part.into();
     }
-
-    /// Splits the id that a client has into the session's token and the id in the log.
-    pub(super) fn split(id: &EventId) -> Option<(Self, EventId)> {
-        let (token, rest) = id.as_str().split_at_checked(TOKEN_LEN)?;
-        if rest.is_empty() || !token.bytes().all(|byte| byte.is_ascii_digit()) {
-            return None;
-        }
-        Some((Self(token.as_bytes().try_into().ok()?), EventId::new(rest).ok()?))
-    }
-
-    pub(super) fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or_default()
-    }
-
-    /// The id for clients of an event that has this id in the log.
-    pub(super) fn join(&self, id: &EventId) -> EventId {
-        EventId::from_parts(&[self.as_str(), id.as_str()])
-    }
-
-    /// A topic of the session. With the token of another key no client finds it.
-    pub(super) fn topic(&self, key: &str, part: TopicPart) -> Option<Topic> {
-        let mut name = format!("resume.{}.", self.as_str());
-        push_base64(&mut name, key.as_bytes());
-        if part == TopicPart::Head {
-            name.push_str(".head");
-        }
-        Topic::new(&name).ok()
-    }
+    let mut hash = String::from(HASHED);
+    push_base64(&mut hash, &Sha256::digest(part));
+    hash.into()
 }
 
-/// What a topic of a session has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TopicPart {
-    Events,
-    /// The head of the response, for other nodes.
-    Head,
-}
+/// In bytes. Two parts, in base64, have to fit into the name of a topic.
+const MAX_PART_LEN: usize = 80;
+
+/// Not a letter of base64.
+const HASHED: char = '~';
 
 /// Appends base64 for URLs, without padding: letters, digits, `-` and `_`.
-fn push_base64(out: &mut String, bytes: &[u8]) {
+pub(super) fn push_base64(out: &mut String, bytes: &[u8]) {
     for three in bytes.chunks(3) {
         let byte = |at: usize| u32::from(three.get(at).copied().unwrap_or_default());
         let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
@@ -138,59 +103,49 @@ fn push_base64(out: &mut String, bytes: &[u8]) {
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// 76 bits. With the longest id of a log in memory, of 41 bytes, an id has 64 bytes.
-const TOKEN_LEN: usize = 23;
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn no_two_pairs_have_the_same_key() {
-        let pairs =
-            [("a", "bc"), ("ab", "c"), ("", "abc"), ("abc", ""), ("b1:", "x"), ("", "xb1:")];
+        let long = "x".repeat(81);
+        let hash = bounded(&long);
+        let pairs = [
+            ("a", "bc"),
+            ("ab", "c"),
+            ("", "abc"),
+            ("abc", ""),
+            ("b1:", "x"),
+            ("", "xb1:"),
+            (&long, &long),
+            (&hash, &long),
+            (&long, &hash),
+            (&hash, &hash),
+        ];
         for (at, one) in pairs.iter().enumerate() {
             for other in &pairs[at + 1..] {
-                assert_ne!(ResumeKey::from(*one), ResumeKey::from(*other));
+                let (one, other) = (ResumeKey::from(*one), ResumeKey::from(*other));
+                assert_ne!(one, other);
+                assert_ne!(one.to_text(), other.to_text());
             }
         }
     }
 
     #[test]
-    fn a_key_has_its_principal() {
-        for (stream, of) in [("answers/1", "ann"), ("", ""), ("3:x", "1:\u{e9}"), ("x", "")] {
-            assert_eq!(principal(&ResumeKey::new(stream, of).0), of);
+    fn a_key_takes_no_more_than_its_bound_whatever_a_client_sends() {
+        for (part, is_kept) in [
+            ("\u{e9}".repeat(40), true),
+            ("\u{e9}".repeat(40) + "x", false),
+            ("x".repeat(1 << 20), false),
+            ("a\nb".into(), false),
+            ("~".into(), false),
+            ("a~".into(), true),
+        ] {
+            let key = ResumeKey::new(&part, &part);
+            assert_eq!(key.stream() == part && key.principal() == part, is_kept, "{part:.20}");
+            assert!(key.to_text().len() <= 163);
+            assert!(!key.to_text().contains(char::is_control));
         }
-    }
-
-    #[test]
-    fn keys_are_bounded() {
-        assert!(ResumeKey::new("x".repeat(100), "y".repeat(60)).into_text().is_some());
-        assert!(ResumeKey::new("x".repeat(200), "").into_text().is_none());
-    }
-
-    #[test]
-    fn an_id_is_split_as_it_was_joined() {
-        let (token, other) = (SessionToken::random().unwrap(), SessionToken::random().unwrap());
-        assert_ne!(token, other);
-        let id = EventId::from_static("7-1");
-        assert_eq!(SessionToken::split(&token.join(&id)), Some((token, id)));
-        let zeros = "0".repeat(22);
-        for foreign in ["", "7-1", "x", "\u{e9}", "earliest", &zeros, &format!("{zeros}0")] {
-            assert_eq!(SessionToken::split(&EventId::new(foreign).unwrap()), None, "{foreign}");
-        }
-        let inside = format!("{zeros}\u{e9}7-1");
-        assert_eq!(SessionToken::split(&EventId::new(inside).unwrap()), None);
-    }
-
-    #[test]
-    fn every_key_has_topics_of_its_own() {
-        let token = SessionToken([b'1'; TOKEN_LEN]);
-        let name = |key: &str| token.topic(key, TopicPart::Events).unwrap().to_string();
-        assert_eq!(name("ab\u{ff}?>"), format!("resume.{}.YWLDvz8-", "1".repeat(TOKEN_LEN)));
-        assert_eq!(name("a"), format!("resume.{}.YQ", "1".repeat(TOKEN_LEN)));
-        assert_ne!(name("1:ab"), name("2:ab"));
-        let longest = "\u{e9}".repeat(MAX_KEY_LEN / 2);
-        assert!(token.topic(&longest, TopicPart::Head).is_some());
     }
 }

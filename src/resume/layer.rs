@@ -4,14 +4,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::request;
+use http::{Method, request};
 use tower_layer::Layer;
 
+use super::handle::ResumeHandle;
 use super::key::ResumeKey;
 use super::resumer::{KeyFn, Resumer};
 use super::service::ResumeService;
 use super::sessions::SessionMap;
-use super::settings::{Finished, ResumeSettings};
+use super::settings::{Finished, Join, ResumeSettings};
+use super::stop::StopService;
 use crate::event_log::{EventLog, MemoryLog};
 
 /// Layer that makes event streams resumable.
@@ -139,6 +141,67 @@ impl<L: EventLog> ResumeLayer<L> {
         self
     }
 
+    /// Has GET requests without an id join the stream of their key that runs, from its beginning or
+    /// from now. By default none do, and each request without an id calls the service inside.
+    ///
+    /// It is for an answer that a POST begins: a page that was loaded anew, another tab and another
+    /// device have no id, and read the answer by a GET on the same path. If several streams of the
+    /// key run, the client joins the one that began last. If none runs, also if one has finished,
+    /// the service inside is called; let it answer 204 to such a GET. A GET with an id resumes the
+    /// stream that the id names, and joins one only if there is no such stream.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use axum::http::request::Parts;
+    /// use axum::Router;
+    /// use axum::http::StatusCode;
+    /// use axum::routing::post;
+    /// use tower_sse::ResumeLayer;
+    /// use tower_sse::resume::{Join, ResumeKey};
+    ///
+    /// # let key = |request: &Parts| Some(ResumeKey::new(request.uri.path(), "ann"));
+    /// # async fn answer() {}
+    /// let resume = ResumeLayer::new(key).join(Join::FromBeginning);
+    /// let app: Router = Router::new()
+    ///     .route("/answers/{id}", post(answer).get(async || StatusCode::NO_CONTENT))
+    ///     .layer(resume);
+    /// ```
+    pub fn join(self, from: Join) -> Self {
+        self.join_by(move |request| (request.method == Method::GET).then_some(from))
+    }
+
+    /// Sets which requests join the stream of their key that runs, as [`join`](Self::join) does for
+    /// GET.
+    pub fn join_by<F>(mut self, from: F) -> Self
+    where
+        F: Fn(&request::Parts) -> Option<Join> + Send + Sync + 'static,
+    {
+        self.settings.join = Arc::new(from);
+        self
+    }
+
+    /// A handle that lists and stops the streams of this layer.
+    ///
+    /// Make it after the last setting: it is one of this layer's clones.
+    #[must_use]
+    pub fn handle(&self) -> ResumeHandle<L> {
+        ResumeHandle::new(self.resumer())
+    }
+
+    /// A service that stops the streams of a request's key, for a DELETE on the same path.
+    ///
+    /// Make it after the last setting: it is one of this layer's clones.
+    #[must_use]
+    pub fn stop_service(&self) -> StopService<L> {
+        StopService::new(self.resumer())
+    }
+
+    fn resumer(&self) -> Arc<Resumer<L>> {
+        let Self { key, settings, sessions } = self.clone();
+        Arc::new(Resumer { key, settings, sessions })
+    }
+
     /// Sets how long the layer remembers the end of a stream and what its log has. By default 5
     /// minutes, in which a phone has left its tunnel.
     ///
@@ -209,8 +272,7 @@ impl<S, L: EventLog> Layer<S> for ResumeLayer<L> {
     type Service = ResumeService<S, L>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let Self { key, settings, sessions } = self.clone();
-        ResumeService::new(inner, Arc::new(Resumer { key, settings, sessions }))
+        ResumeService::new(inner, self.resumer())
     }
 }
 

@@ -65,15 +65,30 @@
 //! A stream is found by its random name, which is in the id, *and* by its [`ResumeKey`]. A client
 //! with the id of another principal's stream gets the answer to a request without an id: the
 //! handler is called. The same holds for an id that is unknown, malformed, forgotten, or of an
-//! earlier process. Several clients may read a stream at a time.
+//! earlier process. Several clients may read a stream at a time. With
+//! [`ResumeLayer::join`](crate::ResumeLayer::join) a client without an id joins the stream of its
+//! key that runs, and [`ResumeHandle::list`] shows what runs for a principal.
 //!
-//! # How a stream ends
+//! # The life of a stream
+//!
+//! ```text
+//! POST ── handler ──▶ runs ◀── clients read, leave, come back by an id, join without one
+//!                      │
+//!                      ├── the body comes to its end ──▶ finished ─┐
+//!                      ├── somebody stops it ──────────▶ stopped ──┤ the rest can be had for
+//!                      ├── the body fails ─────────────▶ failed ───┘ `remember`
+//!                      └── nobody reads for `linger`, or the server drains ──▶ abandoned
+//! ```
 //!
 //! | the handler's body | last event of the stream | answer to a client with the last id |
 //! | --- | --- | --- |
 //! | comes to its end | the body's last event, or [`close`](crate::ResumeLayer::close_event) if that is set | [`Finished`], without a call of the handler |
+//! | is [stopped](ResumeHandle::stop) | `close` with `{"reason":"stopped"}` | [`Finished`], without a call of the handler |
 //! | fails, panics, or has an event that is too long | `close` with `{"reason":"error"}` | a new stream |
 //! | has no reader for the [`linger`](crate::ResumeLayer::linger), or when the server drains | | a new stream |
+//!
+//! A stop is told from a disconnect: only [`ResumeHandle::stop`] and the [`StopService`] stop a
+//! stream. A handler that has not answered yet has no stream, and ends with its request.
 //!
 //! A client with an earlier id gets the rest of the stream first, as long as the layer
 //! [remembers](crate::ResumeLayer::remember) it. If the log has dropped all of the rest, the client
@@ -104,19 +119,26 @@
 //! The service needs a Tokio runtime to be called in. Without one, streams pass as they are.
 
 mod body;
+mod elsewhere;
+mod handle;
 mod head;
 mod key;
 // The root exports the layer.
 pub(crate) mod layer;
 mod pump;
+mod reader;
 mod record;
 mod resumer;
 mod service;
 mod session;
 mod sessions;
 mod settings;
+mod stop;
+mod token;
 
 pub use body::ResumeBody;
+pub use handle::{ResumeHandle, RunningStream};
 pub use key::ResumeKey;
 pub use service::{ResumeFuture, ResumeService};
-pub use settings::Finished;
+pub use settings::{Finished, Join};
+pub use stop::{StopFuture, StopService};

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body::Body;
 
-use super::key::TopicPart;
-use super::record::{LogProgress, Record, RecordKind, RecordWriter};
+use super::record::{LogProgress, Record, RecordKind, RecordWriter, stopped_event};
 use super::session::{ReaderStatus, Session, SessionEnd};
 use super::sessions::SessionMap;
+use super::token::TopicPart;
 use crate::event_log::EventLog;
 use crate::state::{Drain, DrainHold, PermitLender};
 use crate::sync::{LazySleep, catch_panic, now};
@@ -72,23 +72,15 @@ pub(super) async fn run<L, B>(
         ends_at: None,
         ending: LazySleep::default(),
     };
-    let end = match pump.read(inner).await {
-        Err(end) => end,
-        Ok(()) => SessionEnd::Finished,
-    };
-    let last = match (end, close_event) {
-        (SessionEnd::Finished, Some(retry)) => {
-            Some(CloseReason::Finished.event("close").retry(retry))
-        }
-        (SessionEnd::Failed, _) => Some(CloseReason::Error.event("close")),
-        _ => None,
-    };
+    let end = pump.read_until_ended(inner).await;
+    let last = last_event(end, close_event);
     let written = match last {
         Some(event) => pump.append(event).await,
         None => Ok(()),
     };
     let kind = match end {
         SessionEnd::Finished => RecordKind::Finished,
+        SessionEnd::Stopped => RecordKind::Stopped,
         SessionEnd::Failed => RecordKind::Failed,
         SessionEnd::Abandoned | SessionEnd::Lost => RecordKind::Abandoned,
     };
@@ -106,6 +98,20 @@ pub(super) async fn run<L, B>(
         // If it fails, the log keeps the topic for as long as any other.
         let _ = session.log.forget(topic, kept).await;
     }
+}
+
+/// The last event of a session, if its end has one.
+fn last_event(end: SessionEnd, close_event: Option<Duration>) -> Option<Event> {
+    let (event, retry) = match end {
+        SessionEnd::Finished => (CloseReason::Finished.event("close"), Some(close_event?)),
+        SessionEnd::Stopped => (stopped_event(), close_event),
+        SessionEnd::Failed => (CloseReason::Error.event("close"), None),
+        SessionEnd::Abandoned | SessionEnd::Lost => return None,
+    };
+    Some(match retry {
+        Some(retry) => event.retry(retry),
+        None => event,
+    })
 }
 
 /// Ends the session if the pump is dropped or panics, also after the end is known and before it is
@@ -129,7 +135,9 @@ impl<L: EventLog> EndGuard<L> {
             return;
         };
         match end {
-            SessionEnd::Finished | SessionEnd::Failed => sessions.note_end(self.session.token),
+            SessionEnd::Finished | SessionEnd::Stopped | SessionEnd::Failed => {
+                sessions.note_end(self.session.token);
+            }
             SessionEnd::Abandoned | SessionEnd::Lost => sessions.remove(self.session.token),
         }
     }
@@ -171,7 +179,23 @@ type DrainBegun = Pin<Box<dyn Future<Output = Option<Instant>> + Send>>;
 const END_MARGIN: Duration = Duration::from_secs(1);
 
 impl<L: EventLog> Pump<L> {
-    /// Reads the body to its end, and drops it.
+    /// Reads the body until it ends, or until the session is stopped or given up, and drops it.
+    ///
+    /// If the log is being asked to take an event at that time, the answer is not waited for.
+    async fn read_until_ended<B: Body<Data = Bytes>>(&mut self, inner: B) -> SessionEnd {
+        let session = Arc::clone(&self.session);
+        let mut reading = pin!(self.read(inner));
+        poll_fn(|cx| match session.poll_end(cx) {
+            Poll::Ready(end) => Poll::Ready(end),
+            Poll::Pending => reading.as_mut().poll(cx).map(|read| match read {
+                Ok(()) => SessionEnd::Finished,
+                Err(end) => end,
+            }),
+        })
+        .await
+    }
+
+    /// Reads the body to its end.
     async fn read<B: Body<Data = Bytes>>(&mut self, inner: B) -> Result<(), SessionEnd> {
         let max_len = usize::try_from(self.session.buffer().bytes).unwrap_or(usize::MAX);
         let mut parser = EventParser::new(max_len);
@@ -231,8 +255,7 @@ impl<L: EventLog> Pump<L> {
     }
 
     /// Gives up a session that had no reader for the linger, or that has none where none may come:
-    /// when the server drains, when a limit gave the permit to a newer stream, and when there are
-    /// too many sessions.
+    /// when the server drains, and when a limit gave the permit to a newer stream.
     fn poll_linger(&mut self, readers: &ReaderStatus, cx: &mut Context<'_>) -> Poll<SessionEnd> {
         let begun = self.drain.as_mut().map(|begun| begun.as_mut().poll(cx));
         if let Some(Poll::Ready(ends_at)) = begun {
@@ -242,7 +265,7 @@ impl<L: EventLog> Pump<L> {
             }
         }
         let is_over = self.ends_at.is_some_and(|at| self.ending.poll_until(at, cx).is_ready());
-        if readers.given_up || is_over {
+        if is_over {
             return Poll::Ready(SessionEnd::Abandoned);
         }
         let Some(since) = readers.alone_since else {

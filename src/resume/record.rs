@@ -1,13 +1,13 @@
 //! Records: the events of a session in its log, and the writer that writes each of them once.
 
 use std::fmt::Write as _;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::key::SessionToken;
+use super::token::SessionToken;
 use crate::event_log::{EventLog, Follow, Logged, Start, Step, Topic};
 use crate::wire::{Event, EventId};
 
@@ -34,6 +34,8 @@ pub(super) enum RecordKind {
     Event,
     /// The end of a stream that came to its own end.
     Finished,
+    /// The end of a stream that somebody stopped.
+    Stopped,
     /// The end of a stream that failed.
     Failed,
     /// The end of a stream to which no client came back.
@@ -44,9 +46,20 @@ pub(super) enum RecordKind {
     Head,
 }
 
-const WORDS: [(RecordKind, &str); 6] = [
+impl RecordKind {
+    /// Whether no event of the stream is after this one.
+    pub(super) fn is_end(self) -> bool {
+        match self {
+            Self::Finished | Self::Stopped | Self::Failed | Self::Abandoned => true,
+            Self::Event | Self::Probe | Self::Head => false,
+        }
+    }
+}
+
+const WORDS: [(RecordKind, &str); 7] = [
     (RecordKind::Event, "event"),
     (RecordKind::Finished, "finished"),
+    (RecordKind::Stopped, "stopped"),
     (RecordKind::Failed, "failed"),
     (RecordKind::Abandoned, "abandoned"),
     (RecordKind::Probe, "probe"),
@@ -75,6 +88,11 @@ impl Record {
         let progress = LogProgress { events, bytes: bytes_before };
         Some((Self { kind, progress }, bytes.slice(end + 1..)))
     }
+}
+
+/// The last event of a stream that somebody stopped.
+pub(super) fn stopped_event() -> Event {
+    Event::new().named("close").static_data(r#"{"reason":"stopped"}"#)
 }
 
 /// The bytes that clients get: without the record, and with the session's token before the id.
@@ -115,7 +133,7 @@ impl<L: EventLog> RecordWriter<L> {
         let event = record.add_to(event);
         let deadline = Instant::now().checked_add(self.patience);
         loop {
-            match self.log.append(&self.topic, event.clone()).await {
+            match until(deadline, self.log.append(&self.topic, event.clone())).await? {
                 Ok(id) => {
                     self.last_known = Some(id.clone());
                     return Some(id);
@@ -125,12 +143,8 @@ impl<L: EventLog> RecordWriter<L> {
                 Err(_) => {}
             }
             let probe = self.write_probe(deadline).await?;
-            let found = self.find(record, &probe);
-            let found = match deadline {
-                // The log may be away again.
-                Some(deadline) => timeout_at(deadline, found).await.ok()?,
-                None => found.await,
-            };
+            // The log may be away again.
+            let found = until(deadline, self.find(record, &probe)).await?;
             self.last_known = Some(probe);
             if found.is_some() {
                 return found;
@@ -146,7 +160,7 @@ impl<L: EventLog> RecordWriter<L> {
             }
             sleep(RETRY_PAUSE).await;
             let probe = record.add_to(Event::new().static_data(""));
-            if let Ok(id) = self.log.append(&self.topic, probe).await {
+            if let Ok(id) = until(deadline, self.log.append(&self.topic, probe)).await? {
                 return Some(id);
             }
         }
@@ -168,6 +182,14 @@ impl<L: EventLog> RecordWriter<L> {
                 Step::Event(_) | Step::Gap(_) => {}
             }
         }
+    }
+}
+
+/// What a log answers until then.
+async fn until<T>(deadline: Option<Instant>, answer: impl Future<Output = T>) -> Option<T> {
+    match deadline {
+        Some(deadline) => timeout_at(deadline, answer).await.ok(),
+        None => Some(answer.await),
     }
 }
 

@@ -1,31 +1,29 @@
 //! The decisions of a layer's services: which session a request resumes, and which response begins
 //! one.
 
-use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Method, Response, StatusCode, request};
 use http_body::Body;
 use tokio::runtime::Handle;
-use tokio::time::{Instant, timeout_at};
 
 use super::body::{ResumeBody, ResumeStream};
+use super::elsewhere::write_head;
 use super::head::SavedHead;
-use super::key::{ResumeKey, SessionToken, TopicPart};
+use super::key::ResumeKey;
 use super::pump::{self, PumpLimits};
-use super::record::{LogProgress, Record, RecordKind, RecordWriter};
-use super::session::{ReaderHandle, Session, SessionEnd, SessionTiming};
+use super::reader::{ReaderHandle, ReaderStart};
+use super::record::{Record, RecordKind};
+use super::session::{Session, SessionEnd, SessionTiming};
 use super::sessions::SessionMap;
-use super::settings::{Finished, ResumeSettings};
-use crate::event_log::{EventLog, Follow, Start, Step};
+use super::settings::{Finished, Join, ResumeSettings};
+use super::token::{SessionToken, TopicPart};
+use crate::event_log::{EventLog, Start, Step};
 use crate::service::{OuterTask, is_event_stream, separate};
 use crate::state::PermitLender;
-use crate::wire::{CloseReason, Decoder, Event, EventId};
+use crate::wire::{CloseReason, EventId};
 
 /// What the services of a layer share.
 pub(super) struct Resumer<L> {
@@ -39,17 +37,30 @@ pub(super) type KeyFn = dyn Fn(&request::Parts) -> Option<ResumeKey> + Send + Sy
 /// A request that begins or resumes a session.
 #[derive(Clone, Debug)]
 pub(super) struct ResumeRequest {
-    /// The text of the [`ResumeKey`].
-    key: Box<str>,
+    pub(super) key: ResumeKey,
     method: Method,
     /// The last event that the client saw: its session, and its id in the log.
     pub(super) last_event: Option<(SessionToken, EventId)>,
     /// The answer if the client has seen the whole stream.
     finished: Finished,
+    /// From where the client joins a stream that runs, if it does.
+    pub(super) join: Option<Join>,
     outer: Option<OuterTask>,
 }
 
 impl ResumeRequest {
+    /// Whether a session may be the answer, and not the service inside.
+    pub(super) fn looks_for_session(&self) -> bool {
+        self.last_event.is_some() || self.join.is_some()
+    }
+
+    /// Has the limit of a layer further out count the session, and not this client too.
+    fn lend<L: EventLog>(&self, session: &Session<L>) {
+        if let (Some(outer), Some(lender)) = (&self.outer, session.permit.upgrade()) {
+            outer.lend(&lender);
+        }
+    }
+
     /// The answer to a client that has seen the whole stream.
     fn answer_finished<B, L: EventLog>(&self, id: &EventId) -> Response<ResumeBody<B, L>> {
         let retry = match self.finished {
@@ -72,22 +83,19 @@ impl ResumeRequest {
 
     /// The answer to a client that comes back, where `first` is the first step after its id, if
     /// there is one yet. None if the request is to begin a new session.
-    fn resume<B, L: EventLog>(
+    pub(super) fn resume<B, L: EventLog>(
         &self,
         head: &SavedHead,
-        follower: Pin<Box<L::Follower>>,
-        first: Option<Step>,
-        reader: Option<ReaderHandle<L>>,
+        mut stream: ResumeStream<L>,
     ) -> Option<Response<ResumeBody<B, L>>> {
         let (token, id) = self.last_event.as_ref()?;
-        match first.as_ref().and_then(end_kind) {
-            Some(RecordKind::Finished) => Some(self.answer_finished(&token.join(id))),
+        match stream.peek().and_then(end_kind) {
+            Some(RecordKind::Finished | RecordKind::Stopped) => {
+                Some(self.answer_finished(&token.join(id)))
+            }
             // The client has all of a stream that failed or was given up.
             Some(_) => None,
-            None => {
-                let stream = ResumeStream::new(*token, follower, first, reader);
-                Some(head.response(ResumeBody::resumable(stream)))
-            }
+            None => Some(head.response(ResumeBody::resumable(stream))),
         }
     }
 }
@@ -98,7 +106,7 @@ impl<L: EventLog> Resumer<L> {
         if matches!(parts.method, Method::HEAD | Method::CONNECT) {
             return None;
         }
-        let key = (self.key)(parts)?.into_text()?;
+        let key = (self.key)(parts)?;
         let last_event = match Start::of_request(&parts.headers, &parts.uri) {
             Start::After(id) => SessionToken::split(&id),
             _ => None,
@@ -107,58 +115,58 @@ impl<L: EventLog> Resumer<L> {
             Some(_) => (self.settings.finished)(parts),
             None => Finished::default(),
         };
+        let join = (self.settings.join)(parts);
         let outer = OuterTask::of(&parts.extensions);
-        Some(ResumeRequest { key, method: parts.method.clone(), last_event, finished, outer })
+        let method = parts.method.clone();
+        Some(ResumeRequest { key, method, last_event, finished, join, outer })
+    }
+
+    /// The answer to a client that comes back to a session of this process, or joins one.
+    pub(super) fn answer<B>(&self, request: &ResumeRequest) -> Option<Response<ResumeBody<B, L>>> {
+        let resumed = self.resume(request);
+        match request.last_event.is_some() && !self.settings.other_nodes.is_zero() {
+            // The session with the client's id, at another node, goes before one without.
+            true => resumed,
+            false => resumed.or_else(|| self.join(request)),
+        }
     }
 
     /// The answer to a client that comes back to a session of this process.
-    pub(super) fn answer<B>(&self, request: &ResumeRequest) -> Option<Response<ResumeBody<B, L>>> {
+    pub(super) fn resume<B>(&self, request: &ResumeRequest) -> Option<Response<ResumeBody<B, L>>> {
         let (token, id) = request.last_event.as_ref()?;
         let session = self.sessions.get(*token, &request.key, self.settings.remember)?;
         match session.end_at(id) {
-            Some(SessionEnd::Finished) => return Some(request.answer_finished(&token.join(id))),
+            Some(SessionEnd::Finished | SessionEnd::Stopped) => {
+                return Some(request.answer_finished(&token.join(id)));
+            }
             Some(_) => return None,
             None => {}
         }
-        let reader = session.add_reader(Some(id))?;
-        if let (Some(outer), Some(lender)) = (&request.outer, session.permit.upgrade()) {
-            outer.lend(&lender);
+        let reader = session.add_reader(ReaderStart::After(id))?;
+        request.lend(&session);
+        let mut stream =
+            ResumeStream::new(session.source(), Start::After(id.clone()), Some(reader));
+        // The log lost nothing, so no event of the session had this id.
+        if matches!(stream.peek(), Some(Step::Gap(_))) && session.is_whole() {
+            return None;
         }
-        let follower = session.log.follow((&session.topic).into(), Start::After(id.clone()));
-        let mut follower = Box::pin(follower);
-        let mut noop = Context::from_waker(Waker::noop());
-        let first = match follower.as_mut().poll_next(&mut noop) {
-            // The log lost nothing, so no event of the session had this id.
-            Poll::Ready(Some(Step::Gap(_))) if session.is_whole() => return None,
-            Poll::Ready(first) => first,
-            Poll::Pending => None,
-        };
-        request.resume(&session.head, follower, first, Some(reader))
+        request.resume(&session.head, stream)
     }
 
-    /// The answer to a client that comes back to a session of another node, which is looked for in
-    /// a log that the nodes share.
-    ///
-    /// For a session of another key it takes the same time as for one that never was: neither has a
-    /// topic under the request's key.
-    pub(super) async fn answer_from_other_nodes<B>(
-        self: Arc<Self>,
-        request: ResumeRequest,
-    ) -> Option<Response<ResumeBody<B, L>>> {
-        let (token, id) = request.last_event.clone()?;
-        let deadline = Instant::now().checked_add(self.settings.other_nodes)?;
-        let log = self.settings.log()?;
-
-        let topic = token.topic(&request.key, TopicPart::Head)?;
-        let mut follower = Box::pin(log.follow(topic.into(), Start::Earliest));
-        let step = timeout_at(deadline, next_relevant(follower.as_mut())).await.ok()??;
-        let head = read_head(&step)?;
-
-        let topic = token.topic(&request.key, TopicPart::Events)?;
-        let mut follower = Box::pin(log.follow(topic.into(), Start::After(id)));
-        // If no event comes in that time, one may come later.
-        let first = timeout_at(deadline, next_relevant(follower.as_mut())).await.ok().flatten();
-        request.resume(&head, follower, first, None)
+    /// The answer to a client that joins a session of this process: that which began last.
+    pub(super) fn join<B>(&self, request: &ResumeRequest) -> Option<Response<ResumeBody<B, L>>> {
+        let join = request.join?;
+        let sessions = self.sessions.running(&request.key);
+        let (session, reader) = sessions.iter().rev().find_map(|session| {
+            let start = match join {
+                Join::FromBeginning => ReaderStart::Beginning,
+                Join::FromNow => ReaderStart::Now,
+            };
+            Some((session, session.add_reader(start)?))
+        })?;
+        request.lend(session);
+        let stream = ResumeStream::new(session.source(), join.start(), Some(reader));
+        Some(session.head.response(ResumeBody::resumable(stream)))
     }
 
     /// Begins a session, if the response is a stream.
@@ -182,8 +190,7 @@ impl<L: EventLog> Resumer<L> {
         if let (Some(outer), Some(permit)) = (&request.outer, &permit) {
             outer.lend(permit);
         }
-        let follower = Box::pin(session.log.follow((&session.topic).into(), Start::Earliest));
-        let stream = ResumeStream::new(session.token, follower, None, Some(reader));
+        let stream = ResumeStream::new(session.source(), Start::Earliest, Some(reader));
         if !other_nodes.is_zero() {
             runtime.spawn(write_head(Arc::clone(&session), linger));
         }
@@ -214,7 +221,7 @@ impl<L: EventLog> Resumer<L> {
         let session = Session::new((token, request.key.clone()), head, (log, topic), timing, weak);
         let session = Arc::new(session);
         self.sessions.remove_old(self.settings.remember);
-        let reader = session.add_reader(None)?;
+        let reader = session.add_reader(ReaderStart::Beginning)?;
         let ResumeSettings { max_sessions, max_of_principal, .. } = self.settings;
         let inserted = self.sessions.insert(&session, max_sessions, max_of_principal);
         inserted.then_some(BegunSession { session, reader, runtime, permit })
@@ -235,42 +242,5 @@ fn end_kind(step: &Step) -> Option<RecordKind> {
         return None;
     };
     let kind = Record::split(event)?.0.kind;
-    let ends = matches!(kind, RecordKind::Finished | RecordKind::Failed | RecordKind::Abandoned);
-    ends.then_some(kind)
-}
-
-/// The next step that is neither another writer's event nor a probe.
-async fn next_relevant<F: Follow>(mut follower: Pin<&mut F>) -> Option<Step> {
-    loop {
-        let step = poll_fn(|cx| follower.as_mut().poll_next(cx)).await?;
-        let is_relevant = match &step {
-            Step::Event(event) => {
-                Record::split(event).is_some_and(|(record, _)| record.kind != RecordKind::Probe)
-            }
-            Step::Gap(_) => true,
-        };
-        if is_relevant {
-            return Some(step);
-        }
-    }
-}
-
-/// Writes the head of the response for other nodes.
-async fn write_head<L: EventLog>(session: Arc<Session<L>>, patience: Duration) {
-    let topic = session.token.topic(&session.key, TopicPart::Head);
-    if let (Some(topic), Some(text)) = (topic, session.head.to_text()) {
-        let record = Record { kind: RecordKind::Head, progress: LogProgress::default() };
-        let mut writer = RecordWriter::new(session.log.clone(), topic, patience);
-        // If it fails, other nodes do not know the session, and call their handler.
-        let _ = writer.write(record, Event::new().data(text)).await;
-    }
-}
-
-fn read_head(step: &Step) -> Option<SavedHead> {
-    let Step::Event(event) = step else {
-        return None;
-    };
-    let (_, rest) = Record::split(event).filter(|(record, _)| record.kind == RecordKind::Head)?;
-    let events = Decoder::new().decode(&rest);
-    SavedHead::from_text(&events.first()?.data)
+    kind.is_end().then_some(kind)
 }

@@ -78,10 +78,10 @@ where
         }
         let request = Request::from_parts(parts, body);
         let begin = asked.map(|asked| (asked, Arc::clone(&self.resumer)));
-        let of_other_node = begin.as_ref().filter(|(asked, resumer)| {
-            asked.last_event.is_some() && !resumer.settings.other_nodes.is_zero()
+        let elsewhere = begin.as_ref().filter(|(asked, resumer)| {
+            asked.looks_for_session() && !resumer.settings.other_nodes.is_zero()
         });
-        let state = match of_other_node {
+        let state = match elsewhere {
             None => ResumeCall::Inner { call: self.inner.call(request) },
             Some((asked, resumer)) => {
                 let resumer = Arc::clone(resumer);

@@ -1,14 +1,17 @@
 //! Sessions: the state that the pump of a stream and its readers share.
 
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
-use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant, SystemTime};
 
 use slab::Slab;
 
+use super::body::StreamSource;
 use super::head::SavedHead;
-use super::key::SessionToken;
+use super::key::ResumeKey;
+use super::reader::{ReaderHandle, ReaderStart, ReaderState};
 use super::record::LogProgress;
+use super::token::SessionToken;
 use crate::event_log::{EventLog, Topic};
 use crate::state::PermitLender;
 use crate::sync::{lock, now, replace_waker};
@@ -20,15 +23,15 @@ use crate::wire::EventId;
 #[derive(Debug)]
 pub(super) struct Session<L> {
     pub(super) token: SessionToken,
-    /// The text of the session's [`ResumeKey`](super::ResumeKey).
-    pub(super) key: Box<str>,
+    pub(super) key: ResumeKey,
+    pub(super) since: SystemTime,
     pub(super) head: SavedHead,
     pub(super) log: L,
     pub(super) topic: Topic,
-    timing: SessionTiming,
+    pub(super) timing: SessionTiming,
     /// The permit of the pump, while it runs and has one.
     pub(super) permit: Weak<PermitLender>,
-    state: Mutex<SessionState>,
+    pub(super) state: Mutex<SessionState>,
 }
 
 /// How far and for how long readers may lag.
@@ -41,32 +44,24 @@ pub(super) struct SessionTiming {
 }
 
 #[derive(Debug)]
-struct SessionState {
+pub(super) struct SessionState {
     /// What the pump has written.
-    written: LogProgress,
+    pub(super) written: LogProgress,
     /// The id of the last event.
     last_id: Option<EventId>,
-    readers: Slab<ReaderState>,
+    pub(super) readers: Slab<ReaderState>,
     /// The progress of the last reader when it left, and the time.
-    last_reader: (LogProgress, Instant),
+    pub(super) last_reader: (LogProgress, Instant),
+    /// Whether somebody stopped the session, which its pump may not know yet.
+    is_stopped: bool,
     end: Option<SessionEnd>,
     /// When a client that has seen all events last got the answer that the session has ended.
     asked_at: Option<Instant>,
-    pump: Option<Waker>,
+    pub(super) pump: Option<Waker>,
     /// Whether the pump waits until the readers have taken more.
-    pump_is_full: bool,
+    pub(super) pump_is_full: bool,
     /// Whether the log does not say how the session ended, so that readers must not wait for it.
-    end_is_unwritten: bool,
-}
-
-#[derive(Debug)]
-struct ReaderState {
-    taken: LogProgress,
-    /// When it took something last.
-    took_at: Instant,
-    /// The id after which the reader began, as long as its progress there is unknown.
-    after: Option<EventId>,
-    waker: Option<Waker>,
+    pub(super) end_is_unwritten: bool,
 }
 
 /// How a session ended.
@@ -74,6 +69,8 @@ struct ReaderState {
 pub(super) enum SessionEnd {
     /// The body came to its own end.
     Finished,
+    /// Somebody stopped it. Clients can have the events before that.
+    Stopped,
     /// The body failed. Clients can have the events before that.
     Failed,
     /// No client came back.
@@ -91,14 +88,12 @@ pub(super) struct ReaderStatus {
     pub(super) alone_since: Option<Instant>,
     /// When the slowest reader does not count any more, if it then took nothing.
     pub(super) stalled_at: Option<Instant>,
-    /// Whether the session is over although its pump runs.
-    pub(super) given_up: bool,
 }
 
 impl<L: EventLog> Session<L> {
     /// A session whose log is empty.
     pub(super) fn new(
-        (token, key): (SessionToken, Box<str>),
+        (token, key): (SessionToken, ResumeKey),
         head: SavedHead,
         (log, topic): (L, Topic),
         timing: SessionTiming,
@@ -109,38 +104,72 @@ impl<L: EventLog> Session<L> {
             last_id: None,
             readers: Slab::new(),
             last_reader: (LogProgress::default(), now()),
+            is_stopped: false,
             end: None,
             asked_at: None,
             pump: None,
             pump_is_full: false,
             end_is_unwritten: false,
         };
-        Self { token, key, head, log, topic, timing, permit, state: Mutex::new(state) }
+        let (since, state) = (SystemTime::now(), Mutex::new(state));
+        Self { token, key, since, head, log, topic, timing, permit, state }
     }
 
-    fn lock(&self) -> MutexGuard<'_, SessionState> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, SessionState> {
         lock(&self.state)
     }
 
-    /// Adds a reader that begins after an event, or at the beginning. None if it is too late.
-    pub(super) fn add_reader(self: &Arc<Self>, after: Option<&EventId>) -> Option<ReaderHandle<L>> {
+    /// Adds a reader. None if it is too late.
+    pub(super) fn add_reader(self: &Arc<Self>, start: ReaderStart<'_>) -> Option<ReaderHandle<L>> {
         let mut state = self.lock();
         if matches!(state.end, Some(SessionEnd::Abandoned | SessionEnd::Lost)) {
             return None;
         }
-        let known = match after {
-            None => Some(LogProgress::default()),
-            Some(after) => Some(state.written).filter(|_| Some(after) == state.last_id.as_ref()),
+        let (taken, after) = match start {
+            ReaderStart::Beginning => (LogProgress::default(), None),
+            ReaderStart::Now => (state.written, None),
+            ReaderStart::After(id) if state.last_id.as_ref() == Some(id) => (state.written, None),
+            // Taken as the beginning until the reader's next event says how far it is, or there is
+            // none.
+            ReaderStart::After(id) => (LogProgress::default(), Some(id.clone())),
         };
-        // Taken as the beginning until the reader's next event says how far it is, or there is
-        // none.
-        let taken = known.unwrap_or_default();
-        let after = after.filter(|_| known.is_none()).cloned();
         let key = state.readers.insert(ReaderState { taken, took_at: now(), after, waker: None });
         let pump = state.pump.take();
         drop(state);
         wake(pump);
         Some(ReaderHandle { session: Arc::clone(self), key })
+    }
+
+    /// Where its events are.
+    pub(super) fn source(&self) -> StreamSource<L> {
+        StreamSource { token: self.token, log: self.log.clone(), topic: self.topic.clone() }
+    }
+
+    /// The number of readers, if the session runs.
+    pub(super) fn running(&self) -> Option<usize> {
+        let state = self.lock();
+        (state.end.is_none() && !state.is_stopped).then(|| state.readers.len())
+    }
+
+    /// Has the pump end the session, and returns whether it ran.
+    pub(super) fn stop(&self) -> bool {
+        let mut state = self.lock();
+        let runs = state.end.is_none();
+        state.is_stopped |= runs;
+        let pump = if runs { state.pump.take() } else { None };
+        drop(state);
+        wake(pump);
+        runs
+    }
+
+    /// Ready when the pump is to end although the body goes on: the session was stopped, or given
+    /// up.
+    pub(super) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<SessionEnd> {
+        let end = replace_waker(&self.state, cx.waker(), |state| {
+            let stopped = state.is_stopped.then_some(SessionEnd::Stopped);
+            (Some(&mut state.pump), state.end.or(stopped))
+        });
+        end.map_or(Poll::Pending, Poll::Ready)
     }
 
     /// How the session ended, if this is the id of its last event: a client with this id has all.
@@ -221,7 +250,10 @@ impl<L: EventLog> Session<L> {
     /// The id of the last event, if the session ended in a way that its log says, or was to say.
     pub(super) fn last_id_of_ended(&self) -> Option<EventId> {
         let state = self.lock();
-        let said = matches!(state.end, Some(SessionEnd::Finished | SessionEnd::Failed));
+        let said = matches!(
+            state.end,
+            Some(SessionEnd::Finished | SessionEnd::Stopped | SessionEnd::Failed)
+        );
         state.last_id.clone().filter(|_| said)
     }
 
@@ -241,8 +273,7 @@ impl<L: EventLog> Session<L> {
             let (has_room, stalled_at) = state.room(self.timing);
             state.pump_is_full = !has_room;
             let alone_since = state.readers.is_empty().then_some(state.last_reader.1);
-            let given_up = state.end.is_some();
-            let status = ReaderStatus { has_room, alone_since, stalled_at, given_up };
+            let status = ReaderStatus { has_room, alone_since, stalled_at };
             (Some(&mut state.pump), status)
         })
     }
@@ -265,7 +296,7 @@ impl SessionState {
     ///
     /// A connection may be half open: it takes nothing, and its client is back on another one. So a
     /// reader does not count after the linger if another one has taken more since.
-    fn room(&self, timing: SessionTiming) -> (bool, Option<Instant>) {
+    pub(super) fn room(&self, timing: SessionTiming) -> (bool, Option<Instant>) {
         let (now, buffer) = (now(), timing.buffer);
         let readers = || self.readers.iter().map(|(_, reader)| reader);
         let first = readers().map(|reader| reader.taken.events).max().unwrap_or_default();
@@ -283,71 +314,7 @@ impl SessionState {
     }
 }
 
-/// A reader of a session. When it is dropped the session has one reader less.
-#[derive(Debug)]
-pub(super) struct ReaderHandle<L: EventLog> {
-    pub(super) session: Arc<Session<L>>,
-    key: usize,
-}
-
-impl<L: EventLog> ReaderHandle<L> {
-    /// Notes how far the reader has come.
-    pub(super) fn took(&self, progress: LogProgress) {
-        let mut state = self.session.lock();
-        if let Some(reader) = state.readers.get_mut(self.key) {
-            (reader.taken, reader.after, reader.took_at) = (progress, None, now());
-        }
-        let pump = match state.pump_is_full && state.room(self.session.timing).0 {
-            true => state.pump.take(),
-            false => None,
-        };
-        drop(state);
-        wake(pump);
-    }
-
-    /// Notes that the log has no event for the reader: it has all that was written.
-    pub(super) fn found_empty(&self) {
-        let written = self.session.lock().written;
-        self.took(written);
-    }
-
-    /// The same for a reader whose progress was not known.
-    pub(super) fn found_nothing(&self) {
-        let is_unknown = {
-            let state = self.session.lock();
-            state.readers.get(self.key).is_some_and(|reader| reader.after.is_some())
-        };
-        if is_unknown {
-            self.found_empty();
-        }
-    }
-
-    /// Returns whether the session ended and its log does not say so. If not, the reader is woken
-    /// when it does.
-    pub(super) fn is_lost(&self, waker: &Waker) -> bool {
-        replace_waker(&self.session.state, waker, |state| {
-            let place = state.readers.get_mut(self.key).map(|reader| &mut reader.waker);
-            (place, state.end_is_unwritten)
-        })
-    }
-}
-
-impl<L: EventLog> Drop for ReaderHandle<L> {
-    fn drop(&mut self) {
-        let mut state = self.session.lock();
-        let reader = state.readers.try_remove(self.key);
-        if let Some(reader) = reader.as_ref().filter(|_| state.readers.is_empty()) {
-            state.last_reader = (reader.taken, now());
-        }
-        let pump = state.pump.take();
-        drop(state);
-        // After the lock is released: wakers are foreign code.
-        drop(reader);
-        wake(pump);
-    }
-}
-
-fn wake(waker: Option<Waker>) {
+pub(super) fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {
         waker.wake();
     }
@@ -359,26 +326,32 @@ mod tests {
 
     use super::*;
     use crate::event_log::MemoryLog;
-    use crate::resume::key::TopicPart;
+    use crate::resume::token::TopicPart;
 
     /// Between the pump's question and its decision a client may come back on another thread, and
     /// lose its connection at once.
     #[tokio::test(start_paused = true)]
     async fn a_client_that_comes_and_goes_while_a_session_is_given_up_has_its_linger() {
         let token = SessionToken::random().unwrap();
-        let topic = token.topic("ann", TopicPart::Events).unwrap();
+        let key = ResumeKey::new("answer", "ann");
+        let topic = token.topic(&key, TopicPart::Events).unwrap();
         let head = SavedHead::of(&http::Response::new(()).into_parts().0);
         let buffer = LogProgress { events: 1, bytes: 1 };
         let timing = SessionTiming { buffer, linger: Duration::from_secs(30) };
-        let of = (token, "ann".into());
-        let session = Session::new(of, head, (MemoryLog::new(), topic), timing, Weak::new());
+        let session =
+            Session::new((token, key), head, (MemoryLog::new(), topic), timing, Weak::new());
         let session = Arc::new(session);
-        drop(session.add_reader(None));
+        drop(session.add_reader(ReaderStart::Beginning));
         let alone_since = || session.readers(Waker::noop()).alone_since.unwrap();
         let since = alone_since();
         tokio::time::advance(Duration::from_secs(30)).await;
-        drop(session.add_reader(None));
-        assert!(!session.end_if_alone(since) && session.add_reader(None).is_some());
-        assert!(session.end_if_alone(alone_since()) && session.add_reader(None).is_none());
+        drop(session.add_reader(ReaderStart::Beginning));
+        assert!(
+            !session.end_if_alone(since) && session.add_reader(ReaderStart::Beginning).is_some()
+        );
+        assert!(
+            session.end_if_alone(alone_since())
+                && session.add_reader(ReaderStart::Beginning).is_none()
+        );
     }
 }

@@ -4,8 +4,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use super::key::{SessionToken, principal};
+use super::key::ResumeKey;
 use super::session::Session;
+use super::token::SessionToken;
 use crate::event_log::EventLog;
 use crate::sync::{lock, now};
 
@@ -41,7 +42,7 @@ impl<L: EventLog> SessionLists<L> {
 
     fn take(&mut self, token: SessionToken) -> Option<Arc<Session<L>>> {
         let session = self.by_token.remove(&token)?;
-        let principal = principal(&session.key);
+        let principal = session.key.principal();
         if let Some(own) = self.of_principal.get_mut(principal) {
             own.retain(|other| *other != token);
             if own.is_empty() {
@@ -76,7 +77,7 @@ impl<L: EventLog> SessionMap<L> {
     ) -> bool {
         let mut guard = self.lock();
         let lists = &mut *guard;
-        let principal = principal(&session.key);
+        let principal = session.key.principal();
         let own = lists.of_principal.get(principal).filter(|own| own.len() >= max_of_principal);
         let room = match own {
             Some(own) => {
@@ -109,12 +110,26 @@ impl<L: EventLog> SessionMap<L> {
     pub(super) fn get(
         &self,
         token: SessionToken,
-        key: &str,
+        key: &ResumeKey,
         remember: Duration,
     ) -> Option<Arc<Session<L>>> {
         self.remove_old(remember);
         let lists = self.lock();
-        lists.by_token.get(&token).filter(|session| *session.key == *key).map(Arc::clone)
+        lists.by_token.get(&token).filter(|session| session.key == *key).map(Arc::clone)
+    }
+
+    /// The sessions of a principal, the oldest first, whether they run or have ended.
+    pub(super) fn of_principal(&self, principal: &str) -> Vec<Arc<Session<L>>> {
+        let lists = self.lock();
+        let own = lists.of_principal.get(principal).into_iter().flatten();
+        own.filter_map(|token| lists.by_token.get(token).map(Arc::clone)).collect()
+    }
+
+    /// The sessions with this key that run, the oldest first.
+    pub(super) fn running(&self, key: &ResumeKey) -> Vec<Arc<Session<L>>> {
+        let mut own = self.of_principal(key.principal());
+        own.retain(|session| session.key == *key && session.running().is_some());
+        own
     }
 
     /// Notes that a session has ended. It is remembered for a time.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::request;
 
 use super::record::LogProgress;
-use crate::event_log::{EventLog, MemoryLog};
+use crate::event_log::{EventLog, MemoryLog, Start};
 
 /// The answer to a client that comes back to a stream of which it has seen all.
 ///
@@ -59,7 +59,31 @@ impl Finished {
 /// Longer than a page is open, and less than the 24 days that timers of JavaScript hold.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// From where a client joins a stream that runs, without an id.
+///
+/// See [`ResumeLayer::join`](crate::ResumeLayer::join).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Join {
+    /// All events of the stream. If the log does not have all of them any more, the client gets the
+    /// event `gap` and those that it has.
+    FromBeginning,
+    /// The events from now on.
+    FromNow,
+}
+
+impl Join {
+    pub(super) fn start(self) -> Start {
+        match self {
+            Self::FromBeginning => Start::Earliest,
+            Self::FromNow => Start::Live,
+        }
+    }
+}
+
 pub(super) type FinishedFn = dyn Fn(&request::Parts) -> Finished + Send + Sync;
+
+pub(super) type JoinFn = dyn Fn(&request::Parts) -> Option<Join> + Send + Sync;
 
 /// The settings of a layer.
 #[derive(Clone)]
@@ -70,6 +94,7 @@ pub(super) struct ResumeSettings<L> {
     /// The `retry` of the close event. None for no close event.
     pub(super) close_event: Option<Duration>,
     pub(super) finished: Arc<FinishedFn>,
+    pub(super) join: Arc<JoinFn>,
     pub(super) remember: Duration,
     pub(super) max_sessions: usize,
     pub(super) max_of_principal: usize,
@@ -93,6 +118,7 @@ impl Default for ResumeSettings<MemoryLog> {
             buffer: LogProgress { events: 1024, bytes: 256 * 1024 },
             close_event: None,
             finished: Arc::new(Finished::for_request),
+            join: Arc::new(|_| None),
             remember: Duration::from_secs(5 * 60),
             max_sessions: 1024,
             max_of_principal: 128,
@@ -105,28 +131,17 @@ impl Default for ResumeSettings<MemoryLog> {
 impl<L: EventLog> ResumeSettings<L> {
     /// These settings, with a log that all sessions share.
     pub(super) fn with_log<M>(self, log: M) -> ResumeSettings<M> {
-        let Self {
-            linger,
-            buffer,
-            close_event,
-            finished,
-            remember,
-            max_sessions,
-            max_of_principal,
-            other_nodes,
-            ..
-        } = self;
-        let log = LogSource::Shared(log);
         ResumeSettings {
-            linger,
-            buffer,
-            close_event,
-            finished,
-            remember,
-            max_sessions,
-            max_of_principal,
-            other_nodes,
-            log,
+            linger: self.linger,
+            buffer: self.buffer,
+            close_event: self.close_event,
+            finished: self.finished,
+            join: self.join,
+            remember: self.remember,
+            max_sessions: self.max_sessions,
+            max_of_principal: self.max_of_principal,
+            other_nodes: self.other_nodes,
+            log: LogSource::Shared(log),
         }
     }
 

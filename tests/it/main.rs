@@ -96,6 +96,8 @@ mod resume_failing_log;
 #[cfg(feature = "resume")]
 mod resume_forgetful_log;
 #[cfg(feature = "resume")]
+mod resume_join;
+#[cfg(feature = "resume")]
 mod resume_layers;
 #[cfg(feature = "resume")]
 mod resume_other_nodes;
@@ -105,6 +107,8 @@ mod resume_principals;
 mod resume_room;
 #[cfg(feature = "resume")]
 mod resume_sockets;
+#[cfg(feature = "resume")]
+mod resume_stop;
 mod rotation;
 mod rotation_layers;
 #[cfg(feature = "serde")]

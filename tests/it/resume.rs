@@ -124,13 +124,30 @@ async fn an_event_that_is_too_long_fails_and_is_not_held() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stream_whose_key_is_long_can_be_resumed_too() {
+    let handled = Handled::default();
+    let service = service(layer(), &handled, ticks);
+    let path = format!("/{}", "x".repeat(2000));
+    let request = |end: &str, user: &str| {
+        let user = format!("{user}{}", "y".repeat(2000));
+        Request::post(format!("{path}{end}")).header("x-user", user)
+    };
+    let first = seen(&service, request("", "ann").body(()).unwrap(), SECOND / 2).await;
+    for (end, user, data) in [("", "ann", "2"), ("z", "ann", "1"), ("", "bob", "1")] {
+        let back = request(end, user).header("last-event-id", first.id(0)).body(()).unwrap();
+        let seen = seen(&service, back, SECOND).await;
+        assert_eq!(seen.data()[0], data, "{end}{user}");
+    }
+    assert_eq!(handled.calls(), 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn other_responses_pass_as_they_are() {
     let handled = Handled::default();
     let service = service(layer(), &handled, || vec![Data("data: 1\n"), Data("id: 7\n\n")]);
     for request in [
         Request::head("/answer").body(()).unwrap(),
         Request::get("/answer").header("x-user", "nobody").body(()).unwrap(),
-        Request::get(format!("/{}", "x".repeat(200))).body(()).unwrap(),
     ] {
         let plain = seen(&service, request, SECOND).await;
         assert_eq!(plain.text, "data: 1\nid: 7\n\n");

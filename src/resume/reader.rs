@@ -1,0 +1,93 @@
+//! Readers: who sends a client the events of a session of this process, and how far it is.
+
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Instant;
+
+use super::record::LogProgress;
+use super::session::{Session, wake};
+use crate::event_log::EventLog;
+use crate::sync::{now, replace_waker};
+use crate::wire::EventId;
+
+/// Where a reader begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum ReaderStart<'a> {
+    Beginning,
+    Now,
+    After(&'a EventId),
+}
+
+#[derive(Debug)]
+pub(super) struct ReaderState {
+    pub(super) taken: LogProgress,
+    /// When it took something last.
+    pub(super) took_at: Instant,
+    /// The id after which the reader began, as long as its progress there is unknown.
+    pub(super) after: Option<EventId>,
+    pub(super) waker: Option<Waker>,
+}
+
+/// A reader of a session. When it is dropped the session has one reader less.
+#[derive(Debug)]
+pub(super) struct ReaderHandle<L: EventLog> {
+    pub(super) session: Arc<Session<L>>,
+    pub(super) key: usize,
+}
+
+impl<L: EventLog> ReaderHandle<L> {
+    /// Notes how far the reader has come.
+    pub(super) fn took(&self, progress: LogProgress) {
+        let mut state = self.session.lock();
+        if let Some(reader) = state.readers.get_mut(self.key) {
+            (reader.taken, reader.after, reader.took_at) = (progress, None, now());
+        }
+        let pump = match state.pump_is_full && state.room(self.session.timing).0 {
+            true => state.pump.take(),
+            false => None,
+        };
+        drop(state);
+        wake(pump);
+    }
+
+    /// Notes that the log has no event for the reader: it has all that was written.
+    pub(super) fn found_empty(&self) {
+        let written = self.session.lock().written;
+        self.took(written);
+    }
+
+    /// The same for a reader whose progress was not known.
+    pub(super) fn found_nothing(&self) {
+        let is_unknown = {
+            let state = self.session.lock();
+            state.readers.get(self.key).is_some_and(|reader| reader.after.is_some())
+        };
+        if is_unknown {
+            self.found_empty();
+        }
+    }
+
+    /// Returns whether the session ended and its log does not say so. If not, the reader is woken
+    /// when it does.
+    pub(super) fn is_lost(&self, waker: &Waker) -> bool {
+        replace_waker(&self.session.state, waker, |state| {
+            let place = state.readers.get_mut(self.key).map(|reader| &mut reader.waker);
+            (place, state.end_is_unwritten)
+        })
+    }
+}
+
+impl<L: EventLog> Drop for ReaderHandle<L> {
+    fn drop(&mut self) {
+        let mut state = self.session.lock();
+        let reader = state.readers.try_remove(self.key);
+        if let Some(reader) = reader.as_ref().filter(|_| state.readers.is_empty()) {
+            state.last_reader = (reader.taken, now());
+        }
+        let pump = state.pump.take();
+        drop(state);
+        // After the lock is released: wakers are foreign code.
+        drop(reader);
+        wake(pump);
+    }
+}
