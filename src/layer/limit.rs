@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use http::request::Parts;
+
 use super::{LayerSetting, layer_of_setting};
 use crate::limit::Limit;
-
-use crate::state::LimitInner;
+use crate::plan::LimitSetting;
 
 /// Layer that refuses streams above a [`Limit`].
 ///
@@ -25,7 +26,8 @@ use crate::state::LimitInner;
 ///
 /// The handler has been called by then, since only its response tells that it is a stream. Its body
 /// is dropped without being polled, and of its headers only those remain that let a page read the
-/// response, such as CORS headers.
+/// response, such as CORS headers. Where a handler costs something, such as a call of a language
+/// model, [`before_handler`](Self::before_handler) decides before it runs.
 ///
 /// Refusing is the default, since replacing does not end: clients whose stream was ended for
 /// another one come back and end the next. For clients that are known to open a new stream instead
@@ -41,14 +43,52 @@ use crate::state::LimitInner;
 /// layers with one limit more than once counts once. See [`Limit`] for examples.
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct LimitLayer(LayerSetting<Arc<LimitInner>>);
+pub struct LimitLayer(LayerSetting<LimitSetting>);
 
-layer_of_setting!(LimitLayer, limit: Arc<LimitInner>);
+layer_of_setting!(LimitLayer, limit: LimitSetting);
 
 impl LimitLayer {
     /// Counts streams against `limit`, and refuses those above it.
     pub fn new(limit: Limit) -> Self {
-        Self(LayerSetting::on(limit.into_inner()))
+        Self(LayerSetting::on(LimitSetting { limit: limit.into_inner(), before_handler: None }))
+    }
+
+    /// Takes the place of a stream before the handler runs, for the requests that `predicate` names.
+    /// By default it is taken when the response tells that it is a stream.
+    ///
+    /// A request that is refused, by the limit or by the drain of a
+    /// [`ShutdownLayer`](crate::ShutdownLayer), never runs the handler. If the response turns out to
+    /// be no stream, or fails, or if the client leaves before it, the place is free again.
+    ///
+    /// - Only a layer further out can add headers to the refusal of a handler that did not run. A
+    ///   layer for CORS has to be around this one.
+    /// - A request that is named is refused above the limit whatever its response would be. Name
+    ///   those that ask for a stream.
+    /// - The place is taken where this layer stands. If a layer nearer to the handler has another
+    ///   limit or none, that one holds for the stream, and the place is given back when the request
+    ///   gets there.
+    /// - Where streams are [replaced](crate::LimitBuilder::replace_oldest), the oldest one ends when
+    ///   the new one begins, as without this setting.
+    /// - A client that comes back to a stream of a `ResumeLayer` uses the place that its stream has.
+    ///   Do not name requests that do so, or they need a second place for a moment.
+    ///
+    /// The function is called for every request. If it panics, the request is not named.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http::Method;
+    /// use tower_sse::{Limit, LimitLayer};
+    ///
+    /// let layer = LimitLayer::new(Limit::new(200))
+    ///     .before_handler(|request| request.method == Method::POST);
+    /// ```
+    pub fn before_handler<F>(self, predicate: F) -> Self
+    where
+        F: Fn(&Parts) -> bool + Send + Sync + 'static,
+    {
+        let predicate = Arc::new(predicate);
+        Self(self.0.change(|settings| settings.before_handler = Some(predicate)))
     }
 
     /// Limits nothing, whatever a layer further out asks for.

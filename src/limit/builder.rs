@@ -44,8 +44,47 @@ impl LimitBuilder {
         F: Fn(&Parts) -> K + Send + Sync + 'static,
         K: Into<LimitKey>,
     {
-        let key = Box::new(move |request: &Parts| key(request).into());
-        self.settings.per_key = Some(PerKey { max, key, at_cap: AtCap::Refuse });
+        self.settings.per_key = Some(PerKey::new(max, move |request| key(request).into()));
+        self
+    }
+
+    /// Sets which key a request has and how many streams of the key may be open, where that is not
+    /// the same for all keys: plans of customers differ. By default any number may be open.
+    ///
+    /// It is as [`per_key`](Self::per_key), whose place it takes, with a cap of each request's own.
+    /// If two requests give different caps for one key, the one that asks is judged by its own: a
+    /// customer whose plan gets smaller keeps the streams that are open, and gets no new one until
+    /// fewer than the new cap are left. With [`replace_oldest`](Self::replace_oldest) the new
+    /// stream ends as many of the oldest as there are too many. Requests for which the function
+    /// panics count as one key with a cap of one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_sse::Limit;
+    ///
+    /// #[derive(Clone)]
+    /// struct Customer {
+    ///     id: u64,
+    ///     streams: usize,
+    /// }
+    ///
+    /// // The customer is put into the request by what checks its key.
+    /// let limit = Limit::builder().per_key_with(|request| {
+    ///     let customer = request.extensions.get::<Customer>();
+    ///     customer.map_or((None, 0), |customer| (Some(customer.id), customer.streams))
+    /// });
+    /// ```
+    pub fn per_key_with<F, K>(mut self, key_and_max: F) -> Self
+    where
+        F: Fn(&Parts) -> (K, usize) + Send + Sync + 'static,
+        K: Into<LimitKey>,
+    {
+        let key_and_max = move |request: &Parts| {
+            let (key, max) = key_and_max(request);
+            (key.into(), max)
+        };
+        self.settings.per_key = Some(PerKey::with(key_and_max));
         self
     }
 
@@ -111,7 +150,8 @@ impl LimitBuilder {
     ///
     /// [`InvalidSetting`] if
     ///
-    /// - [`replace_oldest`](Self::replace_oldest) is set without [`per_key`](Self::per_key);
+    /// - [`replace_oldest`](Self::replace_oldest) is set without [`per_key`](Self::per_key) or
+    ///   [`per_key_with`](Self::per_key_with);
     /// - the range of `retry` is empty, or begins with less than a millisecond, with which clients
     ///   would come back without a pause;
     /// - `status` is neither 429 nor 503, which go with `Retry-After`.

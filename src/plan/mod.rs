@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 pub(crate) use setting::{
-    FinishWithin, NoBuffer, PlanSetting, RegistrySetting, Setting, ShutdownSetting,
+    FinishWithin, LimitSetting, NoBuffer, PlanSetting, RegistrySetting, Setting, ShutdownSetting,
 };
 
 use crate::engine::{EventIds, Farewell, KeepAlive, Observation, Rotation, Settings};
@@ -95,7 +95,7 @@ plan! {
     registry: RegistrySetting,
     shutdown: ShutdownSetting,
     rotation: Rotation,
-    limit: Arc<LimitInner>,
+    limit: LimitSetting,
     close_at_end: Farewell,
 }
 
@@ -114,7 +114,7 @@ impl Plan {
             Setting::Off => None,
             Setting::On(rotation) => Some(rotation.clone()),
         };
-        let replaces = limit.on().is_some_and(|limit| limit.replaces());
+        let replaces = limit.on().is_some_and(|setting| setting.limit.replaces());
         let restate = [
             registry.is_some(),
             shutdown.is_some(),
@@ -190,7 +190,7 @@ impl ResolvedPlan {
     }
 
     pub(crate) fn limit(&self) -> Option<&LimitInner> {
-        self.plan.limit.on().map(|limit| &**limit)
+        self.plan.limit.on().map(|setting| &*setting.limit)
     }
 
     /// The number of a new stream.

@@ -53,6 +53,34 @@ pub(crate) struct NoBuffer {
     pub(crate) identity: bool,
 }
 
+/// The limit of streams, and when its permits are taken.
+#[derive(Clone)]
+pub(crate) struct LimitSetting {
+    pub(crate) limit: Arc<LimitInner>,
+    /// For these requests before the handler runs.
+    pub(crate) before_handler: Option<Arc<RequestPredicate>>,
+}
+
+pub(crate) type RequestPredicate = dyn Fn(&Parts) -> bool + Send + Sync;
+
+impl LimitSetting {
+    /// Whether a permit is taken before the handler of this request runs.
+    pub(crate) fn is_before_handler(&self, request: &Parts) -> bool {
+        let before_handler = self.before_handler.as_ref();
+        // A panic would take all streams of the connection along.
+        before_handler.is_some_and(|names| catch_panic(|| names(request)) == Some(true))
+    }
+}
+
+impl fmt::Debug for LimitSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LimitSetting")
+            .field("limit", &self.limit)
+            .field("before_handler", &self.before_handler.is_some())
+            .finish()
+    }
+}
+
 pub(crate) type LabelOf = dyn Fn(&Parts) -> Label + Send + Sync;
 
 /// Where streams are listed, and under which label.
@@ -165,9 +193,9 @@ impl PlanSetting for Rotation {
     }
 }
 
-impl PlanSetting for Arc<LimitInner> {
+impl PlanSetting for LimitSetting {
     fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.permits, &other.permits)
+        Arc::ptr_eq(&self.limit.permits, &other.limit.permits)
     }
 }
 

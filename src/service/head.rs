@@ -21,19 +21,27 @@ pub(super) enum StreamKind {
 
 /// How the body of a response can be read, if it is a stream.
 pub(super) fn stream_kind(method: &Method, head: &Parts) -> Option<StreamKind> {
-    // On HTTP/2 hyper sends a body for these if it is given one.
-    let bodiless = matches!(*method, Method::HEAD | Method::CONNECT);
     let partial = matches!(
         head.status,
         StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::PARTIAL_CONTENT
     );
-    if bodiless || partial || !head.status.is_success() {
+    if is_bodiless(method) || partial || !head.status.is_success() {
         return None;
     }
     let framing = Framing::of(content_type(&head.headers)?)?;
     let encoded = list(&head.headers, &CONTENT_ENCODING)
         .any(|encoding| !encoding.eq_ignore_ascii_case(b"identity"));
     Some(if encoded { StreamKind::Encoded } else { StreamKind::Framed(framing) })
+}
+
+/// Whether a response to this method has no body. On HTTP/2 hyper sends one if it is given one.
+pub(super) fn is_bodiless(method: &Method) -> bool {
+    matches!(*method, Method::HEAD | Method::CONNECT)
+}
+
+/// Whether a request is a call of gRPC.
+pub(super) fn is_call(headers: &HeaderMap) -> bool {
+    content_type(headers).and_then(Framing::of) == Some(Framing::Grpc)
 }
 
 /// Whether a response's body is an event stream whose bytes can be read, and not a refusal.

@@ -43,6 +43,7 @@
 //! One layer pays for one question to the body and one weak reference. Between two layers with
 //! nothing between them there is the lock of a link, once a response.
 
+mod admission;
 mod head;
 mod refusal;
 mod request;
@@ -55,10 +56,11 @@ pub(crate) use request::{OuterTask, separate};
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
@@ -67,7 +69,8 @@ use tower_service::Service;
 use crate::body::SseBody;
 use crate::observe::LayerObserver;
 use crate::plan::{Plan, ResolvedPlan};
-use crate::state::{Drain, Expiry, Label, LimitKey};
+use crate::state::{CappedKey, Drain, Expiry, Label};
+use admission::{EarlyPermit, EarlyRefusal, admit};
 use request::{MadeStreams, OuterPlan, RequestInfo};
 
 /// The service that all layers of this crate make.
@@ -136,20 +139,21 @@ impl<S> SseService<S> {
         self.inner
     }
 
-    /// Completes the plan of outer layers and puts it into the request, for inner layers.
+    /// Completes the plan of outer layers.
     ///
     /// The last value is where the next layer further out looks for streams that were made.
-    fn prepare<B>(&self, request: Request<B>) -> (Request<B>, OuterPlan, Option<MadeStreams>) {
+    fn complete(&self, request: &Parts) -> (OuterPlan, Option<MadeStreams>) {
         let own = &self.own;
-        let outer = request.extensions().get::<OuterPlan>();
+        let outer = request.extensions.get::<OuterPlan>();
         let outer_made = outer.map(|outer| outer.made.clone());
-        let expiry = request.extensions().get::<Expiry>().copied();
+        let expiry = request.extensions.get::<Expiry>().copied();
         let mut asked = match outer {
             Some(outer) => OuterPlan {
                 resolved: own.within(&outer.resolved),
                 request: Arc::clone(&outer.request),
                 label: outer.label.clone(),
                 key: outer.key.clone(),
+                early: Weak::clone(&outer.early),
                 finish_within: outer.finish_within,
                 expiry: Expiry::earliest(outer.expiry, expiry),
                 outer_drains: self.outer_drains(outer),
@@ -158,9 +162,10 @@ impl<S> SseService<S> {
             },
             None => OuterPlan {
                 resolved: Arc::clone(&own.alone),
-                request: Arc::new(RequestInfo::of(&request)),
+                request: Arc::new(RequestInfo::of(request)),
                 label: Label::default(),
-                key: LimitKey::default(),
+                key: CappedKey::default(),
+                early: Weak::new(),
                 finish_within: None,
                 expiry,
                 outer_drains: Vec::new(),
@@ -168,18 +173,13 @@ impl<S> SseService<S> {
                 observer: own.observer.clone(),
             },
         };
-        let (mut parts, body) = request.into_parts();
         if let Some(setting) = own.plan.registry.on() {
-            asked.label = setting.label_of(&parts);
-        }
-        if let Some(limit) = own.plan.limit.on() {
-            asked.key = limit.key_of(&parts);
+            asked.label = setting.label_of(request);
         }
         if let Some(shutdown) = own.plan.shutdown.on() {
-            asked.finish_within = shutdown.finish_within.of(&parts);
+            asked.finish_within = shutdown.finish_within.of(request);
         }
-        parts.extensions.insert(asked.clone());
-        (Request::from_parts(parts, body), asked, outer_made)
+        (asked, outer_made)
     }
 
     /// The drains of outer layers that are not in the plan, since this layer has another.
@@ -205,8 +205,18 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let (request, asked, outer) = self.prepare(request);
-        SseFuture { inner: self.inner.call(request), asked, outer }
+        let (mut parts, body) = request.into_parts();
+        let (mut asked, outer) = self.complete(&parts);
+        let call = match admit(&self.own.plan, &mut asked, &parts) {
+            Ok(early) => {
+                // For inner layers.
+                parts.extensions.insert(asked.clone());
+                let future = self.inner.call(Request::from_parts(parts, body));
+                Call::Inner { future, early }
+            }
+            Err(refusal) => Call::Refused { refusal: Some(refusal) },
+        };
+        SseFuture { call, asked, outer }
     }
 }
 
@@ -221,9 +231,23 @@ pin_project! {
     #[derive(Debug)]
     pub struct SseFuture<F> {
         #[pin]
-        inner: F,
+        call: Call<F>,
         asked: OuterPlan,
         outer: Option<MadeStreams>,
+    }
+}
+
+pin_project! {
+    #[project = CallProjection]
+    #[derive(Debug)]
+    enum Call<F> {
+        Inner {
+            #[pin]
+            future: F,
+            early: Option<Arc<EarlyPermit>>,
+        },
+        // The handler does not run.
+        Refused { refusal: Option<Box<EarlyRefusal>> },
     }
 }
 
@@ -236,7 +260,18 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let response = ready!(this.inner.poll(cx))?;
-        Poll::Ready(Ok(respond::respond(this.asked, this.outer.as_ref(), response, cx)))
+        let outer = this.outer.as_ref();
+        match this.call.project() {
+            CallProjection::Inner { future, early } => {
+                let response = ready!(future.poll(cx));
+                // Unless a stream takes it, it is released as soon as that is known.
+                let _early = early.take();
+                Poll::Ready(Ok(respond::respond(this.asked, outer, response?, cx)))
+            }
+            CallProjection::Refused { refusal } => {
+                let refusal = refusal.take().expect("polled after completion");
+                Poll::Ready(Ok(refusal.respond(this.asked, outer)))
+            }
+        }
     }
 }

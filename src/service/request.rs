@@ -4,18 +4,20 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use http::header::{HeaderName, HeaderValue};
-use http::{Extensions, Method, Request, Uri};
+use http::request::Parts;
+use http::{Extensions, Method, Uri};
 use http_body::Body;
 
+use super::admission::EarlyPermit;
 use super::head;
 use crate::driver::{Registrations, StreamLink};
 use crate::engine::Position;
 use crate::observe::{LayerObserver, StreamObserver};
 use crate::plan::{Plan, ResolvedPlan};
-use crate::state::{Drain, Expiry, Label, LimitKey, Permit};
+use crate::state::{CappedKey, Drain, Expiry, Label, Permit};
 #[cfg(feature = "resume")]
 use crate::state::{LimitInner, PermitLender};
-use crate::sync::lock;
+use crate::sync::{lock, now};
 use crate::wire::LastEventId;
 
 /// What a layer asks of those further in, in the extensions of the request.
@@ -26,7 +28,9 @@ pub(super) struct OuterPlan {
     /// The label that the nearest layer with a registry gives the stream.
     pub(super) label: Label,
     /// The key that the nearest layer with a limit gives the stream.
-    pub(super) key: LimitKey,
+    pub(super) key: CappedKey,
+    /// The permit that was taken before the handler, if one was.
+    pub(super) early: Weak<EarlyPermit>,
     /// For how long the stream may go on in a drain, if the nearest layer with a shutdown decides
     /// that by the request.
     pub(super) finish_within: Option<Duration>,
@@ -36,6 +40,24 @@ pub(super) struct OuterPlan {
     pub(super) outer_drains: Vec<Arc<Drain>>,
     pub(super) made: MadeStreams,
     pub(super) observer: LayerObserver,
+}
+
+impl OuterPlan {
+    /// The first of the drains of all layers that refuses new streams.
+    pub(super) fn refusing_drain(&self) -> Option<&Arc<Drain>> {
+        let drain = self.resolved.plan.shutdown.on().map(|shutdown| &shutdown.drain);
+        drain.into_iter().chain(&self.outer_drains).find(|drain| drain.refuses(now))
+    }
+
+    /// Whether there is a permit that was taken before the handler.
+    pub(super) fn has_early(&self) -> bool {
+        self.early.upgrade().is_some_and(|early| early.is_held())
+    }
+
+    /// Takes the permit that was taken before the handler.
+    pub(super) fn take_early(&self) -> Option<Permit> {
+        self.early.upgrade()?.take()
+    }
 }
 
 /// The streams that layers further in made for one request: mostly one, which is in the response.
@@ -137,12 +159,12 @@ pub(super) struct RequestInfo {
 }
 
 impl RequestInfo {
-    pub(super) fn of<B>(request: &Request<B>) -> Self {
+    pub(super) fn of(request: &Parts) -> Self {
         Self {
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            wants_events: head::wants_events(request.method(), request.headers()),
-            last_event_id: request.headers().get(LAST_EVENT_ID).cloned(),
+            method: request.method.clone(),
+            uri: request.uri.clone(),
+            wants_events: head::wants_events(&request.method, &request.headers),
+            last_event_id: request.headers.get(LAST_EVENT_ID).cloned(),
         }
     }
 
@@ -166,7 +188,8 @@ pub(crate) fn separate(extensions: &mut Extensions) {
 #[derive(Clone, Debug)]
 pub(crate) struct OuterTask {
     limit: Option<Arc<LimitInner>>,
-    key: LimitKey,
+    key: CappedKey,
+    early: Weak<EarlyPermit>,
     pub(crate) drain: Option<Arc<Drain>>,
     made: MadeStreams,
 }
@@ -174,10 +197,11 @@ pub(crate) struct OuterTask {
 #[cfg(feature = "resume")]
 impl OuterTask {
     pub(crate) fn of(extensions: &Extensions) -> Option<Self> {
-        let OuterPlan { resolved, key, made, .. } = extensions.get::<OuterPlan>()?;
-        let limit = resolved.plan.limit.on().cloned();
+        let OuterPlan { resolved, key, early, made, .. } = extensions.get::<OuterPlan>()?;
+        let limit = resolved.plan.limit.on().map(|setting| Arc::clone(&setting.limit));
         let drain = resolved.plan.shutdown.on().map(|shutdown| Arc::clone(&shutdown.drain));
-        Some(Self { limit, key: key.clone(), drain, made: made.clone() })
+        let (key, early, made) = (key.clone(), Weak::clone(early), made.clone());
+        Some(Self { limit, key, early, drain, made })
     }
 
     /// A permit for the task; none if nothing limits it.
@@ -189,7 +213,8 @@ impl OuterTask {
         let Some(limit) = &self.limit else {
             return Ok(None);
         };
-        let permit = limit.acquire(&self.key).ok_or(())?;
+        let early = self.early.upgrade().and_then(|early| early.take());
+        let permit = early.or_else(|| limit.acquire(&self.key)).ok_or(())?;
         Ok(PermitLender::new(permit))
     }
 

@@ -16,7 +16,7 @@ use crate::body::SseBody;
 use crate::driver::{Answer, Around, Claim, Deferred, Done, Registrations, Stream, StreamLink};
 use crate::engine::{Engine, Position};
 use crate::observe::{StreamObserver, Subject};
-use crate::plan::{Plan, ResolvedPlan};
+use crate::plan::{LimitSetting, Plan, ResolvedPlan};
 use crate::state::{Drain, Expiry, LimitInner};
 use crate::sync::now;
 use crate::wire::{Framing, Scanner};
@@ -148,13 +148,16 @@ impl Responder<'_> {
         }
         let (asked, taken) = (asked.clone(), inner.is_none());
         let own = Arc::clone(&link);
+        // The future that has it is over when the stream begins.
+        let early = resolved.plan.limit.on().and_then(|_| asked.take_early());
         Ok(SseBody::deferred(
             body,
             Deferred::new(link, move |scanner| {
-                let taken_back = match taken {
+                let mut taken_back = match taken {
                     true => asked.made.reclaim(&resolved.plan),
                     false => Registrations::default(),
                 };
+                taken_back.permit = taken_back.permit.or(early);
                 let registrations = register(&resolved.plan, &asked, taken_back)
                     .map_err(Refusal::counted_status)?;
                 let observer = match taken {
@@ -184,9 +187,11 @@ impl Responder<'_> {
         let left = inner.as_ref().map_or_else(|| plan.clone(), |it| it.done().left_of(&plan));
         let taken_back = inner.is_none().then(|| asked.made.reclaim(&left).permit).flatten();
         let permit = match left.limit.on() {
-            Some(limit) => {
-                let permit = taken_back.or_else(|| limit.acquire_for_good(&asked.key));
-                Some(permit.ok_or_else(|| Refusal::full(limit))?)
+            Some(setting) => {
+                let permit = taken_back
+                    .or_else(|| asked.take_early()?.for_good())
+                    .or_else(|| setting.limit.acquire_for_good(&asked.key));
+                Some(permit.ok_or_else(|| Refusal::full(&setting.limit))?)
             }
             None => None,
         };
@@ -302,8 +307,9 @@ fn obstacle<'a>(plan: &'a Plan, asked: &'a OuterPlan) -> Option<Obstacle<'a>> {
     if let Some(drain) = drain.into_iter().chain(&asked.outer_drains).find(|it| it.refuses(now)) {
         return Some(Obstacle::Drain(drain));
     }
-    let limit = plan.limit.on().filter(|limit| !limit.replaces() && !limit.has_room(&asked.key))?;
-    Some(Obstacle::Limit(limit))
+    let limit = &plan.limit.on()?.limit;
+    let is_open = limit.replaces() || asked.has_early() || limit.has_room(&asked.key);
+    (!is_open).then_some(Obstacle::Limit(limit))
 }
 
 /// Why a stream would not be served.
@@ -353,8 +359,9 @@ fn register(
     if let Some(drain) = drain.into_iter().chain(&asked.outer_drains).find(|it| it.refuses(now)) {
         return Err(Refusal::draining(drain));
     }
-    if let (Some(limit), None) = (plan.limit.on(), &registrations.permit) {
-        let permit = asked.made.take_permit().or_else(|| limit.acquire(&asked.key));
+    if let (Some(LimitSetting { limit, .. }), None) = (plan.limit.on(), &registrations.permit) {
+        let permit = asked.made.take_permit().or_else(|| asked.take_early());
+        let permit = permit.or_else(|| limit.acquire(&asked.key));
         registrations.permit = Some(permit.ok_or_else(|| Refusal::full(limit))?);
     }
     if let Some(drain) = drain {

@@ -38,18 +38,54 @@ pub(crate) struct LimitSettings {
     pub(crate) farewell: Farewell,
 }
 
-pub(crate) type KeyOf = dyn Fn(&Parts) -> LimitKey + Send + Sync;
+/// The key of a request, and how many streams of it may be open.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CappedKey {
+    key: LimitKey,
+    max: usize,
+}
 
 pub(crate) struct PerKey {
-    pub(crate) max: usize,
-    pub(crate) key: Box<KeyOf>,
+    key: Box<KeyOf>,
     pub(crate) at_cap: AtCap,
 }
 
+type KeyOf = dyn Fn(&Parts) -> CappedKey + Send + Sync;
+
+impl PerKey {
+    /// The same cap for all keys.
+    pub(crate) fn new<F>(max: usize, key: F) -> Self
+    where
+        F: Fn(&Parts) -> LimitKey + Send + Sync + 'static,
+    {
+        let key = move |request: &Parts| {
+            // A panic would take all streams of the connection along.
+            let key = catch_panic(|| key(request)).unwrap_or(LimitKey::FAILED);
+            CappedKey { key, max }
+        };
+        Self { key: Box::new(key), at_cap: AtCap::Refuse }
+    }
+
+    /// A cap of its own for each request.
+    pub(crate) fn with<F>(key_and_max: F) -> Self
+    where
+        F: Fn(&Parts) -> (LimitKey, usize) + Send + Sync + 'static,
+    {
+        let key = move |request: &Parts| {
+            let (key, max) =
+                catch_panic(|| key_and_max(request)).unwrap_or((LimitKey::FAILED, MAX_OF_FAILED));
+            CappedKey { key, max }
+        };
+        Self { key: Box::new(key), at_cap: AtCap::Refuse }
+    }
+}
+
+/// Which cap such requests would have is not known. One stream at a time does the least harm.
+const MAX_OF_FAILED: usize = 1;
+
 impl fmt::Debug for PerKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { max, at_cap, .. } = self;
-        f.debug_struct("PerKey").field("max", max).field("at_cap", at_cap).finish_non_exhaustive()
+        f.debug_struct("PerKey").field("at_cap", &self.at_cap).finish_non_exhaustive()
     }
 }
 
@@ -58,13 +94,9 @@ impl LimitInner {
         Self { settings, permits, refused: AtomicU64::new(0), replaced: AtomicU64::new(0) }
     }
 
-    /// The key of a request.
-    pub(crate) fn key_of(&self, request: &Parts) -> LimitKey {
-        let Some(per_key) = &self.settings.per_key else {
-            return LimitKey::default();
-        };
-        // A panic would take all streams of the connection along.
-        catch_panic(|| (per_key.key)(request)).unwrap_or(LimitKey::FAILED)
+    /// The key of a request, and its cap.
+    pub(crate) fn key_of(&self, request: &Parts) -> CappedKey {
+        self.settings.per_key.as_ref().map(|per_key| (per_key.key)(request)).unwrap_or_default()
     }
 
     /// Whether streams may be ended for newer ones.
@@ -77,31 +109,44 @@ impl LimitInner {
     }
 
     /// A permit for a stream, if there is room.
-    pub(crate) fn acquire(&self, key: &LimitKey) -> Option<Permit> {
+    pub(crate) fn acquire(&self, key: &CappedKey) -> Option<Permit> {
         self.acquire_as(key, self.at_cap())
     }
 
     /// A permit for a stream that cannot be closed: it is not replaced and replaces none.
-    pub(crate) fn acquire_for_good(&self, key: &LimitKey) -> Option<Permit> {
+    pub(crate) fn acquire_for_good(&self, key: &CappedKey) -> Option<Permit> {
         self.acquire_as(key, AtCap::Refuse)
     }
 
     /// Whether a stream would get a permit now. No permit is taken for the answer, which others would
     /// miss.
-    pub(crate) fn has_room(&self, key: &LimitKey) -> bool {
-        let LimitSettings { max, per_key, .. } = &self.settings;
-        let max_of_key = per_key.as_ref().filter(|_| !key.is_none()).map(|per_key| per_key.max);
-        self.permits.open() < *max
-            && max_of_key.is_none_or(|max_of_key| self.permits.open_of(key) < max_of_key)
+    pub(crate) fn has_room(&self, key: &CappedKey) -> bool {
+        self.permits.open() < self.settings.max && !self.is_at_cap(key)
     }
 
-    fn acquire_as(&self, key: &LimitKey, at_cap: AtCap) -> Option<Permit> {
-        let LimitSettings { max, per_key, .. } = &self.settings;
-        match per_key {
-            Some(per_key) if !key.is_none() => {
-                self.permits.acquire_for(key, *max, per_key.max, at_cap)
-            }
-            _ => self.permits.acquire(*max),
+    fn is_at_cap(&self, CappedKey { key, max }: &CappedKey) -> bool {
+        !key.is_none() && self.permits.open_of(key) >= *max
+    }
+
+    /// A permit for a stream that a request may get, before its handler runs.
+    ///
+    /// None if a stream of its key would be ended for it: that happens when the stream begins, which
+    /// may be never.
+    ///
+    /// # Errors
+    ///
+    /// If there is no room.
+    pub(crate) fn acquire_early(&self, key: &CappedKey) -> Result<Option<Permit>, ()> {
+        if self.replaces() && key.max > 0 && self.is_at_cap(key) {
+            return Ok(None);
+        }
+        self.acquire(key).map(Some).ok_or(())
+    }
+
+    fn acquire_as(&self, CappedKey { key, max }: &CappedKey, at_cap: AtCap) -> Option<Permit> {
+        match key.is_none() {
+            true => self.permits.acquire(self.settings.max),
+            false => self.permits.acquire_for(key, self.settings.max, *max, at_cap),
         }
     }
 

@@ -17,7 +17,7 @@ pub(crate) use drain::Drain;
 #[cfg(feature = "resume")]
 pub(crate) use drain::DrainHold;
 pub use expiry::Expiry;
-pub(crate) use limit::{LimitInner, LimitSettings, PerKey};
+pub(crate) use limit::{CappedKey, LimitInner, LimitSettings, PerKey};
 pub use limit_key::LimitKey;
 #[cfg(feature = "resume")]
 pub(crate) use permits::PermitLender;

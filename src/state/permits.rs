@@ -81,7 +81,8 @@ impl Permits {
     /// A permit of `key`, if fewer than `max` are held in all and `max_of_key` by the key.
     ///
     /// A stream that replaces takes over the permit of the key's oldest stream. That one does not
-    /// count from now on, whether its client reads or not.
+    /// count from now on, whether its client reads or not. If the cap of the key has become smaller,
+    /// it ends as many of the oldest as are too many.
     pub(crate) fn acquire_for(
         self: &Arc<Self>,
         key: &LimitKey,
@@ -107,18 +108,20 @@ impl Permits {
                 if !self.admit(max) {
                     return None;
                 }
-                None
+                Vec::new()
             }
             AtCap::Refuse => return None,
-            AtCap::ReplaceOldest => Some(shard.keys.get_mut(key)?.by_age.pop_first()?.1),
+            AtCap::ReplaceOldest => shard.keys.get_mut(key)?.replace(max_of_key)?,
         };
         let ticket = shard.next;
         shard.next += 1;
         let holders = shard.keys.entry(key.clone()).or_default();
-        holders.open += usize::from(replaced.is_none());
+        holders.open += 1;
         holders.by_age.extend(id.map(|id| (ticket, id)));
         drop(shard);
-        if let Some(oldest) = replaced {
+        // The first of them leaves its permit to the new stream.
+        self.open.fetch_sub(replaced.len().saturating_sub(1), Relaxed);
+        for oldest in replaced {
             self.roster.visit_one(oldest, |replaced| {
                 *replaced = true;
                 ((), Visit::Wake)
@@ -138,6 +141,20 @@ impl Permits {
         // Not from the ends of the hash, which tell the keys of one map apart.
         let hash = usize::try_from((self.hasher.hash_one(key) >> 32) % SHARDS as u64);
         lock(&self.shards[hash.unwrap_or_default()])
+    }
+}
+
+impl Holders {
+    /// Takes out the oldest streams, so that with one more there are `max`. None if there are not
+    /// as many that may be replaced.
+    fn replace(&mut self, max: usize) -> Option<Vec<RosterId>> {
+        let surplus = self.open - max.checked_sub(1)?;
+        if self.by_age.len() < surplus {
+            return None;
+        }
+        self.open -= surplus;
+        let oldest = std::iter::from_fn(|| self.by_age.pop_first());
+        Some(oldest.take(surplus).map(|(_, id)| id).collect())
     }
 }
 
@@ -193,6 +210,18 @@ impl Permit {
             #[cfg(feature = "resume")]
             lender: std::sync::Weak::new(),
         }
+    }
+
+    /// This permit, for a stream that cannot be closed. None if it was taken over already.
+    pub(crate) fn for_good(mut self) -> Option<Self> {
+        let held = self.held.as_mut()?;
+        if let Some(Replaceable { ticket, .. }) = &held.replaceable {
+            let mut shard = held.permits.shard(&held.key);
+            // Of one that was taken over there is nothing to release.
+            shard.keys.get_mut(&held.key)?.by_age.remove(ticket)?;
+        }
+        held.replaceable = None;
+        Some(self)
     }
 
     fn replaceable(&self) -> Option<&Replaceable> {

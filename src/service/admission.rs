@@ -1,0 +1,112 @@
+//! What is decided of a request before the handler runs.
+
+use std::sync::{Arc, Mutex};
+
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use http::{Response, response};
+use http_body::Body;
+
+use super::head;
+use super::refusal::{Refusal, refuse, refuse_call};
+use super::request::{MadeStreams, OuterPlan};
+use crate::body::SseBody;
+use crate::plan::{Plan, Setting};
+use crate::state::{LimitInner, Permit};
+use crate::sync::lock;
+
+/// A permit that was taken before the handler, until a stream takes it.
+///
+/// The future of the response owns it. So it is released with the future, also if the handler keeps
+/// the extensions of its request.
+#[derive(Debug)]
+pub(super) struct EarlyPermit {
+    limit: Arc<LimitInner>,
+    permit: Mutex<Option<Permit>>,
+}
+
+impl EarlyPermit {
+    pub(super) fn is_held(&self) -> bool {
+        lock(&self.permit).is_some()
+    }
+
+    pub(super) fn take(&self) -> Option<Permit> {
+        lock(&self.permit).take()
+    }
+}
+
+/// A request whose handler does not run.
+#[derive(Debug)]
+pub(super) struct EarlyRefusal {
+    refusal: Refusal,
+    head: response::Parts,
+    is_call: bool,
+}
+
+impl EarlyRefusal {
+    fn new(refusal: Refusal, request: &Parts) -> Box<Self> {
+        let (mut head, ()) = Response::new(()).into_parts();
+        let is_call = head::is_call(&request.headers);
+        if let Some(content_type) = request.headers.get(CONTENT_TYPE).filter(|_| is_call) {
+            head.headers.insert(CONTENT_TYPE, content_type.clone());
+        }
+        Box::new(Self { refusal, head, is_call })
+    }
+
+    pub(super) fn respond<B: Body>(
+        self,
+        asked: &OuterPlan,
+        outer: Option<&MadeStreams>,
+    ) -> Response<SseBody<B>> {
+        let Self { refusal, head, is_call } = self;
+        match is_call {
+            true => refuse_call(head, outer, &refusal),
+            false => refuse(head, &asked.request, outer, &refusal),
+        }
+    }
+}
+
+/// Has a layer with the plan `own` find the key of a request, and take a permit for it if that is
+/// to be done before the handler runs.
+///
+/// # Errors
+///
+/// If there is no room, or the server drains.
+pub(super) fn admit(
+    own: &Plan,
+    asked: &mut OuterPlan,
+    request: &Parts,
+) -> Result<Option<Arc<EarlyPermit>>, Box<EarlyRefusal>> {
+    let setting = match &own.limit {
+        Setting::Unset => return Ok(None),
+        Setting::Off => None,
+        Setting::On(setting) => Some(setting),
+    };
+    let held = asked.early.upgrade();
+    let is_same = |it: &Arc<EarlyPermit>| {
+        setting.is_some_and(|setting| Arc::ptr_eq(&it.limit, &setting.limit))
+    };
+    if let Some(early) = held.as_ref().filter(|it| !is_same(it)) {
+        // The limit of a layer further out does not hold for this request.
+        drop(early.take());
+    }
+    let Some(setting) = setting else {
+        return Ok(None);
+    };
+    asked.key = setting.limit.key_of(request);
+    let is_held = held.as_ref().is_some_and(is_same);
+    if is_held || head::is_bodiless(&request.method) || !setting.is_before_handler(request) {
+        return Ok(None);
+    }
+    if let Some(drain) = asked.refusing_drain() {
+        return Err(EarlyRefusal::new(Refusal::draining(drain), request));
+    }
+    let permit = setting.limit.acquire_early(&asked.key);
+    let permit = permit.map_err(|()| EarlyRefusal::new(Refusal::full(&setting.limit), request))?;
+    let early = permit.map(|permit| {
+        let limit = Arc::clone(&setting.limit);
+        Arc::new(EarlyPermit { limit, permit: Mutex::new(Some(permit)) })
+    });
+    asked.early = early.as_ref().map(Arc::downgrade).unwrap_or_default();
+    Ok(early)
+}
