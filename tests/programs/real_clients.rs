@@ -3,7 +3,6 @@
 //! `tests/run` installs them, as `clients/python.txt` pins them.
 
 use std::convert::Infallible;
-use std::path::Path;
 use std::time::Duration;
 
 use axum::Router;
@@ -13,9 +12,10 @@ use axum::routing::{get, post};
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::process::Command;
 use tokio::time::sleep;
 use tower_sse::{Comment, KeepAliveLayer, SseLayer};
+
+use crate::harness::sdk::python;
 
 const MESSAGES: [&str; 2] = ["id: 7\ndata: one\n\n", "data: two\n\n"];
 
@@ -43,10 +43,6 @@ fn events(events: [&'static str; 2], between: &'static str) -> Response {
 
 /// What each client made of its stream.
 async fn seen_by_clients(layer: SseLayer, between: &'static str) -> Value {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let python = root.join(".tools/venv/bin/python");
-    assert!(python.exists(), "{} is missing: tests/run installs it", python.display());
-
     let app = Router::new()
         .route("/httpx-sse", get(move || async move { events(MESSAGES, between) }))
         .route("/chat/completions", post(move || async move { events(CHUNKS, between) }))
@@ -55,11 +51,7 @@ async fn seen_by_clients(layer: SseLayer, between: &'static str) -> Value {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let server = tokio::spawn(async { axum::serve(listener, app).await });
-    let mut clients = Command::new(python);
-    clients.arg(root.join("clients/python_clients.py")).arg(url);
-    // A proxy of the machine has no business here.
-    clients.env("NO_PROXY", "127.0.0.1");
-    let output = clients.output().await.unwrap();
+    let output = python("python_clients.py").arg(url).output().await.unwrap();
     server.abort();
     let errors = String::from_utf8_lossy(&output.stderr);
     serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{errors}"))

@@ -2,6 +2,7 @@
 
 mod acceptance;
 mod framings;
+mod mcp;
 mod node;
 mod notifications;
 mod pages;

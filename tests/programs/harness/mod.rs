@@ -29,6 +29,7 @@ pub mod redis;
 #[path = "../../it/harness/resume.rs"]
 pub mod resume;
 pub mod resume_nodes;
+pub mod sdk;
 pub mod site;
 pub mod tap;
 #[path = "../../it/harness/topics.rs"]
