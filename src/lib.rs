@@ -1,8 +1,67 @@
-// Its examples use what these features add, and are no tests without.
-#![cfg_attr(
-    any(not(doctest), all(feature = "axum", feature = "client", feature = "redis", feature = "resume")),
-    doc = include_str!("../README.md")
-)]
+//! Tower layers for responses that stay open: Server-Sent Events, NDJSON and gRPC streams, in axum,
+//! hyper and tonic.
+//!
+//! They wrap any streaming body, made by a handler or passed on by a proxy. They write keepalives
+//! between its events, ask proxies not to buffer, give events ids, list the streams that are open,
+//! limit how many there are, and end each with a last event when the server shuts down.
+//!
+//! # Examples
+//!
+//! With the feature `axum`. Ctrl-c ends each stream after a whole event, and then the process:
+//!
+//! ```no_run
+//! use axum::{Router, routing::get};
+//! use tower_sse::{Shutdown, SseLayer};
+//!
+//! # #[cfg(feature = "axum")]
+//! # #[tokio::main] async fn main() -> std::io::Result<()> {
+//! let shutdown = Shutdown::new();
+//! let app = Router::new()
+//!     .route("/events", get(events))
+//!     .layer(SseLayer::new().shutdown(shutdown.clone()));
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+//! axum::serve(shutdown.listen(listener), app)
+//!     .with_graceful_shutdown(shutdown.on_signals())
+//!     .await
+//! # }
+//! # #[cfg(not(feature = "axum"))] fn main() {}
+//! # async fn events() {}
+//! ```
+//!
+//! # Where to read on
+//!
+//! - [`manual`]: what to do, task by task, from the first endpoint to Kubernetes, and from a symptom
+//!   to its cause.
+//! - [`SseLayer`]: all layers in one, and which responses are streams.
+//! - [`Shutdown`]: how a server ends its streams.
+//! - [`Hub`] and [`event_log`]: one event to many clients.
+//! - [`resume`]: answers to which a client can come back.
+//! - [`client`]: the script for pages.
+//! - [`observe`]: metrics and traces.
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! | --- | --- | --- |
+//! | `signal` | on | [`Shutdown::on_signals`]: SIGTERM and ctrl-c |
+//! | `axum` | off | [`Shutdown::listen`]: connections of `axum::serve` that end by the deadline; handlers take a [`Start`](event_log::Start) and return a [`Subscription`](hub::Subscription) |
+//! | `client` | off | the module [`client`]: the script for pages, served by the application |
+//! | `hub` | off | [`Hub`], [`EventLog`](event_log::EventLog) and [`MemoryLog`](event_log::MemoryLog) |
+//! | `json` | off | [`Event::json`]: events whose data is a value, serialised by serde |
+//! | `metrics` | off | counts and times of all streams, for any recorder of the `metrics` facade |
+//! | `nats` | off | [`NatsLog`](event_log::NatsLog), with `hub` |
+//! | `nats-nkeys` | off | signing in to NATS with a key pair or a credentials file |
+//! | `nats-tls` | off | NATS servers that ask for TLS; it builds `ring` |
+//! | `redis` | off | [`RedisLog`](event_log::RedisLog), with `hub` |
+//! | `resume` | off | [`ResumeLayer`], with `hub` |
+//! | `schema` | off | [`Reference`](hub::Reference): TypeScript, JSON Schema and OpenAPI of typed events, with `hub` and `json` |
+//! | `serde` | off | `Serialize` for [`StreamInfo`], [`DrainReport`], [`Delivery`] and the types in them |
+//! | `tonic` | off | tonic's `Connected` for guarded connections |
+//! | `tracing` | off | a span for each stream, and events of drains |
+//!
+//! The layers depend on no framework; axum and tonic are dependencies of their features only. Streams
+//! with a keepalive or a drain need a Tokio runtime with its timer.
+
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // The documentation is made with all features, and names what some of them add.
 #![cfg_attr(not(feature = "axum"), allow(rustdoc::broken_intra_doc_links))]
@@ -25,6 +84,8 @@ mod guard;
 pub mod hub;
 mod layer;
 mod limit;
+#[cfg(any(doc, doctest))]
+pub mod manual;
 pub mod observe;
 mod plan;
 mod readiness;
@@ -69,3 +130,8 @@ pub use state::{DrainReport, Expiry, Label, LimitKey, StreamId, StreamInfo, Stre
 pub use static_body::StaticBody;
 pub use wire::event::Event;
 pub use wire::text::{Comment, EventId, EventName};
+
+/// The examples of the README are tests.
+#[cfg(all(doctest, feature = "axum"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -27,6 +27,7 @@ const STRATA: &[(&str, &[&str])] = &[
     ("hub", &["wire", "event_log"]),
     ("resume", &["wire", "state", "service", "event_log"]),
     ("axum_impls", &["wire", "event_log", "hub"]),
+    ("manual", &[]),
 ];
 
 /// What any of them may name, and what holds them together.

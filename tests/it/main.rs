@@ -72,6 +72,8 @@ mod log_read;
 mod log_stalled;
 mod mail;
 mod mail_at_the_end;
+mod manual;
+mod manual_wire;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod ndjson;
