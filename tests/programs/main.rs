@@ -21,6 +21,7 @@ mod observe;
 mod pages_hostile;
 mod pages_obey;
 mod pages_survive;
+mod proxies;
 mod real_clients;
 mod redis_away;
 mod redis_changes;

@@ -1,0 +1,12 @@
+vcl 4.1;
+
+backend default {
+    .host = "127.0.0.1";
+    .port = "UPSTREAM";
+    .first_byte_timeout = 2s;
+    .between_bytes_timeout = 2s;
+}
+
+#production sub vcl_backend_response {
+#production     set beresp.do_gzip = true;
+#production }
