@@ -25,6 +25,7 @@ mod proxies;
 mod real_clients;
 mod redis_away;
 mod redis_changes;
+mod redis_costs;
 mod redis_exactly_once;
 mod redis_gaps;
 mod redis_nodes;

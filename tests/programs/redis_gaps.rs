@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
 use tower_sse::EventId;
 use tower_sse::event_log::{EventLog, Follow, GapReason, RedisLog, Start};
 
 use crate::harness::redis::{
-    Server, all, append, append_all, connect, follow, gap, log, nothing, said, topics,
+    Server, Way, all, append, append_all, connect, data, follow, gap, log, nothing, said, topic,
+    topics,
 };
 
 fn sequence(id: &EventId) -> u64 {
@@ -119,33 +119,97 @@ async fn a_redis_that_lost_all_is_another_log() {
     assert_eq!(nothing(&mut follow(&log, &["t"], Start::After(after))).await, ());
 }
 
-/// More than the reader is given at once; and what is left expires before it asks for it.
+/// It is in neither the feed nor its topic any more.
 #[tokio::test]
-async fn what_expired_between_two_reads_is_a_gap() {
+async fn what_expired_while_a_node_was_away_is_a_gap() {
+    let idle = Duration::from_secs(1);
     let server = Server::start().await;
-    let log = connect(RedisLog::builder().idle(Duration::from_secs(10)), &server.url()).await;
-    let mut follower = follow(&log, &["t"], Start::Earliest);
-    nothing(&mut follower).await;
-    // Of twenty seconds ago.
-    let many = "local t = redis.call('TIME') local now = t[1] * 1000000 + t[2] - 20000000 \
-        for n = 1, 600 do redis.call('XADD', KEYS[1], string.format('%.0f-0', now + n), \
-        'e', 'data: ' .. n .. '\\n\\n', 'g', redis.call('GET', KEYS[2]), \
-        'b', n == 1 and '0' or string.format('%.0f', now + n - 1), 'k', '1') end";
-    let next = "local t = redis.call('TIME') local now = t[1] * 1000000 + t[2] \
-        redis.call('DEL', KEYS[1]) redis.call('XADD', KEYS[1], string.format('%.0f-0', now), \
-        'e', 'data: next\\n\\n', 'g', redis.call('GET', KEYS[2]), \
-        'b', string.format('%.0f', now - 10000000), 'k', '0')";
-    // In one write, so that nobody else has a turn between the two.
-    let both = [many, next].map(|script| {
-        let words = ["EVAL", script, "2", "{tower-sse}:topic:t", "{tower-sse}:epoch"];
-        let words = words.map(|word| format!("${}\r\n{word}\r\n", word.len()));
-        format!("*{}\r\n{}", words.len(), words.concat())
-    });
-    let mut connection = tokio::net::TcpStream::connect(("127.0.0.1", server.port)).await.unwrap();
-    connection.write_all(both.concat().as_bytes()).await.unwrap();
-    let expected: Vec<_> = (1..=512).map(|n| n.to_string()).collect();
-    assert_eq!(all(&mut follower, 512).await, expected);
-    assert_eq!(all(&mut follower, 2).await, ["gap", "next"]);
+    let mut way = Way::to(&server).await;
+    let settings = || RedisLog::builder().idle(idle).feed_events(1);
+    let (log, other) =
+        (connect(settings(), &way.url()).await, connect(settings(), &server.url()).await);
+    let mut follower = follow(&log, &["t"], Start::Live);
+    append(&other, "t", "1").await;
+    assert_eq!(said(&mut follower).await, "1");
+    way.close().await;
+    append_all(&other, "t", 2..600).await;
+    tokio::time::sleep(idle + Duration::from_millis(500)).await;
+    append(&other, "t", "next").await;
+    way.open().await;
+    let gap = gap(&mut follower).await;
+    assert_eq!(gap.reason, GapReason::Expired);
+    assert_eq!(said(&mut follower).await, "next");
+}
+
+#[tokio::test]
+async fn a_node_that_falls_out_of_the_feed_loses_nothing() {
+    let server = Server::start().await;
+    let mut way = Way::to(&server).await;
+    // Redis trims no less than a node of 100 entries.
+    let settings = || RedisLog::builder().feed_events(1).window(10, 1 << 20);
+    let (log, other) =
+        (connect(settings(), &way.url()).await, connect(settings(), &server.url()).await);
+    let names: Vec<String> = (0..600).map(|n| format!("t.{n}")).collect();
+    let mut live: Vec<_> = names.iter().map(|name| follow(&log, &[name], Start::Live)).collect();
+    let mut both = follow(&log, &["t.0", "t.599"], Start::Live);
+    for (name, follower) in names.iter().zip(&mut live) {
+        append(&other, name, "before").await;
+        assert_eq!(said(follower).await, "before");
+    }
+    assert_eq!(all(&mut both, 2).await, ["before", "before"]);
+    way.close().await;
+    for n in 0..50 {
+        append(&other, if n % 3 == 0 { "t.0" } else { "t.599" }, &n.to_string()).await;
+    }
+    for n in 0..1_000 {
+        append(&other, "another", &n.to_string()).await;
+    }
+    way.open().await;
+    let expected: Vec<String> = (0..50).map(|n| n.to_string()).collect();
+    assert_eq!(all(&mut both, 50).await, expected);
+    assert_eq!(all(&mut live[599], 33).await.last().unwrap(), "49");
+    for (name, follower) in names.iter().zip(&mut live).skip(1).take(100) {
+        append(&other, name, "after").await;
+        assert_eq!(said(follower).await, "after", "{name}");
+    }
+}
+
+/// The server comes back with a copy from before the last events.
+#[tokio::test]
+async fn what_a_server_forgot_that_was_set_back_is_a_gap_for_those_that_lack_it() {
+    let mut server = Server::durable().await;
+    let log = log(&server.url()).await;
+    let mut live = follow(&log, &["t", "u"], Start::Live);
+    let first = append(&log, "t", "1").await;
+    append(&log, "u", "1").await;
+    assert_eq!(all(&mut live, 2).await, ["1", "1"]);
+    let copy = server.copy();
+    let forgotten = append(&log, "t", "2").await;
+    append(&log, "t", "3").await;
+    assert_eq!(all(&mut live, 2).await, ["2", "3"]);
+    server.kill();
+    server.set_back(&copy);
+    server.restart().await;
+    let last = loop {
+        // It may not know yet that its connection is lost.
+        if let Ok(id) = log.append(&topic("t"), data("4")).await {
+            break id;
+        }
+    };
+    assert!(sequence(&last) > sequence(&forgotten));
+    // It was there all the time, and so was its node.
+    assert_eq!(said(&mut live).await, "4");
+    assert_eq!(
+        all(&mut follow(&log, &["t"], Start::After(first.clone())), 3).await,
+        ["2", "3", "4"]
+    );
+    let other = connect(RedisLog::builder(), &server.url()).await;
+    for place in [first, forgotten] {
+        let mut behind = follow(&other, &["t"], Start::After(place));
+        assert_eq!(gap(&mut behind).await.reason, GapReason::Expired);
+        assert_eq!(said(&mut behind).await, "4");
+    }
+    nothing(&mut follow(&other, &["t"], Start::After(last))).await;
 }
 
 /// As after a failover to a machine whose clock is behind: sequences are ahead of it for a time.
@@ -182,4 +246,19 @@ async fn a_follower_of_a_pattern_gets_a_gap_and_its_end() {
     gap(&mut follower).await;
     let end = std::future::poll_fn(|cx| std::pin::Pin::new(&mut follower).poll_next(cx)).await;
     assert!(end.is_none(), "{end:?}");
+}
+
+/// Its topic is not known to have had no event before, and the first one leaves the window.
+#[tokio::test]
+async fn a_live_follower_of_a_new_log_with_a_small_window_gets_no_gap() {
+    let server = Server::start().await;
+    let log = connect(RedisLog::builder().window(7, 1 << 20), &server.url()).await;
+    let mut follower = follow(&log, &["t"], Start::Live);
+    // It reads nothing before the window is full.
+    nothing(&mut follower).await;
+    append_all(&log, "t", 0..50).await;
+    let mut watches = follow(&log, &["t"], Start::Earliest);
+    let expected: Vec<String> = (0..50).map(|n| n.to_string()).collect();
+    assert_eq!(all(&mut watches, 50).await, expected);
+    assert_eq!(all(&mut follower, 50).await, expected);
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::topic::{BrokerTopic, WindowLookup};
-use super::{BrokerEvent, BrokerFuture, BrokerSource};
+use super::{BrokerEvent, BrokerFuture, BrokerSource, BrokerTopics};
 use crate::event_log::GapReason;
 use crate::event_log::wake_list::Ticket;
 
@@ -109,6 +109,11 @@ impl BrokerCursor {
         self.lost = self.lost.or(Some(reason));
     }
 
+    /// Ends, and removes itself from the topic.
+    pub(super) fn remove(&mut self, topics: &BrokerTopics) {
+        topics.remove_follower(&self.topic, &mut self.ticket);
+    }
+
     /// Has the task woken by the topic's next event.
     pub(super) fn register(&mut self, cx: &Context<'_>) {
         self.topic.register(&mut self.ticket, cx.waker());
@@ -162,6 +167,11 @@ impl BrokerCursor {
                     self.lose(GapReason::Restarted);
                     self.start(None, resets, epoch);
                 }
+                WindowLookup::Awaited if registered => return Poll::Pending,
+                WindowLookup::Awaited => {
+                    self.register(cx);
+                    registered = true;
+                }
                 WindowLookup::Nothing => {
                     if let Some(end) = self.end_before_start() {
                         let after = source.page(&self.topic.name, end.sequence);
@@ -184,8 +194,8 @@ impl BrokerCursor {
         (end.epoch == self.epoch && end.sequence != self.taken).then_some(end)
     }
 
-    fn set_next(&mut self, event: BrokerEvent) {
-        // The broker lost everything, and the poller may not have noticed it yet.
+    fn set_next(&mut self, mut event: BrokerEvent) {
+        // The broker lost everything, and the reader may not have noticed it yet.
         if event.epoch != self.epoch {
             self.lose(GapReason::Restarted);
             self.start(None, self.resets, event.epoch);
@@ -193,16 +203,12 @@ impl BrokerCursor {
         if event.sequence <= self.position {
             return;
         }
+        // A page may not know it, and what the topic was told of the event is out of the window.
+        event.before = self.topic.before(&event);
         if event.before > self.position && !self.from_first {
             self.lose(GapReason::Expired);
         }
         self.from_first = false;
         self.next = Some(event);
-    }
-}
-
-impl Drop for BrokerCursor {
-    fn drop(&mut self) {
-        self.topic.remove_follower(&mut self.ticket);
     }
 }

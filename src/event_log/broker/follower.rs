@@ -4,6 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use super::cursor::BrokerCursor;
 use super::topic::LoadedState;
@@ -37,9 +38,13 @@ enum FollowStage {
 
 struct Starting {
     from: Start,
-    /// The position of [`Start::Live`] when the follower was made.
+    /// When the follower was made.
+    began: Instant,
+    /// The position of [`Start::Live`] at that time, by the clock of the broker.
     live: u64,
-    /// Up to where the poller had read at that time.
+    /// The last sequence that was known at that time: what is appended later is after it.
+    known: u64,
+    /// Up to where the reader had read at that time.
     watermark: u64,
     /// Reads the head, to know whether an id is newer than it and not only newer than what was
     /// read.
@@ -50,28 +55,29 @@ struct Starting {
 type LastPosition = ((u64, u64), Vec<Vec<BrokerEvent>>);
 
 impl BrokerFollower {
-    /// Follows topics. `load` must have each new topic loaded.
+    /// Follows topics. `fetch` must have each new topic fetched.
     ///
     /// There is no index of topics, so a set with patterns gets a gap at once, and then the end.
     pub(in crate::event_log) fn new(
         topics: Arc<BrokerTopics>,
         followed: &Topics,
         from: Start,
-        load: impl Fn(Arc<BrokerTopic>),
+        fetch: impl Fn(Arc<BrokerTopic>),
     ) -> Self {
-        let (live, watermark) = (topics.source.live(), topics.watermark());
+        let (began, watermark) = (Instant::now(), topics.watermark());
+        let (live, known) = (topics.source.live(began), topics.source.known().max(watermark));
         let ends_after_gap = followed.has_patterns();
         let mut cursors = Vec::new();
         for name in followed.names().filter(|_| !ends_after_gap) {
             let (topic, new) = topics.add_follower(name);
             cursors.push(BrokerCursor::new(Arc::clone(&topic)));
             if new {
-                load(topic);
+                fetch(topic);
             }
         }
         let unknown = |requested| Unreplayable { requested, reason: GapReason::Unknown };
         let unreplayable = ends_after_gap.then(|| unknown(from.clone()));
-        let starting = Starting { from, live, watermark, head: None };
+        let starting = Starting { from, began, live, known, watermark, head: None };
         let stage = FollowStage::Starting(Box::new(starting));
         Self { topics, cursors, delivered: None, unreplayable, stage, ends_after_gap }
     }
@@ -95,7 +101,8 @@ impl BrokerFollower {
         let epoch = loaded.first().map(|state| state.epoch);
         let unknown = |from: &Start| Unreplayable::unknown(from.clone(), epoch.unwrap_or_default());
         let position = match &starting.from {
-            Start::Live => Some(starting.live),
+            // The clock may be known better by now.
+            Start::Live => Some(starting.live.max(self.topics.source.live(starting.began))),
             Start::Earliest => None,
             Start::Unknown => {
                 self.unreplayable = Some(unknown(&starting.from));
@@ -128,7 +135,7 @@ impl BrokerFollower {
                     // Without what was read since the follower was made: that came afterwards.
                     let read = if cursor.was_loaded() { starting.watermark } else { watermark };
                     // If the broker's clock was set back, `live` is too late; what was read is not.
-                    let position = live.min(state.head.max(read));
+                    let position = starting.known.max(live.min(state.head.max(read)));
                     cursor.start_live(position, state.resets, state.epoch);
                 }
                 _ => cursor.start(position, state.resets, state.epoch),
@@ -197,17 +204,14 @@ impl BrokerFollower {
                 Some((_, at)) if self.cursors.len() == 1 => return Poll::Ready(Some(at)),
                 Some(next) => next,
             };
-            let polled = |cursor: &BrokerCursor| cursor.topic.is_polled();
-            if sequence <= watermark && self.cursors.iter().all(polled) {
+            if sequence <= watermark {
                 return Poll::Ready(Some(at));
             }
             for cursor in &mut self.cursors {
                 cursor.register(cx);
             }
-            // Unless the poller read just now, before the wakers were registered.
-            if self.topics.watermark() == watermark
-                && (sequence > watermark || !self.cursors.iter().all(polled))
-            {
+            // Unless the reader went on just now, before the wakers were registered.
+            if self.topics.watermark() == watermark {
                 return Poll::Pending;
             }
         }
@@ -234,7 +238,7 @@ impl Follow for BrokerFollower {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Step>> {
         let this = &mut *self;
         loop {
-            if let FollowStage::Ended = this.stage {
+            if matches!(this.stage, FollowStage::Ended) || this.topics.has_ended() {
                 return Poll::Ready(None);
             }
             ready!(this.poll_start(cx));
@@ -263,6 +267,14 @@ impl Follow for BrokerFollower {
             if let (Some(gap), Some(why)) = (gap, why) {
                 return Poll::Ready(Some(Step::Gap(why.explain(gap))));
             }
+        }
+    }
+}
+
+impl Drop for BrokerFollower {
+    fn drop(&mut self) {
+        for cursor in &mut self.cursors {
+            cursor.remove(&self.topics);
         }
     }
 }

@@ -1,11 +1,14 @@
-//! What logs of brokers share: one poller fills a window for each topic, and any number of
-//! followers read from the windows.
+//! What a log of a broker has in this process: a window for each topic that is followed, which one
+//! reader fills, and any number of followers that read from the windows.
 //!
-//! A [`BrokerSource`] is what the code for one broker implements. Sequences are in one order over
+//! A [`BrokerSource`] is what the code for the broker implements. Sequences are in one order over
 //! all topics, and a [`BrokerEvent`] names the sequence that was before it in its topic. So a
 //! follower at any position knows whether events are missing before the next event, wherever that
-//! comes from: a window, a page that the broker returned, or a poller that was away for a time.
+//! comes from: a window, a page that the broker returned, or a reader that was away for a time.
 //! This chain of predecessors is the only loss detection.
+//!
+//! The reader tells a topic of each event that is appended, as an [`Announcement`]. A topic has, or
+//! fetches, all events that it was told of; up to the watermark it was told of all.
 
 mod cursor;
 mod follower;
@@ -13,33 +16,38 @@ mod follower;
 mod tests;
 mod topic;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
+use super::wake_list::Ticket;
 use super::{Logged, Topic};
 use crate::sync::{lock, now};
 
 pub(super) use follower::BrokerFollower;
-pub(super) use topic::{BrokerTopic, LoadedTopic};
+pub(super) use topic::{Announcement, BrokerTopic, LoadedTopic};
+use topic::{TopicRequest, Unused};
 
 /// A future that waits for a broker, however long it is away.
 pub(super) type BrokerFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// What followers ask of a broker, beside what its poller reads.
+/// What topics and followers ask of a broker, beside what its reader reads.
 pub(super) trait BrokerSource: Send + Sync + 'static {
     /// The last events of a topic, up to the limit of a window, and the head of the log at the same
     /// moment.
     fn load(&self, topic: &Topic) -> BrokerFuture<LoadedTopic>;
 
-    /// The next events of a topic after a position; empty if there are none.
+    /// The next events of a topic after a position, for one follower; empty if there are none.
     fn page(&self, topic: &Topic, position: u64) -> BrokerFuture<Vec<BrokerEvent>>;
+
+    /// The same for a window, which no follower's page delays.
+    fn fill(&self, topic: &Topic, position: u64) -> BrokerFuture<Vec<BrokerEvent>>;
 
     /// The epoch and the last sequence of the log.
     fn head(&self) -> BrokerFuture<(u64, u64)>;
@@ -47,9 +55,12 @@ pub(super) trait BrokerSource: Send + Sync + 'static {
     /// The epoch, and a sequence after which all events are that are appended from now on.
     fn reserve(&self) -> BrokerFuture<(u64, u64)>;
 
-    /// A position before all events that are appended from now on, and after nearly all that were
-    /// appended before.
-    fn live(&self) -> u64;
+    /// The last sequence that this process knows of.
+    fn known(&self) -> u64;
+
+    /// A position before all events that are appended after a time, by the clock of the broker, and
+    /// after nearly all that were appended before.
+    fn live(&self, at: Instant) -> u64;
 }
 
 /// An event as a broker keeps it.
@@ -75,10 +86,13 @@ pub(super) struct BrokerTopics {
     source: Box<dyn BrokerSource>,
     limits: WindowLimits,
     topics: Mutex<HashMap<Topic, Arc<BrokerTopic>>>,
-    /// Counts topics that were loaded or dropped, so that the poller knows when to update its list.
-    changes: AtomicU64,
-    /// Each topic that was polled once has had all of its events up to this in its window.
+    /// Topics whose last follower was removed, and when they are looked at: those that are still
+    /// without one are dropped.
+    unused: Mutex<VecDeque<(Instant, Arc<BrokerTopic>)>>,
+    /// Topics were told of all events up to this.
     watermark: AtomicU64,
+    /// The reader has ended, and so do followers.
+    ended: AtomicBool,
 }
 
 impl BrokerTopics {
@@ -87,8 +101,9 @@ impl BrokerTopics {
             source,
             limits,
             topics: Mutex::default(),
-            changes: AtomicU64::new(0),
+            unused: Mutex::default(),
             watermark: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
         }
     }
 
@@ -97,7 +112,7 @@ impl BrokerTopics {
     }
 
     /// Adds a follower to the topic of this name, and returns the topic and whether it is new: then
-    /// the caller must have it [loaded](Self::load).
+    /// the caller must have it [fetched](Self::fetch).
     fn add_follower(&self, topic: &Topic) -> (Arc<BrokerTopic>, bool) {
         let mut topics = self.topics();
         let mut new = false;
@@ -110,54 +125,91 @@ impl BrokerTopics {
         (Arc::clone(topic), new)
     }
 
-    /// Fills a new topic, and returns whether it did: a topic that nobody follows any more is
-    /// dropped. The caller must wake the poller afterwards.
-    pub(super) async fn load(&self, topic: &BrokerTopic) -> bool {
-        let mut loading = self.source.load(&topic.name);
+    fn remove_follower(&self, topic: &Arc<BrokerTopic>, ticket: &mut Ticket) {
+        if topic.remove_follower(ticket) {
+            lock(&self.unused).push_back((now() + LINGER, Arc::clone(topic)));
+        }
+    }
+
+    /// Loads a topic that is new, and fetches events that it was told of and does not have.
+    ///
+    /// It ends when the topic has them all, or when nobody follows it any more while the broker is
+    /// away: then the topic is dropped.
+    pub(super) async fn fetch(&self, topic: &Arc<BrokerTopic>) {
+        while let Some(request) = topic.next_request() {
+            let answered = match request {
+                TopicRequest::Load(asked) => {
+                    let loaded = self.while_used(topic, self.source.load(&topic.name)).await;
+                    loaded.map(|loaded| topic.load(loaded, asked))
+                }
+                TopicRequest::Fill { after, asked } => {
+                    let page = self.while_used(topic, self.source.fill(&topic.name, after)).await;
+                    page.map(|page| topic.fill(page, asked))
+                }
+            };
+            if answered.is_none() {
+                return;
+            }
+            topic.wake();
+        }
+    }
+
+    /// Waits for an answer; `None` if the topic is dropped before it comes.
+    async fn while_used<T>(
+        &self,
+        topic: &Arc<BrokerTopic>,
+        mut answer: BrokerFuture<T>,
+    ) -> Option<T> {
         loop {
-            match timeout(CHECK_INTERVAL, loading.as_mut()).await {
-                Ok(loaded) => break topic.load(loaded),
-                Err(_) if self.drop_if_unused(topic) => return false,
+            match timeout(CHECK_INTERVAL, answer.as_mut()).await {
+                Ok(answer) => return Some(answer),
+                Err(_) if self.drop_if_unused(topic) => return None,
                 Err(_) => {}
             }
         }
-        self.changes.fetch_add(1, Ordering::SeqCst);
-        true
     }
 
-    fn drop_if_unused(&self, topic: &BrokerTopic) -> bool {
+    /// Drops a topic without followers, and returns whether it has none.
+    fn drop_if_unused(&self, topic: &Arc<BrokerTopic>) -> bool {
         let mut topics = self.topics();
         // Under the lock, under which followers are added.
-        let unused = topic.is_unused(now(), Duration::ZERO);
-        let dropped = if unused { topics.remove(&topic.name) } else { None };
+        let unused = topic.is_unused();
+        let mut dropped = None;
+        if unused && topics.get(&topic.name).is_some_and(|it| Arc::ptr_eq(it, topic)) {
+            dropped = topics.remove(&topic.name);
+        }
         drop(topics);
-        dropped.is_some()
+        drop(dropped);
+        unused
     }
 
-    pub(super) fn changes(&self) -> u64 {
-        self.changes.load(Ordering::SeqCst)
+    /// The topic of this name, if it is followed.
+    pub(super) fn find(&self, name: &str) -> Option<Arc<BrokerTopic>> {
+        self.topics().get(name).cloned()
     }
 
-    /// The topics that the poller reads.
-    pub(super) fn loaded(&self) -> Vec<Arc<BrokerTopic>> {
-        self.topics().values().filter(|topic| topic.is_loaded()).cloned().collect()
+    pub(super) fn all(&self) -> Vec<Arc<BrokerTopic>> {
+        self.topics().values().cloned().collect()
     }
 
-    /// Drops topics that have had no follower for a time.
+    /// Drops topics that have had no follower for a time. It looks only at those that lost their
+    /// last follower so long ago.
     pub(super) fn sweep(&self) {
         let now = now();
-        let mut dropped = Vec::new();
-        let mut topics = self.topics();
-        topics.retain(|_, topic| {
-            let unused = topic.is_unused(now, LINGER);
-            if unused {
-                dropped.push(Arc::clone(topic));
+        let due = || {
+            let mut unused = lock(&self.unused);
+            let is_due = unused.front().is_some_and(|(at, _)| *at <= now);
+            if is_due { unused.pop_front().map(|(_, topic)| topic) } else { None }
+        };
+        while let Some(topic) = due() {
+            match topic.unused_for(now) {
+                Unused::For(time) if time >= LINGER && self.drop_if_unused(&topic) => {}
+                Unused::For(time) => {
+                    let left = LINGER.saturating_sub(time).max(CHECK_INTERVAL);
+                    lock(&self.unused).push_back((now + left, topic));
+                }
+                Unused::No => {}
             }
-            !unused
-        });
-        drop(topics);
-        if !dropped.is_empty() {
-            self.changes.fetch_add(1, Ordering::SeqCst);
         }
     }
 
@@ -165,10 +217,22 @@ impl BrokerTopics {
         self.watermark.load(Ordering::SeqCst)
     }
 
-    /// Must be called after all events up to `to` are in the windows, and before followers are
+    /// Must be called after topics were told of all events up to `to`, and before followers are
     /// woken.
     pub(super) fn set_watermark(&self, to: u64) {
         self.watermark.store(to, Ordering::SeqCst);
+    }
+
+    /// Ends all followers: nothing is read any more.
+    pub(super) fn end(&self) {
+        self.ended.store(true, Ordering::SeqCst);
+        for topic in self.all() {
+            topic.wake();
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::SeqCst)
     }
 }
 
@@ -182,5 +246,5 @@ impl fmt::Debug for BrokerTopics {
 /// as it was.
 const LINGER: Duration = Duration::from_secs(30);
 
-/// How often a topic that cannot be loaded, since the broker is away, is checked for followers.
+/// How often a topic that waits for the broker, as while that is away, is checked for followers.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);

@@ -6,12 +6,15 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use tokio::sync::oneshot;
+use tokio::time::advance;
 
+use super::topic::TopicRequest;
 use super::{
-    BrokerEvent, BrokerFollower, BrokerFuture, BrokerSource, BrokerTopic, BrokerTopics,
-    LoadedTopic, WindowLimits,
+    Announcement, BrokerEvent, BrokerFollower, BrokerFuture, BrokerSource, BrokerTopic,
+    BrokerTopics, LINGER, LoadedTopic, WindowLimits,
 };
 use crate::event_log::{Follow, Logged, Start, Step, Topic};
 use crate::wire::{Event, EventId};
@@ -46,6 +49,10 @@ impl BrokerSource for ScriptedSource {
         request(&self.pages)
     }
 
+    fn fill(&self, _: &Topic, _: u64) -> BrokerFuture<Vec<BrokerEvent>> {
+        unreachable!("the tests fill")
+    }
+
     fn head(&self) -> BrokerFuture<(u64, u64)> {
         unreachable!("all positions are known")
     }
@@ -54,12 +61,16 @@ impl BrokerSource for ScriptedSource {
         request(&self.reserved)
     }
 
-    fn live(&self) -> u64 {
+    fn known(&self) -> u64 {
+        0
+    }
+
+    fn live(&self, _: Instant) -> u64 {
         self.live.load(Ordering::SeqCst)
     }
 }
 
-/// A log with one topic, and what its poller does.
+/// A log with one topic, and what its reader does.
 struct ScriptedLog {
     source: ScriptedSource,
     topics: Arc<BrokerTopics>,
@@ -74,9 +85,12 @@ impl ScriptedLog {
         let source = ScriptedSource::default();
         let limits = WindowLimits { events: 2, bytes: 1 << 20 };
         let topics = Arc::new(BrokerTopics::new(Box::new(source.clone()), limits));
-        let load = |topic: Arc<BrokerTopic>| topic.load(loaded.take().expect("there is one topic"));
+        let load = |topic: Arc<BrokerTopic>| {
+            topic.load(loaded.take().expect("there is one topic"), 0);
+            assert_eq!(topic.next_request(), None);
+        };
         let follower = follow(&topics, Start::Live, load);
-        let topic = topics.loaded().remove(0);
+        let topic = topics.all().remove(0);
         Self { source, topics, topic, _follower: follower }
     }
 
@@ -86,15 +100,29 @@ impl ScriptedLog {
 
     /// Reads events as after Redis has lost everything.
     fn read_in_new_epoch(&self, epoch: u64, before: u64, sequences: &[u64]) {
-        assert!(self.topic.reset(epoch));
-        self.read(epoch, before, sequences);
+        let last = *sequences.last().unwrap();
+        self.topic.reset(epoch);
+        assert!(self.topic.compare(Some(last), true));
+        let events = events(epoch, before, sequences);
+        self.topic.load(LoadedTopic { epoch, head: last, floor: 0, events }, last);
+        assert_eq!(self.topic.next_request(), None);
+        self.topics.set_watermark(last);
+        self.topic.wake();
     }
 
     fn read(&self, epoch: u64, before: u64, sequences: &[u64]) {
-        self.topic.push(events(epoch, before, sequences));
+        for event in events(epoch, before, sequences) {
+            assert!(!self.topic.announce(announcement(event, true)));
+        }
         self.topics.set_watermark(*sequences.last().unwrap());
         self.topic.wake();
     }
+}
+
+fn announcement(event: BrokerEvent, is_short: bool) -> Announcement {
+    let BrokerEvent { epoch, sequence, before, .. } = event;
+    let event = is_short.then_some(event);
+    Announcement { epoch, sequence, before, continues: false, event }
 }
 
 fn follow(
@@ -188,4 +216,60 @@ fn a_clock_that_was_set_back_hides_no_event_before_the_first_poll() {
     let mut follower = log.follow(Start::Live);
     log.read(1, 112, &[113]);
     assert_eq!(ready_ids(&mut follower), ["1-113"]);
+}
+
+#[test]
+fn an_event_that_is_fetched_is_waited_for_and_fetched_once() {
+    let log = ScriptedLog::with(LoadedTopic { epoch: 1, head: 10, floor: 10, events: Vec::new() });
+    log.topics.set_watermark(10);
+    let mut follower = log.follow(Start::Live);
+    let [first, second] = <[_; 2]>::try_from(events(1, 10, &[11, 12])).unwrap();
+    assert!(log.topic.announce(announcement(first.clone(), false)));
+    // A short one does not overtake it, and has it fetched no second time.
+    assert!(!log.topic.announce(announcement(second.clone(), true)));
+    log.topics.set_watermark(12);
+    assert!(ready_ids(&mut follower).is_empty());
+    assert_eq!(log.topic.next_request(), Some(TopicRequest::Fill { after: 10, asked: 12 }));
+    log.topic.fill(vec![first], 12);
+    assert_eq!(ready_ids(&mut follower), ["1-11"]);
+    assert_eq!(log.topic.next_request(), Some(TopicRequest::Fill { after: 11, asked: 12 }));
+    log.topic.fill(vec![second], 12);
+    assert_eq!(ready_ids(&mut follower), ["1-12"]);
+    assert_eq!(log.topic.next_request(), None);
+}
+
+#[test]
+fn an_event_that_was_named_and_is_gone_is_a_gap() {
+    let log = ScriptedLog::with(LoadedTopic { epoch: 1, head: 10, floor: 10, events: Vec::new() });
+    let mut follower = log.follow(after(1, 10));
+    let named = events(1, 10, &[11]).remove(0);
+    assert!(log.topic.announce(announcement(named, false)));
+    assert!(ready_ids(&mut follower).is_empty());
+    log.topic.fill(Vec::new(), 11);
+    assert_eq!(log.topic.next_request(), None);
+    for _ in 0..2 {
+        answer(&log.source.pages).send(Vec::new()).unwrap();
+    }
+    answer(&log.source.reserved).send((1, 20)).unwrap();
+    assert_eq!(ready_ids(&mut follower), ["gap 1-21b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_is_followed_again_stays_and_one_that_is_not_is_dropped() {
+    let log = ScriptedLog::with(LoadedTopic { epoch: 1, head: 10, floor: 10, events: Vec::new() });
+    let ScriptedLog { topics, topic, _follower: follower, .. } = log;
+    drop(topic);
+    drop(follower);
+    topics.sweep();
+    assert_eq!(topics.all().len(), 1, "its clients may come back");
+    let again = follow(&topics, Start::Live, |_| unreachable!("the topic is loaded"));
+    advance(LINGER).await;
+    topics.sweep();
+    assert_eq!(topics.all().len(), 1);
+    drop(again);
+    topics.sweep();
+    assert_eq!(topics.all().len(), 1);
+    advance(LINGER).await;
+    topics.sweep();
+    assert!(topics.all().is_empty());
 }

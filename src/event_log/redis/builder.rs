@@ -9,8 +9,8 @@ use redis::{ErrorKind, RedisError};
 use super::RedisLog;
 use crate::InvalidSetting;
 
-/// Sets the settings of a [`RedisLog`]. All nodes of a log need the same `prefix`, `events` and
-/// `idle`.
+/// Sets the settings of a [`RedisLog`]. All nodes of a log need the same `prefix`, `events`,
+/// `feed_events` and `idle`.
 ///
 /// # Examples
 ///
@@ -34,6 +34,7 @@ use crate::InvalidSetting;
 pub struct RedisLogBuilder {
     pub(super) prefix: Box<str>,
     pub(super) events: usize,
+    pub(super) feed_events: usize,
     pub(super) idle: Duration,
     pub(super) append_timeout: Duration,
     pub(super) max_event_bytes: usize,
@@ -57,6 +58,17 @@ impl RedisLogBuilder {
     /// node, which is 100 by default.
     pub fn events(mut self, count: usize) -> Self {
         self.events = count;
+        self
+    }
+
+    /// Sets how many events of all topics the [feed](RedisLog#how-nodes-read) names at least. The
+    /// default is 10,000, which take at most 10 MB in Redis.
+    ///
+    /// A node that is away while more events are appended asks Redis once for the last event of
+    /// each topic that it follows, when it is back; with fewer it goes on in the feed. So the
+    /// default is for a second at 10,000 events a second. Nothing is lost in either case.
+    pub fn feed_events(mut self, count: usize) -> Self {
+        self.feed_events = count;
         self
     }
 
@@ -117,6 +129,7 @@ impl RedisLogBuilder {
         let is_zero = |time: Duration| time.as_millis() == 0;
         for (setting, is_invalid, problem) in [
             ("events", self.events == 0, zero),
+            ("feed_events", self.feed_events == 0, zero),
             ("window", self.window == 0 || self.window_bytes == 0, zero),
             ("max_event_bytes", self.max_event_bytes == 0, zero),
             ("idle", is_zero(self.idle), zero),
@@ -138,6 +151,7 @@ impl Default for RedisLogBuilder {
         Self {
             prefix: "tower-sse".into(),
             events: 1024,
+            feed_events: 10_000,
             idle: Duration::from_secs(24 * 60 * 60),
             append_timeout: Duration::from_secs(5),
             max_event_bytes: 1024 * 1024,

@@ -53,7 +53,8 @@ struct LastAnswer {
 #[derive(Clone)]
 pub(super) struct Lease {
     pub(super) connection: MultiplexedConnection,
-    number: u64,
+    /// Counts connections, from 1 on.
+    pub(super) number: u64,
 }
 
 impl RedisConnection {

@@ -1,24 +1,32 @@
--- The head of the log: KEYS head, epoch; ARGV new epoch, an epoch and the least head in it, and
--- whether to reserve a sequence ('1').
+-- The head of the log: KEYS head, least, epoch, lost; ARGV new epoch; an epoch, and the last event
+-- and the last sequence in it that a process knows of; whether to reserve a sequence ('1').
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local epoch = redis.call('GET', KEYS[2])
+local head, least, epoch, lost = unpack(redis.call('MGET', KEYS[1], KEYS[2], KEYS[3], KEYS[4]))
 if not epoch then
   epoch = ARGV[1]
-  redis.call('SET', KEYS[2], epoch)
+  redis.call('SET', KEYS[3], epoch)
 end
-local head = tonumber(redis.call('GET', KEYS[1]) or '0')
-local set = head
--- The head is at least what was read once, also if a crash made Redis forget that.
-if epoch == ARGV[2] and set < tonumber(ARGV[3]) then
-  set = tonumber(ARGV[3])
+head = tonumber(head or '0')
+least = math.max(head, tonumber(least or '0'))
+-- A server that takes no writes, since it is full, gives out no sequences: what there is holds.
+local function set(key, number)
+  return not redis.pcall('SET', key, string.format('%.0f', number)).err
 end
-if ARGV[4] == '1' then
-  set = math.max(set + 1, now)
+local known = least
+if epoch == ARGV[2] then
+  known = math.max(known, tonumber(ARGV[4]))
+  -- The server forgot events that it had: it crashed, was a replica that was behind, or was set
+  -- back to an earlier copy. Of no topic it is known whether it had some of them.
+  local seen = tonumber(ARGV[3])
+  if head < seen and tonumber(lost or '0') < seen then
+    set(KEYS[4], seen)
+  end
 end
--- A server that takes no writes, since it is full, gives out no sequences: the head is a position
--- after all events then, too.
-if set > head and not redis.pcall('SET', KEYS[1], string.format('%.0f', set)).err then
-  head = set
+if ARGV[5] == '1' then
+  known = math.max(known + 1, now)
 end
-return { epoch, string.format('%.0f', head), string.format('%.0f', now) }
+if known > least and set(KEYS[2], known) then
+  least = known
+end
+return { epoch, string.format('%.0f', head), string.format('%.0f', least), string.format('%.0f', now) }

@@ -1,7 +1,8 @@
-//! Requests to Redis, and the clock of Redis as its answers show it.
+//! Requests to Redis: appends, the head of the log, and ranges of topics.
 
 use std::future::Future;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use redis::{Client, RedisResult};
@@ -9,6 +10,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::{sleep, timeout};
 
 use super::RESPONSE_TIMEOUT;
+use super::clock::LogClock;
 use super::connection::{Lease, RedisConnection, is_not_ready};
 use super::protocol::{HeadRequest, LogHead, RedisKeys, RedisScripts};
 use crate::event_log::Topic;
@@ -16,25 +18,27 @@ use crate::event_log::broker::{
     BrokerEvent, BrokerFuture, BrokerSource, LoadedTopic, WindowLimits,
 };
 use crate::event_log::health::HealthCell;
-use crate::sync::lock;
 
-/// The connections for all requests but those of the poller.
+/// The connections for all requests but the reads of the feed.
 #[derive(Clone)]
 pub(super) struct RedisLink {
     /// For appends and the head. What is long does not delay what is short, so replays have a
-    /// connection of their own.
+    /// connection of their own, and so have events that are too long for the feed.
     short: Arc<RedisConnection>,
-    long: Arc<RedisConnection>,
+    replays: Arc<RedisConnection>,
+    fills: Arc<RedisConnection>,
+    /// The number of the short connection whose server was told what this process knows.
+    told: Arc<AtomicU64>,
     pub(super) keys: Arc<RedisKeys>,
     scripts: Arc<RedisScripts>,
-    clock: Arc<RedisClock>,
+    pub(super) clock: Arc<LogClock>,
     /// How much of a topic is loaded.
     window: WindowLimits,
     /// Bounds how many long answers are on their way at the same time.
-    long_answers: Arc<Semaphore>,
-    /// Has the poller connect anew: when Redis could not wake it, and when another connection was
-    /// found to lead to the wrong server.
-    pub(super) renew_poller: Arc<Notify>,
+    replaying: Arc<Semaphore>,
+    filling: Arc<Semaphore>,
+    /// Has the reader connect anew, when another connection was found to lead to the wrong server.
+    pub(super) renew_reader: Arc<Notify>,
     pub(super) health: Arc<HealthCell>,
 }
 
@@ -45,19 +49,22 @@ impl RedisLink {
         window: WindowLimits,
         append_timeout: Duration,
     ) -> Self {
-        let renew_poller = Arc::<Notify>::default();
+        let renew_reader = Arc::<Notify>::default();
         let connection = |timeout| {
-            Arc::new(RedisConnection::new(client.clone(), timeout, Arc::clone(&renew_poller)))
+            Arc::new(RedisConnection::new(client.clone(), timeout, Arc::clone(&renew_reader)))
         };
         Self {
             short: connection(append_timeout.max(RESPONSE_TIMEOUT)),
-            long: connection(MAX_REQUEST_TIMEOUT),
+            replays: connection(MAX_REQUEST_TIMEOUT),
+            fills: connection(MAX_REQUEST_TIMEOUT),
+            told: Arc::default(),
             keys: Arc::new(keys),
             scripts: Arc::new(RedisScripts::new()),
-            clock: Arc::new(RedisClock::new()),
+            clock: Arc::new(LogClock::new()),
             window,
-            long_answers: Arc::new(Semaphore::new(MAX_LONG_ANSWERS)),
-            renew_poller,
+            replaying: Arc::new(Semaphore::new(MAX_REPLAYS)),
+            filling: Arc::new(Semaphore::new(MAX_REPLAYS)),
+            renew_reader,
             health: Arc::new(HealthCell::new()),
         }
     }
@@ -77,8 +84,13 @@ impl RedisLink {
                 let connection = &*self.short;
                 let mut lease = connection.get().await?;
                 let mut answer = Answer::of(connection, &lease);
-                let appended =
-                    self.scripts.append(&mut lease.connection, &self.keys, topic, event).await;
+                let appended = match self.tell_server(&mut lease).await {
+                    Ok(()) => {
+                        let connection = &mut lease.connection;
+                        self.scripts.append(connection, &self.keys, topic, event).await
+                    }
+                    Err(error) => Err(error),
+                };
                 answer.came();
                 match connection.note(&lease, appended) {
                     Err(error) if is_not_ready(&error) => refused = Some(error),
@@ -98,15 +110,32 @@ impl RedisLink {
         let connection = &*self.short;
         let mut lease = connection.get().await?;
         let mut answer = Answer::of(connection, &lease);
-        let head = self.scripts.head(&mut lease.connection, &self.keys, request).await;
+        let head = self.head_over(&mut lease, request).await;
         answer.came();
         self.set_clock(connection.note(&lease, head))
+    }
+
+    async fn head_over(&self, lease: &mut Lease, request: HeadRequest) -> RedisResult<LogHead> {
+        let known = self.clock.known();
+        let head = self.scripts.head(&mut lease.connection, &self.keys, known, request).await?;
+        self.told.store(lease.number, Ordering::Relaxed);
+        Ok(head)
+    }
+
+    /// Tells the server of a new connection what this process knows of the head, before an event is
+    /// appended there: it may have forgotten it.
+    async fn tell_server(&self, lease: &mut Lease) -> RedisResult<()> {
+        if self.told.load(Ordering::Relaxed) != lease.number {
+            let head = self.head_over(lease, HeadRequest::Read).await?;
+            self.clock.set(head);
+        }
+        Ok(())
     }
 
     /// Has the keys of a topic expire after a time, if no event comes before.
     pub(super) async fn forget(&self, topic: &Topic, after: Duration) -> RedisResult<()> {
         let keys = &self.keys;
-        let millis = u64::try_from(after.min(keys.idle).as_millis()).unwrap_or(u64::MAX);
+        let millis = u64::try_from(after.min(keys.limits.idle).as_millis()).unwrap_or(u64::MAX);
         let mut both = redis::pipe();
         for key in [keys.topic(topic), keys.last(topic)] {
             both.cmd("PEXPIRE").arg(key).arg(millis).ignore();
@@ -118,25 +147,31 @@ impl RedisLink {
 
     fn set_clock(&self, head: RedisResult<LogHead>) -> RedisResult<LogHead> {
         if let Ok(head) = &head {
-            self.clock.set(head.clock, head.sequence);
+            self.clock.set(*head);
         }
         head
     }
 
     async fn try_load(&self, topic: &Topic) -> RedisResult<LoadedTopic> {
-        let mut lease = self.long.get().await?;
+        let connection = &*self.replays;
+        let mut lease = connection.get().await?;
         let load = self.scripts.load(&mut lease.connection, &self.keys, topic, self.window).await;
-        let (loaded, clock) = self.long.note(&lease, load)?;
-        self.clock.set(clock, loaded.head);
+        let (loaded, head) = connection.note(&lease, load)?;
+        self.clock.set(head);
         Ok(loaded)
     }
 
-    async fn try_page(&self, topic: &Topic, mut position: u64) -> RedisResult<Vec<BrokerEvent>> {
+    async fn try_page(
+        &self,
+        connection: &RedisConnection,
+        topic: &Topic,
+        mut position: u64,
+    ) -> RedisResult<Vec<BrokerEvent>> {
         loop {
-            let mut lease = self.long.get().await?;
-            let connection = &mut lease.connection;
-            let page = self.scripts.page(connection, &self.keys, topic, position, PAGE).await;
-            let read = self.long.note(&lease, page)?;
+            let mut lease = connection.get().await?;
+            let request = &mut lease.connection;
+            let page = self.scripts.page(request, &self.keys, topic, position, PAGE).await;
+            let read = connection.note(&lease, page)?;
             match read.last {
                 // Foreign entries only: the topic may have events after them.
                 Some(last) if read.events.is_empty() => {
@@ -145,23 +180,6 @@ impl RedisLink {
                 }
                 _ => return Ok(read.events),
             }
-        }
-    }
-
-    /// Has the poller update its list of topics.
-    pub(super) async fn wake_poller(&self) {
-        let wake = &*self.keys.wake;
-        let mut both = redis::pipe();
-        both.cmd("XADD").arg(wake).arg(&["MAXLEN", "1", "*", "w", ""]).ignore();
-        both.cmd("PEXPIRE").arg(wake).arg(WAKE_TTL.as_secs() * 1000).ignore();
-        let woken = async {
-            let mut lease = self.short.get().await?;
-            let woken = both.query_async::<()>(&mut lease.connection).await;
-            self.short.note(&lease, woken)
-        };
-        // A Redis that is full takes no entry. If it is away, the poller starts anew anyway.
-        if !matches!(timeout(RESPONSE_TIMEOUT, woken).await, Ok(Ok(()))) {
-            self.renew_poller.notify_one();
         }
     }
 
@@ -180,13 +198,14 @@ impl RedisLink {
         }
     }
 
-    /// The same for an answer that may be long.
+    /// The same for an answer that may be long, of which so many are waited for at a time.
     async fn retry_long<T, F: Future<Output = RedisResult<T>>>(
         &self,
+        at_a_time: &Semaphore,
         request: impl Fn() -> F,
     ) -> T {
         // It is never closed.
-        let _permit = self.long_answers.acquire().await;
+        let _permit = at_a_time.acquire().await;
         self.retry(request).await
     }
 }
@@ -218,12 +237,23 @@ impl Drop for Answer<'_> {
 impl BrokerSource for RedisLink {
     fn load(&self, topic: &Topic) -> BrokerFuture<LoadedTopic> {
         let (link, topic) = (self.clone(), topic.clone());
-        Box::pin(async move { link.retry_long(|| link.try_load(&topic)).await })
+        Box::pin(async move { link.retry_long(&link.replaying, || link.try_load(&topic)).await })
     }
 
     fn page(&self, topic: &Topic, position: u64) -> BrokerFuture<Vec<BrokerEvent>> {
         let (link, topic) = (self.clone(), topic.clone());
-        Box::pin(async move { link.retry_long(|| link.try_page(&topic, position)).await })
+        Box::pin(async move {
+            let page = || link.try_page(&link.replays, &topic, position);
+            link.retry_long(&link.replaying, page).await
+        })
+    }
+
+    fn fill(&self, topic: &Topic, position: u64) -> BrokerFuture<Vec<BrokerEvent>> {
+        let (link, topic) = (self.clone(), topic.clone());
+        Box::pin(async move {
+            let page = || link.try_page(&link.fills, &topic, position);
+            link.retry_long(&link.filling, page).await
+        })
     }
 
     fn head(&self) -> BrokerFuture<(u64, u64)> {
@@ -242,43 +272,12 @@ impl BrokerSource for RedisLink {
         })
     }
 
-    fn live(&self) -> u64 {
-        self.clock.earliest_sequence()
-    }
-}
-
-/// The clock of Redis, as the last answer showed it, and when that answer came.
-///
-/// Sequences are at least this clock. So the least that it can show now is a position before all
-/// events that are appended from now on, on any node. If the clock was set back, sequences are
-/// ahead of it, and each is one more than the one before.
-#[derive(Debug)]
-struct RedisClock(Mutex<ClockReading>);
-
-#[derive(Clone, Copy, Debug)]
-struct ClockReading {
-    micros: u64,
-    /// The last sequence of the log.
-    sequence: u64,
-    read_at: Instant,
-}
-
-impl RedisClock {
-    fn new() -> Self {
-        Self(Mutex::new(ClockReading { micros: 0, sequence: 0, read_at: Instant::now() }))
+    fn known(&self) -> u64 {
+        self.clock.known().sequence
     }
 
-    fn set(&self, micros: u64, sequence: u64) {
-        let reading = ClockReading { micros, sequence, read_at: Instant::now() };
-        *lock(&self.0) = reading;
-    }
-
-    /// A position before all events that are appended from now on, unless the clock is set back.
-    fn earliest_sequence(&self) -> u64 {
-        let reading = *lock(&self.0);
-        let elapsed = u64::try_from(reading.read_at.elapsed().as_micros()).unwrap_or(u64::MAX);
-        // Two clocks differ by some seconds a day; this allows for more than a minute.
-        reading.sequence.max(reading.micros + (elapsed - elapsed / 1000))
+    fn live(&self, at: Instant) -> u64 {
+        self.clock.earliest_after(at)
     }
 }
 
@@ -300,7 +299,4 @@ const MAX_REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 const PAGE: WindowLimits = WindowLimits { events: 256, bytes: 256 * 1024 };
 
 /// So many pages are read at the same time.
-const MAX_LONG_ANSWERS: usize = 16;
-
-/// How long the wake stream of a process that has ended stays in Redis.
-const WAKE_TTL: Duration = Duration::from_secs(60);
+const MAX_REPLAYS: usize = 16;

@@ -1,10 +1,14 @@
 //! [`RedisLog`], a log in Redis Streams that any number of nodes share.
 
 mod builder;
+mod clock;
 mod connection;
+mod feed;
 mod link;
-mod poller;
 mod protocol;
+mod reader;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::pin::Pin;
@@ -18,8 +22,8 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use self::link::RedisLink;
-use self::poller::RedisPoller;
-use self::protocol::{HeadRequest, RedisKeys};
+use self::protocol::{HeadRequest, LogHead, LogLimits, RedisKeys};
+use self::reader::FeedReader;
 use super::broker::{BrokerFollower, BrokerTopic, BrokerTopics, WindowLimits};
 use super::ids::id_before;
 use super::{EventLog, Follow, LogHealth, Start, Step, Topic, Topics};
@@ -32,14 +36,37 @@ pub use builder::{RedisLogBuilder, RedisLogError};
 /// A log in Redis Streams that any number of nodes share: an event has the same id on each node,
 /// and a client of one node can resume at another.
 ///
-/// It needs Redis 5 or later, and is tested with Redis 7. Each topic is a stream, and all topics
-/// are in one order.
+/// It needs Redis 5 or later, and is tested with Redis 7. Clones are handles to the same log.
 ///
-/// Clones are handles to the same log, which uses three connections: one for appends, one for what
-/// clients missed, and one for the poller, so that none waits for another. The poller reads all
-/// topics that are followed in this process into windows, from which the followers read. Its cost
-/// for an event grows with the number of topics that are followed in the process, by about the
-/// length of their names.
+/// # How nodes read
+///
+/// Each topic is a stream in Redis, and one more stream, the feed, names the last events of all
+/// topics; an event of at most 512 bytes is in the feed itself. A node reads only the feed, with
+/// requests of the same size whatever it follows, and looks up each entry in a table of the topics
+/// that it follows. It fetches longer events, and what it missed, from the topic's stream. So the
+/// cost of an event, and of following one more topic, does not grow with the number of topics that
+/// are followed; but each node is told of all events of the log.
+///
+/// The position in the feed is the position of the node in all of its topics. If the node was away
+/// for so long that [the feed](RedisLogBuilder::feed_events) does not reach back to its position, it
+/// asks for the last event of each topic that it follows, once.
+///
+/// A process has three connections: for appends, for what clients missed, and for the feed. If there
+/// are events that are too long for the feed, it has a fourth for them. So none waits for another.
+/// It reads the feed from its first follower on.
+///
+/// # Order, and Redis Cluster
+///
+/// Ids are in one order over all topics, since a client that follows several topics comes back with
+/// one id. One order needs one counter, and the keys that an append uses must be in one slot of a
+/// cluster. So all keys of a log have one hash tag, `{prefix}`, and a log is in one slot, whatever
+/// its topics are. Two counters, one for each of two slots, would follow two clocks: either a
+/// client gets an event late, after it was sent one with a larger id, or each event waits until
+/// the other slot is known to have given out no smaller id.
+///
+/// To use more of a cluster, or to have nodes read less, make several logs, each with a
+/// [prefix](RedisLogBuilder::prefix) of its own, and put topics that clients follow together into
+/// the same log. The address of a log must lead to the server that has its slot.
 ///
 /// # What Redis keeps
 ///
@@ -52,6 +79,11 @@ pub use builder::{RedisLogBuilder, RedisLogError};
 /// acknowledged; with `everysec` it loses about a second of events. Ids are never given out twice,
 /// since sequences are microseconds of Redis's clock; so an id also tells when its event was
 /// appended. A Redis that lost everything counts as another log, and its clients get a gap.
+///
+/// A Redis that forgot only its last events, as it crashed, was a replica that was behind, or was
+/// set back to an earlier copy, is told by the nodes how far they had read, before they append. Then
+/// clients that were not sent those events get a gap before the next event of their topic, also if
+/// the topic lost nothing.
 ///
 /// # While Redis is away
 ///
@@ -91,7 +123,9 @@ struct RedisLogInner {
     topics: Arc<BrokerTopics>,
     client: Client,
     runtime: Handle,
-    /// The poller, and tasks that load topics: they end with the last handle and the last follower.
+    /// The head when the log was made, after which the reader begins.
+    head: LogHead,
+    /// The reader, and tasks that load topics: they end with the last handle and the last follower.
     tasks: Mutex<JoinSet<()>>,
     append_timeout: Duration,
     max_event_bytes: usize,
@@ -134,16 +168,18 @@ impl RedisLog {
             InvalidSetting::new("url", why)
         };
         let client = Client::open(url).map_err(invalid)?;
-        let keys = RedisKeys::new(&settings.prefix, settings.events, settings.idle);
+        let RedisLogBuilder { events, feed_events, idle, .. } = settings;
+        let keys = RedisKeys::new(&settings.prefix, LogLimits { events, feed_events, idle });
         let limits = WindowLimits { events: settings.window, bytes: settings.window_bytes };
         let link = RedisLink::new(&client, keys, limits, settings.append_timeout);
         // After this there is an epoch, and the clock of Redis is known.
-        link.request_head(HeadRequest::Read).await?;
+        let head = link.request_head(HeadRequest::Read).await?;
         let topics = Arc::new(BrokerTopics::new(Box::new(link.clone()), limits));
         let inner = RedisLogInner {
             link,
             topics,
             client,
+            head,
             runtime: Handle::current(),
             tasks: Mutex::default(),
             append_timeout: settings.append_timeout,
@@ -152,23 +188,19 @@ impl RedisLog {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Spawns a task that fills a topic that is followed for the first time, and has it polled.
-    fn load(&self, topic: Arc<BrokerTopic>) {
+    /// Spawns a task that loads a topic that is followed for the first time.
+    fn fetch(&self, topic: Arc<BrokerTopic>) {
         let inner = &self.inner;
-        let (link, topics) = (inner.link.clone(), Arc::clone(&inner.topics));
+        let topics = Arc::clone(&inner.topics);
         let mut tasks = lock(&inner.tasks);
         while tasks.try_join_next().is_some() {}
-        // The poller never ends, so there is no task only before the first topic.
+        // The reader never ends, so there is no task only before the first topic.
         if tasks.is_empty() {
-            let poller = RedisPoller::new(link.clone(), Arc::clone(&topics), inner.client.clone());
-            tasks.spawn_on(poller.run(), &inner.runtime);
+            let (link, client) = (inner.link.clone(), inner.client.clone());
+            let reader = FeedReader::new(link, Arc::clone(&topics), client, inner.head);
+            tasks.spawn_on(reader.run(), &inner.runtime);
         }
-        let load = async move {
-            if topics.load(&topic).await {
-                link.wake_poller().await;
-            }
-        };
-        tasks.spawn_on(load, &inner.runtime);
+        tasks.spawn_on(async move { topics.fetch(&topic).await }, &inner.runtime);
     }
 }
 
@@ -188,7 +220,7 @@ impl EventLog for RedisLog {
 
     fn follow(&self, topics: Topics, from: Start) -> RedisFollower {
         let known = Arc::clone(&self.inner.topics);
-        let follower = BrokerFollower::new(known, &topics, from, |topic| self.load(topic));
+        let follower = BrokerFollower::new(known, &topics, from, |topic| self.fetch(topic));
         RedisFollower { follower, _log: self.clone() }
     }
 
@@ -222,7 +254,7 @@ impl fmt::Debug for RedisLog {
 /// Follows topics of a [`RedisLog`]: a position in each topic, and a waker while it waits.
 pub struct RedisFollower {
     follower: BrokerFollower,
-    /// So that the poller goes on while there is a follower.
+    /// So that the reader goes on while there is a follower.
     _log: RedisLog,
 }
 
@@ -241,5 +273,5 @@ impl fmt::Debug for RedisFollower {
 /// How long it may take to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long an answer to a request of a follower or the poller may take.
+/// How long an answer to a request of a follower or the reader may take.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use redis::{ErrorKind, RedisError, RedisResult, Script, Value};
+use redis::{ErrorKind, RedisError, RedisResult, Script, ScriptInvocation, Value};
 
 use crate::event_log::broker::{BrokerEvent, LoadedTopic, WindowLimits};
 use crate::event_log::ids::random;
@@ -11,33 +11,45 @@ use crate::event_log::{Logged, Topic};
 use crate::wire::EventId;
 
 /// The keys of a log in Redis, and how much they keep. All keys have one hash tag, so that a
-/// cluster keeps them together.
+/// cluster keeps them together, and a script can use them.
 #[derive(Clone, Debug)]
 pub(super) struct RedisKeys {
-    /// The last sequence.
-    pub(super) head: Box<str>,
+    /// The sequence of the last event.
+    head: Box<str>,
+    /// A sequence after which the next one is.
+    least: Box<str>,
     epoch: Box<str>,
-    /// A stream of this process's own, which wakes its poller.
-    pub(super) wake: Box<str>,
+    /// Up to this sequence there were events that the server forgot.
+    lost: Box<str>,
+    pub(super) feed: Box<str>,
     topics: Box<str>,
     lasts: Box<str>,
-    /// How many events of a topic are kept.
-    events: usize,
+    pub(super) limits: LogLimits,
+}
+
+/// How much Redis keeps of a log.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LogLimits {
+    /// How many events of a topic.
+    pub(super) events: usize,
+    /// How many events the feed names.
+    pub(super) feed_events: usize,
     /// How long a topic is kept after its last event.
     pub(super) idle: Duration,
 }
 
 impl RedisKeys {
-    pub(super) fn new(prefix: &str, events: usize, idle: Duration) -> Self {
+    pub(super) fn new(prefix: &str, limits: LogLimits) -> Self {
         let key = |rest: &str| format!("{{{prefix}}}:{rest}").into();
         Self {
             head: key("head"),
+            least: key("least"),
             epoch: key("epoch"),
-            wake: key(&format!("wake:{}", random())),
+            lost: key("lost"),
+            feed: key("feed"),
             topics: key("topic:"),
             lasts: key("last:"),
-            events,
-            idle,
+            limits,
         }
     }
 
@@ -51,7 +63,7 @@ impl RedisKeys {
     }
 
     fn idle_millis(&self) -> u64 {
-        u64::try_from(self.idle.as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(self.limits.idle.as_millis()).unwrap_or(u64::MAX)
     }
 }
 
@@ -59,19 +71,26 @@ impl RedisKeys {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LogHead {
     pub(super) epoch: u64,
+    /// The sequence of the last event.
+    pub(super) last_event: u64,
+    /// A sequence that is not smaller, and after which the next event is.
     pub(super) sequence: u64,
     /// The clock of Redis, in microseconds.
     pub(super) clock: u64,
 }
 
+impl LogHead {
+    fn parse((epoch, last_event, sequence, clock): (u64, u64, u64, u64)) -> Self {
+        Self { epoch, last_event, sequence, clock }
+    }
+}
+
 /// What a request for the head does with it, if Redis takes writes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HeadRequest {
     Read,
     /// Takes a sequence that no event will have.
     Reserve,
-    /// Raises the sequence to at least this one, if the epoch is this one.
-    AtLeast(u64, u64),
 }
 
 /// The scripts. Redis knows them by their hashes; they are sent again if it forgot them.
@@ -93,6 +112,13 @@ impl RedisScripts {
         }
     }
 
+    /// Begins a call with the keys of the log and its new epoch, if it has none.
+    fn begin<'a>(script: &'a Script, keys: &RedisKeys) -> ScriptInvocation<'a> {
+        let mut call = script.key(&*keys.head);
+        call.key(&*keys.least).key(&*keys.epoch).key(&*keys.lost).arg(new_epoch());
+        call
+    }
+
     pub(super) async fn append(
         &self,
         connection: &mut (impl redis::aio::ConnectionLike + Send),
@@ -100,43 +126,45 @@ impl RedisScripts {
         topic: &Topic,
         event: &[u8],
     ) -> RedisResult<LogHead> {
-        let mut call = self.append.key(&*keys.head);
-        call.key(&*keys.epoch).key(keys.topic(topic)).key(keys.last(topic)).arg(event);
-        call.arg(new_epoch()).arg(keys.events).arg(keys.idle_millis());
-        Ok(log_head(call.invoke_async(connection).await?))
+        let mut call = Self::begin(&self.append, keys);
+        call.key(keys.last(topic)).key(keys.topic(topic)).key(&*keys.feed);
+        call.arg(event).arg(keys.limits.events).arg(keys.idle_millis()).arg(topic.as_str());
+        call.arg(keys.limits.feed_events).arg(MAX_FEED_EVENT);
+        Ok(LogHead::parse(call.invoke_async(connection).await?))
     }
 
+    /// The head, after Redis is told what this process knows of it. So a server that forgot some
+    /// events, as it was set back to an earlier copy, gives out no sequence again, and knows that
+    /// there may have been events before the next one of each topic.
     pub(super) async fn head(
         &self,
         connection: &mut (impl redis::aio::ConnectionLike + Send),
         keys: &RedisKeys,
+        known: LogHead,
         request: HeadRequest,
     ) -> RedisResult<LogHead> {
-        let (epoch, least) = match request {
-            HeadRequest::AtLeast(epoch, least) => (epoch.to_string(), least),
-            HeadRequest::Read | HeadRequest::Reserve => (String::new(), 0),
-        };
-        let reserve = u8::from(matches!(request, HeadRequest::Reserve));
-        let mut call = self.head.key(&*keys.head);
-        call.key(&*keys.epoch).arg(new_epoch()).arg(epoch).arg(least).arg(reserve);
-        Ok(log_head(call.invoke_async(connection).await?))
+        let mut call = Self::begin(&self.head, keys);
+        call.arg(known.epoch).arg(known.last_event).arg(known.sequence);
+        call.arg(u8::from(request == HeadRequest::Reserve));
+        Ok(LogHead::parse(call.invoke_async(connection).await?))
     }
 
-    /// The last events of a topic, up to these limits, and the clock of Redis.
+    /// The last events of a topic, up to these limits, and the head at the same moment.
     pub(super) async fn load(
         &self,
         connection: &mut (impl redis::aio::ConnectionLike + Send),
         keys: &RedisKeys,
         topic: &Topic,
         limits: WindowLimits,
-    ) -> RedisResult<(LoadedTopic, u64)> {
-        let mut call = self.load.key(&*keys.head);
-        call.key(&*keys.epoch).key(keys.topic(topic)).key(keys.last(topic));
-        call.arg(new_epoch()).arg(limits.events).arg(keys.idle_millis()).arg(limits.bytes);
-        let (epoch, head, clock, floor, entries): (u64, u64, u64, u64, Vec<Value>) =
+    ) -> RedisResult<(LoadedTopic, LogHead)> {
+        let mut call = Self::begin(&self.load, keys);
+        call.key(keys.last(topic)).key(keys.topic(topic));
+        call.arg(limits.events).arg(keys.idle_millis()).arg(limits.bytes);
+        let (head, floor, entries): ((u64, u64, u64, u64), u64, Vec<Value>) =
             call.invoke_async(connection).await?;
+        let head = LogHead::parse(head);
         let events = parse_entries(entries.into_iter().rev(), topic)?.events;
-        Ok((LoadedTopic { epoch, head, floor, events }, clock))
+        Ok((LoadedTopic { epoch: head.epoch, head: head.sequence, floor, events }, head))
     }
 
     /// The next events of a topic after a position, up to these limits, but at least one.
@@ -155,14 +183,14 @@ impl RedisScripts {
     }
 }
 
+/// An event with no more bytes is in the feed itself. Each node reads it there, also nodes that do
+/// not follow its topic; a node that does saves a request, which has about as many bytes.
+const MAX_FEED_EVENT: usize = 512;
+
 /// An epoch for a log that has none, so that a Redis that lost everything is another log. Scripts
 /// cannot make one, since their random numbers are not random.
 fn new_epoch() -> u64 {
     random()
-}
-
-fn log_head((epoch, sequence, clock): (u64, u64, u64)) -> LogHead {
-    LogHead { epoch, sequence, clock }
 }
 
 /// Entries of one topic's stream.
@@ -170,12 +198,6 @@ fn log_head((epoch, sequence, clock): (u64, u64, u64)) -> LogHead {
 pub(super) struct ParsedEntries {
     /// The events, in order.
     pub(super) events: Vec<BrokerEvent>,
-    /// The sequences of the events whose predecessor is not known, as they were the first after the
-    /// topic was idle.
-    pub(super) unknown_before: Vec<u64>,
-    /// The number of entries, with foreign ones, and the bytes of their fields.
-    pub(super) count: usize,
-    pub(super) bytes: usize,
     /// The id of the last entry, as Redis writes it.
     pub(super) last: Option<String>,
 }
@@ -195,17 +217,13 @@ pub(super) fn parse_entries(
     // The sequence of the last foreign entry, and that of the event before it.
     let mut foreign: Option<(u64, u64)> = None;
     for value in values {
-        parsed.count += 1;
         let (id, fields) = id_and_fields(value).ok_or_else(not_understood)?;
         match (parse_event(&id, &fields, topic), sequence(&id)) {
-            (Some((mut event, known)), _) => {
+            (Some(mut event), _) => {
                 if let Some((sequence, before)) = foreign.take() {
                     if event.before == sequence {
                         event.before = before;
                     }
-                }
-                if !known {
-                    parsed.unknown_before.push(event.sequence);
                 }
                 parsed.events.push(event);
             }
@@ -216,72 +234,44 @@ pub(super) fn parse_entries(
             }
             (None, None) => {}
         }
-        parsed.bytes += fields.iter().map(len).sum::<usize>();
         parsed.last = Some(id);
     }
     Ok(parsed)
 }
 
-/// Parses a read of several streams into each stream's key and its entries.
-///
-/// # Errors
-///
-/// If this is not such a reply.
-pub(super) fn parse_streams(value: Value) -> RedisResult<Vec<(String, Vec<Value>)>> {
-    // A map in RESP3, and an array of pairs in RESP2.
-    let streams = match value {
-        Value::Nil => return Ok(Vec::new()),
-        Value::Map(streams) => streams,
-        Value::Array(streams) => {
-            let pair = |stream| {
-                let [key, entries] = array(stream)?.try_into().ok()?;
-                Some((key, entries))
-            };
-            streams.into_iter().map(pair).collect::<Option<_>>().ok_or_else(not_understood)?
-        }
-        _ => return Err(not_understood()),
-    };
-    let key_and_entries = |(key, entries)| Some((text(key)?, array(entries)?));
-    streams.into_iter().map(key_and_entries).collect::<Option<_>>().ok_or_else(not_understood)
-}
-
-fn not_understood() -> RedisError {
+pub(super) fn not_understood() -> RedisError {
     (ErrorKind::UnexpectedReturnType, "a reply is not understood").into()
 }
 
-fn len(value: &Value) -> usize {
-    if let Value::BulkString(bytes) = value { bytes.len() } else { 0 }
-}
-
-/// Parses an event, and returns whether its predecessor is known.
-fn parse_event(id: &str, fields: &[Value], topic: &Topic) -> Option<(BrokerEvent, bool)> {
+fn parse_event(id: &str, fields: &[Value], topic: &Topic) -> Option<BrokerEvent> {
     let (sequence, 0) = sequence(id)? else {
         return None;
     };
-    let field = |name: &[u8]| {
-        let mut pairs = fields.chunks_exact(2);
-        let pair = pairs.find(|pair| matches!(&pair[0], Value::BulkString(it) if it == name))?;
-        if let Value::BulkString(value) = &pair[1] { Some(&**value) } else { None }
-    };
-    let number = |name| std::str::from_utf8(field(name)?).ok()?.parse::<u64>().ok();
+    let number = |name| std::str::from_utf8(field(fields, name)?).ok()?.parse::<u64>().ok();
     let (epoch, before) = (number(b"g")?, number(b"b")?);
     let id = EventId::with_epoch(epoch, sequence);
-    let logged = Logged::from_encoded(topic.clone(), &id, field(b"e")?).ok()?;
-    let event = BrokerEvent { epoch, sequence, before, logged };
-    (before < sequence).then_some((event, field(b"k") == Some(b"1")))
+    let logged = Logged::from_encoded(topic.clone(), &id, field(fields, b"e")?).ok()?;
+    (before < sequence).then_some(BrokerEvent { epoch, sequence, before, logged })
 }
 
-fn id_and_fields(value: Value) -> Option<(String, Vec<Value>)> {
+/// The field of an entry with this name.
+pub(super) fn field<'a>(fields: &'a [Value], name: &[u8]) -> Option<&'a [u8]> {
+    let mut pairs = fields.chunks_exact(2);
+    let pair = pairs.find(|pair| matches!(&pair[0], Value::BulkString(it) if it == name))?;
+    if let Value::BulkString(value) = &pair[1] { Some(value) } else { None }
+}
+
+pub(super) fn id_and_fields(value: Value) -> Option<(String, Vec<Value>)> {
     let [id, fields] = array(value)?.try_into().ok()?;
     Some((text(id)?, array(fields)?))
 }
 
-fn sequence(id: &str) -> Option<(u64, u64)> {
+pub(super) fn sequence(id: &str) -> Option<(u64, u64)> {
     let (sequence, rest) = id.split_once('-')?;
     Some((sequence.parse().ok()?, rest.parse().ok()?))
 }
 
-fn array(value: Value) -> Option<Vec<Value>> {
+pub(super) fn array(value: Value) -> Option<Vec<Value>> {
     if let Value::Array(values) = value { Some(values) } else { None }
 }
 
@@ -294,19 +284,19 @@ fn text(value: Value) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn bulk(text: &str) -> Value {
+    pub(in crate::event_log::redis) fn bulk(text: &str) -> Value {
         Value::BulkString(text.into())
     }
 
-    fn stored(id: &str, fields: &[&str]) -> Value {
+    pub(in crate::event_log::redis) fn stored(id: &str, fields: &[&str]) -> Value {
         Value::Array(vec![bulk(id), Value::Array(fields.iter().map(|it| bulk(it)).collect())])
     }
 
-    fn event(id: &str, before: &str, known: &str) -> Value {
-        stored(id, &["e", "data: x\n\n", "g", "7", "b", before, "k", known])
+    fn event(id: &str, before: &str) -> Value {
+        stored(id, &["e", "data: x\n\n", "g", "7", "b", before])
     }
 
     #[test]
@@ -314,13 +304,13 @@ mod tests {
         let topic = Topic::new("t").unwrap();
         let parsed = parse_entries(
             [
-                event("10-0", "9", "0"),
+                event("10-0", "9"),
                 stored("11-5", &["some", "thing"]),
-                stored("12-0", &["e", "data: x\n\ndata: y\n\n", "g", "7", "b", "11", "k", "1"]),
-                event("13-0", "12", "1"),
-                event("14-0", "13", "1"),
-                event("15-0", "15", "1"),
-                stored("16-0", &["e", "data: x\n\n", "g", "-7", "b", "15", "k"]),
+                stored("12-0", &["e", "data: x\n\ndata: y\n\n", "g", "7", "b", "11"]),
+                event("13-0", "12"),
+                event("14-0", "13"),
+                event("15-0", "15"),
+                stored("16-0", &["e", "data: x\n\n", "g", "-7", "b"]),
             ]
             .into_iter(),
             &topic,
@@ -328,8 +318,7 @@ mod tests {
         .unwrap();
         let found: Vec<_> = parsed.events.iter().map(|it| (it.before, it.sequence)).collect();
         assert_eq!(found, [(9, 10), (10, 13), (13, 14)]);
-        assert_eq!(parsed.unknown_before, [10]);
-        assert_eq!((parsed.count, parsed.last.as_deref()), (7, Some("16-0")));
+        assert_eq!(parsed.last.as_deref(), Some("16-0"));
         assert_eq!(parsed.events[0].logged.bytes(), "data: x\nid: 7-10\n\n");
     }
 
@@ -338,17 +327,7 @@ mod tests {
         let topic = Topic::new("t").unwrap();
         let id_alone = Value::Array(vec![bulk("1-0")]);
         for odd in [Value::Int(1), Value::Array(vec![Value::Nil]), bulk("x"), id_alone] {
-            assert!(parse_streams(odd.clone()).is_err(), "{odd:?}");
-            assert!(parse_entries([odd].into_iter(), &topic).is_err());
+            assert!(parse_entries([odd.clone()].into_iter(), &topic).is_err(), "{odd:?}");
         }
-        assert!(parse_streams(Value::Nil).unwrap().is_empty());
-    }
-
-    #[test]
-    fn both_protocols_have_the_same_streams() {
-        let entries = || Value::Array(vec![event("10-0", "9", "0")]);
-        let two = parse_streams(Value::Array(vec![Value::Array(vec![bulk("k"), entries()])]));
-        let three = parse_streams(Value::Map(vec![(bulk("k"), entries())]));
-        assert_eq!(two.unwrap(), three.unwrap());
     }
 }

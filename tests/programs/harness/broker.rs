@@ -76,6 +76,19 @@ impl Broker {
         std::fs::remove_dir_all(&self.directory).unwrap();
     }
 
+    /// What it has stored by now.
+    pub fn copy(&self) -> PathBuf {
+        let copy = self.directory.with_extension("copy");
+        copy_all(&self.directory, &copy);
+        copy
+    }
+
+    /// Has it forget what it stored after a copy was made. It must have been killed.
+    pub fn set_back(&self, copy: &Path) {
+        self.forget();
+        std::fs::rename(copy, &self.directory).unwrap();
+    }
+
     async fn answers(&self) {
         let answers = async {
             while !(self.kind.answers)(self.port) {
@@ -100,6 +113,17 @@ fn spawn(kind: Kind, port: u16, directory: &Path) -> Child {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let spawned = command.spawn();
     spawned.unwrap_or_else(|error| panic!("{:?} is not installed: {error}", command.get_program()))
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let (from, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
+        match from.is_dir() {
+            true => copy_all(&from, &to),
+            false => drop(std::fs::copy(from, to).unwrap()),
+        }
+    }
 }
 
 async fn free_port() -> u16 {

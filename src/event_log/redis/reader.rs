@@ -1,0 +1,264 @@
+//! The reader: the one task of a process that reads the feed, and tells the topics that are followed
+//! what it names.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::{Either, select};
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, Cmd, RedisResult, Value};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::feed::FeedPage;
+use super::link::{MIN_RETRY_DELAY, RedisLink, next_delay};
+use super::protocol::{HeadRequest, LogHead};
+use super::{CONNECT_TIMEOUT, RESPONSE_TIMEOUT};
+use crate::event_log::broker::{BrokerTopic, BrokerTopics};
+
+/// Reads the feed over a connection of its own.
+///
+/// What it asks Redis for does not depend on what is followed, unless it falls out of the feed: then
+/// it asks once for the last sequence of each topic that is followed.
+pub(super) struct FeedReader {
+    link: RedisLink,
+    topics: Arc<BrokerTopics>,
+    client: Client,
+    epoch: u64,
+    /// The sequence up to which the feed was read without a break.
+    position: u64,
+    /// The id from which on the feed is read.
+    last_id: String,
+    /// The last event of the log when the feed had no more, if it is after the position.
+    expected: u64,
+    /// When the feed was read last, or the topics were compared.
+    last_reply: Instant,
+    /// How long an answer may take.
+    patience: Duration,
+    /// Fetch what is not in the feed itself.
+    fetches: JoinSet<()>,
+}
+
+/// What comes of a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FeedState {
+    InOrder,
+    /// Redis does not have all entries after the position any more, or lost everything.
+    Broken,
+    /// The connection leads to the wrong server.
+    Misled,
+}
+
+impl FeedReader {
+    /// A reader that begins after the head of a log.
+    pub(super) fn new(
+        link: RedisLink,
+        topics: Arc<BrokerTopics>,
+        client: Client,
+        head: LogHead,
+    ) -> Self {
+        let mut reader = Self {
+            link,
+            topics,
+            client,
+            epoch: head.epoch,
+            position: 0,
+            last_id: String::new(),
+            expected: 0,
+            last_reply: Instant::now(),
+            patience: RESPONSE_TIMEOUT,
+            fetches: JoinSet::new(),
+        };
+        reader.go_on_after(head);
+        reader
+    }
+
+    /// Reads for ever. After any error it connects anew, and reads on where it was.
+    pub(super) async fn run(mut self) {
+        let mut delay = MIN_RETRY_DELAY;
+        loop {
+            let before = self.last_reply;
+            if let Err(error) = self.connect_and_read().await {
+                self.link.health.note_problem(&error);
+            }
+            self.topics.sweep();
+            if self.last_reply > before {
+                delay = MIN_RETRY_DELAY;
+            }
+            sleep(delay).await;
+            delay = next_delay(delay);
+        }
+    }
+
+    /// Reads over one connection, until there is an error.
+    async fn connect_and_read(&mut self) -> RedisResult<()> {
+        // Reads block for long on purpose, so they have timeouts of their own.
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(None);
+        let mut connection =
+            self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        // For those who look at the list of clients. A user may lack the right to do this.
+        let mut name = redis::cmd("CLIENT");
+        name.arg(&["SETNAME", "tower-sse-reader"]);
+        let _: RedisResult<()> = name.query_async(&mut connection).await;
+        // Another server may have lost everything, and tells nothing of it in the feed.
+        let head = self.link.request_head(HeadRequest::Read).await?;
+        let mut state = match head.epoch == self.epoch {
+            true => FeedState::InOrder,
+            false => FeedState::Broken,
+        };
+        loop {
+            match state {
+                FeedState::InOrder => {}
+                FeedState::Broken => self.compare(&mut connection).await?,
+                FeedState::Misled => return Ok(()),
+            }
+            state = self.read(&mut connection).await?;
+            self.link.health.note_reading();
+            self.topics.sweep();
+            while self.fetches.try_join_next().is_some() {}
+        }
+    }
+
+    /// Waits for entries of the feed.
+    async fn read(&mut self, connection: &mut MultiplexedConnection) -> RedisResult<FeedState> {
+        let command = self.read_command();
+        let renew = Arc::clone(&self.link.renew_reader);
+        let request = self.with_patience(MAX_BLOCK, command.query_async::<Value>(connection));
+        let reply = match select(pin!(request), pin!(renew.notified())).await {
+            Either::Left((reply, _)) => reply?,
+            Either::Right(_) => return Ok(FeedState::Misled),
+        };
+        let page = FeedPage::parse(reply)?;
+        if page.last_id.is_some() {
+            return Ok(self.take(page));
+        }
+        self.last_reply = Instant::now();
+        if self.expected > self.position {
+            return Ok(FeedState::Broken);
+        }
+        // This keeps the clock, too, by which live followers start.
+        let head = self.link.request_head(HeadRequest::Read).await?;
+        self.expected = head.last_event;
+        Ok(if head.epoch == self.epoch { FeedState::InOrder } else { FeedState::Broken })
+    }
+
+    fn read_command(&self) -> Cmd {
+        let mut command = redis::cmd("XREAD");
+        command.arg("COUNT").arg(MAX_ENTRIES).arg("BLOCK").arg(MAX_BLOCK.as_secs() * 1000);
+        command.arg("STREAMS").arg(&*self.link.keys.feed).arg(&self.last_id);
+        command
+    }
+
+    /// Waits for an answer that comes within a time. If there is none, the next one has more time,
+    /// so that it comes in the end, over a slow connection, too.
+    async fn with_patience<T>(
+        &mut self,
+        wait: Duration,
+        request: impl Future<Output = RedisResult<T>>,
+    ) -> RedisResult<T> {
+        if let Ok(answer) = timeout(wait + self.patience, request).await {
+            self.patience = RESPONSE_TIMEOUT;
+            return answer;
+        }
+        self.patience = (self.patience * 2).min(MAX_PATIENCE);
+        Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into())
+    }
+
+    /// Tells topics that are followed what entries name, up to the first that does not follow on
+    /// what was read.
+    pub(super) fn take(&mut self, page: FeedPage) -> FeedState {
+        self.last_reply = Instant::now();
+        let (mut state, mut named) = (FeedState::InOrder, Vec::new());
+        for entry in page.entries {
+            let (epoch, sequence) = (entry.epoch, entry.sequence);
+            if epoch != self.epoch || entry.previous > self.position {
+                state = FeedState::Broken;
+                break;
+            }
+            if let Some(topic) = self.topics.find(&entry.topic) {
+                let announcement = entry.announce(&topic.name, self.position);
+                if announcement.is_some_and(|it| topic.announce(it)) {
+                    self.fetch(&topic);
+                }
+                named.push(topic);
+            }
+            self.position = sequence;
+        }
+        self.last_id = page.last_id.unwrap_or_default();
+        self.link.clock.note_event(self.epoch, self.position);
+        self.topics.set_watermark(self.position);
+        for topic in named {
+            topic.wake();
+        }
+        state
+    }
+
+    fn fetch(&mut self, topic: &Arc<BrokerTopic>) {
+        let (topics, topic) = (Arc::clone(&self.topics), Arc::clone(topic));
+        self.fetches.spawn(async move { topics.fetch(&topic).await });
+    }
+
+    /// Asks for the last sequence of each topic that is followed, and goes on from there.
+    async fn compare(&mut self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+        // Before anything else, so that the feed names after this what is appended meanwhile.
+        let head = self.link.request_head(HeadRequest::Read).await?;
+        // In so short a time no event can have come and expired.
+        let none_expired = self.last_reply.elapsed() < self.link.keys.limits.idle / 2;
+        if head.epoch != self.epoch {
+            self.topics.set_watermark(0);
+        }
+        let topics = self.topics.all();
+        for topic in &topics {
+            topic.reset(head.epoch);
+        }
+        for batch in topics.chunks(MAX_COMPARED) {
+            let mut command = redis::cmd("MGET");
+            for topic in batch {
+                command.arg(self.link.keys.last(&topic.name));
+            }
+            let request = command.query_async::<Vec<Option<u64>>>(connection);
+            let lasts = self.with_patience(Duration::ZERO, request).await?;
+            for (topic, last) in batch.iter().zip(lasts) {
+                if topic.compare(last, none_expired) {
+                    self.fetch(topic);
+                }
+            }
+        }
+        self.epoch = head.epoch;
+        self.last_reply = Instant::now();
+        self.go_on_after(head);
+        for topic in topics {
+            topic.wake();
+        }
+        Ok(())
+    }
+
+    fn go_on_after(&mut self, head: LogHead) {
+        self.position = head.last_event;
+        self.last_id = format!("{}-0", self.position);
+        self.topics.set_watermark(self.position);
+    }
+}
+
+impl Drop for FeedReader {
+    /// Its runtime has ended: followers would wait for ever.
+    fn drop(&mut self) {
+        self.topics.end();
+    }
+}
+
+/// The most entries in one reply, which have at most a kilobyte each.
+const MAX_ENTRIES: usize = 512;
+
+/// The most topics whose last sequences are asked for at a time.
+const MAX_COMPARED: usize = 512;
+
+/// The longest time that a read blocks. The next read notices a dead connection.
+const MAX_BLOCK: Duration = Duration::from_secs(5);
+
+/// The longest time that an answer may take.
+const MAX_PATIENCE: Duration = Duration::from_secs(60);

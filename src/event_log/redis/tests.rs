@@ -1,0 +1,85 @@
+//! A reader that is given replies of a Redis, and connects to none.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use redis::{Client, Value};
+
+use super::feed::FeedPage;
+use super::link::RedisLink;
+use super::protocol::tests::{bulk, stored};
+use super::protocol::{LogHead, LogLimits, RedisKeys};
+use super::reader::{FeedReader, FeedState};
+use crate::event_log::broker::{BrokerFollower, BrokerTopic, BrokerTopics};
+use crate::event_log::broker::{LoadedTopic, WindowLimits};
+use crate::event_log::{Follow, Start, Step, Topics};
+
+fn reader() -> (FeedReader, Arc<BrokerTopics>) {
+    let client = Client::open("redis://127.0.0.1:1").unwrap();
+    let limits = WindowLimits { events: 10_000, bytes: 1 << 20 };
+    let idle = Duration::from_secs(3600);
+    let keys = RedisKeys::new("p", LogLimits { events: 10_000, feed_events: 100, idle });
+    let link = RedisLink::new(&client, keys, limits, Duration::from_secs(1));
+    let topics = Arc::new(BrokerTopics::new(Box::new(link.clone()), limits));
+    let head = LogHead { epoch: 7, last_event: 0, sequence: 0, clock: 0 };
+    (FeedReader::new(link, Arc::clone(&topics), client, head), topics)
+}
+
+fn follow(topics: &Arc<BrokerTopics>, names: &[&str]) -> BrokerFollower {
+    let empty = |topic: Arc<BrokerTopic>| {
+        topic.load(LoadedTopic { epoch: 7, head: 0, floor: 0, events: Vec::new() }, 0);
+        assert_eq!(topic.next_request(), None);
+    };
+    BrokerFollower::new(Arc::clone(topics), &Topics::new(names).unwrap(), Start::Earliest, empty)
+}
+
+/// An entry for the first event of a topic.
+fn entry(epoch: u64, previous: u64, sequence: u64, topic: &str, event: Option<&str>) -> Value {
+    let numbers = format!("{epoch} {previous} 0 known");
+    let mut fields = vec!["t", topic, "n", &numbers];
+    fields.extend(event.iter().flat_map(|event| ["e", event]));
+    stored(&format!("{sequence}-0"), &fields)
+}
+
+fn page(entries: Vec<Value>) -> FeedPage {
+    FeedPage::parse(Value::Map(vec![(bulk("feed"), Value::Array(entries))])).unwrap()
+}
+
+fn ready(follower: &mut BrokerFollower) -> Vec<String> {
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut ids = Vec::new();
+    while let Poll::Ready(Some(Step::Event(event))) = Pin::new(&mut *follower).poll_next(&mut cx) {
+        ids.push(event.id().to_owned());
+    }
+    ids
+}
+
+#[tokio::test]
+async fn no_event_comes_before_older_ones_of_other_topics_that_are_not_fetched_yet() {
+    let (mut reader, topics) = reader();
+    let mut both = follow(&topics, &["a", "b"]);
+    let mut of_a = follow(&topics, &["a"]);
+    let short = Some("data: x\n\n");
+    let long_and_short = vec![entry(7, 0, 5, "b", None), entry(7, 5, 6, "a", short)];
+    assert_eq!(reader.take(page(long_and_short)), FeedState::InOrder);
+    assert_eq!(ready(&mut of_a), ["7-6"]);
+    assert!(ready(&mut both).is_empty(), "an event of `b` is before it");
+    let later = vec![entry(7, 6, 7, "c", short)];
+    assert_eq!(reader.take(page(later)), FeedState::InOrder);
+    assert!(ready(&mut both).is_empty());
+}
+
+#[tokio::test]
+async fn entries_that_do_not_follow_on_what_was_read_are_a_break() {
+    let short = Some("data: x\n\n");
+    for broken in [entry(7, 6, 8, "a", short), entry(9, 5, 8, "a", short)] {
+        let (mut reader, topics) = reader();
+        let mut follower = follow(&topics, &["a"]);
+        let entries = vec![entry(7, 0, 5, "a", short), broken];
+        assert_eq!(reader.take(page(entries)), FeedState::Broken);
+        assert_eq!(ready(&mut follower), ["7-5"]);
+        assert_eq!(topics.watermark(), 5);
+    }
+}
