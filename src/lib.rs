@@ -38,6 +38,7 @@
 //! - [`resume`]: answers to which a client can come back.
 //! - [`client`]: the script for pages.
 //! - [`observe`]: metrics and traces.
+//! - [`testing`]: tests of your own streams.
 //!
 //! # Features
 //!
@@ -56,6 +57,7 @@
 //! | `resume` | off | [`ResumeLayer`], with `hub` |
 //! | `schema` | off | [`Reference`](hub::Reference): TypeScript, JSON Schema and OpenAPI of typed events, with `hub` and `json` |
 //! | `serde` | off | `Serialize` for [`StreamInfo`], [`DrainReport`], [`Delivery`] and the types in them |
+//! | `testing` | off | the module [`testing`]: a body that a test feeds, and a client that reads |
 //! | `tonic` | off | tonic's `Connected` for guarded connections |
 //! | `tracing` | off | a span for each stream, and events of drains |
 //!
@@ -103,6 +105,9 @@ mod static_body;
 #[cfg(test)]
 mod support;
 mod sync;
+#[cfg(feature = "testing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
+pub mod testing;
 pub mod wire;
 
 pub use body::SseBody;

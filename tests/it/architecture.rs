@@ -28,6 +28,7 @@ const STRATA: &[(&str, &[&str])] = &[
     ("resume", &["wire", "state", "service", "event_log"]),
     ("axum_impls", &["wire", "event_log", "hub"]),
     ("manual", &[]),
+    ("testing", &["wire"]),
 ];
 
 /// What any of them may name, and what holds them together.
@@ -44,7 +45,7 @@ const IO: &[&str] =
 /// own, and `resume` takes the place of a handler, with a body, a service and timers of its own.
 /// Streams (`driver`) and connections (`guard`) have timers.
 const ONCE: &[(&str, &[&str])] = &[
-    ("fn poll_frame", &["body", "static_body", "hub", "resume"]),
+    ("fn poll_frame", &["body", "static_body", "hub", "resume", "testing"]),
     ("fn call", &["service", "readiness", "client", "resume"]),
     ("Sleep", &["driver", "guard", "resume", "sync"]),
     ("fn poll_write", &["guard"]),

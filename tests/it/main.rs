@@ -123,6 +123,8 @@ mod sockets;
 #[cfg(feature = "axum")]
 mod stalled;
 mod stalled_mark;
+#[cfg(feature = "testing")]
+mod testing;
 #[cfg(feature = "tonic")]
 mod tonic_server;
 #[cfg(feature = "tracing")]
