@@ -74,6 +74,7 @@ mod body;
 #[cfg(feature = "client")]
 #[cfg_attr(docsrs, doc(cfg(feature = "client")))]
 pub mod client;
+mod dialect;
 mod driver;
 mod engine;
 mod error;
@@ -111,6 +112,7 @@ pub mod testing;
 pub mod wire;
 
 pub use body::SseBody;
+pub use dialect::{Dialect, DialectBuilder, Notice};
 pub use engine::{EndReason, Farewell};
 pub use error::{InvalidSetting, InvalidText};
 pub use guard::{GuardError, Guarded};
@@ -120,8 +122,8 @@ pub use guard::{GuardedListener, Listening, TcpOptions};
 #[cfg_attr(docsrs, doc(cfg(feature = "hub")))]
 pub use hub::publish::Hub;
 pub use layer::{
-    CloseAtEndLayer, EventIdLayer, KeepAliveLayer, LimitLayer, NoBufferLayer, RegistryLayer,
-    RotationLayer, ShutdownLayer, SseLayer,
+    CloseAtEndLayer, DialectLayer, EventIdLayer, KeepAliveLayer, LimitLayer, NoBufferLayer,
+    RegistryLayer, RotationLayer, ShutdownLayer, SseLayer,
 };
 pub use limit::{Limit, LimitBuilder};
 pub use readiness::Readiness;
@@ -133,7 +135,7 @@ pub use service::{SseFuture, SseService};
 pub use shutdown::{Shutdown, ShutdownBuilder};
 pub use state::{DrainReport, Expiry, Label, LimitKey, StreamId, StreamInfo, StreamState};
 pub use static_body::StaticBody;
-pub use wire::event::Event;
+pub use wire::event::{CloseReason, Event};
 pub use wire::text::{Comment, EventId, EventName};
 
 /// The examples of the README are tests.

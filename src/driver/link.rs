@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use http_body::Body;
 
+use crate::dialect::Dialect;
 use crate::observe::StreamObserver;
-use crate::plan::{Plan, ResolvedPlan};
+use crate::plan::{Plan, ResolvedPlan, Setting};
 use crate::roster::Registration;
 use crate::state::{DrainStatus, Expiry, Permit, RegistryEntry, StreamStats};
 use crate::sync::lock;
@@ -69,6 +70,12 @@ impl Done {
     pub(crate) fn left_of(&self, plan: &Plan) -> Plan {
         let left = plan.without(&self.plan.plan);
         self.within.iter().fold(left, |left, within| left.without(&within.plan))
+    }
+
+    /// What the layers say of the words of the server.
+    pub(crate) fn dialect(&self) -> Setting<Dialect> {
+        let plans = self.within.iter().chain([&self.plan]);
+        plans.fold(Setting::Unset, |dialect, plan| dialect.or(&plan.plan.dialect))
     }
 
     /// Whether a credential's expiry ends the stream, as far as its layers say.

@@ -258,7 +258,7 @@ impl Stream {
         let expiry = self.as_mut().take_opening();
         let (this, now) = (self.as_mut().project(), now());
         let settings = this.plan.engine();
-        this.observer.starts(settings.counts_all_events(), || this.plan.plan.to_string());
+        this.observer.starts(settings.counts_all_events(), || this.plan.to_string());
         let expires = expiry.and_then(|expiry| expiry.on_the_clock(now));
         let opening = this.engine.handle_command(settings, Command::Open { now, expires });
         self.arm(cx);

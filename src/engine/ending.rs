@@ -31,7 +31,8 @@ pub enum EndReason {
     /// [stall limit](crate::ShutdownBuilder::stall_limit) or until a drain's deadline, and the
     /// connection was given up.
     Stalled,
-    /// Its own body failed, panicked, or ended in the middle of an event.
+    /// Its own body failed, panicked, ended in the middle of an event, or gave nothing
+    /// [for too long](crate::KeepAliveLayer::give_up_after).
     Error,
     /// It ended in the middle of an event that was too long to hold, so without a farewell.
     Cut,
@@ -81,10 +82,11 @@ impl CloseReason {
     /// The reason under which a stream is counted that was closed for this reason.
     pub(crate) const fn end_reason(self) -> EndReason {
         match self {
-            Self::Shutdown => EndReason::Closed,
+            // The last two refuse a stream, which then does not begin.
+            Self::Shutdown | Self::Limit | Self::Draining => EndReason::Closed,
             Self::Kicked | Self::Replaced => EndReason::Kicked,
             Self::Rotated | Self::Expired | Self::Idle => EndReason::Rotated,
-            Self::Error => EndReason::Error,
+            Self::Error | Self::Timeout => EndReason::Error,
             Self::Finished => EndReason::Finished,
         }
     }

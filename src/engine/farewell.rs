@@ -1,5 +1,7 @@
 //! The last bytes of a stream that the server ends.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -9,6 +11,7 @@ use bytes::Bytes;
 use super::Position;
 use super::position::restate;
 use super::spread::Retry;
+use crate::sync::catch_panic;
 use crate::wire::{
     ByLineEnd, CloseReason, Event, EventTemplate, LineEnd, Notation, Status, in_notation, json_line,
 };
@@ -21,7 +24,9 @@ use crate::wire::{
 /// `hx-sse:close="close"` (htmx 4).
 ///
 /// Streams of JSON and of gRPC get it in their own form: [`SseLayer`](crate::SseLayer#streams) has
-/// the table.
+/// the table. A [`Dialect`](crate::Dialect) has farewells that the clients of a route understand.
+/// They are the default, so a farewell that is set anywhere is sent in place of the dialect's, and
+/// [`Farewell::default`] brings the dialect's back.
 ///
 /// # Examples
 ///
@@ -34,12 +39,17 @@ use crate::wire::{
 #[derive(Clone, Debug)]
 pub struct Farewell {
     kind: FarewellKind,
+    /// Neither a `retry` nor an id is added.
+    bare: bool,
     /// Clients of gRPC are told when to call again.
     pushback: bool,
 }
 
 #[derive(Clone, Debug)]
 enum FarewellKind {
+    /// What the dialect says. Without one it is a close event, which is the same for all streams
+    /// that end for a reason.
+    Dialect(Option<Arc<SharedEvent>>),
     /// This name and the reason, in the form that the framing has for it.
     Named(&'static str),
     // Shared: each stream of a server has a clone.
@@ -48,12 +58,41 @@ enum FarewellKind {
     None,
 }
 
+/// What a dialect says when a stream ends, by the reason and by how long its client is to wait.
+#[derive(Clone)]
+pub(crate) struct Words(Arc<dyn Fn(CloseReason, Option<Duration>) -> Farewell + Send + Sync>);
+
+impl Words {
+    pub(crate) fn new<F>(words: F) -> Self
+    where
+        F: Fn(CloseReason, Option<Duration>) -> Farewell + Send + Sync + 'static,
+    {
+        Self(Arc::new(words))
+    }
+
+    pub(super) fn farewell(&self, reason: CloseReason, retry: Option<Retry>) -> Farewell {
+        // A client that has its whole stream is not to come back.
+        let retry = retry.filter(|_| reason != CloseReason::Finished);
+        // A panic of the application's function would take the connection along.
+        let farewell = catch_panic(|| (self.0)(reason, retry.map(Retry::delay)));
+        farewell.unwrap_or(Farewell::none())
+    }
+}
+
+impl fmt::Debug for Words {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Words(..)")
+    }
+}
+
 /// An event that many clients get, and what its copies have in common.
 #[derive(Debug)]
 struct SharedEvent {
+    /// What is written before it.
+    before: Box<[Event]>,
     event: Event,
-    /// The same in a stream of JSON.
-    line: Option<Bytes>,
+    /// All of them in a stream of JSON.
+    lines: Box<[Bytes]>,
     templates: ByLineEnd<EventTemplate>,
     /// How many clients without a position got it, as far as that is counted.
     uses: AtomicUsize,
@@ -65,13 +104,14 @@ struct SharedEvent {
 type Step = OnceLock<(Duration, Bytes)>;
 
 impl SharedEvent {
-    fn new(event: Event, line: Option<Bytes>) -> Self {
+    fn new(before: Box<[Event]>, event: Event, lines: Box<[Bytes]>) -> Self {
         let (templates, uses) = (ByLineEnd::default(), AtomicUsize::new(0));
-        Self { event, line, templates, uses, steps: OnceLock::new() }
+        Self { before, event, lines, templates, uses, steps: OnceLock::new() }
     }
 
     fn encode(&self, retry: Option<Retry>, id: Option<&str>, line_end: LineEnd) -> Bytes {
-        let template = self.templates.get(line_end, || EventTemplate::new(&self.event, line_end));
+        let template = || EventTemplate::new(&self.before, &self.event, line_end);
+        let template = self.templates.get(line_end, template);
         let fill = || template.fill(retry.map(Retry::delay), id);
         let shared = match (retry, id, line_end) {
             (Some(retry), None, LineEnd::Lf) => self.step(retry),
@@ -103,7 +143,14 @@ impl SharedEvent {
 
 impl Farewell {
     const fn new(kind: FarewellKind) -> Self {
-        Self { kind, pushback: false }
+        Self { kind, bare: false, pushback: false }
+    }
+
+    /// Adds neither a `retry` nor an id, for clients that read the data of events only.
+    #[must_use]
+    pub const fn bare(mut self) -> Self {
+        self.bare = true;
+        self
     }
 
     /// Tells clients of gRPC when to call again, in `grpc-retry-pushback-ms`.
@@ -117,12 +164,13 @@ impl Farewell {
         self
     }
 
-    /// `event: close` with the reason as JSON: `{"reason":"shutdown"}`. The default.
+    /// `event: close` with the reason as JSON: `{"reason":"shutdown"}`. It is what the default
+    /// dialect says.
     ///
     /// In a stream of JSON it is the line `{"type":"close","reason":"shutdown"}`.
     #[must_use]
     pub const fn close() -> Self {
-        Self::new(FarewellKind::Named("close"))
+        Self::new(FarewellKind::Named(CLOSE))
     }
 
     /// `event: reconnect` with the reason as JSON.
@@ -140,8 +188,21 @@ impl Farewell {
     /// Where it has data, a drain adds a `retry` if it has none, and the stream's place as `id`.
     #[must_use]
     pub fn event(event: Event) -> Self {
-        let line = event.data_text().and_then(json_line);
-        Self::shared(SharedEvent::new(event, line))
+        let lines = event.data_text().and_then(json_line);
+        Self::shared(SharedEvent::new(Box::default(), event, Vec::from_iter(lines).into()))
+    }
+
+    /// Several events, of which the last is as that of [`event`](Self::event). Without one it is
+    /// [`none`](Self::none).
+    #[must_use]
+    pub fn events(events: impl IntoIterator<Item = Event>) -> Self {
+        let mut before: Vec<_> = events.into_iter().collect();
+        let Some(event) = before.pop() else {
+            return Self::none();
+        };
+        let data = before.iter().chain([&event]).filter_map(Event::data_text);
+        let lines = data.filter_map(json_line).collect();
+        Self::shared(SharedEvent::new(before.into(), event, lines))
     }
 
     fn shared(event: SharedEvent) -> Self {
@@ -164,19 +225,50 @@ impl Farewell {
 
     /// The farewell for streams that all end for this reason: it is encoded once for all of them.
     pub(crate) fn for_reason(self, reason: CloseReason) -> Self {
-        match self.kind {
-            FarewellKind::Named(name) => {
-                let line = reason.json_line(name);
-                let shared = Self::shared(SharedEvent::new(reason.event(name), Some(line)));
-                Self { pushback: self.pushback, ..shared }
-            }
-            kind => Self { kind, ..self },
+        let named = |name| {
+            let line = reason.json_line(name);
+            Arc::new(SharedEvent::new(Box::default(), reason.event(name), [line].into()))
+        };
+        let kind = match self.kind {
+            FarewellKind::Dialect(_) => FarewellKind::Dialect(Some(named(CLOSE))),
+            FarewellKind::Named(name) => FarewellKind::Event(named(name)),
+            kind => kind,
+        };
+        Self { kind, ..self }
+    }
+
+    /// Whether nothing is sent.
+    pub(super) fn is_none(&self) -> bool {
+        matches!(self.kind, FarewellKind::None)
+    }
+
+    /// This farewell, or what the dialect says in its place.
+    pub(super) fn in_words(
+        &self,
+        words: Option<&Words>,
+        reason: CloseReason,
+        retry: Option<Retry>,
+    ) -> Cow<'_, Self> {
+        match (&self.kind, words) {
+            (FarewellKind::Dialect(_), Some(words)) => Cow::Owned(words.farewell(reason, retry)),
+            _ => Cow::Borrowed(self),
         }
     }
 
     /// The status of a call of gRPC that ends for this reason.
     pub(crate) fn status(&self, reason: CloseReason, retry: Option<Duration>) -> Status {
         Status { pushback: retry.filter(|_| self.pushback), ..Status::of(reason) }
+    }
+
+    /// The bytes for a client at this position that gets nothing else.
+    pub(crate) fn alone(
+        &self,
+        reason: CloseReason,
+        retry: Option<Duration>,
+        position: &Position,
+    ) -> Bytes {
+        let retry = retry.map(Retry::after);
+        self.encode_event(reason, retry, position, LineEnd::Lf).unwrap_or_default()
     }
 
     /// The bytes for a client at this position. None if there are none to send.
@@ -190,13 +282,19 @@ impl Farewell {
         match notation {
             Notation::Events(line_end) => self.encode_event(reason, retry, position, line_end),
             Notation::Lines | Notation::Records => {
-                let line = match &self.kind {
-                    FarewellKind::Named(name) => Some(reason.json_line(name)),
-                    FarewellKind::Event(shared) => shared.line.clone(),
-                    FarewellKind::Bytes(bytes) => return Some(bytes.clone()),
-                    FarewellKind::None => None,
+                let lines = |lines: &[Bytes]| {
+                    let lines = lines.iter().map(|line| in_notation(line.clone(), notation));
+                    lines.reduce(|all, line| [all, line].concat().into())
                 };
-                line.map(|line| in_notation(line, notation))
+                match &self.kind {
+                    FarewellKind::Dialect(None) => lines(&[reason.json_line(CLOSE)]),
+                    FarewellKind::Named(name) => lines(&[reason.json_line(name)]),
+                    FarewellKind::Dialect(Some(shared)) | FarewellKind::Event(shared) => {
+                        lines(&shared.lines)
+                    }
+                    FarewellKind::Bytes(bytes) => Some(bytes.clone()),
+                    FarewellKind::None => None,
+                }
             }
             Notation::Status => None,
         }
@@ -209,12 +307,18 @@ impl Farewell {
         position: &Position,
         line_end: LineEnd,
     ) -> Option<Bytes> {
+        let (retry, position) = match self.bare {
+            true => (None, &Position::None),
+            false => (retry, position),
+        };
+        let named = |name| {
+            let retry = retry.map(Retry::delay);
+            restate(&reason.event(name), retry, position, line_end)
+        };
         match &self.kind {
-            FarewellKind::Named(name) => {
-                let retry = retry.map(Retry::delay);
-                Some(restate(&reason.event(name), retry, position, line_end))
-            }
-            FarewellKind::Event(shared) => {
+            FarewellKind::Dialect(None) => Some(named(CLOSE)),
+            FarewellKind::Named(name) => Some(named(name)),
+            FarewellKind::Dialect(Some(shared)) | FarewellKind::Event(shared) => {
                 Some(position.with_text(|id| shared.encode(retry, id, line_end)))
             }
             FarewellKind::Bytes(bytes) => Some(bytes.clone()),
@@ -223,11 +327,16 @@ impl Farewell {
     }
 }
 
+/// What the [`Dialect`](crate::Dialect) of the route says, which is [`Farewell::close`] in the
+/// default one.
 impl Default for Farewell {
     fn default() -> Self {
-        Self::close()
+        Self::new(FarewellKind::Dialect(None))
     }
 }
+
+/// The name of the close event.
+const CLOSE: &str = "close";
 
 /// So many clients get a farewell before its bytes are kept for others: a server that makes a
 /// farewell for each connection pays nothing for those that it has once.

@@ -41,7 +41,8 @@
 //! [`Engine::fast_path`] is the one question before the body is polled. A call that gives a frame
 //! gives the next one to send; [`Engine::poll_output`] gives those after it and the status that a
 //! call of gRPC ends with, and is called until it gives none before anything else is. The order in which a timeout asks its questions is that of
-//! [`Engine::handle_timeout`]: the lifetime, the order to close, the heartbeat, and silence last.
+//! [`Engine::handle_timeout`]: the lifetime, the silence of the body, the order to close, the
+//! heartbeat, and silence last.
 //!
 //! # Parts
 //!
@@ -50,7 +51,7 @@
 //! | [`splitter`] | where events end, and the stage of the stream |
 //! | [`frames`] | the held tail, and how frames are put together |
 //! | [`position`] | ids, the number of events, the client's position |
-//! | [`silence`] | when a keepalive or a heartbeat is due |
+//! | [`silence`] | when a keepalive or a heartbeat is due, and how long the body may give nothing |
 //! | [`lifetime`] | when the stream is too old, idle or expired |
 //! | [`ending`] | the order to close that waits for its time |
 
@@ -75,10 +76,11 @@ use bytes::{Bytes, BytesMut};
 pub(crate) use ending::Close;
 pub use ending::EndReason;
 pub use farewell::Farewell;
+pub(crate) use farewell::Words;
 pub(crate) use lifetime::Rotation;
-pub(crate) use position::{EventIds, Injection, Position, restate};
-pub(crate) use settings::{ErrorFarewell, Observation, Settings};
-pub(crate) use silence::{Heartbeat, KeepAlive, MAX_TIMER, MIN_TIMER};
+pub(crate) use position::{EventIds, Injection, Position};
+pub(crate) use settings::{ERROR_RETRY, Observation, Settings};
+pub(crate) use silence::{Heartbeat, KeepAlive, MAX_TIMER, MIN_TIMER, Signal};
 
 pub(crate) use crate::wire::{CloseReason, Framing, Scanner, Status};
 use crate::wire::{LineEnd, Notation};
@@ -86,7 +88,7 @@ use ending::{Ending, Verdict};
 use frames::{Frames, PendingTail};
 use lifetime::Lifetime;
 use position::{EventPosition, IdTracking, Ids};
-use silence::{Activity, Silence};
+use silence::{Activity, Patience, Silence};
 use splitter::{Room, Splitter, Until};
 use spread::Retry;
 
@@ -202,6 +204,7 @@ struct ColdState {
     ending: Option<Box<Ending>>,
     lifetime: Option<Lifetime>,
     heartbeat: Option<Instant>,
+    patience: Option<Patience>,
     /// What the stream ends with, if that is no frame.
     status: Option<Box<Status>>,
 }
@@ -213,7 +216,10 @@ impl ColdState {
     }
 
     fn is_empty(&self) -> bool {
-        self.output.is_empty() && self.tail.is_empty() && !self.is_timed()
+        self.output.is_empty()
+            && self.tail.is_empty()
+            && self.patience.is_none()
+            && !self.is_timed()
     }
 }
 
@@ -334,7 +340,7 @@ impl Engine {
         match command {
             Command::Open { now, expires } => self.open(settings, now, expires),
             Command::Inject(event) => self.inject(settings, event),
-            Command::Close { order, now } => self.close(order, now),
+            Command::Close { order, now } => self.close(settings, order, now),
             Command::Queue(frame) => {
                 self.queue(frame);
                 None
@@ -358,7 +364,8 @@ impl Engine {
             return None;
         }
         self.look_at_lifetime(settings, now);
-        let farewell = self.look_at_ending(now);
+        self.look_at_patience(settings, now, body);
+        let farewell = self.look_at_ending(settings, now);
         if let FastPath::Over = self.path {
             return farewell;
         }
@@ -389,7 +396,8 @@ impl Engine {
         };
         let ending = cold.ending.as_ref().and_then(|ending| ending.next(self.splitter.room()));
         let lifetime = cold.lifetime.as_ref().and_then(Lifetime::next);
-        [silence, ending, lifetime, cold.heartbeat].into_iter().flatten().min()
+        let patience = cold.patience.as_ref().map(|patience| patience.ends);
+        [silence, ending, lifetime, cold.heartbeat, patience].into_iter().flatten().min()
     }
 
     /// Why the stream is over, once all output is sent.
@@ -425,7 +433,7 @@ impl Engine {
     /// it when their body has nothing, and a frame in between is on record.
     pub(crate) fn missed_deadline(&self, settings: &Settings) -> Option<Instant> {
         let closing = self.cold.as_ref().is_some_and(|cold| cold.ending.is_some());
-        let would_show = closing || self.activity != Activity::Something;
+        let would_show = closing || !self.activity.is_something();
         self.poll_timeout(settings).filter(|_| would_show)
     }
 }
@@ -449,8 +457,15 @@ impl Engine {
     /// Lets whole events through, with their additions, and holds the rest.
     #[inline(never)]
     fn split(&mut self, settings: &Settings, chunk: Bytes) -> Option<Bytes> {
-        let mut tail =
-            self.cold.as_mut().map(|cold| std::mem::take(&mut cold.tail)).unwrap_or_default();
+        let mut tail = match &mut self.cold {
+            Some(cold) => {
+                if let Some(patience) = &mut cold.patience {
+                    patience.fed = true;
+                }
+                std::mem::take(&mut cold.tail)
+            }
+            None => PendingTail::default(),
+        };
         let trimmed = self.splitter.trim(chunk, &mut tail);
         let mut frames = Frames::default();
         if trimmed.mark && self.activity == Activity::Never {
@@ -552,7 +567,7 @@ impl Engine {
 
 /// What the machine does on commands and timeouts.
 impl Engine {
-    /// Begins with a comment: some proxies hold the response's head until its first body byte.
+    /// Begins with what the keepalive has for the beginning.
     fn open(
         &mut self,
         settings: &Settings,
@@ -565,12 +580,16 @@ impl Engine {
         let notation = self.splitter.notation();
         if let Some(keep_alive) = settings.keep_alive.as_ref().filter(|it| it.suits(notation)) {
             self.silence = Some(Silence::begin(now, keep_alive, self.n));
-            if let Notation::Events(_) = notation {
+            if let Some(limit) = keep_alive.give_up_after {
+                let patience = Patience::begin(now, limit);
+                self.cold.get_or_insert_default().patience = Some(patience);
+            }
+            if let Notation::Events(line_end) = notation {
                 if let Some(heartbeat) = &keep_alive.heartbeat {
                     self.cold.get_or_insert_default().heartbeat = Some(now + heartbeat.every);
                 }
                 self.activity = Activity::AtTick;
-                opening = keep_alive.sign(notation);
+                opening = keep_alive.opening(line_end);
             }
         }
         let rotation = settings.rotation.as_ref();
@@ -579,7 +598,7 @@ impl Engine {
             self.tracking.expect_farewell();
             // The credential may have expired before the stream began.
             self.look_at_lifetime(settings, now);
-            let farewell = self.look_at_ending(now);
+            let farewell = self.look_at_ending(settings, now);
             let frames = Frames { first: opening, rest: Vec::from_iter(farewell) };
             return self.send(settings, frames);
         }
@@ -599,20 +618,20 @@ impl Engine {
         if let Some(lifetime) = self.cold.as_mut().and_then(|cold| cold.lifetime.as_mut()) {
             lifetime.discount(injected);
         }
-        self.activity = Activity::Something;
+        self.activity.inject();
         Some(frame)
     }
 
-    fn close(&mut self, order: Close<'_>, now: Instant) -> Option<Bytes> {
+    fn close(&mut self, settings: &Settings, order: Close<'_>, now: Instant) -> Option<Bytes> {
         match (self.path, self.splitter.room()) {
             (FastPath::Over, _) => None,
             // Nothing has to be kept for it.
             (_, Room::Here) if order.at <= now => {
-                self.say(&order.farewell, order.reason, order.retry)
+                self.say(settings, &order.farewell, order.reason, order.retry)
             }
             _ => {
                 self.keep_order(order);
-                self.look_at_ending(now)
+                self.look_at_ending(settings, now)
             }
         }
     }
@@ -641,13 +660,36 @@ impl Engine {
         }
     }
 
+    /// Orders the end of a stream whose body gives nothing for too long.
+    fn look_at_patience(&mut self, settings: &Settings, now: Instant, body: BodyState) {
+        let Some((silence, keep_alive)) = self.silence.zip(settings.keep_alive.as_ref()) else {
+            return;
+        };
+        let patience = self.cold.as_mut().and_then(|cold| cold.patience.as_mut());
+        let (Some(patience), Some(limit)) = (patience, keep_alive.give_up_after) else {
+            return;
+        };
+        let tick = silence.tick(keep_alive);
+        // While a client reads nothing its stream is not polled, and the body cannot give anything.
+        let was_away = now > tick + keep_alive.half_interval(self.n);
+        let checks = tick <= now || patience.ends <= now;
+        if checks && (was_away || patience.fed || self.activity == Activity::Something) {
+            *patience = Patience::begin(now, limit);
+        } else if patience.ends <= now && body == BodyState::Pending {
+            let farewell = settings.on_error.clone().unwrap_or_default();
+            let retry = Some(Retry::nth(self.n.into(), &settings.error_retry));
+            let (reason, farewell) = (CloseReason::Timeout, Cow::Owned(farewell));
+            self.keep_order(Close { reason, farewell, retry, at: now, cut_at: Some(now) });
+        }
+    }
+
     /// Carries out the order to close if its time has come.
-    fn look_at_ending(&mut self, now: Instant) -> Option<Bytes> {
+    fn look_at_ending(&mut self, settings: &Settings, now: Instant) -> Option<Bytes> {
         let room = self.splitter.room();
         match Ending::look(&mut self.cold.as_mut()?.ending, now, room) {
             Verdict::Wait => None,
             Verdict::Say(Close { reason, farewell, retry, .. }) => {
-                self.say(&farewell, reason, retry)
+                self.say(settings, &farewell, reason, retry)
             }
             Verdict::Cut(reason) => {
                 self.finish(EndReason::Cut);
@@ -664,7 +706,7 @@ impl Engine {
         if !self.accepts_events() {
             return None;
         }
-        self.activity = Activity::Something;
+        self.activity.inject();
         Some(heartbeat.event.bytes(self.splitter.line_end()))
     }
 
@@ -694,16 +736,23 @@ impl Engine {
 
     /// Ends the stream with the farewell for errors, if there is one and room for it.
     fn farewell_on_error(&mut self, settings: &Settings) -> (Option<Bytes>, PassOn) {
-        match (&settings.on_error, self.splitter.room()) {
+        let (reason, retry) =
+            (CloseReason::Error, Retry::nth(self.n.into(), &settings.error_retry));
+        let farewell = match (&settings.on_error, &settings.words, self.splitter.notation()) {
+            (Some(farewell), ..) => Some(Cow::Borrowed(farewell)),
+            // A dialect that has no word for it does not hide the failure.
+            (None, Some(words), Notation::Events(_)) => {
+                Some(words.farewell(reason, Some(retry))).filter(|it| !it.is_none()).map(Cow::Owned)
+            }
+            (None, ..) => None,
+        };
+        match (farewell, self.splitter.room()) {
             // After half an event, only the error itself shows the client that the stream failed.
             (None, _) | (_, Room::None) => {
                 self.finish(EndReason::Error);
                 (None, PassOn::Yes)
             }
-            (Some(ErrorFarewell { farewell, retry }), _) => {
-                let retry = Retry::nth(self.n.into(), retry);
-                (self.say(farewell, CloseReason::Error, Some(retry)), PassOn::No)
-            }
+            (Some(farewell), _) => (self.say(settings, &farewell, reason, Some(retry)), PassOn::No),
         }
     }
 
@@ -714,7 +763,7 @@ impl Engine {
         // The status of a call that came to its own end is its own.
         let farewell = farewell.filter(|_| self.splitter.notation() != Notation::Status);
         let frame = farewell.and_then(|farewell| {
-            self.say(farewell, CloseReason::Finished, Some(Retry::after(FINISHED_RETRY)))
+            self.say(settings, farewell, CloseReason::Finished, Some(Retry::after(FINISHED_RETRY)))
         });
         self.finish(EndReason::Finished);
         match frame {
@@ -732,12 +781,16 @@ impl Engine {
     /// Ends the stream with a farewell. The unfinished tail of an event is dropped.
     fn say(
         &mut self,
+        settings: &Settings,
         farewell: &Farewell,
         reason: CloseReason,
         retry: Option<Retry>,
     ) -> Option<Bytes> {
         let (notation, room) = (self.splitter.notation(), self.splitter.room());
-        let bytes = farewell.encode(reason, retry, self.position.position(), notation);
+        // Other framings have forms of their own.
+        let words = settings.words.as_ref().filter(|_| self.splitter.has_events());
+        let said = farewell.in_words(words, reason, retry);
+        let bytes = said.encode(reason, retry, self.position.position(), notation);
         self.finish(reason.end_reason());
         self.end_with(farewell.status(reason, retry.map(Retry::delay)));
         match room {

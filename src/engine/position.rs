@@ -316,7 +316,7 @@ pub(crate) fn restate(
     position: &Position,
     line_end: LineEnd,
 ) -> Bytes {
-    position.with_text(|id| EventTemplate::new(event, line_end).fill(retry, id))
+    position.with_text(|id| EventTemplate::new(&[], event, line_end).fill(retry, id))
 }
 
 /// Adds an id as the last line of one encoded event.

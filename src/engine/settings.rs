@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{EventIds, Farewell, KeepAlive, Rotation};
+use super::{EventIds, Farewell, KeepAlive, Rotation, Words};
 
 /// What the layers ask of an engine. One value serves all streams of a service.
 #[derive(Clone, Debug)]
@@ -17,7 +17,12 @@ pub(crate) struct Settings {
     pub(crate) count_events: bool,
     pub(crate) observation: Observation,
     /// The farewell that is sent instead of an error of the stream's own body.
-    pub(crate) on_error: Option<ErrorFarewell>,
+    pub(crate) on_error: Option<Farewell>,
+    /// The range of times for which clients wait after an error before they come back, each for a
+    /// time of its own.
+    pub(crate) error_retry: RangeInclusive<Duration>,
+    /// What the dialect says. `None` for the default dialect.
+    pub(crate) words: Option<Words>,
     /// The farewell that is sent after the last event when the stream's own body ends.
     pub(crate) close_at_end: Option<Farewell>,
     /// The body is a stream of another engine. It ends on a boundary, so what follows its last
@@ -35,14 +40,6 @@ pub(crate) enum Observation {
     Frames,
     /// Each frame, and the first event, up to which all bytes are scanned.
     FirstEvent,
-}
-
-/// What is sent instead of an error of the stream's own body.
-#[derive(Clone, Debug)]
-pub(crate) struct ErrorFarewell {
-    pub(crate) farewell: Farewell,
-    /// The range of times for which clients wait before they reconnect, each for a time of its own.
-    pub(crate) retry: RangeInclusive<Duration>,
 }
 
 impl Settings {
@@ -65,9 +62,15 @@ impl Default for Settings {
             count_events: false,
             observation: Observation::Nothing,
             on_error: None,
+            error_retry: ERROR_RETRY,
+            words: None,
             close_at_end: None,
             around_another: false,
             rotation: Some(Rotation::default()),
         }
     }
 }
+
+/// How long clients wait after an error, where no drain says so: a little, and not all the same.
+pub(crate) const ERROR_RETRY: RangeInclusive<Duration> =
+    Duration::from_millis(500)..=Duration::from_secs(5);

@@ -18,10 +18,52 @@ pub(crate) struct KeepAlive {
     since: Instant,
     /// By how much the interval of a stream is shortened at most, as a share of the interval.
     pub(crate) jitter: f32,
-    comment: [Bytes; LineEnd::ALL.len()],
+    signal: Encoded,
+    /// What a stream begins with. Some proxies hold the head of a response until its first byte.
+    opening: Option<Encoded>,
     /// What is written into streams of JSON: one line, alone and as a record. Nothing by default.
     line: Option<[Bytes; 2]>,
     pub(crate) heartbeat: Option<Heartbeat>,
+    /// The longest time in which the stream's own body may give nothing.
+    pub(crate) give_up_after: Option<Duration>,
+}
+
+/// Bytes for each kind of line end.
+type Encoded = [Bytes; LineEnd::ALL.len()];
+
+/// What breaks the silence of an event stream.
+#[derive(Clone, Debug)]
+pub(crate) enum Signal {
+    /// A comment, which no client takes for anything.
+    Comment(String),
+    /// A comment and a blank line.
+    Block(String),
+    /// An event, which is not the stream's own: it has no id.
+    Event(Event),
+}
+
+impl Signal {
+    /// A comment without text.
+    pub(crate) const COMMENT: Self = Self::Comment(String::new());
+
+    fn encode(&self) -> Encoded {
+        LineEnd::ALL.map(|end| match self {
+            Self::Comment(text) => Event::new().comment(text).encode_with(end),
+            Self::Block(text) => {
+                let comment = Event::new().comment(text).encode_with(end);
+                [&comment, end.as_str().as_bytes()].concat().into()
+            }
+            Self::Event(event) => event.clone().without_id().encode_with(end),
+        })
+    }
+
+    /// What a stream begins with: the comment, or one where this is an event.
+    fn encode_opening(&self) -> Encoded {
+        match self {
+            Self::Comment(_) | Self::Block(_) => self.encode(),
+            Self::Event(_) => Self::COMMENT.encode(),
+        }
+    }
 }
 
 /// A named event at a steady pace, for pages that watch whether their stream is alive.
@@ -32,21 +74,23 @@ pub(crate) struct Heartbeat {
 }
 
 impl KeepAlive {
-    pub(crate) fn every(interval: Duration, now: Instant) -> Self {
-        let comment = LineEnd::ALL.map(|end| {
-            Bytes::from_static(match end {
-                LineEnd::Lf => b":\n",
-                LineEnd::CrLf => b":\r\n",
-                LineEnd::Cr => b":\r",
-            })
-        });
-        let interval = interval.min(MAX_TIMER);
-        Self { interval, since: now, jitter: 0.1, comment, line: None, heartbeat: None }
+    /// Writes `signal` when a stream is silent for `interval`.
+    pub(crate) fn new(interval: Duration, signal: &Signal, now: Instant) -> Self {
+        Self {
+            interval: interval.min(MAX_TIMER),
+            since: now,
+            jitter: 0.1,
+            signal: signal.encode(),
+            opening: Some(signal.encode_opening()),
+            line: None,
+            heartbeat: None,
+            give_up_after: None,
+        }
     }
 
-    pub(crate) fn set_comment(&mut self, text: &str) {
-        let comment = Event::new().comment(text);
-        self.comment = LineEnd::ALL.map(|end| comment.encode_with(end));
+    /// Begins streams with their own first byte.
+    pub(crate) fn without_opening(self) -> Self {
+        Self { opening: None, ..self }
     }
 
     /// Writes this line into streams of JSON. A blank one is the shortest that says nothing.
@@ -62,11 +106,16 @@ impl KeepAlive {
     /// What breaks the silence of a stream. None if there is nothing to write into such streams.
     pub(super) fn sign(&self, notation: Notation) -> Option<Bytes> {
         match (notation, &self.line) {
-            (Notation::Events(line_end), _) => Some(self.comment[line_end as usize].clone()),
+            (Notation::Events(line_end), _) => Some(self.signal[line_end as usize].clone()),
             (Notation::Lines, Some([line, _])) => Some(line.clone()),
             (Notation::Records, Some([_, record])) => Some(record.clone()),
             (Notation::Lines | Notation::Records, None) | (Notation::Status, _) => None,
         }
+    }
+
+    /// What an event stream begins with.
+    pub(super) fn opening(&self, line_end: LineEnd) -> Option<Bytes> {
+        self.opening.as_ref().map(|opening| opening[line_end as usize].clone())
     }
 
     /// Whether silence is broken in such streams.
@@ -79,7 +128,7 @@ impl KeepAlive {
     }
 
     /// Half of the interval of the `n`-th stream. Streams that opened together drift apart.
-    fn half_interval(&self, n: u32) -> Duration {
+    pub(super) fn half_interval(&self, n: u32) -> Duration {
         let share = Spread::nth(n.into()).of(self.interval.mul_f32(self.jitter));
         self.interval.saturating_sub(share).max(MIN_TIMER) / 2
     }
@@ -105,7 +154,39 @@ pub(super) enum Activity {
     Nothing,
     /// Nothing since the comment that was written at that check.
     AtTick,
+    /// Something of the server: an event of a registry, or a heartbeat.
+    Injected,
+    /// Something of the stream's own body.
     Something,
+}
+
+impl Activity {
+    /// Notes that the server has written something.
+    pub(super) fn inject(&mut self) {
+        if *self != Self::Something {
+            *self = Self::Injected;
+        }
+    }
+
+    /// Whether something was written that was not silence's due.
+    pub(super) fn is_something(self) -> bool {
+        matches!(self, Self::Injected | Self::Something)
+    }
+}
+
+/// How long the stream's own body gives nothing.
+#[derive(Debug)]
+pub(super) struct Patience {
+    /// When the stream is given up, unless the body gives something.
+    pub(super) ends: Instant,
+    /// The body gave a part of an event, which is held.
+    pub(super) fed: bool,
+}
+
+impl Patience {
+    pub(super) fn begin(now: Instant, limit: Duration) -> Self {
+        Self { ends: now + limit, fed: false }
+    }
 }
 
 impl Silence {

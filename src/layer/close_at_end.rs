@@ -61,10 +61,10 @@ impl CloseAtEndLayer {
     }
 }
 
-/// Writes [`Farewell::close`].
+/// Writes what the [`Dialect`](crate::Dialect) says, which is [`Farewell::close`] by default.
 impl Default for CloseAtEndLayer {
     fn default() -> Self {
-        Self::new(Farewell::close())
+        Self::new(Farewell::default())
     }
 }
 

@@ -4,6 +4,7 @@
 //! in the lists below and in `lib.rs`.
 
 mod close_at_end;
+mod dialect;
 mod event_id;
 mod keep_alive;
 mod limit;
@@ -14,6 +15,7 @@ mod shutdown;
 mod sse;
 
 pub use close_at_end::CloseAtEndLayer;
+pub use dialect::DialectLayer;
 pub use event_id::EventIdLayer;
 pub use keep_alive::KeepAliveLayer;
 pub use limit::LimitLayer;

@@ -1,12 +1,10 @@
 //! [`SseLayer`]: all layers in one.
 
-use std::time::Duration;
-
 use tower_layer::Layer;
 
 use super::{
-    CloseAtEndLayer, EventIdLayer, KeepAliveLayer, LayerSetting, LimitLayer, NoBufferLayer,
-    RegistryLayer, RotationLayer, ShutdownLayer,
+    CloseAtEndLayer, DialectLayer, EventIdLayer, KeepAliveLayer, LayerSetting, LimitLayer,
+    NoBufferLayer, RegistryLayer, RotationLayer, ShutdownLayer,
 };
 use crate::plan::{Plan, Setting};
 use crate::service::SseService;
@@ -90,7 +88,7 @@ impl SseLayer {
     /// A keepalive every 15 seconds and no buffering.
     pub fn new() -> Self {
         Self(LayerSetting::on(Plan {
-            keep_alive: KeepAliveLayer::every(KEEP_ALIVE).setting(),
+            keep_alive: KeepAliveLayer::new().setting(),
             no_buffer: NoBufferLayer::new().setting(),
             ..Plan::default()
         }))
@@ -99,6 +97,15 @@ impl SseLayer {
     /// Turns everything off, whatever layers further out ask for.
     pub fn off() -> Self {
         Self(LayerSetting::on(Plan::off()))
+    }
+
+    /// Sets what the server's own words look like: a [`Dialect`](crate::Dialect), or a layer. By
+    /// default they are those of an `EventSource`.
+    ///
+    /// The interval of the keepalive is the dialect's, unless
+    /// [`keep_alive`](Self::keep_alive) sets one.
+    pub fn dialect(self, layer: impl Into<DialectLayer>) -> Self {
+        Self(self.0.change(|plan| plan.dialect = layer.into().setting()))
     }
 
     /// Sets when a comment is written into silent streams.
@@ -172,6 +179,3 @@ impl<S> Layer<S> for SseLayer {
         })
     }
 }
-
-/// Half of the shortest idle limit that common proxies have.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);

@@ -184,7 +184,7 @@ impl Default for LimitBuilder {
             per_key: None,
             retry: Duration::from_secs(5)..=Duration::from_secs(30),
             status: StatusCode::TOO_MANY_REQUESTS,
-            farewell: Farewell::close(),
+            farewell: Farewell::default(),
         };
         Self { settings, replaces: false, permits: None }
     }

@@ -11,10 +11,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 pub(crate) use setting::{
-    FinishWithin, LimitSetting, NoBuffer, PlanSetting, RegistrySetting, Setting, ShutdownSetting,
+    FinishWithin, KeepAliveSetting, LimitSetting, NoBuffer, PlanSetting, RegistrySetting, Setting,
+    ShutdownSetting,
 };
 
-use crate::engine::{EventIds, Farewell, KeepAlive, Observation, Rotation, Settings};
+use crate::dialect::Dialect;
+use crate::engine::{ERROR_RETRY, EventIds, Farewell, Observation, Rotation, Settings};
 use crate::state::LimitInner;
 
 /// Defines [`Plan`], one line a setting.
@@ -89,7 +91,7 @@ macro_rules! plan {
 }
 
 plan! {
-    keep_alive: KeepAlive,
+    keep_alive: KeepAliveSetting,
     event_ids: EventIds,
     no_buffer: NoBuffer,
     registry: RegistrySetting,
@@ -97,12 +99,18 @@ plan! {
     rotation: Rotation,
     limit: LimitSetting,
     close_at_end: Farewell,
+    dialect: Dialect,
 }
 
 impl Plan {
     /// Whether a credential's expiry ends a stream. Layers have to turn that off.
     pub(crate) fn heeds_expiry(&self) -> bool {
         !matches!(self.rotation, Setting::Off)
+    }
+
+    /// The words of the server.
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.dialect.on().cloned().unwrap_or_default()
     }
 
     /// This plan in the form in which streams use it.
@@ -114,6 +122,7 @@ impl Plan {
             Setting::Off => None,
             Setting::On(rotation) => Some(rotation.clone()),
         };
+        let dialect = self.dialect();
         let replaces = limit.on().is_some_and(|setting| setting.limit.replaces());
         let restate = [
             registry.is_some(),
@@ -121,9 +130,10 @@ impl Plan {
             rotation.as_ref().is_some_and(Rotation::is_on),
             replaces,
             self.close_at_end.on().is_some(),
+            dialect.words().is_some(),
         ];
         let engine = Settings {
-            keep_alive: keep_alive.on().filter(|it| it.drives()).cloned(),
+            keep_alive: keep_alive.on().filter(|it| it.drives()).map(|it| it.resolve(&dialect)),
             ids: event_ids.on().cloned(),
             hold_limit: self.hold_limit.unwrap_or(Settings::HOLD_LIMIT),
             restate: restate.contains(&true),
@@ -132,7 +142,10 @@ impl Plan {
                 true => Observation::Frames,
                 false => Observation::Nothing,
             },
-            on_error: shutdown.and_then(ShutdownSetting::on_error),
+            on_error: shutdown.and_then(|shutdown| shutdown.on_error.clone()),
+            error_retry: shutdown
+                .map_or(ERROR_RETRY, |shutdown| shutdown.drain.settings.retry.clone()),
+            words: dialect.words(),
             close_at_end: self.close_at_end.on().cloned(),
             around_another: false,
             rotation,
@@ -155,6 +168,19 @@ pub(crate) struct ResolvedPlan {
     observed: OnceLock<Arc<ResolvedPlan>>,
     /// The number of the next stream.
     opened: Arc<AtomicU32>,
+}
+
+/// As the plan is shown, with the interval that the dialect has.
+impl fmt::Display for ResolvedPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut plan = self.plan.clone();
+        if let (Setting::On(setting), Some(resolved)) =
+            (&mut plan.keep_alive, &self.engine.keep_alive)
+        {
+            setting.interval = Some(resolved.interval);
+        }
+        plan.fmt(f)
+    }
 }
 
 impl ResolvedPlan {

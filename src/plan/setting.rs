@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use http::request::Parts;
 
-use crate::engine::{ErrorFarewell, EventIds, Farewell, KeepAlive, Rotation};
+use crate::dialect::{Dialect, Opening};
+use crate::engine::{EventIds, Farewell, Heartbeat, KeepAlive, MAX_TIMER, Rotation, Signal};
 use crate::state::{Drain, Label, LimitInner, RegistryInner};
-use crate::sync::catch_panic;
+use crate::sync::{catch_panic, now};
 
 /// What the layers say about one kind of setting.
 #[derive(Clone, Debug, Default)]
@@ -146,22 +147,62 @@ impl fmt::Debug for FinishWithin {
     }
 }
 
-impl ShutdownSetting {
-    pub(super) fn on_error(&self) -> Option<ErrorFarewell> {
-        let retry = self.drain.settings.retry.clone();
-        self.on_error.clone().map(|farewell| ErrorFarewell { farewell, retry })
+/// How streams are kept alive. What is not set is up to the dialect.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct KeepAliveSetting {
+    /// Zero for never.
+    pub(crate) interval: Option<Duration>,
+    pub(crate) signal: Option<Signal>,
+    pub(crate) jitter: Option<f32>,
+    pub(crate) line: Option<String>,
+    pub(crate) heartbeat: Option<Heartbeat>,
+    /// Zero for never.
+    pub(crate) give_up_after: Option<Duration>,
+}
+
+impl KeepAliveSetting {
+    /// This setting where streams are in `dialect`.
+    pub(super) fn resolve(&self, dialect: &Dialect) -> KeepAlive {
+        let interval = self.interval.unwrap_or(dialect.interval());
+        let signal = self.signal.as_ref().unwrap_or(dialect.signal());
+        let mut keep_alive = KeepAlive::new(interval, signal, now());
+        if dialect.opening() == Opening::Nothing {
+            keep_alive = keep_alive.without_opening();
+        }
+        if let Some(line) = &self.line {
+            keep_alive.set_line(line);
+        }
+        keep_alive.jitter = self.jitter.unwrap_or(keep_alive.jitter);
+        keep_alive.heartbeat.clone_from(&self.heartbeat);
+        let give_up_after = self.give_up_after.or(dialect.give_up_after());
+        let give_up_after = give_up_after.filter(|limit| !limit.is_zero());
+        keep_alive.give_up_after = give_up_after.map(|limit| limit.min(MAX_TIMER));
+        keep_alive
     }
 }
 
 impl PlanSetting for EventIds {}
 
-impl PlanSetting for KeepAlive {
+impl PlanSetting for KeepAliveSetting {
     fn drives(&self) -> bool {
-        !self.interval.is_zero()
+        self.interval.is_none_or(|interval| !interval.is_zero())
     }
 
     fn describe(&self) -> Cow<'static, str> {
-        format!("{:?}", self.interval).into()
+        self.interval.map_or(Cow::Borrowed("on"), |interval| format!("{interval:?}").into())
+    }
+}
+
+impl PlanSetting for Dialect {
+    const LOGGED_UNSET: bool = false;
+
+    /// An error of the body becomes its last words.
+    fn drives(&self) -> bool {
+        self.words().is_some()
+    }
+
+    fn describe(&self) -> Cow<'static, str> {
+        Cow::Borrowed(self.name())
     }
 }
 
@@ -206,7 +247,7 @@ impl PlanSetting for Farewell {
 
 impl<T: PlanSetting> Setting<T> {
     /// This setting, or `outer` where this one is unset.
-    pub(super) fn or(&self, outer: &Self) -> Self {
+    pub(crate) fn or(&self, outer: &Self) -> Self {
         match self {
             Self::Unset => outer.clone(),
             _ => self.clone(),

@@ -61,7 +61,7 @@ impl EarlyRefusal {
         let Self { refusal, head, is_call } = self;
         match is_call {
             true => refuse_call(head, outer, &refusal),
-            false => refuse(head, &asked.request, outer, &refusal),
+            false => refuse(head, asked, outer, &refusal),
         }
     }
 }

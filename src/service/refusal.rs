@@ -1,25 +1,26 @@
 //! The response to a request whose stream is not served.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
+use http::Response;
 use http::header::{
-    CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, SET_COOKIE,
-    STRICT_TRANSPORT_SECURITY, VARY,
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+    SET_COOKIE, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, VARY,
 };
 use http::response::Parts;
-use http::{Response, StatusCode};
 use http_body::Body;
 
-use super::request::{MadeStreams, RequestInfo, tell};
+use super::request::{MadeStreams, OuterPlan, RequestInfo, tell};
 use crate::body::SseBody;
+use crate::dialect::{Dialect, Notice, Opening};
 use crate::driver::{Done, Registrations, StreamLink, trailers};
-use crate::engine::restate;
+use crate::engine::Farewell;
 use crate::observe::{StreamObserver, refused};
 use crate::plan::Plan;
 use crate::state::{Drain, LimitInner};
-use crate::wire::{CloseReason, Event, LineEnd, REFUSED_ABOVE_LIMIT, Status};
+use crate::sync::catch_panic;
+use crate::wire::{CloseReason, Status};
 
 /// Marks a refusal in its extensions: an event stream that is none of the handler's.
 #[derive(Clone, Copy, Debug)]
@@ -28,11 +29,7 @@ pub(super) struct Refused;
 /// Why a stream is not served.
 #[derive(Debug)]
 pub(super) struct Refusal {
-    /// The event's name, and the word in metrics.
-    reason: &'static str,
-    data: &'static str,
-    status: StatusCode,
-    retry: Duration,
+    notice: Notice,
     /// What a call of gRPC ends with.
     of_call: Status,
 }
@@ -40,59 +37,105 @@ pub(super) struct Refusal {
 impl Refusal {
     /// The server drains.
     pub(super) fn draining(drain: &Drain) -> Self {
-        let (status, retry) = (StatusCode::SERVICE_UNAVAILABLE, drain.retry_refused());
-        let of_call = drain.settings.farewell.status(CloseReason::Shutdown, Some(retry));
-        Self { reason: "draining", data: "{}", status, retry, of_call }
+        let retry = Some(drain.retry_refused());
+        let of_call = drain.settings.farewell.status(CloseReason::Draining, retry);
+        Self { notice: Notice { retry, ..Notice::new(CloseReason::Draining) }, of_call }
     }
 
     /// A limit is reached.
     pub(super) fn full(limit: &LimitInner) -> Self {
-        let (status, retry) = (limit.settings.status, limit.refuse());
-        let replaced = limit.settings.farewell.status(CloseReason::Replaced, Some(retry));
-        let of_call = Status { message: "too many streams are open", ..replaced };
-        Self { reason: "limit", data: REFUSED_ABOVE_LIMIT, status, retry, of_call }
+        let (status, retry) = (limit.settings.status, Some(limit.refuse()));
+        let of_call = limit.settings.farewell.status(CloseReason::Limit, retry);
+        Self { notice: Notice { status, retry, ..Notice::new(CloseReason::Limit) }, of_call }
+    }
+
+    /// The word in metrics.
+    fn reason(&self) -> &'static str {
+        self.notice.reason.as_str()
     }
 
     /// The status of a call that is refused when its head is sent already.
     pub(super) fn counted_status(self) -> Status {
-        refused(self.reason);
+        refused(self.reason());
         self.of_call
     }
 }
 
-/// Answers with how long the client is to wait.
+/// Answers with how long the client is to wait, in the words of the dialect.
 ///
-/// An `EventSource` never comes back after any status but 200, so a request that may be one's gets
-/// a stream with one event. Other requests get a status with `Retry-After`.
+/// An `EventSource` never comes back after any status but 200, so in its dialect a request that may
+/// be one's gets a stream with one event. Other requests get a status with `Retry-After`.
 ///
 /// It is a response of its own. Of the handler's head, which may be one of an upstream with a body
 /// in chunks or in ranges, it keeps what lets the client read a response at all.
 pub(super) fn refuse<B: Body>(
     head: Parts,
-    request: &RequestInfo,
+    asked: &OuterPlan,
     outer: Option<&MadeStreams>,
     refusal: &Refusal,
 ) -> Response<SseBody<B>> {
-    refused(refusal.reason);
-    let link = link();
-    let (status, name, value, body) = if request.wants_events {
-        let body = SseBody::stream_of(event(request, refusal), Arc::clone(&link));
-        (StatusCode::OK, CONTENT_TYPE, HeaderValue::from_static("text/event-stream"), body)
-    } else {
-        // Whole seconds, rounded up: zero would bring all clients back at once.
-        let seconds = refusal.retry.as_millis().div_ceil(1000).max(1);
-        let seconds = HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX));
-        (refusal.status, RETRY_AFTER, seconds, SseBody::empty())
+    refused(refusal.reason());
+    let (notice, link) = (&refusal.notice, link());
+    let (request, dialect) = (&*asked.request, asked.resolved.plan.dialect());
+    // A panic of the application's function would take the connection along.
+    let own = catch_panic(|| dialect.refusal(notice)).unwrap_or_else(|| Some(empty(notice)));
+    let (answer, body) = match own {
+        None if request.wants_events => {
+            let mut answer = Response::new(());
+            let event_stream = HeaderValue::from_static("text/event-stream");
+            answer.headers_mut().insert(CONTENT_TYPE, event_stream);
+            let body = SseBody::stream_of(stream(request, &dialect, notice), Arc::clone(&link));
+            (answer, body)
+        }
+        own => of_its_own(own.unwrap_or_else(|| empty(notice)), notice, &link),
     };
     let mut response = Response::new(body);
-    *response.status_mut() = status;
+    *response.status_mut() = answer.status();
     *response.extensions_mut() = head.extensions;
     *response.headers_mut() = kept(head.headers);
-    response.headers_mut().insert(name, value);
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let (answer, ()) = answer.into_parts();
+    for name in answer.headers.keys() {
+        response.headers_mut().remove(name);
+    }
+    response.headers_mut().extend(answer.headers);
+    let no_store = HeaderValue::from_static("no-store");
+    response.headers_mut().entry(CACHE_CONTROL).or_insert(no_store);
     response.extensions_mut().insert(Refused);
     tell(&link, response.extensions_mut(), outer);
     response
+}
+
+/// A response whose status says everything.
+fn empty(notice: &Notice) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = notice.status;
+    response
+}
+
+/// The head and the body of a response that is no stream.
+fn of_its_own<B: Body>(
+    answer: Response<Bytes>,
+    notice: &Notice,
+    link: &Arc<StreamLink>,
+) -> (Response<()>, SseBody<B>) {
+    let (mut head, bytes) = answer.into_parts();
+    if let Some(retry) = notice.retry {
+        // Whole seconds, rounded up: zero would bring all clients back at once.
+        let seconds = retry.as_millis().div_ceil(1000).max(1);
+        let seconds = HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX));
+        head.headers.entry(RETRY_AFTER).or_insert(seconds);
+    }
+    // What the function says of the length may be wrong.
+    for name in [CONTENT_LENGTH, TRANSFER_ENCODING] {
+        head.headers.remove(name);
+    }
+    let body = if bytes.is_empty() {
+        SseBody::empty()
+    } else {
+        head.headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+        SseBody::stream_of(bytes, Arc::clone(link))
+    };
+    (Response::from_parts(head, ()), body)
 }
 
 /// Answers a call of gRPC with its status alone, in the head: clients may try such a call again.
@@ -101,7 +144,7 @@ pub(super) fn refuse_call<B: Body>(
     outer: Option<&MadeStreams>,
     refusal: &Refusal,
 ) -> Response<SseBody<B>> {
-    refused(refusal.reason);
+    refused(refusal.reason());
     let mut response = Response::new(SseBody::empty());
     *response.extensions_mut() = head.extensions;
     let content_type = head.headers.get(CONTENT_TYPE).cloned();
@@ -114,9 +157,9 @@ pub(super) fn refuse_call<B: Body>(
 }
 
 /// The whole of a stream whose refusal comes when its head is sent already.
-pub(super) fn refuse_late(request: &RequestInfo, refusal: &Refusal) -> (Bytes, Arc<StreamLink>) {
-    refused(refusal.reason);
-    (event(request, refusal), link())
+pub(super) fn refuse_late(asked: &OuterPlan, refusal: &Refusal) -> (Bytes, Arc<StreamLink>) {
+    refused(refusal.reason());
+    (stream(&asked.request, &asked.resolved.plan.dialect(), &refusal.notice), link())
 }
 
 /// The link of a refusal: there is nothing to do in it for layers further out.
@@ -146,10 +189,15 @@ const KEPT: [HeaderName; 4] =
 /// Without the headers of CORS a page is not shown a status or an event.
 const KEPT_PREFIXES: [&str; 2] = ["access-control-", "cross-origin-"];
 
-/// The event restates the client's position: without an id some clients lose it.
-fn event(request: &RequestInfo, refusal: &Refusal) -> Bytes {
-    let Refusal { reason, data, retry, .. } = *refusal;
+/// The whole of a stream that is refused. Its event restates the client's position: without an id
+/// some clients lose it.
+fn stream(request: &RequestInfo, dialect: &Dialect, notice: &Notice) -> Bytes {
+    let farewell = catch_panic(|| dialect.farewell(notice)).unwrap_or(Farewell::none());
     // It begins as other streams do.
-    let event = Event::new().comment("").named(reason).static_data(data);
-    restate(&event, Some(retry), &request.position(), LineEnd::Lf)
+    let opening = match dialect.opening() {
+        Opening::Comment => ":\n",
+        Opening::Nothing => "",
+    };
+    let words = farewell.alone(notice.reason, notice.retry, &request.position());
+    [opening.as_bytes(), &words].concat().into()
 }

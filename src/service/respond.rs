@@ -56,7 +56,7 @@ where
         Err(refusal) if kind == StreamKind::Framed(Framing::Grpc) => {
             refuse_call(responder.head, outer, &refusal)
         }
-        Err(refusal) => refuse(responder.head, &asked.request, outer, &refusal),
+        Err(refusal) => refuse(responder.head, asked, outer, &refusal),
     }
 }
 
@@ -99,12 +99,15 @@ impl Responder<'_> {
         let registrations = register(&left, asked, Registrations::default())?;
         self.set_head(&left);
         let no_buffer = Plan { no_buffer: left.no_buffer.clone(), ..Plan::default() };
-        let Around { plan, registrations, expiry } = inner.join(left, registrations, self.expiry());
+        let Around { mut plan, registrations, expiry } =
+            inner.join(left, registrations, self.expiry());
         if !plan.drives() && expiry.is_none() {
             inner.note(&plan);
             self.tell(inner);
             return Ok(self.pass(body, &no_buffer, None));
         }
+        // Whichever layer ends the stream, it does so in the same words.
+        plan.dialect = inner.done().dialect().or(&asked.resolved.plan.dialect);
         let resolved = plan.resolve_as(&asked.resolved);
         let (resolved, observer) = match inner.is_passive() {
             true => (Arc::new(resolved), observe(asked)),
@@ -260,7 +263,7 @@ impl Responder<'_> {
                 taken_back.complete(inner.reclaim(&resolved.plan));
             }
             let registrations = register(&resolved.plan, &asked, taken_back)
-                .map_err(|refusal| refuse_late(&asked.request, &refusal))?;
+                .map_err(|refusal| refuse_late(&asked, &refusal))?;
             // Ids may have passed that nobody read.
             let position = if passed { Position::Unknown } else { asked.request.position() };
             let observer = asked.made.reclaim_observer().unwrap_or_else(|| observe(&asked));

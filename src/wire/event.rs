@@ -1,8 +1,8 @@
 //! Events, how they are written, and the reasons that close events give.
 
 use std::borrow::Cow;
-use std::iter;
 use std::time::Duration;
+use std::{fmt, iter};
 
 use bytes::Bytes;
 use memchr::memchr2;
@@ -156,6 +156,11 @@ impl Event {
         self
     }
 
+    /// The event without its id.
+    pub(crate) fn without_id(self) -> Self {
+        Self { id: None, ..self }
+    }
+
     /// Whether clients dispatch the event.
     pub(crate) fn has_data(&self) -> bool {
         self.data.is_some()
@@ -230,7 +235,7 @@ impl Event {
         len
     }
 
-    fn write(&self, end: LineEnd, id: Option<&EventId>, mut out: impl FnMut(&str)) {
+    pub(super) fn write(&self, end: LineEnd, id: Option<&EventId>, mut out: impl FnMut(&str)) {
         self.write_head(end, id, &mut out);
         self.write_data(end, &mut out);
         self.write_blank(end, &mut out);
@@ -277,26 +282,77 @@ impl Event {
     }
 }
 
-/// Why a stream ends, as its client reads it in the data of the close event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CloseReason {
+/// Why a stream ends or is refused, in the word that its client gets.
+///
+/// The close event of an `EventSource` has it as JSON: `{"reason":"shutdown"}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// The server shuts down.
     Shutdown,
+    /// The application closed the stream with [`Registry::close`](crate::Registry::close).
     Kicked,
-    /// A newer stream of the same key has its slot.
+    /// A newer stream of the same key has [its place](crate::LimitBuilder::replace_oldest).
     Replaced,
+    /// The stream has reached its [`max_age`](crate::RotationLayer::max_age).
     Rotated,
+    /// The credential of the request [has expired](crate::Expiry).
     Expired,
+    /// The stream had no event of its own [for too long](crate::RotationLayer::idle).
     Idle,
+    /// The stream's own body failed, or ended in the middle of an event.
     Error,
-    /// The stream's body came to its own end.
+    /// The stream's own body came to its end.
     Finished,
+    /// The stream is refused, since a [`Limit`](crate::Limit) is reached.
+    Limit,
+    /// The stream is refused, since the server shuts down.
+    Draining,
+    /// The stream's own body [gave nothing](crate::KeepAliveLayer::give_up_after) for too long.
+    Timeout,
 }
 
-/// The JSON of a reason: clients read the same shape in each event that gives one.
-macro_rules! reason {
-    ($word:literal) => {
-        concat!(r#"{"reason":""#, $word, r#""}"#)
+/// Pairs each reason with its word, which clients read, and its message, which people read.
+macro_rules! reasons {
+    ($($reason:ident: $word:literal, $message:literal;)*) => {
+        impl CloseReason {
+            /// The word for this reason, as clients get it.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$reason => $word,)*
+                }
+            }
+
+            /// The reason as JSON: clients read the same shape in each event that gives one.
+            pub(crate) const fn json(self) -> &'static str {
+                match self {
+                    $(Self::$reason => concat!(r#"{"reason":""#, $word, r#""}"#),)*
+                }
+            }
+
+            /// The reason in plain English.
+            pub(crate) const fn message(self) -> &'static str {
+                match self {
+                    $(Self::$reason => $message,)*
+                }
+            }
+        }
     };
+}
+
+reasons! {
+    Shutdown: "shutdown", "the server shuts down";
+    Kicked: "kicked", "the server closed the stream";
+    Replaced: "replaced", "a newer stream took its place";
+    Rotated: "rotated", "the stream has reached its age";
+    Expired: "expired", "the credential has expired";
+    Idle: "idle", "the stream was idle for too long";
+    Error: "error", "the stream failed";
+    Finished: "finished", "the stream is complete";
+    Limit: "limit", "too many streams are open";
+    Draining: "draining", "the server shuts down";
+    Timeout: "timeout", "the stream gave nothing for too long";
 }
 
 impl CloseReason {
@@ -305,37 +361,17 @@ impl CloseReason {
         Bytes::from(format!("{{\"type\":\"{name}\",\"reason\":\"{}\"}}\n", self.as_str()))
     }
 
-    /// The word for this reason.
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Shutdown => "shutdown",
-            Self::Kicked => "kicked",
-            Self::Replaced => "replaced",
-            Self::Rotated => "rotated",
-            Self::Expired => "expired",
-            Self::Idle => "idle",
-            Self::Error => "error",
-            Self::Finished => "finished",
-        }
-    }
-
     /// The event that tells the client this reason, under the name that the farewell has.
     pub(crate) fn event(self, name: &'static str) -> Event {
-        Event::new().named(name).static_data(match self {
-            Self::Shutdown => reason!("shutdown"),
-            Self::Kicked => reason!("kicked"),
-            Self::Replaced => reason!("replaced"),
-            Self::Rotated => reason!("rotated"),
-            Self::Expired => reason!("expired"),
-            Self::Idle => reason!("idle"),
-            Self::Error => reason!("error"),
-            Self::Finished => reason!("finished"),
-        })
+        Event::new().named(name).static_data(self.json())
     }
 }
 
-/// The data of the event that refuses a stream above a limit.
-pub(crate) const REFUSED_ABOVE_LIMIT: &str = reason!("limit");
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
 
 /// The lines of `text`, at least one, without the CRLF, CR or LF between them.
 pub(crate) fn lines(text: &str) -> impl Iterator<Item = &str> {

@@ -19,7 +19,7 @@ pub(crate) mod text;
 pub use decoder::{Decoder, MessageEvent};
 #[cfg(feature = "axum")]
 pub(crate) use event::lines;
-pub(crate) use event::{CloseReason, Event, REFUSED_ABOVE_LIMIT};
+pub(crate) use event::{CloseReason, Event};
 pub(crate) use event_scanner::EventScanner;
 pub(crate) use framing::{ByLineEnd, Framing, LineEnd, Notation};
 pub(crate) use json_line::{in_notation, json_line};

@@ -27,15 +27,18 @@ pub(crate) enum Code {
 impl Status {
     /// The status of a stream that ends for this reason.
     pub(crate) fn of(reason: CloseReason) -> Self {
-        let (code, message) = match reason {
-            CloseReason::Shutdown => (Code::Unavailable, "the server shuts down"),
-            CloseReason::Kicked => (Code::Unavailable, "the server closed the stream"),
-            CloseReason::Replaced => (Code::ResourceExhausted, "a newer stream took its place"),
-            CloseReason::Rotated => (Code::Unavailable, "the stream has reached its age"),
-            CloseReason::Expired => (Code::Unauthenticated, "the credential has expired"),
-            CloseReason::Idle => (Code::Unavailable, "the stream was idle for too long"),
-            CloseReason::Error | CloseReason::Finished => (Code::Internal, "the stream failed"),
+        let code = match reason {
+            CloseReason::Shutdown
+            | CloseReason::Kicked
+            | CloseReason::Rotated
+            | CloseReason::Idle
+            | CloseReason::Draining
+            | CloseReason::Timeout => Code::Unavailable,
+            CloseReason::Replaced | CloseReason::Limit => Code::ResourceExhausted,
+            CloseReason::Expired => Code::Unauthenticated,
+            CloseReason::Error | CloseReason::Finished => Code::Internal,
         };
+        let message = reason.message();
         Self { code, message, pushback: None }
     }
 

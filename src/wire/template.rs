@@ -20,8 +20,12 @@ pub(crate) struct EventTemplate {
 }
 
 impl EventTemplate {
-    pub(crate) fn new(event: &Event, end: LineEnd) -> Self {
+    /// The last of several events gets the lines.
+    pub(crate) fn new(before: &[Event], event: &Event, end: LineEnd) -> Self {
         let mut text = String::new();
+        for event in before {
+            event.write(end, event.event_id(), |part| text.push_str(part));
+        }
         event.write_head(end, event.event_id(), |part| text.push_str(part));
         let retry_at = (event.has_data() && event.retry.is_none()).then_some(text.len());
         event.write_data(end, |part| text.push_str(part));
@@ -99,7 +103,7 @@ mod tests {
         ];
         for (event, expected) in table {
             for end in LineEnd::ALL {
-                let template = EventTemplate::new(&event, end);
+                let template = EventTemplate::new(&[], &event, end);
                 assert_eq!(template.fill(retry, id), expected.replace('\n', end.as_str()));
                 assert_eq!(template.fill(None, None), event.encode_with(end));
             }

@@ -15,6 +15,7 @@ mod close_at_end;
 mod compression;
 #[cfg(feature = "axum")]
 mod deadline;
+mod dialects;
 mod drain_between;
 mod drain_rate;
 mod drain_spread;

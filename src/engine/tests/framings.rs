@@ -247,9 +247,12 @@ fn each_end_of_a_call_has_its_status() {
         assert_eq!(run.engine.ended(), Some(EndReason::Cut));
     }
     let second = Duration::from_secs(1);
-    let on_error = ErrorFarewell { farewell: Farewell::close(), retry: second..=second };
     for end in [Fail, End] {
-        let settings = Settings { on_error: Some(on_error.clone()), ..Settings::default() };
+        let settings = Settings {
+            on_error: Some(Farewell::close()),
+            error_retry: second..=second,
+            ..Settings::default()
+        };
         let mut run = Run::of(Framing::Grpc, settings);
         run.steps(&[Data(b"\0\0\0\0\x02a"), end]);
         assert_eq!((run.sent().len(), status(&mut run).unwrap().0), (0, 13));

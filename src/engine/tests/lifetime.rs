@@ -116,7 +116,7 @@ fn the_earliest_of_age_expiry_and_drain_counts() {
 #[test]
 #[rustfmt::skip]
 fn only_events_of_its_own_keep_a_stream_from_being_idle() {
-    let mut keep_alive = KeepAlive::every(INTERVAL, Instant::now());
+    let mut keep_alive = KeepAlive::new(INTERVAL, &Signal::COMMENT, Instant::now());
     keep_alive.jitter = 0.0;
     let event = Event::new().named("beat").data("{}");
     keep_alive.heartbeat = Some(Heartbeat { every: INTERVAL * 2, event: Arc::new(Injection::new(event)) });

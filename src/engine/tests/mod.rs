@@ -167,7 +167,7 @@ fn check(settings: &Settings, table: &[(&[Step], &str)]) {
 }
 
 fn keep_alive() -> Settings {
-    let mut keep_alive = KeepAlive::every(INTERVAL, Instant::now());
+    let mut keep_alive = KeepAlive::new(INTERVAL, &Signal::COMMENT, Instant::now());
     keep_alive.jitter = 0.0;
     Settings { keep_alive: Some(keep_alive), ..Settings::default() }
 }
@@ -290,8 +290,7 @@ fn an_event_that_flowed_unheld_is_never_read_from_the_middle_of_a_line() {
 #[rustfmt::skip]
 fn a_line_end_is_room_enough_for_a_farewell_after_a_comment_too_long_to_hold() {
     let second = Duration::from_secs(1);
-    let on_error = ErrorFarewell { farewell: Farewell::close(), retry: second..=second };
-    let settings = Settings { hold_limit: 8, on_error: Some(on_error), ..Settings::default() };
+    let settings = Settings { hold_limit: 8, on_error: Some(Farewell::close()), error_retry: second..=second, ..Settings::default() };
     let close = |retry: u32, reason: &str| {
         format!("event: close\nretry: {retry}\ndata: {{\"reason\":\"{reason}\"}}\n\n")
     };
@@ -360,8 +359,7 @@ fn each_end_has_its_reason() {
 #[rustfmt::skip]
 fn an_error_becomes_a_farewell_where_that_is_asked_for() {
     let second = Duration::from_secs(1);
-    let on_error = ErrorFarewell { farewell: Farewell::close(), retry: second..=second };
-    let settings = Settings { on_error: Some(on_error), hold_limit: 8, ..Settings::default() };
+    let settings = Settings { on_error: Some(Farewell::close()), error_retry: second..=second, hold_limit: 8, ..Settings::default() };
     let close = "|event: close\nretry: 1000\ndata: {\"reason\":\"error\"}\n\n";
     check(&settings, &[
         (&[Data(b"data: a\n\n"), Fail],                        &format!("|data: a\n\n{close}")),
@@ -409,7 +407,7 @@ fn a_farewell_restates_the_place_and_never_moves_it() {
 
 #[test]
 fn custom_ids_and_heartbeats_are_written() {
-    let mut keep_alive = KeepAlive::every(INTERVAL, Instant::now());
+    let mut keep_alive = KeepAlive::new(INTERVAL, &Signal::COMMENT, Instant::now());
     let event = Event::new().event(EventName::from_static("beat")).data("{}");
     keep_alive.heartbeat =
         Some(Heartbeat { every: INTERVAL * 3, event: Arc::new(Injection::new(event)) });

@@ -21,12 +21,14 @@ fn settings() -> impl Strategy<Value = Settings> {
     let limit = prop_oneof![Just(Settings::HOLD_LIMIT), 0..40_usize];
     (limit, any::<[bool; 5]>()).prop_map(
         |(hold_limit, [alive, numbered, restate, count_events, observed])| Settings {
-            keep_alive: alive.then(|| KeepAlive::every(INTERVAL, Instant::now())),
+            keep_alive: alive.then(|| KeepAlive::new(INTERVAL, &Signal::COMMENT, Instant::now())),
             ids: numbered.then_some(EventIds::Sequential),
             hold_limit,
             restate,
             count_events,
             on_error: None,
+            error_retry: ERROR_RETRY,
+            words: None,
             close_at_end: None,
             around_another: false,
             observation: if observed { Observation::FirstEvent } else { Observation::Nothing },

@@ -1,0 +1,84 @@
+//! What has to be said to a client, before it is put into the words of a dialect.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Response, StatusCode};
+
+use crate::wire::CloseReason;
+
+/// What has to be said to a client whose stream ends or is refused.
+///
+/// A [`Dialect`](crate::Dialect) puts it into words. The status is that of a refusal. In a stream,
+/// whose head is sent long before, it is what a dialect chooses its words by.
+///
+/// # Examples
+///
+/// ```
+/// use http::StatusCode;
+/// use tower_sse::{CloseReason, Notice};
+///
+/// let notice = Notice::new(CloseReason::Limit);
+/// assert_eq!(notice.status, StatusCode::TOO_MANY_REQUESTS);
+/// assert_eq!(notice.message, "too many streams are open");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Notice {
+    /// Why the stream ends or is refused.
+    pub reason: CloseReason,
+    /// The HTTP status that says the same.
+    pub status: StatusCode,
+    /// The reason in plain English. It tells nothing of the server's insides.
+    pub message: Cow<'static, str>,
+    /// How long the client is to wait before it comes back. `None` if it is not to come back, or if
+    /// any time will do.
+    pub retry: Option<Duration>,
+}
+
+impl Notice {
+    /// What is said for this reason.
+    ///
+    /// | reason | status |
+    /// | --- | --- |
+    /// | `Shutdown`, `Draining`, `Kicked`, `Rotated`, `Idle` | 503 |
+    /// | `Limit`, `Replaced` | 429 |
+    /// | `Expired` | 401 |
+    /// | `Error` | 500 |
+    /// | `Timeout` | 504 |
+    /// | `Finished` | 200 |
+    #[must_use]
+    pub fn new(reason: CloseReason) -> Self {
+        let status = match reason {
+            CloseReason::Shutdown
+            | CloseReason::Draining
+            | CloseReason::Kicked
+            | CloseReason::Rotated
+            | CloseReason::Idle => StatusCode::SERVICE_UNAVAILABLE,
+            CloseReason::Limit | CloseReason::Replaced => StatusCode::TOO_MANY_REQUESTS,
+            CloseReason::Expired => StatusCode::UNAUTHORIZED,
+            CloseReason::Error => StatusCode::INTERNAL_SERVER_ERROR,
+            CloseReason::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            CloseReason::Finished => StatusCode::OK,
+        };
+        Self { reason, status, message: Cow::Borrowed(reason.message()), retry: None }
+    }
+
+    /// A response with the status of this notice, for [`DialectBuilder::refusal`].
+    ///
+    /// [`DialectBuilder::refusal`]: crate::DialectBuilder::refusal
+    #[must_use]
+    pub fn response(&self, content_type: HeaderValue, body: impl Into<Bytes>) -> Response<Bytes> {
+        let mut response = Response::new(body.into());
+        *response.status_mut() = self.status;
+        response.headers_mut().insert(CONTENT_TYPE, content_type);
+        response
+    }
+
+    /// The same for a body of JSON.
+    pub(super) fn json_response(&self, body: String) -> Response<Bytes> {
+        self.response(HeaderValue::from_static("application/json"), body)
+    }
+}
