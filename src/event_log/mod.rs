@@ -210,7 +210,10 @@ pub trait EventLog: Clone + Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Page, Self::Error>> + Send {
         let topics = Topics::from(topic);
-        async move { Ok(page::read_by_following(self.follow(topics, from), limit).await) }
+        async move {
+            let follower = self.follow(topics, from);
+            Ok(page::read_by_following(follower, limit, page::SILENCE).await)
+        }
     }
 
     /// Lets go of a topic that is over: from `after` on, none of its events need be kept.

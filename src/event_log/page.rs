@@ -22,8 +22,12 @@ pub struct Page {
     pub has_more: bool,
 }
 
-/// Reads a page of what a follower returns, until the follower has been silent for a moment.
-pub(super) async fn read_by_following<F: Follow>(follower: F, limit: usize) -> Page {
+/// Reads a page of what a follower returns, until the follower ends or was silent for `patience`.
+pub(super) async fn read_by_following<F: Follow>(
+    follower: F,
+    limit: usize,
+    patience: Duration,
+) -> Page {
     let (mut follower, mut page) = (pin!(follower), Page::default());
     loop {
         if page.events.len() >= limit {
@@ -31,7 +35,7 @@ pub(super) async fn read_by_following<F: Follow>(follower: F, limit: usize) -> P
             return page;
         }
         let next = poll_fn(|cx| follower.as_mut().poll_next(cx));
-        match timeout(SILENCE, next).await {
+        match timeout(patience, next).await {
             Ok(Some(Step::Event(event))) => page.events.push(event),
             Ok(Some(Step::Gap(gap))) if page.events.is_empty() && page.gap.is_none() => {
                 page.gap = Some(gap);
@@ -48,4 +52,4 @@ pub(super) async fn read_by_following<F: Follow>(follower: F, limit: usize) -> P
 
 /// A follower that returns nothing for so long has returned what there was. A broker that is near
 /// answers within milliseconds.
-const SILENCE: Duration = Duration::from_secs(1);
+pub(super) const SILENCE: Duration = Duration::from_secs(1);
