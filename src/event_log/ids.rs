@@ -65,7 +65,7 @@ impl LogEpoch {
 }
 
 /// The id of the position right before a sequence. It is the id of no event, so it reveals none.
-#[cfg(any(feature = "nats", feature = "redis"))]
+#[cfg(feature = "redis")]
 pub(super) fn id_before(epoch: u64, sequence: u64) -> EventId {
     let id = format!("{epoch}-{sequence}{BEFORE}");
     // Digits, a hyphen and a letter: this is always an id.

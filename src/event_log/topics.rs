@@ -27,7 +27,7 @@ use crate::error::InvalidText;
 /// assert!(!one.matches(&Topic::new("orders.42")?));
 /// # Ok::<(), tower_sse::InvalidText>(())
 /// ```
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Topics {
     /// Without wildcards.
     names: Arc<[Topic]>,

@@ -18,7 +18,12 @@ const RECONNECTS: usize = 1_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_reconnects_to_two_nodes_lose_and_repeat_nothing() {
-    let nats = Nats::start().await;
+    for nats in Nats::start_each_version().await {
+        a_thousand_reconnects_lose_and_repeat_nothing(&nats).await;
+    }
+}
+
+async fn a_thousand_reconnects_lose_and_repeat_nothing(nats: &Nats) {
     let publisher = nats.log().await;
     // The client of the second is nearly always behind its window.
     let small = nats.log_with(settings().window_events(4)).await;

@@ -13,18 +13,20 @@ fn id(text: impl Into<String>) -> EventId {
     EventId::new(text).unwrap()
 }
 
-fn sequence(id: &EventId) -> u64 {
-    id.as_str().split_once('-').unwrap().1.parse().unwrap()
-}
-
 fn shifted(place: &EventId, by: u64) -> EventId {
-    let (epoch, _) = place.as_str().split_once('-').unwrap();
-    id(format!("{epoch}-{}", sequence(place) + by))
+    let parts: Vec<&str> = place.as_str().split('-').collect();
+    let sequence: u64 = parts[1].parse().unwrap();
+    id(format!("{}-{}-{}", parts[0], sequence + by, parts[2]))
 }
 
 #[tokio::test]
 async fn what_was_missed_comes_first_and_in_one_order_over_topics() {
-    let nats = Nats::start().await;
+    for nats in Nats::start_each_version().await {
+        what_was_missed_comes_first(&nats).await;
+    }
+}
+
+async fn what_was_missed_comes_first(nats: &Nats) {
     let log = nats.log().await;
     let mut live = log.follow(topics(&["a"]), Start::Live);
     let mut ids = Vec::new();
@@ -44,6 +46,8 @@ async fn what_was_missed_comes_first_and_in_one_order_over_topics() {
             (&["b.*"], Start::Earliest, &["1", "3"]),
             (&[">"], after(&ids[1]), &["2", "3", "4"]),
             (&["a", "b.>"], Start::Earliest, &["0", "1", "2", "3", "4"]),
+            (&["b.*", "*.1", "b.2"], Start::Earliest, &["1", "3"]),
+            (&["*", "a", "b.1", "c"], after(&ids[0]), &["1", "2", "4"]),
             (&["a"], after(&ids[4]), &[]),
         ] {
             let mut follower = log.follow(topics(names), from.clone());
@@ -91,8 +95,8 @@ async fn every_cause_is_told_and_then_comes_what_there_is() {
             assert_eq!(all(&mut again, 3).await, ["c", "d", "e"]);
         }
     }
-    // All that is missing is there, also behind an event that is trimmed itself.
-    for (at, rest) in [(1, &["c", "d", "e"][..]), (2, &["d", "e"]), (4, &[])] {
+    // Nobody knows whether the event that is trimmed was the one that had its sequence.
+    for (at, rest) in [(1, &["gap", "c", "d", "e"][..]), (2, &["d", "e"]), (4, &[])] {
         let mut follower = log.follow(topics(&["t"]), after(&ids[at]));
         assert_eq!(all(&mut follower, rest.len()).await, rest);
         assert!(is_quiet(&mut follower).await);

@@ -1,13 +1,9 @@
-//! [`NatsLogBuilder`], the settings of a log in NATS, and the errors of connecting and appending.
+//! [`NatsLogBuilder`], the settings of a log in NATS.
 
-use std::error::Error;
-use std::fmt;
 use std::time::Duration;
 
-use async_nats::{ConnectError, ConnectErrorKind};
-
-use super::NatsLog;
 use super::login::NatsLogin;
+use super::{NatsConnectError, NatsLog};
 use crate::InvalidSetting;
 use crate::event_log::Topic;
 
@@ -48,6 +44,7 @@ pub struct NatsLogBuilder {
     pub(super) away_timeout: Duration,
     pub(super) window_events: usize,
     pub(super) window_bytes: usize,
+    pub(super) replays: usize,
     pub(super) login: Option<NatsLogin>,
 }
 
@@ -143,6 +140,16 @@ impl NatsLogBuilder {
         self
     }
 
+    /// Sets how many replays of this process the server sends at a time. The default is 16.
+    ///
+    /// A replay is a batch of events for a follower that is behind the window, by a consumer that
+    /// is deleted after it. So 16 replays are 16 consumers at the server, and 32 MiB here if the
+    /// events are large, although a thousand clients come back at once. The others wait.
+    pub fn replays(mut self, count: usize) -> Self {
+        self.replays = count;
+        self
+    }
+
     /// Signs in with a user and a password. By default the log signs in with what is in the
     /// address.
     pub fn user_and_password(
@@ -209,6 +216,7 @@ impl NatsLogBuilder {
             ("bytes", self.bytes == 0),
             ("window_events", self.window_events == 0),
             ("window_bytes", self.window_bytes == 0),
+            ("replays", self.replays == 0),
             ("replicas", self.replicas == 0),
             ("append_timeout", self.append_timeout.is_zero()),
         ];
@@ -246,6 +254,7 @@ impl Default for NatsLogBuilder {
             away_timeout: Duration::from_secs(5),
             window_events: 16 * 1024,
             window_bytes: 16 * 1024 * 1024,
+            replays: 16,
             login: None,
         }
     }
@@ -256,104 +265,3 @@ const DUPLICATE_WINDOW: Duration = Duration::from_secs(2 * 60);
 
 /// Servers look for events that are too old about as often.
 const MIN_AGE: Duration = Duration::from_secs(1);
-
-/// Why a [`NatsLog`] did not append an event, or does not know whether it did.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum NatsLogError {
-    /// The event has no data, so clients would not dispatch it. It was not appended.
-    NoData,
-    /// The event is longer than the server accepts. It was not appended.
-    TooLong,
-    /// There is no connection to a server. The event was not appended.
-    Away,
-    /// The server did not answer in time, or the connection was lost before it did. The event may
-    /// have been appended, or be appended within the next moments.
-    Unanswered,
-    /// The server refused the event. It was not appended.
-    Refused(Box<str>),
-}
-
-impl fmt::Display for NatsLogError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoData => f.write_str("the event has no data"),
-            Self::TooLong => f.write_str("the event is longer than the NATS server accepts"),
-            Self::Away => f.write_str("there is no connection to a NATS server"),
-            Self::Unanswered => f.write_str("the NATS server did not answer in time"),
-            Self::Refused(why) => write!(f, "the NATS server refused the event: {why}"),
-        }
-    }
-}
-
-impl Error for NatsLogError {}
-
-/// Why a [`NatsLog`] could not be connected.
-#[derive(Debug)]
-pub struct NatsConnectError(ConnectFailure);
-
-#[derive(Debug)]
-enum ConnectFailure {
-    Setting(InvalidSetting),
-    Stream(&'static str),
-    Tls,
-    Server(&'static str, Box<dyn Error + Send + Sync>),
-}
-
-impl NatsConnectError {
-    pub(super) fn stream(why: &'static str) -> Self {
-        Self(ConnectFailure::Stream(why))
-    }
-
-    pub(super) fn tls() -> Self {
-        Self(ConnectFailure::Tls)
-    }
-
-    /// The error of a server or of the client library, which `why` explains.
-    pub(super) fn server(
-        why: &'static str,
-        error: impl Into<Box<dyn Error + Send + Sync>>,
-    ) -> Self {
-        Self(ConnectFailure::Server(why, error.into()))
-    }
-
-    pub(super) fn connect(error: ConnectError) -> Self {
-        let why = match error.kind() {
-            ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
-                "the server refuses the login: check the user and the password, or the token"
-            }
-            ConnectErrorKind::Dns => "the name of the host is not found",
-            ConnectErrorKind::Tls => "TLS fails",
-            ConnectErrorKind::TimedOut => "no server answers in time",
-            _ => "no server can be reached",
-        };
-        Self::server(why, error)
-    }
-}
-
-impl From<InvalidSetting> for NatsConnectError {
-    fn from(setting: InvalidSetting) -> Self {
-        Self(ConnectFailure::Setting(setting))
-    }
-}
-
-impl fmt::Display for NatsConnectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            ConnectFailure::Setting(setting) => setting.fmt(f),
-            ConnectFailure::Stream(why) => write!(f, "the NATS stream cannot be a log: {why}"),
-            ConnectFailure::Tls => f.write_str("TLS is not set up: see the feature `nats-tls`"),
-            ConnectFailure::Server(why, _) => write!(f, "NATS cannot be used: {why}"),
-        }
-    }
-}
-
-impl Error for NatsConnectError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match &self.0 {
-            ConnectFailure::Setting(setting) => Some(setting),
-            ConnectFailure::Stream(_) | ConnectFailure::Tls => None,
-            ConnectFailure::Server(_, error) => Some(&**error),
-        }
-    }
-}

@@ -1,22 +1,23 @@
 //! Following topics of a log in NATS: from the window, or from fetched batches.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
+use std::vec;
 
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use super::NatsHandle;
+use super::batch::NatsEvent;
 use super::fetch::{FetchRequest, FetchedEvents, fetch};
+use super::ids::NatsPosition;
+use super::start::{NatsStart, StartPosition};
 use super::window::NatsLookup;
-use crate::event_log::ids::parse_position;
 use crate::event_log::wake_list::{Ticket, look_or_register};
 use crate::event_log::{Follow, Gap, Logged, Start, Step, Topics};
-use crate::wire::EventId;
 
 /// Follows topics of a [`NatsLog`](super::NatsLog).
 ///
@@ -24,13 +25,13 @@ use crate::wire::EventId;
 pub struct NatsFollower {
     log: Arc<NatsHandle>,
     topics: Topics,
+    /// The key of its group in the window; `None` if it does not wait.
+    group: Option<usize>,
     generation: u64,
-    epoch: u64,
     /// The follower has returned all events up to this.
     position: u64,
-    /// The sequence of the last event that was returned, or of the position that the follower
-    /// started at. Zero for none.
-    delivered: u64,
+    /// The last event that was returned, or the position that the follower started at.
+    delivered: Option<NatsPosition>,
     /// The position that the follower started at, while the server is still to be asked for topics
     /// that are finished up to there.
     seeks_ends: Option<u64>,
@@ -42,7 +43,7 @@ pub struct NatsFollower {
 enum CatchUp {
     Requested(FetchRequest),
     Fetching(FetchTask),
-    Fetched { gap: Option<Gap>, events: VecDeque<(u64, Logged)>, position: u64 },
+    Fetched { gap: Option<Gap>, events: vec::IntoIter<NatsEvent>, position: u64 },
 }
 
 struct FetchTask {
@@ -58,50 +59,39 @@ impl Drop for FetchTask {
 
 impl NatsFollower {
     pub(super) fn new(log: Arc<NatsHandle>, topics: Topics, from: Start) -> Self {
-        let mut window = log.inner.window();
-        window.add_follower(&topics);
-        let (generation, epoch, known) = (window.generation, window.epoch, window.known);
-        let (mut position, mut delivered, mut request) = (known, 0, None);
-        match &from {
-            Start::Live => {}
-            Start::Earliest => request = Some(FetchRequest::Earliest),
-            Start::Unknown => request = Some(FetchRequest::Unknown(from)),
-            Start::After(id) => match parse_position(id) {
-                Some((of, of_id)) if of == epoch => {
-                    (position, delivered) = (of_id, of_id);
-                    // An id that is not known here may be one that another node has given out.
-                    request = (of_id > known).then_some(FetchRequest::After {
-                        generation,
-                        position,
-                        requested: from,
-                    });
-                }
-                _ => request = Some(FetchRequest::Unknown(from)),
-            },
-        }
-        let replays_all =
-            matches!(request, Some(FetchRequest::Earliest | FetchRequest::Unknown(_)));
-        let seeks_ends = !replays_all && window.may_be_finished(&topics, position);
-        let seeks_ends = seeks_ends.then_some(position);
+        let mut follower = Self::looking(log, topics, from);
+        let group = follower.log.inner.window().add_follower(&follower.topics);
+        follower.group = Some(group);
+        follower
+    }
+
+    /// A follower that ends when it has returned what there is. The log does not know of it.
+    pub(super) fn looking(log: Arc<NatsHandle>, topics: Topics, from: Start) -> Self {
+        let window = log.inner.window();
+        let NatsStart { generation, position, request } = NatsStart::new(&window, from);
+        let (position, delivered) = match position {
+            StartPosition::Live(position) => (Some(position), None),
+            StartPosition::After(position) => (Some(position.sequence()), Some(position)),
+            StartPosition::First => (None, None),
+        };
+        let seeks_ends = position.filter(|position| window.may_be_finished(&topics, *position));
         drop(window);
+        let position = position.unwrap_or_default();
         let catch_up = request.map(|request| Box::new(CatchUp::Requested(request)));
-        let ticket = Ticket::default();
-        Self { log, topics, generation, epoch, position, delivered, seeks_ends, ticket, catch_up }
+        let (group, ticket) = (None, Ticket::default());
+        Self { log, topics, group, generation, position, delivered, seeks_ends, ticket, catch_up }
     }
 
     /// The position of the follower, as far as its client knows.
     fn delivered(&self) -> Start {
-        match self.delivered {
-            0 => Start::Live,
-            delivered => Start::After(EventId::with_epoch(self.epoch, delivered)),
-        }
+        self.delivered.map_or(Start::Live, |position| Start::After(position.id()))
     }
 
     /// Notes that an event is returned.
-    fn step(&mut self, sequence: u64, event: Logged) -> Step {
+    fn step(&mut self, at: NatsPosition, event: Logged) -> Step {
         // A topic may be finished before the position, and then that stays.
-        if sequence > self.position || !event.finishes_topic() {
-            (self.position, self.delivered) = (sequence, sequence);
+        if at.sequence() > self.position || !event.finishes_topic() {
+            (self.position, self.delivered) = (at.sequence(), Some(at));
         }
         Step::Event(event)
     }
@@ -118,13 +108,17 @@ impl NatsFollower {
 
     /// Looks for the next event in the window, and has the task woken by it if there is none.
     fn poll_window(&mut self, waker: &Waker) -> Poll<NatsLookup> {
-        let (topics, generation) = (&self.topics, self.generation);
+        let generation = self.generation;
+        let Some(group) = self.group else {
+            let window = self.log.inner.window();
+            return Poll::Ready(window.look(&self.topics, generation, self.position));
+        };
         let found = look_or_register(
             || self.log.inner.window(),
-            |window| window.wakers(topics),
+            |window| window.wakers(group),
             &mut self.ticket,
             waker,
-            |window| match window.find(topics, generation, self.position) {
+            |window| match window.find(group, generation, self.position) {
                 NatsLookup::Nothing(position) => {
                     self.position = position;
                     None
@@ -141,26 +135,23 @@ impl Follow for NatsFollower {
         let this = &mut *self;
         loop {
             match this.catch_up.as_deref_mut() {
-                None if this.seeks_ends.is_some() => {
-                    let (generation, next) = (this.generation, this.position);
-                    let request = this.seeks_ends.take();
-                    let request =
-                        request.map(|up_to| FetchRequest::Ends { generation, up_to, next });
-                    this.catch_up = request.map(|it| Box::new(CatchUp::Requested(it)));
+                None => {
+                    let (generation, position) = (this.generation, this.position);
+                    let request = match this.seeks_ends.take() {
+                        Some(up_to) => FetchRequest::Ends { generation, up_to, next: position },
+                        None => match ready!(this.poll_window(cx.waker())) {
+                            NatsLookup::Event(at, event) => {
+                                return Poll::Ready(Some(this.step(at, event)));
+                            }
+                            NatsLookup::Nothing(_) | NatsLookup::Ended => return Poll::Ready(None),
+                            NatsLookup::Reset | NatsLookup::Behind => {
+                                let (slot, requested) = (None, this.delivered());
+                                FetchRequest::After { generation, position, slot, requested }
+                            }
+                        },
+                    };
+                    this.catch_up = Some(Box::new(CatchUp::Requested(request)));
                 }
-                None => match ready!(this.poll_window(cx.waker())) {
-                    NatsLookup::Event(sequence, event) => {
-                        return Poll::Ready(Some(this.step(sequence, event)));
-                    }
-                    NatsLookup::Reset | NatsLookup::Behind | NatsLookup::Nothing(_) => {
-                        let request = FetchRequest::After {
-                            generation: this.generation,
-                            position: this.position,
-                            requested: this.delivered(),
-                        };
-                        this.catch_up = Some(Box::new(CatchUp::Requested(request)));
-                    }
-                },
                 Some(CatchUp::Requested(request)) => {
                     let request = request.clone();
                     let task = this.spawn_fetch(request);
@@ -171,19 +162,21 @@ impl Follow for NatsFollower {
                         // The runtime is being shut down.
                         return Poll::Ready(None);
                     };
-                    let FetchedEvents { generation, epoch, gap, events, position } = fetched;
+                    let FetchedEvents { generation, gap, events, position } = fetched;
                     if this.generation != generation {
-                        // No event of the new stream was returned yet.
-                        (this.generation, this.epoch, this.delivered) = (generation, epoch, 0);
+                        (this.generation, this.position, this.delivered) = (generation, 0, None);
                     }
+                    // After a gap comes all that there is, and so do these.
+                    this.seeks_ends = this.seeks_ends.filter(|_| gap.is_none());
+                    let events = events.into_iter();
                     this.catch_up = Some(Box::new(CatchUp::Fetched { gap, events, position }));
                 }
                 Some(CatchUp::Fetched { gap, events, position }) => {
                     if let Some(gap) = gap.take() {
                         return Poll::Ready(Some(Step::Gap(gap)));
                     }
-                    if let Some((sequence, event)) = events.pop_front() {
-                        return Poll::Ready(Some(this.step(sequence, event)));
+                    if let Some((at, event)) = events.next() {
+                        return Poll::Ready(Some(this.step(at, event)));
                     }
                     this.position = *position;
                     this.catch_up = None;
@@ -195,8 +188,11 @@ impl Follow for NatsFollower {
 
 impl Drop for NatsFollower {
     fn drop(&mut self) {
+        let Some(group) = self.group else {
+            return;
+        };
         let mut window = self.log.inner.window();
-        let waker = window.remove_follower(&self.topics, &mut self.ticket);
+        let waker = window.remove_follower(group, &mut self.ticket);
         drop(window);
         // After the lock: a waker's drop is foreign code.
         drop(waker);

@@ -1,62 +1,79 @@
 //! [`NatsLog`], a log in NATS `JetStream` that any number of nodes share.
 
+mod batch;
 mod builder;
+mod connection;
+mod error;
 mod fetch;
 mod follower;
+mod groups;
+mod ids;
 mod link;
 mod login;
 mod poller;
+mod publish;
+mod start;
+mod stream;
 mod window;
 
 use std::fmt;
 use std::future::Future;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
-use async_nats::HeaderMap;
-use async_nats::jetstream::context::PublishErrorKind;
-use bytes::Bytes;
-use futures_util::future::{Either, select};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use super::ids::id_before;
+use super::page::{Page, read_by_following};
 use super::{EventLog, LogHealth, Start, Topic, Topics};
 use crate::sync::lock;
 use crate::wire::{Event, EventId};
 
-pub use builder::{NatsConnectError, NatsLogBuilder, NatsLogError, NatsStorage};
+pub use builder::{NatsLogBuilder, NatsStorage};
+use connection::{Connection, RESPONSE_TIMEOUT};
+pub use error::{NatsConnectError, NatsLogError};
 pub use follower::NatsFollower;
-use link::{NatsLink, created};
+use ids::{NatsPosition, Slot};
+use link::NatsLink;
+use stream::{created, last_message};
 use window::NatsWindow;
 
 /// A log in [NATS JetStream](https://docs.nats.io/nats-concepts/jetstream) that any number of nodes
 /// share: an event has the same id on each node, and a client of one node can resume at another.
 ///
-/// All topics are in one stream, each as a subject. Ids are `<epoch>-<sequence>`: the time when the
-/// stream was created, and the event's sequence in it. So ids of a stream that was deleted, or lost
-/// with its server, are not taken for ids of the next stream: a client that sends one gets a gap.
+/// All topics are in one stream, each as a subject. Ids are `<epoch>-<sequence>-<fingerprint>`: the
+/// time when the stream was created, the event's sequence in it, and a hash of the event. So an id
+/// names an event, and not only a sequence that a server may give to another event: after it was
+/// restored from a copy, or crashed before it wrote its last events to disk. A client that sends
+/// the id of such a lost event gets a gap, and so does a client that sends an id of a stream that
+/// was deleted.
 ///
 /// # How the stream is read
 ///
 /// A process reads the stream once, with one consumer that starts when it
 /// [connects](Self::connect), however many followers and topics there are. It keeps the last events
 /// of all topics in a window, from which the followers read: a follower costs a position and a
-/// waker. A follower that is behind the window is sent batches by a consumer of its own, until it
-/// is in the window; at most 16 such batches are read at a time.
+/// waker, and an event wakes only the followers of its topic. A follower that is behind the window
+/// is sent batches of its own topics, until it is in the window; [a
+/// number](NatsLogBuilder::replays) of such batches are read at a time.
 ///
-/// Every node is sent all events of the log. So if topics have little to do with each other and
-/// many events, give them logs of their own.
+/// With NATS 2.10 and later one consumer reads all topics of a follower for a batch. With earlier
+/// servers, and for patterns that overlap, there is a consumer for each topic that has missed
+/// events, one after the other.
+///
+/// A log has three connections, so that appending, following and replays do not wait for one
+/// another. Every node is sent all events of the log. So if topics have little to do with each
+/// other and many events, give them logs of their own.
 ///
 /// # Gaps
 ///
 /// A stream trims the oldest events of all topics together, and does not know whether it trimmed
 /// events of a certain topic. So a client that resumes after an event that is trimmed gets a
-/// [`Gap`](super::Gap), though its topics may have lost nothing, unless that event was the last one
-/// that was trimmed. A false gap is better than a loss that the client does not learn of. Messages
-/// that are deleted by hand leave no gap.
+/// [`Gap`](super::Gap), though its topics may have lost nothing, unless this process still has that
+/// event. A false gap is better than a loss that the client does not learn of. Messages that are
+/// deleted by hand leave no gap, except for a client that resumes after one of them.
 ///
 /// # While the servers are away
 ///
@@ -114,20 +131,35 @@ struct NatsLogInner {
     link: NatsLink,
     window: Mutex<NatsWindow>,
     runtime: Handle,
+    /// Up to which sequence the poller has read, for those that wait for it.
+    read_up_to: watch::Sender<u64>,
     /// Bounds how many followers are sent batches at the same time, so that a thousand clients that
     /// come back do not request all of them at once.
-    fetches: Arc<Semaphore>,
+    replays: Arc<Semaphore>,
 }
 
 impl NatsLogInner {
     fn new(link: NatsLink, runtime: Handle) -> Self {
-        let window = NatsWindow::new(link.settings.window_events, link.settings.window_bytes);
-        Self {
-            link,
-            window: Mutex::new(window),
-            runtime,
-            fetches: Arc::new(Semaphore::new(MAX_FETCHES)),
+        let settings = &link.settings;
+        let window = Mutex::new(NatsWindow::new(settings.window_events, settings.window_bytes));
+        let replays = settings.replays.min(Semaphore::MAX_PERMITS);
+        let replays = Arc::new(Semaphore::new(replays));
+        Self { link, window, runtime, read_up_to: watch::Sender::new(0), replays }
+    }
+
+    /// Waits for a connection, which must be one of the log's.
+    async fn connected(&self, connection: &Connection) -> Result<(), NatsLogError> {
+        let up = timeout(self.link.settings.away_timeout, connection.up());
+        match up.await {
+            // With the runtime of the poller that of the connections has ended.
+            Ok(()) if !self.window().has_ended => Ok(()),
+            _ => Err(NatsLogError::Away),
         }
+    }
+
+    /// Notes up to where the poller has read.
+    fn note_read(&self, sequence: u64) {
+        self.read_up_to.send_replace(sequence);
     }
 
     /// Locks the window. No foreign code, such as a waker, may be called under the lock.
@@ -154,9 +186,12 @@ impl NatsLog {
 
     async fn with(settings: NatsLogBuilder, servers: &str) -> Result<Self, NatsConnectError> {
         let link = NatsLink::connect(settings, servers).await?;
-        let stream = link.get_or_create_stream().await?;
+        let stream = stream::get_or_create_stream(&link.reads.jetstream, &link.settings).await?;
         let inner = Arc::new(NatsLogInner::new(link, Handle::current()));
-        poller::sync_window(&inner, &stream);
+        poller::sync_window(&inner, &stream).await.map_err(|error| {
+            let why = "the stream cannot be read";
+            NatsConnectError::server(why, error.0.unwrap_or_default().into_string())
+        })?;
         let poller = tokio::spawn(poller::run(Arc::clone(&inner), stream)).abort_handle();
         Ok(Self { handle: Arc::new(NatsHandle { inner, poller }) })
     }
@@ -171,7 +206,8 @@ impl NatsLog {
     /// log reads.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        self.handle.inner.link.is_connected()
+        let link = &self.handle.inner.link;
+        [&link.appends, &link.reads, &link.replays].iter().all(|connection| connection.is_up())
     }
 }
 
@@ -185,11 +221,24 @@ impl EventLog for NatsLog {
         event: Event,
     ) -> impl Future<Output = Result<EventId, NatsLogError>> + Send {
         let (inner, topic) = (Arc::clone(&self.handle.inner), topic.clone());
-        async move { append(&inner, &topic, &event).await }
+        async move { publish::append(&inner, &topic, &event).await }
     }
 
     fn follow(&self, topics: Topics, from: Start) -> NatsFollower {
         NatsFollower::new(Arc::clone(&self.handle), topics, from)
+    }
+
+    async fn read(&self, topic: &Topic, from: Start, limit: usize) -> Result<Page, NatsLogError> {
+        let (log, topics) = (&self.handle.inner, Topics::from(topic));
+        log.connected(&log.link.replays).await?;
+        let read = async {
+            // Another node may have returned the id of an event that is not read here yet.
+            fetch::wait_for_all(log).await.map_err(|_| NatsLogError::Unanswered)?;
+            let follower = NatsFollower::looking(Arc::clone(&self.handle), topics, from);
+            Ok(read_by_following(follower, limit, Duration::MAX).await)
+        };
+        let read = timeout(RESPONSE_TIMEOUT, read).await;
+        read.map_err(|_| NatsLogError::Unanswered)?
     }
 
     fn is_final(error: &NatsLogError) -> bool {
@@ -198,86 +247,15 @@ impl EventLog for NatsLog {
 
     async fn latest(&self, _: &Topics) -> Result<EventId, NatsLogError> {
         let link = &self.handle.inner.link;
-        let connected = timeout(link.settings.away_timeout, link.connected());
-        connected.await.map_err(|_| NatsLogError::Away)?;
-        let stream = link.get_stream().await.map_err(|_| NatsLogError::Unanswered)?;
-        let info = stream.cached_info();
+        self.handle.inner.connected(&link.appends).await?;
+        let stream = link.get_stream(&link.appends).await;
+        let stream = stream.map_err(|_| NatsLogError::Unanswered)?;
+        let last = last_message(&stream, &link.subject(">")).await;
+        let (info, last) = (stream.cached_info(), last.map_err(|_| NatsLogError::Unanswered)?);
+        let slot = last.map(|last| link.requested(created(info), &last).position.slot);
+        let slot = slot.unwrap_or(Slot::empty(info.state.last_sequence));
         // The id of no event: it reveals no id of another topic.
-        Ok(id_before(created(info), info.state.last_sequence + 1))
-    }
-}
-
-/// Appends an event, and returns its id.
-async fn append(log: &NatsLogInner, topic: &Topic, event: &Event) -> Result<EventId, NatsLogError> {
-    let payload = event.encode_without_id().ok_or(NatsLogError::NoData)?;
-    if payload.len() + MAX_HEADERS > log.link.client.server_info().max_payload {
-        return Err(NatsLogError::TooLong);
-    }
-    let mut sent = false;
-    let subject = log.link.subject(topic.as_str());
-    let publish = publish(log, subject, payload.into(), &mut sent);
-    match timeout(log.link.settings.append_timeout, publish).await {
-        Ok(result) => result,
-        Err(_) => Err(no_answer(sent)),
-    }
-}
-
-/// Publishes until the server answers. `sent` becomes true when the event may have left.
-async fn publish(
-    log: &NatsLogInner,
-    subject: String,
-    payload: Bytes,
-    sent: &mut bool,
-) -> Result<EventId, NatsLogError> {
-    let link = &log.link;
-    let mut headers = HeaderMap::new();
-    headers.insert(async_nats::header::NATS_MESSAGE_ID, link.new_message_id());
-    loop {
-        if timeout(link.settings.away_timeout, link.connected()).await.is_err() {
-            return Err(no_answer(*sent));
-        }
-        let mut changes = link.changes();
-        let (generation, epoch, known) = {
-            let window = log.window();
-            (window.generation, window.epoch, window.known)
-        };
-        // The client library sends what it was given later if the connection is gone by now.
-        *sent = true;
-        let ack = async {
-            let (subject, headers) = (subject.clone(), headers.clone());
-            link.jetstream.publish_with_headers(subject, headers, payload.clone()).await?.await
-        };
-        let error = match select(pin!(ack), pin!(changes.changed())).await {
-            Either::Right(_) => continue,
-            Either::Left((Ok(ack), _)) => {
-                if ack.sequence <= known && !ack.duplicate {
-                    // A sequence that was given out before: the stream was created anew, and the
-                    // poller has not noticed it yet.
-                    let stream = link.get_stream().await.map_err(|_| NatsLogError::Unanswered)?;
-                    return Ok(EventId::with_epoch(created(stream.cached_info()), ack.sequence));
-                }
-                log.window().set_known(generation, ack.sequence);
-                return Ok(EventId::with_epoch(epoch, ack.sequence));
-            }
-            Either::Left((Err(error), _)) => error,
-        };
-        match error.kind() {
-            // The stream is not there, or not yet, as after a start of the server; or the server
-            // does not answer.
-            PublishErrorKind::StreamNotFound
-            | PublishErrorKind::MaxAckPending
-            | PublishErrorKind::TimedOut
-            | PublishErrorKind::BrokenPipe => {}
-            _ => return Err(NatsLogError::Refused(error.to_string().into())),
-        }
-        link.pause().await;
-    }
-}
-
-fn no_answer(sent: bool) -> NatsLogError {
-    match sent {
-        true => NatsLogError::Unanswered,
-        false => NatsLogError::Away,
+        Ok(NatsPosition::after(created(info), slot).id())
     }
 }
 
@@ -286,12 +264,7 @@ impl fmt::Debug for NatsLog {
         f.debug_struct("NatsLog")
             .field("settings", &self.handle.inner.link.settings)
             .field("connected", &self.is_connected())
+            .field("followers", &self.handle.inner.window().followers())
             .finish_non_exhaustive()
     }
 }
-
-/// The most followers that are sent batches at the same time.
-const MAX_FETCHES: usize = 16;
-
-/// Room for the header with the message id.
-const MAX_HEADERS: usize = 256;

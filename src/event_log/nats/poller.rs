@@ -14,7 +14,9 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::NatsLogInner;
-use super::link::{RetryLater, create_consumer, created, delete_consumer};
+use super::ids::Slot;
+use super::link::{Consumed, RetryLater};
+use super::stream::{create_consumer, created, delete_consumer, get_or_create_stream, slot_at};
 use crate::event_log::wake_list::wake;
 
 /// Reads the stream for ever.
@@ -22,27 +24,38 @@ use crate::event_log::wake_list::wake;
 /// Whenever messages may have been lost, it goes on after the last message that it read, with a new
 /// consumer: so the window has no holes and no event twice.
 pub(super) async fn run(log: Arc<NatsLogInner>, first: Stream) {
-    let mut stream = Some(first);
+    let (mut stream, link) = (Some(first), &log.link);
+    let _end = EndOfReading(&log);
     loop {
         // Before any request, so that all changes from here on are seen.
-        let mut changes = log.link.changes();
+        let mut changes = link.reads.changes();
         let opened = match stream.take() {
             Some(stream) => Ok(stream),
-            None => log.link.get_or_create_stream().await,
+            None => get_or_create_stream(&link.reads.jetstream, &link.settings).await,
         };
-        let health = &log.link.health;
         match opened {
             Ok(stream) => {
                 if let Err(RetryLater(Some(why))) = read(&log, &stream, &mut changes).await {
-                    health.note_problem(&why);
+                    link.health.note_problem(&why);
                 }
             }
-            Err(error) => health.note_problem(&error),
+            Err(error) => link.health.note_problem(&error),
         }
-        if !log.link.is_connected() {
-            health.note_problem(&"there is no connection to a NATS server");
+        if !link.reads.is_up() {
+            link.health.note_problem(&"there is no connection to a NATS server");
         }
-        log.link.pause().await;
+        link.reads.pause().await;
+    }
+}
+
+/// Ends the followers with the poller, which ends with the runtime that it is in.
+struct EndOfReading<'a>(&'a NatsLogInner);
+
+impl Drop for EndOfReading<'_> {
+    fn drop(&mut self) {
+        let wakers = self.0.window().end();
+        wake_all(wakers);
+        self.0.link.health.note_problem(&"the runtime in which the log was connected has ended");
     }
 }
 
@@ -52,8 +65,8 @@ async fn read(
     stream: &Stream,
     changes: &mut watch::Receiver<u64>,
 ) -> Result<(), RetryLater> {
-    let next = sync_window(log, stream);
-    let consumer = create_consumer(stream, next, String::new()).await?;
+    let next = sync_window(log, stream).await?;
+    let consumer = create_consumer(stream, next, Vec::new()).await?;
     let messages = consumer.stream();
     let messages = messages.max_messages_per_batch(BATCH).expires(EXPIRES).heartbeat(HEARTBEAT);
     let mut messages = messages.messages().await.map_err(RetryLater::because)?;
@@ -68,7 +81,7 @@ async fn read(
             Either::Left((Ok(Some(Ok(message))), _)) => message,
             Either::Left((Err(_), _)) => continue,
             // Without a connection the consumer cannot be deleted; the server forgets it.
-            Either::Right(_) if !log.link.is_connected() => return Err(RetryLater::default()),
+            Either::Right(_) if !log.link.reads.is_up() => return Err(RetryLater::default()),
             Either::Left(_) | Either::Right(_) => break,
         };
         count += 1;
@@ -82,29 +95,56 @@ async fn read(
 }
 
 /// Compares the stream with what was read of it, and returns the sequence to read next.
-pub(super) fn sync_window(log: &NatsLogInner, stream: &Stream) -> u64 {
-    let info = stream.cached_info();
-    let (epoch, state) = (created(info), &info.state);
-    let mut window = log.window();
-    // The stream was created anew, or restored to an earlier state: sequences are given out again.
-    let (anew, back) = (window.epoch != epoch, state.last_sequence < window.head);
-    let first = state.first_sequence.max(1);
-    let wakers = if anew || back || window.generation == 0 {
-        let all = u64::try_from(log.link.settings.window_events).unwrap_or(u64::MAX);
-        // Filled, so that clients that come back soon find what they missed in the window.
-        let before = (first - 1).max(state.last_sequence.saturating_sub(all));
-        window.reset(epoch, before.min(state.last_sequence), state.last_sequence)
-    } else if first - 1 > window.head {
-        window.skip_to(first - 1)
-    } else {
-        let generation = window.generation;
-        window.set_known(generation, state.last_sequence);
-        Vec::new()
+pub(super) async fn sync_window(log: &NatsLogInner, stream: &Stream) -> Result<u64, RetryLater> {
+    // Before the request, since events are appended all the time.
+    let (generation, of, slots) = {
+        let window = log.window();
+        (window.generation, window.epoch, [window.head(), window.known])
     };
-    let next = window.head + 1;
+    let info = stream.get_info().await.map_err(RetryLater::because)?;
+    let (epoch, first) = (created(&info), info.state.first_sequence.max(1));
+    let last = slot_at(stream, info.state.last_sequence).await?;
+    let goes_on = generation > 0 && of == epoch && has_kept(stream, &slots, last).await?;
+    let before = if goes_on {
+        None
+    } else {
+        // So the window is filled, and clients that come back soon find in it what they missed.
+        let all = u64::try_from(log.link.settings.window_events).unwrap_or(u64::MAX);
+        let before = (first - 1).max(last.sequence.saturating_sub(all)).min(last.sequence);
+        Some(slot_at(stream, before).await?)
+    };
+    let mut window = log.window();
+    let wakers = match before {
+        Some(before) => window.reset(epoch, before, last),
+        None if first - 1 > window.head().sequence => window.skip_to(Slot::empty(first - 1)),
+        None => Vec::new(),
+    };
+    let generation = window.generation;
+    window.set_known(generation, last);
+    let next = window.head().sequence + 1;
     drop(window);
+    log.note_read(next - 1);
     wake_all(wakers);
-    next
+    Ok(next)
+}
+
+/// Whether the stream still has these messages. If it has others with the same sequences, or has
+/// not given these sequences out, it was created anew, or it lost its last messages.
+async fn has_kept(stream: &Stream, slots: &[Slot], last: Slot) -> Result<bool, RetryLater> {
+    for slot in slots {
+        if slot.sequence > last.sequence {
+            return Ok(false);
+        }
+        let now = match slot.sequence == last.sequence {
+            true => last,
+            false => slot_at(stream, slot.sequence).await?,
+        };
+        // Messages that were trimmed in the meantime show nothing.
+        if now.message.is_some() && now.message != slot.message {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Pushes the message that is the `count`-th of its consumer.
@@ -114,15 +154,15 @@ async fn push(
     message: &Message,
     count: u64,
 ) -> Result<(), RetryLater> {
-    let info = message.info().map_err(RetryLater::because)?;
-    if info.consumer_sequence != count {
-        return Err(RetryLater::default());
-    }
-    let sequence = info.stream_sequence;
     let (head, epoch) = {
         let window = log.window();
-        (window.head, window.epoch)
+        (window.head().sequence, window.epoch)
     };
+    let Consumed { count: counted, message } = log.link.consumed(epoch, message)?;
+    if counted != count {
+        return Err(RetryLater::default());
+    }
+    let sequence = message.position.slot.sequence;
     if sequence <= head {
         return Ok(());
     }
@@ -133,17 +173,17 @@ async fn push(
             return Err(RetryLater::default());
         }
         if info.state.first_sequence > head + 1 {
-            let wakers = log.window().skip_to(sequence - 1);
+            let wakers = log.window().skip_to(Slot::empty(sequence - 1));
             wake_all(wakers);
         }
     }
-    let event = log.link.parse_event(epoch, sequence, &message.subject, &message.payload);
-    let wakers = log.window().push(sequence, event);
-    wake_all(wakers.into_iter().flatten());
+    let wakers = log.window().push(message);
+    log.note_read(sequence);
+    wake_all(wakers);
     Ok(())
 }
 
-fn wake_all(wakers: impl IntoIterator<Item = Slab<Waker>>) {
+fn wake_all(wakers: Vec<Slab<Waker>>) {
     for wakers in wakers {
         drop(wake(wakers));
     }

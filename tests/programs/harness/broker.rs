@@ -59,6 +59,11 @@ impl Broker {
         format!("{}://127.0.0.1:{}", self.kind.scheme, self.port)
     }
 
+    /// What it stores is here.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// By SIGKILL: it has no time for anything.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
