@@ -172,6 +172,14 @@ pub(crate) fn refused(reason: &'static str) {
     catch_panic(|| with_recorder(|recorder| REFUSED.counter_by(reason, recorder)).increment(1));
 }
 
+/// Counts a stream that clients cannot come back to. The reason is one of this crate's own words.
+#[cfg(feature = "resume")]
+pub(crate) fn not_resumable(reason: &'static str) {
+    catch_panic(|| {
+        with_recorder(|recorder| NOT_RESUMABLE.counter_by(reason, recorder)).increment(1);
+    });
+}
+
 /// A metric's name and description.
 #[derive(Clone, Copy, Debug)]
 struct Named(&'static str, &'static str);
@@ -219,4 +227,9 @@ const KEEPALIVES: Named =
 const PENDING: Named = Named("tower_sse_drain_pending", "Streams that a drain still waits for.");
 const DROPPED: Named =
     Named("tower_sse_mailbox_dropped_total", "Events that found a stream's mailbox full.");
+#[cfg(feature = "resume")]
+const NOT_RESUMABLE: Named = Named(
+    "tower_sse_not_resumable_total",
+    "Streams of a resume layer to which clients cannot come back, by reason.",
+);
 const REFUSED: Named = Named("tower_sse_refused_total", "Requests not given a stream, by reason.");

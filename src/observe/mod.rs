@@ -20,6 +20,7 @@
 //! | `tower_sse_keepalives_total` | counter | comments | | written because a stream was silent |
 //! | `tower_sse_mailbox_dropped_total` | counter | events | | events that found a stream's mailbox full ([`Delivery::dropped`](crate::Delivery::dropped), [`SendError::Full`](crate::SendError::Full)) |
 //! | `tower_sse_refused_total` | counter | requests | `reason` | requests not given a stream; `draining` while a [`Shutdown`](crate::Shutdown) drains, `limit` at the cap of a [`LimitLayer`](crate::LimitLayer) |
+//! | `tower_sse_not_resumable_total` | counter | streams | `reason` | streams of a `ResumeLayer` (feature `resume`) to which clients cannot come back; `no_room` for one above its bounds, `event_too_long` for one with an event that is not kept, `no_runtime` outside of Tokio |
 //! | `tower_sse_drain_pending` | gauge | streams | | streams that a drain still waits for; zero without a drain |
 //!
 //! `reason` is the only label, and its values are words of this crate. Nothing that comes from a
@@ -77,6 +78,8 @@ mod tracing;
 
 use http::Method;
 
+#[cfg(feature = "resume")]
+pub(crate) use self::metrics::not_resumable;
 pub(crate) use self::metrics::{PendingGauge, mailbox_dropped, refused};
 pub(crate) use self::stream::{LayerObserver, StreamObserver};
 pub(crate) use self::tracing::{drain_begins, drain_ended, drain_forced};
@@ -151,6 +154,8 @@ mod metrics {
     }
 
     pub(crate) fn mailbox_dropped(_: usize) {}
+    #[cfg(feature = "resume")]
+    pub(crate) fn not_resumable(_: &'static str) {}
     pub(crate) fn refused(_: &'static str) {}
 }
 

@@ -107,6 +107,29 @@ impl Decoder {
         self.line.len() + self.data.len() + self.event.len() + self.id.len()
     }
 
+    /// What the decoder keeps of an event that is not whole yet, written anew, and whether an LF that
+    /// comes next is part of its last line end.
+    #[cfg(feature = "resume")]
+    pub(crate) fn unended(&self) -> (Vec<u8>, bool) {
+        let mut text = String::new();
+        if !self.event.is_empty() {
+            text.extend(["event: ", &self.event, "\n"]);
+        }
+        if let Some(retry) = self.retry {
+            text.extend(["retry: ", itoa::Buffer::new().format(retry.as_millis()), "\n"]);
+        }
+        for line in self.data.split_inclusive('\n') {
+            text.extend(["data: ", line]);
+        }
+        if text.is_empty() && self.begun {
+            // Of what follows a comment, a byte order mark is not skipped.
+            text.push_str(":\n");
+        }
+        let mut bytes = text.into_bytes();
+        bytes.extend_from_slice(&self.line);
+        (bytes, self.after_cr)
+    }
+
     /// The delay that the stream asked for since the last call.
     #[cfg(feature = "resume")]
     pub(crate) fn take_retry(&mut self) -> Option<Duration> {

@@ -29,7 +29,7 @@ const STRATA: &[(&str, &[&str])] = &[
     ("client", &[]),
     ("event_log", &["wire", "state"]),
     ("hub", &["wire", "event_log"]),
-    ("resume", &["wire", "state", "service", "event_log"]),
+    ("resume", &["wire", "observe", "state", "service", "event_log"]),
     ("axum_impls", &["wire", "event_log", "hub"]),
     ("manual", &[]),
     ("testing", &["wire"]),
