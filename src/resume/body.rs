@@ -1,16 +1,16 @@
 //! The body of a response, and the stream out of the log that most of them are.
 
 use std::fmt;
-use std::future::poll_fn;
 use std::mem;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::elsewhere::is_relevant;
+use super::lease::LeaseWatch;
+use super::passing::CutOff;
 use super::reader::ReaderHandle;
 use super::record::{Record, RecordKind, frame};
 use super::token::SessionToken;
@@ -114,8 +114,12 @@ pub(super) struct ResumeStream<L: EventLog> {
     first: Option<Step>,
     /// None for a session of another node.
     reader: Option<ReaderHandle<L>>,
+    /// For a session of another node, which may die.
+    watch: Option<LeaseWatch<L>>,
     /// Whether the client is to have the session's first event, and has had none yet.
     expects_first: bool,
+    /// Whether the rest is passed beside the log.
+    is_passed: bool,
     /// The number of the last event that was sent.
     sent: u64,
     /// A gap after which the log of an ended session had nothing, while the log is asked again.
@@ -136,16 +140,30 @@ impl<L: EventLog> StreamSource<L> {
 }
 
 impl<L: EventLog> ResumeStream<L> {
-    /// The events of a session from a position on.
-    pub(super) fn new(
-        source: StreamSource<L>,
-        from: Start,
-        reader: Option<ReaderHandle<L>>,
-    ) -> Self {
+    /// The events of a session of this process, from a position on.
+    pub(super) fn new(source: StreamSource<L>, from: Start, reader: ReaderHandle<L>) -> Self {
+        Self { reader: Some(reader), ..Self::of(source, from) }
+    }
+
+    /// The events of a session of another node, from a position on.
+    pub(super) fn elsewhere(source: StreamSource<L>, from: Start, watch: LeaseWatch<L>) -> Self {
+        Self { watch: Some(watch), ..Self::of(source, from) }
+    }
+
+    fn of(source: StreamSource<L>, from: Start) -> Self {
         let expects_first = from == Start::Earliest;
         let follower = Some(source.follow(from));
-        let (first, sent, pending_gap) = (None, 0, None);
-        Self { source, follower, first, reader, expects_first, sent, pending_gap }
+        Self {
+            source,
+            follower,
+            first: None,
+            reader: None,
+            watch: None,
+            expects_first,
+            is_passed: false,
+            sent: 0,
+            pending_gap: None,
+        }
     }
 
     /// The first step, which the stream goes on to return, if the log has it at once.
@@ -159,24 +177,14 @@ impl<L: EventLog> ResumeStream<L> {
         self.first.as_ref()
     }
 
-    /// Waits for the first step that is neither another writer's event nor a probe.
-    pub(super) async fn wait_for_first(&mut self) {
-        while self.first.as_ref().is_none_or(|step| !is_relevant(step)) {
-            let Some(follower) = &mut self.follower else {
-                return;
-            };
-            self.first = poll_fn(|cx| follower.as_mut().poll_next(cx)).await;
-            if self.first.is_none() {
-                return;
-            }
-        }
-    }
-
     fn has_ended(&self) -> bool {
         self.follower.is_none()
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if self.is_passed {
+            return self.poll_passed(cx);
+        }
         for _ in 0..MAX_SKIPPED_PER_POLL {
             let Some(follower) = &mut self.follower else {
                 return Poll::Ready(None);
@@ -205,13 +213,15 @@ impl<L: EventLog> ResumeStream<L> {
                             if let Some(reader) = &self.reader {
                                 reader.took(progress);
                             }
+                            if let Some(watch) = &mut self.watch {
+                                watch.position = Start::requested(event.id());
+                            }
                             return Poll::Ready(Some(frame(&event, &rest, &self.source.token)));
                         }
-                        RecordKind::Probe | RecordKind::Head => {}
-                        RecordKind::Finished | RecordKind::Stopped | RecordKind::Failed => {
-                            return self.end(None);
-                        }
+                        RecordKind::Abandoned if self.is_passed() => return self.poll_passed(cx),
                         RecordKind::Abandoned => return self.end(Some(close_for_error())),
+                        kind if kind.is_end() => return self.end(None),
+                        _ => {}
                     }
                 }
                 Poll::Ready(Some(Step::Gap(gap))) => {
@@ -226,13 +236,36 @@ impl<L: EventLog> ResumeStream<L> {
                     }
                     let is_lost =
                         self.reader.as_ref().is_some_and(|reader| reader.is_lost(cx.waker()));
-                    return if is_lost { self.end(Some(close_for_error())) } else { Poll::Pending };
+                    let has_died =
+                        self.watch.as_mut().is_some_and(|watch| watch.poll_died(cx).is_ready());
+                    if is_lost || has_died {
+                        return self.end(Some(close_for_error()));
+                    }
+                    // After the waker was registered.
+                    return if self.is_passed() { self.poll_passed(cx) } else { Poll::Pending };
                 }
             }
         }
         // More events may be ready: other tasks have their turn first.
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Whether the reader has all of the log, and what follows is passed beside it.
+    fn is_passed(&self) -> bool {
+        self.reader.as_ref().is_some_and(ReaderHandle::is_passed)
+    }
+
+    fn poll_passed(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        self.is_passed = true;
+        let Some(reader) = &self.reader else {
+            return self.end(None);
+        };
+        match ready!(reader.poll_passed(cx)) {
+            Some(Ok(chunk)) => Poll::Ready(Some(chunk)),
+            Some(Err(CutOff)) => self.end(Some(close_for_error())),
+            None => self.end(None),
+        }
     }
 
     /// Returns the event `gap`, or None if the log has to be asked again first.
@@ -263,7 +296,7 @@ impl<L: EventLog> ResumeStream<L> {
     }
 
     fn end(&mut self, last: Option<Bytes>) -> Poll<Option<Bytes>> {
-        (self.follower, self.reader) = (None, None);
+        (self.follower, self.reader, self.watch) = (None, None, None);
         Poll::Ready(last)
     }
 }

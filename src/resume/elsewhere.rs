@@ -1,24 +1,30 @@
 //! Sessions of other nodes, which are looked for in a log that the nodes share.
+//!
+//! A look reads the log and follows nothing, so an id that a client made up leaves nothing behind.
 
-use std::future::poll_fn;
-use std::pin::Pin;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Response;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::body::{ResumeBody, ResumeStream, StreamSource};
+use super::directory::{self, DirectoryEntry, record_event, record_text};
 use super::head::SavedHead;
-use super::record::{LogProgress, Record, RecordKind, RecordWriter};
+use super::key::ResumeKey;
+use super::lease::LeaseWatch;
+use super::nodes::{LeaseState, PAGE};
+use super::record::{LogProgress, Record, RecordKind, RecordWriter, WriteError};
 use super::resumer::{ResumeRequest, Resumer};
 use super::session::Session;
-use super::token::TopicPart;
-use crate::event_log::{EventLog, Follow, Start, Step};
-use crate::wire::{Decoder, Event};
+use super::settings::Join;
+use super::token::{SessionToken, TopicPart};
+use crate::event_log::{EventLog, Start, Topic};
+use crate::wire::{Event, EventId};
 
 impl<L: EventLog> Resumer<L> {
-    /// The answer to a client that comes back to a session of another node.
+    /// The answer to a client that comes back to a session of another node, or joins one.
     ///
     /// For a session of another key it takes the same time as for one that never was: neither has a
     /// topic under the request's key.
@@ -26,68 +32,215 @@ impl<L: EventLog> Resumer<L> {
         self: Arc<Self>,
         request: ResumeRequest,
     ) -> Option<Response<ResumeBody<B, L>>> {
-        let resumed = self.resume_elsewhere(&request).await;
-        resumed.or_else(|| self.join(&request))
+        let deadline = Instant::now().checked_add(self.settings.other_nodes)?;
+        let log = self.settings.log()?;
+        let resumed = self.resume_elsewhere(&request, &log, deadline).await;
+        match resumed.or_else(|| self.join(&request)) {
+            None => self.join_elsewhere(&request, &log, deadline).await,
+            answer => answer,
+        }
     }
 
     async fn resume_elsewhere<B>(
         &self,
         request: &ResumeRequest,
+        log: &L,
+        deadline: Instant,
     ) -> Option<Response<ResumeBody<B, L>>> {
         let (token, id) = request.last_event.clone()?;
-        let deadline = Instant::now().checked_add(self.settings.other_nodes)?;
-        let log = self.settings.log()?;
-
-        let topic = token.topic(&request.key, TopicPart::Head)?;
-        let mut follower = Box::pin(log.follow(topic.into(), Start::Earliest));
-        let step = timeout_at(deadline, next_relevant(follower.as_mut())).await.ok()??;
-        let head = read_head(&step)?;
-
+        let (node, head) = read_head(log, token, &request.key, deadline).await?;
         let topic = token.topic(&request.key, TopicPart::Events)?;
-        let source = StreamSource { token, log, topic };
-        let mut stream = ResumeStream::new(source, Start::After(id), None);
-        // If no event comes in that time, one may come later.
-        let _ = timeout_at(deadline, stream.wait_for_first()).await;
-        request.resume(&head, stream)
-    }
-}
-
-/// The next step that is neither another writer's event nor a probe.
-async fn next_relevant<F: Follow>(mut follower: Pin<&mut F>) -> Option<Step> {
-    loop {
-        let step = poll_fn(|cx| follower.as_mut().poll_next(cx)).await?;
-        if is_relevant(&step) {
-            return Some(step);
+        let start = Start::After(id.clone());
+        let next = first(log, &topic, start.clone(), deadline).await;
+        match next {
+            First::Record(RecordKind::Finished | RecordKind::Stopped, _) => {
+                return Some(request.answer_finished(&token.join(&id)));
+            }
+            // The client has all of a stream that failed or was given up, or of one whose node died.
+            First::Record(kind, _) if kind.is_end() => return None,
+            First::Nothing if self.has_died(log, node, deadline).await => return None,
+            _ => {}
         }
+        Some(head.response(self.stream_of((log, topic), (token, node), start)))
     }
-}
 
-/// Whether this is neither another writer's event nor a probe.
-pub(super) fn is_relevant(step: &Step) -> bool {
-    match step {
-        Step::Event(event) => {
-            Record::split(event).is_some_and(|(record, _)| record.kind != RecordKind::Probe)
+    async fn has_died(&self, log: &L, node: SessionToken, deadline: Instant) -> bool {
+        let lease = self.nodes.lease_of(log, node, self.settings.lease);
+        matches!(timeout_at(deadline, lease).await, Ok(LeaseState::Expired))
+    }
+
+    async fn join_elsewhere<B>(
+        &self,
+        request: &ResumeRequest,
+        log: &L,
+        deadline: Instant,
+    ) -> Option<Response<ResumeBody<B, L>>> {
+        let (join, key) = (request.join?, &request.key);
+        let entries = until(deadline, || self.running_elsewhere(log, key.principal())).await?;
+        for entry in entries.iter().rev().filter(|entry| entry.key == *key) {
+            let DirectoryEntry { token, node, .. } = *entry;
+            let Some((_, head)) = read_head(log, token, key, deadline).await else {
+                continue;
+            };
+            let topic = token.topic(key, TopicPart::Events)?;
+            if join == Join::FromNow && has_ended(log, &topic, deadline).await {
+                continue;
+            }
+            return Some(head.response(self.stream_of((log, topic), (token, node), join.start())));
         }
-        Step::Gap(_) => true,
+        None
+    }
+
+    fn stream_of<B>(
+        &self,
+        (log, topic): (&L, Topic),
+        (token, node): (SessionToken, SessionToken),
+        from: Start,
+    ) -> ResumeBody<B, L> {
+        let watch = LeaseWatch {
+            nodes: Arc::clone(&self.nodes),
+            node,
+            lease: self.settings.lease,
+            log: log.clone(),
+            topic: topic.clone(),
+            position: from.clone(),
+            watching: None,
+        };
+        let source = StreamSource { token, log: log.clone(), topic };
+        ResumeBody::resumable(ResumeStream::elsewhere(source, from, watch))
+    }
+
+    /// The sessions of a principal that run at other nodes that are alive, the oldest first.
+    pub(super) async fn running_elsewhere(
+        &self,
+        log: &L,
+        principal: &str,
+    ) -> Result<Vec<DirectoryEntry>, L::Error> {
+        let mut running = Vec::new();
+        for entry in directory::read(log, principal).await? {
+            let is_alive = entry.node != self.nodes.own
+                && self.nodes.lease_of(log, entry.node, self.settings.lease).await
+                    == LeaseState::Held;
+            if is_alive {
+                running.push(entry);
+            }
+        }
+        Ok(running)
+    }
+
+    /// Asks another node to stop a session.
+    pub(super) async fn stop_elsewhere(
+        &self,
+        log: &L,
+        entry: &DirectoryEntry,
+    ) -> Result<(), L::Error> {
+        if let Some(topic) = entry.node.orders_topic() {
+            let order = record_event(RecordKind::Stop, entry.token.as_str().to_owned());
+            log.append(&topic, order).await?;
+            // If it fails, the log keeps the topic for as long as any other.
+            let _ = log.forget(&topic, self.settings.lease).await;
+        }
+        Ok(())
     }
 }
 
-/// Writes the head of the response for other nodes.
-pub(super) async fn write_head<L: EventLog>(session: Arc<Session<L>>, patience: Duration) {
-    let topic = session.token.topic(&session.key, TopicPart::Head);
-    if let (Some(topic), Some(text)) = (topic, session.head.to_text()) {
-        let record = Record { kind: RecordKind::Head, progress: LogProgress::default() };
-        let mut writer = RecordWriter::new(session.log.clone(), topic, patience);
-        // If it fails, other nodes do not know the session, and call their handler.
-        let _ = writer.write(record, Event::new().data(text)).await;
-    }
-}
-
-fn read_head(step: &Step) -> Option<SavedHead> {
-    let Step::Event(event) = step else {
-        return None;
+/// Asks a log again until it answers.
+async fn until<T, E, F>(deadline: Instant, mut ask: impl FnMut() -> F) -> Option<T>
+where
+    F: Future<Output = Result<T, E>>,
+{
+    let asking = async {
+        loop {
+            if let Ok(answer) = ask().await {
+                return answer;
+            }
+            sleep(RETRY_PAUSE).await;
+        }
     };
-    let (_, rest) = Record::split(event).filter(|(record, _)| record.kind == RecordKind::Head)?;
-    let events = Decoder::new().decode(&rest);
-    SavedHead::from_text(&events.first()?.data)
+    timeout_at(deadline, asking).await.ok()
 }
+
+/// What a topic has after a position.
+enum First {
+    /// A record that is no probe, and its text.
+    Record(RecordKind, String),
+    Gap,
+    Nothing,
+    /// The log did not answer.
+    Unknown,
+}
+
+/// Looks for the first record. Probes and events of other writers are skipped.
+async fn first<L: EventLog>(log: &L, topic: &Topic, from: Start, deadline: Instant) -> First {
+    let mut from = from;
+    loop {
+        let Some(page) = until(deadline, || log.read(topic, from.clone(), 1)).await else {
+            return First::Unknown;
+        };
+        let Some(event) = page.events.first().filter(|_| page.gap.is_none()) else {
+            return if page.gap.is_some() { First::Gap } else { First::Nothing };
+        };
+        match (record_text(event), EventId::new(event.id())) {
+            (Some((kind, text)), _) if kind != RecordKind::Probe => {
+                return First::Record(kind, text);
+            }
+            (_, Ok(id)) => from = Start::After(id),
+            (_, Err(_)) => return First::Nothing,
+        }
+    }
+}
+
+/// Whether the log has the end of a session.
+async fn has_ended<L: EventLog>(log: &L, topic: &Topic, deadline: Instant) -> bool {
+    let mut from = Start::Earliest;
+    loop {
+        let Some(page) = until(deadline, || log.read(topic, from.clone(), PAGE)).await else {
+            return true;
+        };
+        let mut records = page.events.iter().filter_map(Record::split);
+        if records.any(|(record, _)| record.kind.is_end()) {
+            return true;
+        }
+        let last = page.events.last().filter(|_| page.has_more);
+        match last.map(|event| EventId::new(event.id())) {
+            Some(Ok(last)) => from = Start::After(last),
+            _ => return false,
+        }
+    }
+}
+
+/// Writes the head of the response for other nodes, with the name of this one.
+pub(super) async fn write_head<L: EventLog>(
+    session: &Session<L>,
+    node: SessionToken,
+    patience: Duration,
+) -> Result<(), WriteError> {
+    let topic = session.token.topic(&session.key, TopicPart::Head);
+    let (Some(topic), Some(text)) = (topic, session.head.to_text()) else {
+        return Ok(());
+    };
+    let record = Record { kind: RecordKind::Head, progress: LogProgress::default() };
+    let mut writer = RecordWriter::new(session.log.clone(), topic, patience);
+    let text = format!("{}\n{text}", node.as_str());
+    writer.write(record, Event::new().data(text)).await.map(|_| ())
+}
+
+/// The node and the head of a session.
+async fn read_head<L: EventLog>(
+    log: &L,
+    token: SessionToken,
+    key: &ResumeKey,
+    deadline: Instant,
+) -> Option<(SessionToken, SavedHead)> {
+    let topic = token.topic(key, TopicPart::Head)?;
+    match first(log, &topic, Start::Earliest, deadline).await {
+        First::Record(RecordKind::Head, text) => {
+            let (node, head) = text.split_once('\n')?;
+            Some((node.parse().ok()?, SavedHead::from_text(head)?))
+        }
+        _ => None,
+    }
+}
+
+/// How long is waited before a log is asked again that returned an error.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);

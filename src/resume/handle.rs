@@ -4,9 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::directory::DirectoryEntry;
 use super::key::{ResumeKey, bounded};
 use super::resumer::Resumer;
-use super::session::Session;
 use crate::event_log::{EventLog, MemoryLog};
 
 /// Lists and stops the streams of a [`ResumeLayer`](crate::ResumeLayer).
@@ -45,17 +45,38 @@ impl<L: EventLog> ResumeHandle<L> {
         Self { resumer }
     }
 
-    /// The streams of a principal that run, the oldest first.
+    /// The name of this node, as [`RunningStream::node`] has it: random digits.
+    #[must_use]
+    pub fn node(&self) -> &str {
+        self.resumer.nodes.own.as_str()
+    }
+
+    /// The streams of a principal that run, the oldest first: those of this process, and with
+    /// [`other_nodes`](crate::ResumeLayer::other_nodes) those of other nodes.
     ///
-    /// They are at most [`streams_of_principal`](crate::ResumeLayer::streams_of_principal).
+    /// Of each node they are at most
+    /// [`streams_of_principal`](crate::ResumeLayer::streams_of_principal). A stream of another node
+    /// is in the list a moment after it began. Streams of a node that died are in it for at most a
+    /// [`lease`](crate::ResumeLayer::lease).
     ///
     /// # Errors
     ///
     /// If the log that nodes share cannot be read. Without such a log there is no error.
-    #[expect(clippy::unused_async, reason = "a log of several nodes will be asked")]
     pub async fn list(&self, principal: impl AsRef<str>) -> Result<Vec<RunningStream>, L::Error> {
-        let principal = bounded(principal.as_ref());
-        Ok(self.resumer.running_here(&principal))
+        let (resumer, principal) = (&self.resumer, bounded(principal.as_ref()));
+        let own = resumer.nodes.own;
+        let sessions = resumer.sessions.of_principal(&principal);
+        let here = sessions.iter().filter_map(|session| {
+            let readers = Some(session.running()?);
+            Some(RunningStream { entry: DirectoryEntry::of(session, own), readers })
+        });
+        let mut list: Vec<_> = here.collect();
+        if let Some(log) = resumer.shared_log() {
+            let elsewhere = resumer.running_elsewhere(&log, &principal).await?;
+            list.extend(elsewhere.into_iter().map(|entry| RunningStream { entry, readers: None }));
+            list.sort_by_key(RunningStream::since);
+        }
+        Ok(list)
     }
 
     /// Stops the streams with this key that run, and returns how many there were.
@@ -76,17 +97,23 @@ impl<L: EventLog> ResumeHandle<L> {
 }
 
 impl<L: EventLog> Resumer<L> {
-    pub(super) fn running_here(&self, principal: &str) -> Vec<RunningStream> {
-        let sessions = self.sessions.of_principal(principal);
-        sessions.iter().filter_map(|session| RunningStream::of(session)).collect()
-    }
-
     /// Stops the sessions with this key, and returns how many ran.
-    #[expect(clippy::unused_async, reason = "a log of several nodes will be asked")]
     pub(super) async fn stop(&self, key: &ResumeKey) -> Result<usize, L::Error> {
         let sessions = self.sessions.running(key);
-        let here = sessions.iter().filter(|session| session.stop()).count();
-        Ok(here)
+        let mut stopped = sessions.iter().filter(|session| session.stop()).count();
+        if let Some(log) = self.shared_log() {
+            let entries = self.running_elsewhere(&log, key.principal()).await?;
+            for entry in entries.iter().filter(|entry| entry.key == *key) {
+                self.stop_elsewhere(&log, entry).await?;
+                stopped += 1;
+            }
+        }
+        Ok(stopped)
+    }
+
+    /// The log that this node shares with others, if it does.
+    fn shared_log(&self) -> Option<L> {
+        self.settings.log().filter(|_| !self.settings.other_nodes.is_zero())
     }
 }
 
@@ -105,32 +132,32 @@ impl<L: EventLog> fmt::Debug for ResumeHandle<L> {
 /// A stream that runs, as [`ResumeHandle::list`] found it.
 #[derive(Clone, Debug)]
 pub struct RunningStream {
-    key: ResumeKey,
-    since: SystemTime,
+    entry: DirectoryEntry,
     readers: Option<usize>,
 }
 
 impl RunningStream {
-    fn of<L: EventLog>(session: &Session<L>) -> Option<Self> {
-        let readers = Some(session.running()?);
-        Some(Self { key: session.key.clone(), since: session.since, readers })
-    }
-
     /// Which stream it is, and whose. [`ResumeHandle::stop`] takes it.
     #[must_use]
     pub fn key(&self) -> &ResumeKey {
-        &self.key
+        &self.entry.key
     }
 
     /// When it began, by the clock of its node.
     #[must_use]
     pub fn since(&self) -> SystemTime {
-        self.since
+        self.entry.since
     }
 
     /// How many clients read it at its node. None for a stream of another node.
     #[must_use]
     pub fn readers(&self) -> Option<usize> {
         self.readers
+    }
+
+    /// The node that runs it, by the name that its [`ResumeHandle::node`] has.
+    #[must_use]
+    pub fn node(&self) -> &str {
+        self.entry.node.as_str()
     }
 }

@@ -50,6 +50,11 @@ impl ResumeKey {
         &self.principal
     }
 
+    /// The key with the parts of another key.
+    pub(super) fn of_parts(stream: &str, principal: &str) -> Self {
+        Self { stream: stream.into(), principal: principal.into() }
+    }
+
     /// The key as one text, for the names of topics.
     pub(super) fn to_text(&self) -> String {
         // With its length, so that no two pairs have the same text.

@@ -9,6 +9,7 @@ use tower_layer::Layer;
 
 use super::handle::ResumeHandle;
 use super::key::ResumeKey;
+use super::nodes::Nodes;
 use super::resumer::{KeyFn, Resumer};
 use super::service::ResumeService;
 use super::sessions::SessionMap;
@@ -25,6 +26,7 @@ pub struct ResumeLayer<L: EventLog = MemoryLog> {
     key: Arc<KeyFn>,
     settings: ResumeSettings<L>,
     sessions: Arc<SessionMap<L>>,
+    nodes: Arc<Nodes>,
 }
 
 impl ResumeLayer {
@@ -55,7 +57,8 @@ impl ResumeLayer {
         K: Into<ResumeKey>,
     {
         let key = Arc::new(move |parts: &request::Parts| key(parts).map(K::into));
-        Self { key, settings: ResumeSettings::default(), sessions: Arc::new(SessionMap::new()) }
+        let sessions = Arc::new(SessionMap::new());
+        Self { key, settings: ResumeSettings::default(), sessions, nodes: Arc::new(Nodes::new()) }
     }
 }
 
@@ -198,8 +201,8 @@ impl<L: EventLog> ResumeLayer<L> {
     }
 
     fn resumer(&self) -> Arc<Resumer<L>> {
-        let Self { key, settings, sessions } = self.clone();
-        Arc::new(Resumer { key, settings, sessions })
+        let Self { key, settings, sessions, nodes } = self.clone();
+        Arc::new(Resumer { key, settings, sessions, nodes })
     }
 
     /// Sets how long the layer remembers the end of a stream and what its log has. By default 5
@@ -245,8 +248,8 @@ impl<L: EventLog> ResumeLayer<L> {
     /// `resume.<random>.<key>`, with the key in base64. The log decides when it drops a topic.
     pub fn log<M: EventLog>(self, log: M) -> ResumeLayer<M> {
         let Self { key, settings, .. } = self;
-        let sessions = Arc::new(SessionMap::new());
-        ResumeLayer { key, settings: settings.with_log(log), sessions }
+        let (sessions, nodes) = (Arc::new(SessionMap::new()), Arc::new(Nodes::new()));
+        ResumeLayer { key, settings: settings.with_log(log), sessions, nodes }
     }
 
     /// Looks for streams of other nodes in the log, for this time. By default the layer does not.
@@ -257,13 +260,33 @@ impl<L: EventLog> ResumeLayer<L> {
     /// away. To avoid that, set a longer time than a restart of the broker takes. In other cases 1
     /// second is a good value.
     ///
+    /// Clients join streams of other nodes, too, and a [`ResumeHandle`] lists and stops them.
+    ///
     /// The node that began a stream still reads its body. If no client reads the stream *there* for
     /// the [`linger`](Self::linger), it ends: the client gets the events up to then, and an event
-    /// `close` with `{"reason":"error"}`. If that node dies, the stream stays open without events;
-    /// [`RotationLayer::idle`](crate::RotationLayer::idle) ends such streams. If the handler put an
-    /// [`Expiry`](crate::Expiry) into the response, only its own node can resume the stream.
+    /// `close` with `{"reason":"error"}`. If that node dies, clients at other nodes are told so
+    /// after its [`lease`](Self::lease). If the handler put an [`Expiry`](crate::Expiry) into the
+    /// response, only its own node can resume the stream.
+    ///
+    /// A node that runs streams appends one event to the log for each third of a lease, and for
+    /// each stream its head, its begin and its end.
     pub fn other_nodes(mut self, wait: Duration) -> Self {
         self.settings.other_nodes = wait;
+        self
+    }
+
+    /// Sets after what time without a sign of life a node is taken to be dead. By default 30
+    /// seconds; less than one second counts as one.
+    ///
+    /// It is for streams of [other nodes](Self::other_nodes), and should be the same on all nodes. A
+    /// node that runs streams gives a sign of life in the log three times a lease. A client that
+    /// reads a stream of a dead node gets all events that the log has, then an event `close` with
+    /// `{"reason":"error"}`, within one and a half leases; if it comes back, it gets a new stream.
+    ///
+    /// A shorter lease also ends streams whose node is alive, but was stopped or cut off from the
+    /// log for a moment. While the log itself is away, no lease expires.
+    pub fn lease(mut self, time: Duration) -> Self {
+        self.settings.lease = time.max(Duration::from_secs(1));
         self
     }
 }
@@ -278,9 +301,9 @@ impl<S, L: EventLog> Layer<S> for ResumeLayer<L> {
 
 impl<L: EventLog> Clone for ResumeLayer<L> {
     fn clone(&self) -> Self {
-        let Self { key, settings, sessions } = self;
-        let (key, sessions) = (Arc::clone(key), Arc::clone(sessions));
-        Self { key, settings: settings.clone(), sessions }
+        let Self { key, settings, sessions, nodes } = self;
+        let (key, sessions, nodes) = (Arc::clone(key), Arc::clone(sessions), Arc::clone(nodes));
+        Self { key, settings: settings.clone(), sessions, nodes }
     }
 }
 

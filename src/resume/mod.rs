@@ -75,20 +75,25 @@
 //! POST ── handler ──▶ runs ◀── clients read, leave, come back by an id, join without one
 //!                      │
 //!                      ├── the body comes to its end ──▶ finished ─┐
-//!                      ├── somebody stops it ──────────▶ stopped ──┤ the rest can be had for
-//!                      ├── the body fails ─────────────▶ failed ───┘ `remember`
-//!                      └── nobody reads for `linger`, or the server drains ──▶ abandoned
+//!                      ├── somebody stops it ──────────▶ stopped ──┤ the rest can be had
+//!                      ├── the body fails ─────────────▶ failed ───┘ for `remember`
+//!                      ├── nobody reads for `linger`, or the server drains ──▶ abandoned
+//!                      ├── its node dies ──▶ its readers at other nodes are told after `lease`
+//!                      └── an event cannot be kept ──▶ only the clients that are there go on
 //! ```
 //!
 //! | the handler's body | last event of the stream | answer to a client with the last id |
 //! | --- | --- | --- |
 //! | comes to its end | the body's last event, or [`close`](crate::ResumeLayer::close_event) if that is set | [`Finished`], without a call of the handler |
 //! | is [stopped](ResumeHandle::stop) | `close` with `{"reason":"stopped"}` | [`Finished`], without a call of the handler |
-//! | fails, panics, or has an event that is too long | `close` with `{"reason":"error"}` | a new stream |
+//! | fails, or panics | `close` with `{"reason":"error"}` | a new stream |
 //! | has no reader for the [`linger`](crate::ResumeLayer::linger), or when the server drains | | a new stream |
+//! | goes with its node, for readers at [other nodes](crate::ResumeLayer::other_nodes) | `close` with `{"reason":"error"}`, without an id, after the [`lease`](crate::ResumeLayer::lease) | a new stream |
+//! | has an event that is too long, see [below](#events-that-are-not-kept) | the body's last event | a new stream |
 //!
 //! A stop is told from a disconnect: only [`ResumeHandle::stop`] and the [`StopService`] stop a
-//! stream. A handler that has not answered yet has no stream, and ends with its request.
+//! stream, on whichever node it runs. A handler that has not answered yet has no stream, and ends
+//! with its request.
 //!
 //! A client with an earlier id gets the rest of the stream first, as long as the layer
 //! [remembers](crate::ResumeLayer::remember) it. If the log has dropped all of the rest, the client
@@ -101,6 +106,26 @@
 //! An event that was on its way to the broker at that time, and arrived later, is stored twice: a
 //! client that reads on gets it once, and a client that comes back just between the two gets it
 //! again.
+//!
+//! # Events that are not kept
+//!
+//! An event that is longer than [`buffer_bytes`](crate::ResumeLayer::buffer_bytes), or that the log
+//! never takes because it is too long, ends no stream: the clients that are there get it and all
+//! that follows, as it comes out of the handler, without the layer's ids. From then on the stream
+//! cannot be resumed, joined, or read at other nodes, where clients get `close` with
+//! `{"reason":"error"}`. It ends with its last client, or when it is stopped. If no client is there
+//! when the event comes, the stream fails.
+//!
+//! Such streams, and those for which the layer has no room, are counted in
+//! `tower_sse_not_resumable_total`, see [`observe`](crate::observe).
+//!
+//! # Several nodes
+//!
+//! With a [`log`](crate::ResumeLayer::log) that nodes share and
+//! [`other_nodes`](crate::ResumeLayer::other_nodes) a client resumes, joins, lists and stops streams
+//! at any node. An id that a client made up costs one look into the log, which registers nothing and
+//! leaves nothing behind. It costs less than the call of the handler that follows, which is why ids
+//! are not signed and nodes need no secret that they share.
 //!
 //! # With other layers
 //!
@@ -119,12 +144,18 @@
 //! The service needs a Tokio runtime to be called in. Without one, streams pass as they are.
 
 mod body;
+mod directory;
 mod elsewhere;
 mod handle;
 mod head;
 mod key;
 // The root exports the layer.
 pub(crate) mod layer;
+mod lease;
+mod node_task;
+mod nodes;
+mod parser;
+mod passing;
 mod pump;
 mod reader;
 mod record;

@@ -3,20 +3,26 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::Body;
+use tokio::time::timeout;
 
-use super::record::{LogProgress, Record, RecordKind, RecordWriter, stopped_event};
+use super::elsewhere::write_head;
+use super::nodes::Nodes;
+use super::parser::EventParser;
+use super::passing::PassState;
+use super::record::{LogProgress, Record, RecordKind, RecordWriter, WriteError, stopped_event};
 use super::session::{ReaderStatus, Session, SessionEnd};
 use super::sessions::SessionMap;
 use super::token::TopicPart;
 use crate::event_log::EventLog;
+use crate::observe;
 use crate::state::{Drain, DrainHold, PermitLender};
 use crate::sync::{LazySleep, catch_panic, now};
-use crate::wire::{CloseReason, Decoder, Event, EventId, EventName};
+use crate::wire::{CloseReason, Event, EventId};
 
 /// For how long a pump goes on without a client.
 pub(super) struct PumpLimits {
@@ -25,8 +31,8 @@ pub(super) struct PumpLimits {
     pub(super) permit: Option<Arc<PermitLender>>,
     /// No client comes back to a server that drains.
     pub(super) drain: Option<Arc<Drain>>,
-    /// Whether clients may read the stream at other nodes.
-    pub(super) is_shared: bool,
+    /// The nodes at which clients may read the stream, too, if there are such.
+    pub(super) nodes: Option<Arc<Nodes>>,
     /// How long the log is to keep the stream after its end, if it is told to.
     pub(super) kept_in_log: Option<Duration>,
 }
@@ -42,7 +48,8 @@ pub(super) async fn run<L, B>(
     L: EventLog,
     B: Body<Data = Bytes>,
 {
-    let PumpLimits { linger, permit, drain, is_shared, kept_in_log } = limits;
+    let PumpLimits { linger, permit, drain, nodes, kept_in_log } = limits;
+    let is_shared = nodes.is_some();
     // Until the end is in the log, where other nodes look for it.
     let hold = drain.as_ref().map(Drain::hold);
     let drain = drain.map(|drain| -> DrainBegun {
@@ -57,7 +64,13 @@ pub(super) async fn run<L, B>(
             })
         })
     });
-    let mut guard = EndGuard { session: Arc::clone(&session), sessions, is_written: false, hold };
+    let mut guard = EndGuard {
+        session: Arc::clone(&session),
+        sessions,
+        nodes: nodes.clone(),
+        is_written: false,
+        hold,
+    };
     let writer = RecordWriter::new(session.log.clone(), session.topic.clone(), linger);
     let progress = LogProgress::default();
     let mut pump = Pump {
@@ -68,12 +81,19 @@ pub(super) async fn run<L, B>(
         sleep: LazySleep::default(),
         stalled: LazySleep::default(),
         permit,
+        nodes,
         drain,
         ends_at: None,
         ending: LazySleep::default(),
     };
     let end = pump.read_until_ended(inner).await;
     let last = last_event(end, close_event);
+    if pump.session.is_passing() {
+        pump.end_passing(last).await;
+        guard.is_written = true;
+        guard.end(SessionEnd::Abandoned);
+        return;
+    }
     let written = match last {
         Some(event) => pump.append(event).await,
         None => Ok(()),
@@ -87,8 +107,11 @@ pub(super) async fn run<L, B>(
     let end = if written.is_ok() { end } else { SessionEnd::Lost };
     guard.end(end);
     guard.is_written =
-        end != SessionEnd::Lost && pump.write(kind, Event::new().static_data("")).await.is_some();
+        end != SessionEnd::Lost && pump.write(kind, Event::new().static_data("")).await.is_ok();
     drop(guard);
+    if end == SessionEnd::Lost && is_shared {
+        pump.end_elsewhere(kept_in_log.unwrap_or_default()).await;
+    }
     let Some(kept) = kept_in_log else {
         return;
     };
@@ -119,6 +142,7 @@ fn last_event(end: SessionEnd, close_event: Option<Duration>) -> Option<Event> {
 struct EndGuard<L: EventLog> {
     session: Arc<Session<L>>,
     sessions: Weak<SessionMap<L>>,
+    nodes: Option<Arc<Nodes>>,
     /// Whether the log says how the session ended.
     is_written: bool,
     /// Keeps a drain from being over.
@@ -139,6 +163,9 @@ impl<L: EventLog> EndGuard<L> {
                 sessions.note_end(self.session.token);
             }
             SessionEnd::Abandoned | SessionEnd::Lost => sessions.remove(self.session.token),
+        }
+        if let Some(nodes) = &self.nodes {
+            nodes.changed.notify_one();
         }
     }
 }
@@ -164,6 +191,7 @@ struct Pump<L> {
     /// Until a reader that takes nothing holds up nobody.
     stalled: LazySleep,
     permit: Option<Arc<PermitLender>>,
+    nodes: Option<Arc<Nodes>>,
     /// Ready when a drain begins. None afterwards, too.
     drain: Option<DrainBegun>,
     /// When the session ends at the latest, since the server drains.
@@ -184,7 +212,10 @@ impl<L: EventLog> Pump<L> {
     /// If the log is being asked to take an event at that time, the answer is not waited for.
     async fn read_until_ended<B: Body<Data = Bytes>>(&mut self, inner: B) -> SessionEnd {
         let session = Arc::clone(&self.session);
-        let mut reading = pin!(self.read(inner));
+        let mut reading = pin!(async {
+            self.announce().await;
+            self.read(inner).await
+        });
         poll_fn(|cx| match session.poll_end(cx) {
             Poll::Ready(end) => Poll::Ready(end),
             Poll::Pending => reading.as_mut().poll(cx).map(|read| match read {
@@ -193,6 +224,17 @@ impl<L: EventLog> Pump<L> {
             }),
         })
         .await
+    }
+
+    /// Writes what other nodes need to find the session, before there is an id of it.
+    async fn announce(&mut self) {
+        let Some(nodes) = self.nodes.clone() else {
+            return;
+        };
+        // If it fails, other nodes do not know the session, and call their handler.
+        if timeout(self.linger, nodes.leased()).await.is_ok() {
+            let _ = write_head(&self.session, nodes.own, self.linger).await;
+        }
     }
 
     /// Reads the body to its end.
@@ -208,10 +250,92 @@ impl<L: EventLog> Pump<L> {
                 return Ok(());
             };
             let mut rest = &chunk[..];
-            while let Some(event) = parser.next(&mut rest).map_err(|_| SessionEnd::Failed)? {
-                tokio::task::consume_budget().await;
-                poll_fn(|cx| self.poll_room(cx)).await?;
-                self.append(event).await?;
+            let unkept = loop {
+                match parser.next(&mut rest) {
+                    Ok(Some(event)) => {
+                        tokio::task::consume_budget().await;
+                        poll_fn(|cx| self.poll_room(cx)).await?;
+                        match self.append(event).await {
+                            Ok(()) => {}
+                            Err(WriteError::Away) => return Err(SessionEnd::Lost),
+                            Err(WriteError::Refused(event)) => break Some((event, false)),
+                        }
+                    }
+                    Ok(None) => break None,
+                    Err(long) => break Some((long.begin.into(), long.skips_lf)),
+                }
+            };
+            if let Some((begin, skips_lf)) = unkept {
+                let rest = chunk.slice_ref(rest);
+                return self.pass_on([begin, rest], skips_lf, inner.as_mut()).await;
+            }
+        }
+    }
+
+    /// Passes the rest of the body to the readers that are there.
+    async fn pass_on<B: Body<Data = Bytes>>(
+        &mut self,
+        begin: [Bytes; 2],
+        mut skips_lf: bool,
+        mut inner: Pin<&mut B>,
+    ) -> Result<(), SessionEnd> {
+        let [begin, mut chunk] = begin;
+        observe::not_resumable("event_too_long");
+        if self.session.begin_passing() == PassState::NoReaders {
+            return Err(SessionEnd::Failed);
+        }
+        // Nobody comes back.
+        self.linger = Duration::ZERO;
+        if self.nodes.is_some() {
+            // Clients of other nodes wait for no more.
+            let _ = self.write(RecordKind::Abandoned, Event::new().static_data("")).await;
+        }
+        self.pass(begin).await?;
+        loop {
+            if !chunk.is_empty() {
+                let lf = std::mem::take(&mut skips_lf) && chunk.starts_with(b"\n");
+                self.pass(chunk.slice(usize::from(lf)..)).await?;
+            }
+            tokio::task::consume_budget().await;
+            chunk = match poll_fn(|cx| self.poll_chunk(inner.as_mut(), cx)).await? {
+                Some(chunk) => chunk,
+                None => return Ok(()),
+            };
+        }
+    }
+
+    /// Passes a chunk when all readers have taken the last one.
+    async fn pass(&mut self, chunk: Bytes) -> Result<(), SessionEnd> {
+        poll_fn(|cx| self.poll_passed(cx)).await?;
+        if !chunk.is_empty() {
+            self.session.pass(Some(chunk));
+        }
+        Ok(())
+    }
+
+    /// Passes the last event, if there is one, and the end.
+    async fn end_passing(&mut self, last: Option<Event>) {
+        if let Some(last) = last {
+            let _ = self.pass(last.encode()).await;
+        }
+        self.session.pass(None);
+    }
+
+    /// Waits until all readers have taken the last chunk. One that takes nothing for the linger
+    /// while another does is cut off.
+    fn poll_passed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SessionEnd>> {
+        loop {
+            match self.session.pass_state(cx) {
+                PassState::Ready => return Poll::Ready(Ok(())),
+                PassState::NoReaders => return Poll::Ready(Err(SessionEnd::Abandoned)),
+                PassState::Waiting(None) => return Poll::Pending,
+                PassState::Waiting(Some(since)) => {
+                    let Some(at) = since.checked_add(self.session.timing.linger) else {
+                        return Poll::Pending;
+                    };
+                    ready!(self.stalled.poll_until(at, cx));
+                    self.session.cut_off_stalled();
+                }
             }
         }
     }
@@ -284,112 +408,24 @@ impl<L: EventLog> Pump<L> {
     }
 
     /// Appends an event for clients.
-    async fn append(&mut self, event: Event) -> Result<(), SessionEnd> {
+    async fn append(&mut self, event: Event) -> Result<(), WriteError> {
         let len = u64::try_from(event.len_without_id()).unwrap_or(u64::MAX);
         self.progress.events += 1;
         self.progress.bytes = self.progress.bytes.saturating_add(len);
-        let id = self.write(RecordKind::Event, event).await.ok_or(SessionEnd::Lost)?;
+        let id = self.write(RecordKind::Event, event).await?;
         self.session.wrote(self.progress, id);
         Ok(())
     }
 
-    async fn write(&mut self, kind: RecordKind, event: Event) -> Option<EventId> {
+    /// Writes the end of a session that the log did not take, as soon as it takes events again:
+    /// readers at other nodes wait for it.
+    async fn end_elsewhere(&mut self, patience: Duration) {
+        self.permit = None;
+        self.writer.set_patience(patience);
+        let _ = self.write(RecordKind::Abandoned, Event::new().static_data("")).await;
+    }
+
+    async fn write(&mut self, kind: RecordKind, event: Event) -> Result<EventId, WriteError> {
         self.writer.write(Record { kind, progress: self.progress }, event).await
-    }
-}
-
-/// Reads events from the bytes of a handler's stream, as a client does.
-#[derive(Debug)]
-struct EventParser {
-    decoder: Decoder,
-    max_len: usize,
-}
-
-/// The error of an event that is longer than the buffer.
-#[derive(Debug)]
-struct EventTooLong;
-
-impl EventParser {
-    fn new(max_len: usize) -> Self {
-        Self { decoder: Decoder::new(), max_len }
-    }
-
-    /// The next event that ends in `rest`, which then begins after the event.
-    ///
-    /// It has the name, the data and the `retry` that came with it, or before it in a block without
-    /// data. It has no id and no comments.
-    fn next(&mut self, rest: &mut &[u8]) -> Result<Option<Event>, EventTooLong> {
-        // Piece by piece, so that the decoder never keeps more than an event may have.
-        while !rest.is_empty() {
-            let room = self.max_len.saturating_sub(self.decoder.held()) + 1;
-            let (mut piece, tail) = rest.split_at(room.min(rest.len()));
-            let message = self.decoder.next_event(&mut piece);
-            *rest = &rest[rest.len() - tail.len() - piece.len()..];
-            if let Some(message) = message {
-                let mut event = Event::new().data(message.data);
-                if let Some(retry) = self.decoder.take_retry() {
-                    event = event.retry(retry);
-                }
-                // Of all names that can be read, only one with a NUL cannot be written.
-                if let Ok(name) = EventName::new(message.event.replace('\0', "\u{fffd}")) {
-                    event = event.event(name);
-                }
-                return match event.len_without_id() > self.max_len {
-                    true => Err(EventTooLong),
-                    false => Ok(Some(event)),
-                };
-            }
-            if self.decoder.held() > self.max_len {
-                return Err(EventTooLong);
-            }
-        }
-        Ok(None)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::support::{cut, cuts, interpret, stream};
-
-    fn parsed(chunks: &[Vec<u8>]) -> Vec<u8> {
-        let (mut parser, mut out) = (EventParser::new(1 << 16), Vec::new());
-        for chunk in chunks {
-            let mut rest = &chunk[..];
-            while let Some(event) = parser.next(&mut rest).unwrap() {
-                out.extend_from_slice(&event.encode());
-            }
-            assert!(rest.is_empty());
-        }
-        out
-    }
-
-    proptest! {
-        #[test]
-        fn clients_see_the_same_events(stream in stream(), cuts in cuts()) {
-            let events = |bytes: &[u8]| {
-                let events = interpret(bytes).events.into_iter();
-                events.map(|(name, data, _)| (name, data)).collect::<Vec<_>>()
-            };
-            prop_assert_eq!(events(&parsed(&cut(&stream, &cuts))), events(&stream));
-        }
-    }
-
-    #[test]
-    fn a_retry_is_kept_in_an_event_and_comments_and_ids_are_not() {
-        let out =
-            parsed(&[b"retry: 5\n\n: c\nid: 9\ndata: a\n\nretry: 0\nevent: b\ndata: b\n\n".into()]);
-        assert_eq!(out, b"retry: 5\ndata: a\n\nevent: b\nretry: 1\ndata: b\n\n");
-    }
-
-    #[test]
-    fn no_more_of_an_event_is_held_than_it_may_have() {
-        let mut endless = EventParser::new(100);
-        assert!(endless.next(&mut &[b"data: ".as_slice(), &[b'x'; 1000]].concat()[..]).is_err());
-        assert!(endless.decoder.held() <= 102);
-        let lines = b"data:\n".repeat(30);
-        assert!(EventParser::new(100).next(&mut &[&lines[..], b"\n"].concat()[..]).is_err());
     }
 }

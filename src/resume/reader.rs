@@ -26,6 +26,8 @@ pub(super) struct ReaderState {
     /// The id after which the reader began, as long as its progress there is unknown.
     pub(super) after: Option<EventId>,
     pub(super) waker: Option<Waker>,
+    /// How many chunks it was passed beside the log.
+    pub(super) passed: u64,
 }
 
 /// A reader of a session. When it is dropped the session has one reader less.

@@ -44,19 +44,24 @@ pub(super) enum RecordKind {
     Probe,
     /// The head of the response, in a topic of its own.
     Head,
+    /// In the directory of a principal: a stream began, or goes on.
+    Began,
+    /// In the directory of a principal: a stream is over.
+    Ended,
+    /// The renewal of a node's lease.
+    Alive,
+    /// What a node is asked for: to stop a stream.
+    Stop,
 }
 
 impl RecordKind {
     /// Whether no event of the stream is after this one.
     pub(super) fn is_end(self) -> bool {
-        match self {
-            Self::Finished | Self::Stopped | Self::Failed | Self::Abandoned => true,
-            Self::Event | Self::Probe | Self::Head => false,
-        }
+        matches!(self, Self::Finished | Self::Stopped | Self::Failed | Self::Abandoned)
     }
 }
 
-const WORDS: [(RecordKind, &str); 7] = [
+const WORDS: [(RecordKind, &str); 11] = [
     (RecordKind::Event, "event"),
     (RecordKind::Finished, "finished"),
     (RecordKind::Stopped, "stopped"),
@@ -64,6 +69,10 @@ const WORDS: [(RecordKind, &str); 7] = [
     (RecordKind::Abandoned, "abandoned"),
     (RecordKind::Probe, "probe"),
     (RecordKind::Head, "head"),
+    (RecordKind::Began, "began"),
+    (RecordKind::Ended, "ended"),
+    (RecordKind::Alive, "alive"),
+    (RecordKind::Stop, "stop"),
 ];
 
 impl Record {
@@ -104,6 +113,15 @@ pub(super) fn frame(event: &Logged, without_record: &[u8], token: &SessionToken)
 
 const DIGITS: usize = " 18446744073709551615".len();
 
+/// Why a log does not take an event.
+#[derive(Debug)]
+pub(super) enum WriteError {
+    /// It never will: the encoded event, without its record.
+    Refused(Bytes),
+    /// It did not for as long as the writer tries.
+    Away,
+}
+
 /// The only writer of a session's topic.
 ///
 /// When a log does not take an event, the writer tries again for a time. But the log may have taken
@@ -128,40 +146,52 @@ impl<L: EventLog> RecordWriter<L> {
         Self { log, topic, patience, last_known: None }
     }
 
-    /// Writes an event, and returns its id. None if the log does not take it.
-    pub(super) async fn write(&mut self, record: Record, event: Event) -> Option<EventId> {
+    pub(super) fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
+    /// Writes an event, and returns its id.
+    pub(super) async fn write(
+        &mut self,
+        record: Record,
+        event: Event,
+    ) -> Result<EventId, WriteError> {
         let event = record.add_to(event);
         let deadline = Instant::now().checked_add(self.patience);
         loop {
             match until(deadline, self.log.append(&self.topic, event.clone())).await? {
                 Ok(id) => {
                     self.last_known = Some(id.clone());
-                    return Some(id);
+                    return Ok(id);
                 }
                 // Then it is not there, and never will be.
-                Err(error) if L::is_final(&error) => return None,
+                Err(error) if L::is_final(&error) => {
+                    let bytes = event.encode();
+                    let record = memchr::memchr(b'\n', &bytes).map_or(0, |end| end + 1);
+                    return Err(WriteError::Refused(bytes.slice(record..)));
+                }
                 Err(_) => {}
             }
             let probe = self.write_probe(deadline).await?;
             // The log may be away again.
             let found = until(deadline, self.find(record, &probe)).await?;
             self.last_known = Some(probe);
-            if found.is_some() {
-                return found;
+            if let Some(found) = found {
+                return Ok(found);
             }
         }
     }
 
-    async fn write_probe(&self, deadline: Option<Instant>) -> Option<EventId> {
+    async fn write_probe(&self, deadline: Option<Instant>) -> Result<EventId, WriteError> {
         let record = Record { kind: RecordKind::Probe, progress: LogProgress::default() };
         loop {
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                return None;
+                return Err(WriteError::Away);
             }
             sleep(RETRY_PAUSE).await;
             let probe = record.add_to(Event::new().static_data(""));
             if let Ok(id) = until(deadline, self.log.append(&self.topic, probe)).await? {
-                return Some(id);
+                return Ok(id);
             }
         }
     }
@@ -186,10 +216,13 @@ impl<L: EventLog> RecordWriter<L> {
 }
 
 /// What a log answers until then.
-async fn until<T>(deadline: Option<Instant>, answer: impl Future<Output = T>) -> Option<T> {
+async fn until<T>(
+    deadline: Option<Instant>,
+    answer: impl Future<Output = T>,
+) -> Result<T, WriteError> {
     match deadline {
-        Some(deadline) => timeout_at(deadline, answer).await.ok(),
-        None => Some(answer.await),
+        Some(deadline) => timeout_at(deadline, answer).await.map_err(|_| WriteError::Away),
+        None => Ok(answer.await),
     }
 }
 

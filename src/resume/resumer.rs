@@ -10,9 +10,10 @@ use http_body::Body;
 use tokio::runtime::Handle;
 
 use super::body::{ResumeBody, ResumeStream};
-use super::elsewhere::write_head;
 use super::head::SavedHead;
 use super::key::ResumeKey;
+use super::node_task::NodeTimes;
+use super::nodes::Nodes;
 use super::pump::{self, PumpLimits};
 use super::reader::{ReaderHandle, ReaderStart};
 use super::record::{Record, RecordKind};
@@ -21,6 +22,7 @@ use super::sessions::SessionMap;
 use super::settings::{Finished, Join, ResumeSettings};
 use super::token::{SessionToken, TopicPart};
 use crate::event_log::{EventLog, Start, Step};
+use crate::observe;
 use crate::service::{OuterTask, is_event_stream, separate};
 use crate::state::PermitLender;
 use crate::wire::{CloseReason, EventId};
@@ -30,6 +32,7 @@ pub(super) struct Resumer<L> {
     pub(super) key: Arc<KeyFn>,
     pub(super) settings: ResumeSettings<L>,
     pub(super) sessions: Arc<SessionMap<L>>,
+    pub(super) nodes: Arc<Nodes>,
 }
 
 pub(super) type KeyFn = dyn Fn(&request::Parts) -> Option<ResumeKey> + Send + Sync;
@@ -62,7 +65,10 @@ impl ResumeRequest {
     }
 
     /// The answer to a client that has seen the whole stream.
-    fn answer_finished<B, L: EventLog>(&self, id: &EventId) -> Response<ResumeBody<B, L>> {
+    pub(super) fn answer_finished<B, L: EventLog>(
+        &self,
+        id: &EventId,
+    ) -> Response<ResumeBody<B, L>> {
         let retry = match self.finished {
             Finished::NoContent => {
                 let mut response = Response::new(ResumeBody::fixed(Bytes::new()));
@@ -83,7 +89,7 @@ impl ResumeRequest {
 
     /// The answer to a client that comes back, where `first` is the first step after its id, if
     /// there is one yet. None if the request is to begin a new session.
-    pub(super) fn resume<B, L: EventLog>(
+    fn resume<B, L: EventLog>(
         &self,
         head: &SavedHead,
         mut stream: ResumeStream<L>,
@@ -144,8 +150,7 @@ impl<L: EventLog> Resumer<L> {
         }
         let reader = session.add_reader(ReaderStart::After(id))?;
         request.lend(&session);
-        let mut stream =
-            ResumeStream::new(session.source(), Start::After(id.clone()), Some(reader));
+        let mut stream = ResumeStream::new(session.source(), Start::After(id.clone()), reader);
         // The log lost nothing, so no event of the session had this id.
         if matches!(stream.peek(), Some(Step::Gap(_))) && session.is_whole() {
             return None;
@@ -165,7 +170,7 @@ impl<L: EventLog> Resumer<L> {
             Some((session, session.add_reader(start)?))
         })?;
         request.lend(session);
-        let stream = ResumeStream::new(session.source(), join.start(), Some(reader));
+        let stream = ResumeStream::new(session.source(), join.start(), reader);
         Some(session.head.response(ResumeBody::resumable(stream)))
     }
 
@@ -186,18 +191,21 @@ impl<L: EventLog> Resumer<L> {
         let Some(BegunSession { session, reader, runtime, permit }) = begun else {
             return Response::from_parts(parts, ResumeBody::plain(body));
         };
-        let ResumeSettings { linger, close_event, other_nodes, .. } = self.settings;
+        let ResumeSettings { linger, close_event, other_nodes, lease, remember, .. } =
+            self.settings;
         if let (Some(outer), Some(permit)) = (&request.outer, &permit) {
             outer.lend(permit);
         }
-        let stream = ResumeStream::new(session.source(), Start::Earliest, Some(reader));
-        if !other_nodes.is_zero() {
-            runtime.spawn(write_head(Arc::clone(&session), linger));
+        let stream = ResumeStream::new(session.source(), Start::Earliest, reader);
+        let nodes = (!other_nodes.is_zero()).then(|| Arc::clone(&self.nodes));
+        if let Some(nodes) = &nodes {
+            let (log, times) = (session.log.clone(), NodeTimes { lease, remember });
+            nodes.note_begin(&runtime, &self.sessions, log, times);
         }
         let sessions = Arc::downgrade(&self.sessions);
         let drain = request.outer.as_ref().and_then(|outer| outer.drain.clone());
-        let (is_shared, kept_in_log) = (!other_nodes.is_zero(), self.settings.kept_in_log());
-        let limits = PumpLimits { linger, permit, drain, is_shared, kept_in_log };
+        let kept_in_log = self.settings.kept_in_log();
+        let limits = PumpLimits { linger, permit, drain, nodes, kept_in_log };
         runtime.spawn(pump::run(session, sessions, body, limits, close_event));
         separate(&mut parts.extensions);
         parts.headers.remove(http::header::CONTENT_LENGTH);
@@ -207,7 +215,10 @@ impl<L: EventLog> Resumer<L> {
     /// None if there is no runtime, no randomness, no log, or no room, be it here or for a limit of
     /// a layer further out, which then refuses the stream.
     fn begin_session(&self, request: &ResumeRequest, head: SavedHead) -> Option<BegunSession<L>> {
-        let runtime = Handle::try_current().ok()?;
+        let Ok(runtime) = Handle::try_current() else {
+            observe::not_resumable("no_runtime");
+            return None;
+        };
         let token = SessionToken::random()?;
         let topic = token.topic(&request.key, TopicPart::Events)?;
         let log = self.settings.log()?;
@@ -224,7 +235,11 @@ impl<L: EventLog> Resumer<L> {
         let reader = session.add_reader(ReaderStart::Beginning)?;
         let ResumeSettings { max_sessions, max_of_principal, .. } = self.settings;
         let inserted = self.sessions.insert(&session, max_sessions, max_of_principal);
-        inserted.then_some(BegunSession { session, reader, runtime, permit })
+        if !inserted {
+            observe::not_resumable("no_room");
+            return None;
+        }
+        Some(BegunSession { session, reader, runtime, permit })
     }
 }
 

@@ -9,6 +9,7 @@ use slab::Slab;
 use super::body::StreamSource;
 use super::head::SavedHead;
 use super::key::ResumeKey;
+use super::passing::Passing;
 use super::reader::{ReaderHandle, ReaderStart, ReaderState};
 use super::record::LogProgress;
 use super::token::SessionToken;
@@ -62,6 +63,8 @@ pub(super) struct SessionState {
     pub(super) pump_is_full: bool,
     /// Whether the log does not say how the session ended, so that readers must not wait for it.
     pub(super) end_is_unwritten: bool,
+    /// What readers are passed beside the log, once resuming is given up.
+    pub(super) passing: Option<Passing>,
 }
 
 /// How a session ended.
@@ -110,6 +113,7 @@ impl<L: EventLog> Session<L> {
             pump: None,
             pump_is_full: false,
             end_is_unwritten: false,
+            passing: None,
         };
         let (since, state) = (SystemTime::now(), Mutex::new(state));
         Self { token, key, since, head, log, topic, timing, permit, state }
@@ -122,7 +126,8 @@ impl<L: EventLog> Session<L> {
     /// Adds a reader. None if it is too late.
     pub(super) fn add_reader(self: &Arc<Self>, start: ReaderStart<'_>) -> Option<ReaderHandle<L>> {
         let mut state = self.lock();
-        if matches!(state.end, Some(SessionEnd::Abandoned | SessionEnd::Lost)) {
+        let is_late = matches!(state.end, Some(SessionEnd::Abandoned | SessionEnd::Lost));
+        if is_late || state.passing.is_some() {
             return None;
         }
         let (taken, after) = match start {
@@ -133,7 +138,13 @@ impl<L: EventLog> Session<L> {
             // none.
             ReaderStart::After(id) => (LogProgress::default(), Some(id.clone())),
         };
-        let key = state.readers.insert(ReaderState { taken, took_at: now(), after, waker: None });
+        let key = state.readers.insert(ReaderState {
+            taken,
+            took_at: now(),
+            after,
+            waker: None,
+            passed: 0,
+        });
         let pump = state.pump.take();
         drop(state);
         wake(pump);
@@ -259,8 +270,12 @@ impl<L: EventLog> Session<L> {
 
     /// Ends the readers that would wait for an end that is not in the log.
     pub(super) fn end_is_unwritten(&self) {
+        self.lock().end_is_unwritten = true;
+        self.wake_readers();
+    }
+
+    pub(super) fn wake_readers(&self) {
         let mut state = self.lock();
-        state.end_is_unwritten = true;
         let readers = state.readers.iter_mut();
         let wakers: Vec<_> = readers.filter_map(|(_, reader)| reader.waker.take()).collect();
         drop(state);

@@ -118,6 +118,18 @@ impl<L: EventLog> SessionMap<L> {
         lists.by_token.get(&token).filter(|session| session.key == *key).map(Arc::clone)
     }
 
+    /// The session with this token, whoever asks.
+    pub(super) fn of_token(&self, token: SessionToken) -> Option<Arc<Session<L>>> {
+        self.lock().by_token.get(&token).map(Arc::clone)
+    }
+
+    /// The sessions that run.
+    pub(super) fn all_running(&self) -> Vec<Arc<Session<L>>> {
+        let mut all: Vec<_> = self.lock().by_token.values().map(Arc::clone).collect();
+        all.retain(|session| session.running().is_some());
+        all
+    }
+
     /// The sessions of a principal, the oldest first, whether they run or have ended.
     pub(super) fn of_principal(&self, principal: &str) -> Vec<Arc<Session<L>>> {
         let lists = self.lock();

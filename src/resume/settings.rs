@@ -100,6 +100,8 @@ pub(super) struct ResumeSettings<L> {
     pub(super) max_of_principal: usize,
     /// How long a session of another node is looked for.
     pub(super) other_nodes: Duration,
+    /// For how long a node is taken to be alive.
+    pub(super) lease: Duration,
     log: LogSource<L>,
 }
 
@@ -123,6 +125,7 @@ impl Default for ResumeSettings<MemoryLog> {
             max_sessions: 1024,
             max_of_principal: 128,
             other_nodes: Duration::ZERO,
+            lease: Duration::from_secs(30),
             log: LogSource::New(new_log),
         }
     }
@@ -141,6 +144,7 @@ impl<L: EventLog> ResumeSettings<L> {
             max_sessions: self.max_sessions,
             max_of_principal: self.max_of_principal,
             other_nodes: self.other_nodes,
+            lease: self.lease,
             log: LogSource::Shared(log),
         }
     }

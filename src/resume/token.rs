@@ -1,4 +1,7 @@
-//! [`SessionToken`]: the random name of a session, in the ids of its events and in its topics.
+//! [`SessionToken`]: the random name of a session or of a node, and the topics that have it in
+//! their names.
+
+use std::str::FromStr;
 
 use super::key::{ResumeKey, push_base64};
 use crate::event_log::Topic;
@@ -12,6 +15,9 @@ use crate::wire::EventId;
 pub(super) struct SessionToken([u8; TOKEN_LEN]);
 
 impl SessionToken {
+    /// The name of nothing.
+    pub(super) const NONE: Self = Self([b'0'; TOKEN_LEN]);
+
     /// A token that cannot be guessed. None if the system has no randomness.
     pub(super) fn random() -> Option<Self> {
         let mut random = [0; 16];
@@ -27,10 +33,10 @@ impl SessionToken {
     /// Splits the id that a client has into the session's token and the id in the log.
     pub(super) fn split(id: &EventId) -> Option<(Self, EventId)> {
         let (token, rest) = id.as_str().split_at_checked(TOKEN_LEN)?;
-        if rest.is_empty() || !token.bytes().all(|byte| byte.is_ascii_digit()) {
+        if rest.is_empty() {
             return None;
         }
-        Some((Self(token.as_bytes().try_into().ok()?), EventId::new(rest).ok()?))
+        Some((token.parse().ok()?, EventId::new(rest).ok()?))
     }
 
     pub(super) fn as_str(&self) -> &str {
@@ -51,6 +57,42 @@ impl SessionToken {
         }
         Topic::new(&name).ok()
     }
+}
+
+impl SessionToken {
+    /// The topic in which the node of this name says that it is alive.
+    pub(super) fn lease_topic(&self) -> Option<Topic> {
+        Topic::new(format!("resume.node.{}", self.as_str())).ok()
+    }
+
+    /// The topic in which others ask the node of this name for something.
+    pub(super) fn orders_topic(&self) -> Option<Topic> {
+        Topic::new(format!("resume.orders.{}", self.as_str())).ok()
+    }
+}
+
+impl FromStr for SessionToken {
+    type Err = NotAToken;
+
+    fn from_str(text: &str) -> Result<Self, NotAToken> {
+        let digits: [u8; TOKEN_LEN] = text.as_bytes().try_into().map_err(|_| NotAToken)?;
+        match digits.iter().all(u8::is_ascii_digit) {
+            true => Ok(Self(digits)),
+            false => Err(NotAToken),
+        }
+    }
+}
+
+/// The text has another length, or is not of digits.
+#[derive(Debug)]
+pub(super) struct NotAToken;
+
+/// The topic that says which streams of a principal run.
+pub(super) fn principal_topic(principal: &str) -> Option<Topic> {
+    let mut name = String::from("resume.of.");
+    // An empty principal has a token of its own, too.
+    push_base64(&mut name, format!(":{principal}").as_bytes());
+    Topic::new(name).ok()
 }
 
 /// What a topic of a session has.

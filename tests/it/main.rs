@@ -105,6 +105,8 @@ mod resume_join;
 #[cfg(feature = "resume")]
 mod resume_layers;
 #[cfg(feature = "resume")]
+mod resume_nodes;
+#[cfg(feature = "resume")]
 mod resume_other_nodes;
 #[cfg(feature = "resume")]
 mod resume_principals;
@@ -114,6 +116,8 @@ mod resume_room;
 mod resume_sockets;
 #[cfg(feature = "resume")]
 mod resume_stop;
+#[cfg(feature = "resume")]
+mod resume_unkept;
 mod rotation;
 mod rotation_layers;
 #[cfg(feature = "serde")]

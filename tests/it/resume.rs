@@ -114,16 +114,6 @@ async fn a_body_that_fails_or_panics_says_so_and_is_not_taken_for_finished() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_that_is_too_long_fails_and_is_not_held() {
-    let handled = Handled::default();
-    let steps = || vec![Data("data: 1\n\n"), Step::Flood("data: 0123456789\n")];
-    let service = service(layer().buffer_bytes(1000), &handled, steps);
-    let first = seen(&service, request(None), 10 * SECOND).await;
-    assert_eq!(first.data(), ["1", "{\"reason\":\"error\"}"]);
-    assert!(first.ended && handled.dropped());
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_stream_whose_key_is_long_can_be_resumed_too() {
     let handled = Handled::default();
     let service = service(layer(), &handled, ticks);

@@ -185,7 +185,7 @@ pub struct Got {
 }
 
 /// What came of a chunked body, the last chunk and the last character perhaps in part.
-fn unchunked(response: &[u8]) -> String {
+pub fn unchunked(response: &[u8]) -> String {
     let head = response.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
     String::from_utf8_lossy(&Chunked::of(&response[head + 4..]).bytes()).into_owned()
 }
