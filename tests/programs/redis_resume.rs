@@ -45,3 +45,24 @@ async fn an_event_whose_answer_was_lost_is_there_once() {
     let logs = [first, redis::log(&server.url()).await];
     resume_nodes::an_event_whose_answer_was_lost_is_there_once(logs, &mut way).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_at_one_node_ends_what_runs_at_the_other() {
+    let server = Server::durable().await;
+    let logs = [redis::log(&server.url()).await, redis::log(&server.url()).await];
+    resume_nodes::a_stop_at_one_node_ends_what_runs_at_the_other(logs).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_joins_at_one_node_what_runs_at_the_other() {
+    let server = Server::durable().await;
+    let logs = [redis::log(&server.url()).await, redis::log(&server.url()).await];
+    resume_nodes::a_client_joins_at_one_node_what_runs_at_the_other(logs).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_of_a_node_that_died_are_told_so() {
+    let server = Server::durable().await;
+    let logs = [redis::log(&server.url()).await, redis::log(&server.url()).await];
+    resume_nodes::readers_of_a_node_that_died_are_told_so(logs).await;
+}

@@ -9,29 +9,35 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
+use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::routing::post;
 use futures_util::StreamExt;
-use tokio::time::{interval, sleep};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
+use tokio::time::{Instant, interval, sleep, timeout};
 use tokio_stream::wrappers::IntervalStream;
 use tower_sse::event_log::EventLog;
+use tower_sse::resume::{Join, ResumeHandle, ResumeKey};
 use tower_sse::{KeepAliveLayer, Shutdown, SseLayer};
 
 use crate::harness::LONG;
 use crate::harness::broker::{Broker, Way};
 use crate::harness::net::listen;
-use crate::harness::resume::{events, layer, post as ask};
+use crate::harness::resume::{events, layer, post as ask, unchunked};
 
 /// A server that answers `/answer` with so many events, and a `close` event.
-struct Node {
+struct Node<L: EventLog> {
     address: SocketAddr,
     calls: Arc<AtomicUsize>,
     shutdown: Shutdown,
+    streams: ResumeHandle<L>,
 }
 
-impl Node {
+impl<L: EventLog> Node<L> {
     /// `wait` is for streams of the other node: longer than any broker is away.
-    async fn start<L: EventLog>(log: L, count: usize, each: Duration, wait: Duration) -> Self {
+    async fn start(log: L, count: usize, each: Duration, wait: Duration) -> Self {
         let calls = Arc::<AtomicUsize>::default();
         let counted = Arc::clone(&calls);
         let handler = async move |_: String| {
@@ -43,16 +49,19 @@ impl Node {
             });
             ([("content-type", "text/event-stream")], Body::from_stream(events)).into_response()
         };
-        let resume = layer().log(log).other_nodes(wait);
+        let resume = layer().log(log).other_nodes(wait).lease(LEASE).join(Join::FromBeginning);
         let resume = resume.linger(Duration::from_secs(60)).close_event(Duration::from_secs(20));
+        let (streams, stop) = (resume.handle(), resume.stop_service());
         let shutdown = Shutdown::builder().window(Duration::from_millis(50)).build().unwrap();
         let keep_alive = KeepAliveLayer::every(Duration::from_millis(50));
         let outer = SseLayer::new().keep_alive(keep_alive).shutdown(shutdown.clone());
-        let app = Router::new().route("/answer", post(handler)).layer(resume).layer(outer);
+        let none = async || StatusCode::NO_CONTENT;
+        let answer = post(handler).get(none).delete_service(stop);
+        let app = Router::new().route("/answer", answer).layer(resume).layer(outer);
         let (listener, address) = listen().await;
         let listener = shutdown.listen(listener);
         tokio::spawn(async move { axum::serve(listener, app).await });
-        Self { address, calls, shutdown }
+        Self { address, calls, shutdown, streams }
     }
 
     fn calls(&self) -> usize {
@@ -71,7 +80,7 @@ struct Client {
 
 impl Client {
     /// Reads so many bytes, or to the end, and gives the status.
-    async fn read(&mut self, node: &Node, user: &str, enough: usize) -> u16 {
+    async fn read<L: EventLog>(&mut self, node: &Node<L>, user: &str, enough: usize) -> u16 {
         let got = ask(node.address, "/answer", user, &self.last, enough).await;
         for (data, id) in events(&got.text) {
             if data != SHUTDOWN {
@@ -84,7 +93,7 @@ impl Client {
     }
 
     /// Reads to the end of the stream, now here and now there, cut off at random places.
-    async fn read_all(&mut self, nodes: [&Node; 2], longest: usize) -> usize {
+    async fn read_all<L: EventLog>(&mut self, nodes: [&Node<L>; 2], longest: usize) -> usize {
         let (mut random, mut connections) = (7_u64, 0);
         while self.seen.last().is_none_or(|last| last != FINISHED) {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -225,6 +234,121 @@ pub async fn an_event_whose_answer_was_lost_is_there_once<L: EventLog>(
     assert_eq!(client.read(&b, "ann", usize::MAX).await, 204);
     assert_eq!((a.calls(), b.calls()), (1, 0));
 }
+
+/// Several clients read at both nodes; one of them stops the stream, at the node that does not run
+/// it.
+pub async fn a_stop_at_one_node_ends_what_runs_at_the_other<L: EventLog>(logs: [L; 2]) {
+    let [a, b] = logs.map(|log| Node::start(log, 100_000, Duration::from_millis(10), LONG));
+    let (a, b) = (a.await, b.await);
+    let mut here = Client::default();
+    assert_eq!(here.read(&a, "ann", 700).await, 200);
+    let (last, seen) = (here.last.clone(), here.seen.clone());
+    let mut there = Client { last, seen, ..Client::default() };
+    let key = ResumeKey::new("/answer", "ann");
+    let stop = async {
+        // The directory has it a moment after it began.
+        while b.streams.list("ann").await.unwrap().is_empty() {
+            sleep(Duration::from_millis(10)).await;
+        }
+        let [running] = &b.streams.list("ann").await.unwrap()[..] else {
+            panic!("one runs");
+        };
+        assert_eq!((running.node(), running.readers()), (a.streams.node(), None));
+        assert_eq!(running.key(), &key);
+        sleep(Duration::from_millis(300)).await;
+        let answer = request(b.address, "DELETE", "/answer", "eve").await;
+        assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+        let answer = request(b.address, "DELETE", "/answer", "ann").await;
+        assert!(answer.starts_with("HTTP/1.1 204 "), "{answer}");
+    };
+    let (one, other, ()) =
+        tokio::join!(here.read(&a, "ann", usize::MAX), there.read(&b, "ann", usize::MAX), stop,);
+    assert_eq!((one, other), (200, 200));
+    let (last, ticks) = here.seen.split_last().unwrap();
+    assert_eq!(last, "{\"reason\":\"stopped\"}");
+    assert_eq!(ticks, &numbers(ticks.len())[..ticks.len()]);
+    assert_eq!(here.seen, there.seen);
+    for node in [&a, &b] {
+        assert_eq!(here.read(node, "ann", usize::MAX).await, 204, "it does not begin anew");
+        while !node.streams.list("ann").await.unwrap().is_empty() {
+            sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(node.streams.stop(&key).await.unwrap(), 0);
+    }
+    assert_eq!((a.calls(), b.calls()), (1, 0));
+}
+
+pub async fn a_client_joins_at_one_node_what_runs_at_the_other<L: EventLog>(logs: [L; 2]) {
+    let [a, b] = logs.map(|log| Node::start(log, 200, Duration::from_millis(10), LONG));
+    let (a, b) = (a.await, b.await);
+    let mut client = Client::default();
+    assert_eq!(client.read(&a, "ann", 2_000).await, 200);
+    while b.streams.list("ann").await.unwrap().is_empty() {
+        sleep(Duration::from_millis(10)).await;
+    }
+    for node in [&a, &b] {
+        let joined = request(node.address, "GET", "/answer", "ann");
+        let nothing = request(node.address, "GET", "/answer", "eve");
+        let (joined, nothing) = tokio::join!(joined, nothing);
+        let data: Vec<String> = events(&joined).into_iter().map(|(data, _)| data).collect();
+        let ticks: Vec<&str> = data.iter().filter_map(|data| data.split('\n').next()).collect();
+        assert_eq!(ticks[..20], numbers(20)[..20]);
+        assert!(nothing.starts_with("HTTP/1.1 204 "), "{nothing}");
+        if ticks.last().is_some_and(|last| *last == FINISHED) {
+            assert_eq!(ticks, numbers(200));
+        }
+    }
+    assert_eq!((a.calls(), b.calls()), (1, 0));
+}
+
+/// The first node runs in a runtime of its own, which is dropped in the middle of its stream, as a
+/// process that is killed.
+pub async fn readers_of_a_node_that_died_are_told_so<L: EventLog>([first, second]: [L; 2]) {
+    let each = Duration::from_millis(10);
+    let runtime = Runtime::new().unwrap();
+    let a = runtime.spawn(Node::start(first, 100_000, each, LONG)).await.unwrap();
+    let b = Node::start(second, 5, each, LONG).await;
+    let mut client = Client::default();
+    assert_eq!(client.read(&a, "ann", 700).await, 200);
+    let seen = client.seen.len();
+    let kill = async {
+        sleep(Duration::from_millis(500)).await;
+        runtime.shutdown_background();
+        Instant::now()
+    };
+    let (status, killed_at) = tokio::join!(client.read(&b, "ann", usize::MAX), kill);
+    let took = killed_at.elapsed();
+    assert_eq!(status, 200);
+    let (last, ticks) = client.seen.split_last().unwrap();
+    assert_eq!(last, "{\"reason\":\"error\"}");
+    assert_eq!(ticks, &numbers(ticks.len())[..ticks.len()]);
+    assert!(ticks.len() > seen, "it read at the other node");
+    // One and a half leases, and what a busy machine takes.
+    assert!(took < 10 * LEASE, "{took:?}");
+    // The event had no id. Who comes back gets a new stream.
+    let mut back = Client { last: client.last.clone(), ..Client::default() };
+    assert_eq!(back.read(&b, "ann", usize::MAX).await, 200);
+    assert_eq!((back.seen, b.calls()), (numbers(5), 1));
+}
+
+/// The bytes of an answer, to its end.
+async fn request(to: SocketAddr, method: &str, path: &str, user: &str) -> String {
+    let mut stream = TcpStream::connect(to).await.unwrap();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nhost: x\r\nx-user: {user}\r\nconnection: close\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut bytes = Vec::new();
+    timeout(LONG, stream.read_to_end(&mut bytes)).await.expect("it ends").unwrap();
+    let head = bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+    match String::from_utf8_lossy(&bytes[..head]).contains("chunked") {
+        true => unchunked(&bytes),
+        false => String::from_utf8_lossy(&bytes).into_owned(),
+    }
+}
+
+/// Shorter than that of servers, so that tests end.
+const LEASE: Duration = Duration::from_secs(3);
 
 const FINISHED: &str = "{\"reason\":\"finished\"}";
 const SHUTDOWN: &str = "{\"reason\":\"shutdown\"}";
