@@ -11,8 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use crate::driver::{
-    BodyEnd, Claim, Deferred, FastPath, Framing, Output, PassOn, Status, Stream, StreamLink,
-    trailers,
+    BodyEnd, Claim, Deferred, FastPath, Framing, Output, PassOn, Stream, StreamLink, trailers,
 };
 use crate::state::Permit;
 
@@ -322,9 +321,9 @@ where
                 if !stream.is_quiet() {
                     match guarded(stream.as_mut(), |stream| stream.poll_output(cx)) {
                         Some(Output::Frame(bytes)) => return send(stream.as_mut(), bytes),
-                        Some(Output::Status(status)) => {
+                        Some(last @ Output::Status(_)) => {
                             self.end();
-                            return tell(&status);
+                            return tell(last);
                         }
                         None => {}
                     }
@@ -430,7 +429,7 @@ where
                     None => Poll::Ready(None),
                 };
                 let is_stream = match &polled {
-                    Poll::Pending => true,
+                    Poll::Pending => !deferred.is_over(),
                     Poll::Ready(Some(Ok(frame))) => {
                         frame.data_ref().is_some_and(|data| deferred.read(data))
                     }
@@ -442,19 +441,19 @@ where
                 match is_stream.then(|| deferred.begin()).flatten() {
                     Some(Ok(stream)) => {
                         let mut stream = Box::pin(stream);
-                        // It opens before it takes what was polled. No frame is sent for that, but
-                        // its credential may have expired.
+                        // It opens before it takes what was polled. No message is sent for that,
+                        // but its credential may have expired.
                         let opening = guarded(stream.as_mut(), |stream| stream.poll_output(cx));
                         *this.mode = Mode::Framed(stream);
-                        if let Some(Output::Status(status)) = opening {
+                        if let Some(last) = opening {
                             self.end();
-                            return tell(&status);
+                            return tell(last);
                         }
                         self.poll_closely(cx, Some(polled).filter(Poll::is_ready))
                     }
-                    Some(Err(status)) => {
+                    Some(Err(last)) => {
                         self.end();
-                        tell(&status)
+                        last.map_or(Poll::Ready(None), tell)
                     }
                     None => polled,
                 }
@@ -489,7 +488,7 @@ impl<E> Ending<E> {
         }
         match output {
             Some(Output::Frame(bytes)) => send(stream.as_mut(), bytes),
-            Some(Output::Status(status)) => tell(&status),
+            Some(last @ Output::Status(_)) => tell(last),
             None => match end.take() {
                 Some(End::Last(last)) => Poll::Ready(Some(last)),
                 Some(End::Clean | End::Trailers(_) | End::Failed(_)) | None => Poll::Ready(None),
@@ -521,9 +520,12 @@ fn send<E>(stream: Pin<&mut Stream>, bytes: Bytes) -> Poll<Option<Result<Frame<B
     Poll::Ready(Some(Ok(Frame::data(bytes))))
 }
 
-/// Ends a stream with this status.
-fn tell<E>(status: &Status) -> Poll<Option<Result<Frame<Bytes>, E>>> {
-    Poll::Ready(Some(Ok(Frame::trailers(trailers(status)))))
+/// Ends a stream with this.
+fn tell<E>(last: Output) -> Poll<Option<Result<Frame<Bytes>, E>>> {
+    Poll::Ready(Some(Ok(match last {
+        Output::Frame(message) => Frame::data(message),
+        Output::Status(status) => Frame::trailers(trailers(&status)),
+    })))
 }
 
 /// Has the stream end with an error if foreign code panics: an inner body, or a function that makes

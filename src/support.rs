@@ -228,40 +228,121 @@ pub fn records() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// The messages of a gRPC body, each with its flag, and what is left after them.
+/// How the bytes of a call are to be read: with the flag of the message that is the last one, if
+/// there is such a flag, and in base64 or not.
+#[derive(Clone, Copy, Debug)]
+pub struct Coding {
+    pub flag_of_last: Option<u8>,
+    pub base64: bool,
+}
+
+/// What there is of the body of a call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Call {
+    /// The messages, each with its flag.
+    pub messages: Vec<(u8, Vec<u8>)>,
+    /// The one after which nothing comes.
+    pub last: Option<(u8, Vec<u8>)>,
+    /// The length of what holds them, without what is not whole.
+    pub len: usize,
+}
+
+/// The messages of a body.
 ///
-/// <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>: `Length-Prefixed-Message →
+/// gRPC, <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>: `Length-Prefixed-Message →
 /// Compressed-Flag Message-Length Message`, `Compressed-Flag → 0 / 1 ; encoded as 1 byte unsigned
 /// integer`, `Message-Length → {length of Message} ; encoded as 4 byte unsigned integer (big
 /// endian)`.
-pub fn interpret_messages(body: &[u8]) -> (Vec<(u8, Vec<u8>)>, Vec<u8>) {
-    let (mut messages, mut rest) = (Vec::new(), body);
-    while rest.len() >= 5 && rest[0] <= 1 {
-        let len = u32::from_be_bytes(rest[1..5].try_into().unwrap()) as usize;
-        if rest.len() < 5 + len {
+///
+/// gRPC-Web, <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-WEB.md>: "8th (MSB) bit of the
+/// 1st gRPC frame byte. 0: data, 1: trailers". "Trailers must be the last message of the response".
+/// In text "the implementation may send base64-encoded "chunks" with potential padding whenever the
+/// runtime needs to flush a byte buffer".
+///
+/// Connect, <https://connectrpc.com/docs/protocol/>: "If the least significant bit is 1, the Message
+/// is compressed". "If the next least significant bit is 1, the Message is an `EndStreamResponse`".
+/// "The six most significant bits are reserved".
+pub fn interpret_call(body: &[u8], coding: Coding) -> Call {
+    use base64::prelude::{BASE64_STANDARD, Engine as _};
+
+    // The bytes, and after how many of them the body can be cut, and where.
+    let (mut bytes, mut cuts) = (Vec::new(), vec![(0, 0)]);
+    if coding.base64 {
+        for (at, group) in body.chunks(4).enumerate() {
+            let Ok(decoded) = BASE64_STANDARD.decode(group) else { break };
+            bytes.extend(decoded);
+            cuts.push((bytes.len(), 4 * (at + 1)));
+        }
+    } else {
+        bytes.extend(body);
+        cuts.extend((1..=body.len()).map(|at| (at, at)));
+    }
+
+    let (mut call, mut from) = (Call::default(), 0);
+    while let Some(prefix) = bytes.get(from..from + 5).filter(|_| call.last.is_none()) {
+        let is_last = coding.flag_of_last == Some(prefix[0] & !1);
+        let len = u32::from_be_bytes(prefix[1..].try_into().unwrap()) as usize;
+        let end = from + 5 + len;
+        if prefix[0] > 1 && !is_last || end > bytes.len() {
             break;
         }
-        messages.push((rest[0], rest[5..5 + len].to_vec()));
-        rest = &rest[5 + len..];
+        let message = (prefix[0], bytes[from + 5..end].to_vec());
+        match is_last {
+            true => call.last = Some(message),
+            false => call.messages.push(message),
+        }
+        from = end;
+        // What shares a group with the end of the last message is nothing to a client.
+        call.len = cuts
+            .iter()
+            .find(|(of, _)| *of == end || is_last && *of > end)
+            .map_or(call.len, |(_, at)| *at);
     }
-    (messages, rest.to_vec())
+    call
 }
 
-/// gRPC bodies, of which some end in a message, or have a prefix that cannot be.
-pub fn messages() -> impl Strategy<Value = Vec<u8>> {
-    let text = select(vec![&b""[..], b"x", b"\n\n", b"\0\0\0\0\x05", b"0123456789", b":\n"]);
-    let message = (select(vec![0_u8, 1]), text).prop_map(|(flag, text)| {
-        [&[flag][..], &u32::try_from(text.len()).unwrap().to_be_bytes(), text].concat()
-    });
-    let bad: Vec<&[u8]> = vec![
+/// Bodies of calls. Some end in a message, or have a prefix that cannot be, and some go on after
+/// their last message.
+pub fn calls(coding: Coding) -> impl Strategy<Value = Vec<u8>> {
+    let text =
+        select(vec![&b""[..], b"x", b"\n\n", b"\0\0\0\0\x05", b"0123456789", b":\n=", &[b'y'; 90]]);
+    let message = |flags: Vec<u8>| {
+        (select(flags), text.clone()).prop_map(|(flag, text)| {
+            [&[flag][..], &u32::try_from(text.len()).unwrap().to_be_bytes(), text].concat()
+        })
+    };
+    let last = match coding.flag_of_last {
+        Some(flag) => prop_oneof![Just(Vec::new()), message(vec![flag, flag | 1])].boxed(),
+        None => Just(Vec::new()).boxed(),
+    };
+    let rest: Vec<&[u8]> = vec![
         b"",
         b"",
         b"\0",
         b"\0\0\0",
         b"\0\0\0\0\x02x",
-        b"\x02\0\0\0\x01x",
-        b"\x80\0\0\0\0",
+        b"\0\0\0\0\x01x",
+        b"\x04\0\0\0\x01x",
+        b"\x40\0\0\0\0",
+        b"\x80\0\0\0",
+        b"\x02\0\0\0\x05xy",
         b"\0\xff\xff\xff\xffx",
+        b"\x82\xff\xff\xff\xffx",
     ];
-    (vec(message, 0..8), select(bad)).prop_map(|(all, last)| [&all.concat()[..], last].concat())
+    (vec(message(vec![0, 1]), 0..8), last, select(rest), cuts(), any::<bool>()).prop_map(
+        move |(messages, last, rest, flushes, atomic)| {
+            let parts = messages.into_iter().chain([last, rest.to_vec()]);
+            match (coding.base64, atomic) {
+                (false, _) => parts.flatten().collect(),
+                // A server flushes where it likes, or after each message.
+                (true, false) => in_base64(cut(&parts.flatten().collect::<Vec<u8>>(), &flushes)),
+                (true, true) => in_base64(parts),
+            }
+        },
+    )
+}
+
+fn in_base64(pieces: impl IntoIterator<Item = Vec<u8>>) -> Vec<u8> {
+    use base64::prelude::{BASE64_STANDARD, Engine as _};
+    pieces.into_iter().map(|piece| BASE64_STANDARD.encode(piece)).collect::<String>().into_bytes()
 }

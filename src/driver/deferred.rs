@@ -1,4 +1,4 @@
-//! Calls of gRPC whose answer may be a stream, or may be one message.
+//! Calls whose answer may be a stream, or may be one message.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{Stream, StreamLink};
-use crate::engine::{Framing, Scanner, Status};
+use crate::engine::{Framing, Output, Protocol, Scanner, Status};
 
 /// An answer that passes as it is until it turns out to be a stream.
 ///
@@ -16,6 +16,7 @@ use crate::engine::{Framing, Scanner, Status};
 /// is not registered, does not count against limits, and is not ended.
 pub(crate) struct Deferred {
     link: Arc<StreamLink>,
+    protocol: Protocol,
     answer: Answer,
     begin: Option<Box<Begin>>,
 }
@@ -27,11 +28,12 @@ pub(crate) type Begun = Result<Stream, Status>;
 
 impl Deferred {
     /// `begin` makes the stream. It gets what was read of the body.
-    pub(crate) fn new<F>(link: Arc<StreamLink>, begin: F) -> Self
+    pub(crate) fn new<F>(link: Arc<StreamLink>, protocol: Protocol, begin: F) -> Self
     where
         F: FnOnce(Scanner) -> Begun + Send + Sync + 'static,
     {
-        Self { link, answer: Answer::default(), begin: Some(Box::new(begin)) }
+        let answer = Answer::new(protocol);
+        Self { link, protocol, answer, begin: Some(Box::new(begin)) }
     }
 
     pub(crate) fn link(&self) -> &Arc<StreamLink> {
@@ -48,10 +50,18 @@ impl Deferred {
         is_stream
     }
 
-    /// Makes the stream, for what comes after the bytes that have passed.
-    pub(crate) fn begin(&mut self) -> Option<Begun> {
-        let scanner = std::mem::take(&mut self.answer).scanner;
-        self.begin.take().map(|begin| begin(scanner))
+    /// Whether what has been read is the whole answer, so that it has not to be waited for.
+    pub(crate) fn is_over(&self) -> bool {
+        self.answer.is_over()
+    }
+
+    /// Makes the stream, for what comes after the bytes that have passed. If it is refused, gives
+    /// what the answer ends with, where there is a place for it.
+    pub(crate) fn begin(&mut self) -> Option<Result<Stream, Option<Output>>> {
+        let (protocol, scanner) = (self.protocol, self.answer.scanner.clone());
+        let on_boundary = scanner.on_boundary();
+        let begun = (self.begin.take()?)(scanner);
+        Some(begun.map_err(|status| Output::last(status, protocol, on_boundary)))
     }
 }
 
@@ -63,16 +73,19 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    pub(crate) fn new(protocol: Protocol) -> Self {
+        Self { scanner: Scanner::new(Framing::Calls(protocol)), messages: 0 }
+    }
+
     /// Reads the next bytes. True if a second message has begun.
     pub(crate) fn read(&mut self, data: &Bytes) -> bool {
         self.messages = self.messages.saturating_add(self.scanner.read(data));
-        self.messages > usize::from(self.scanner.on_boundary())
+        self.messages + usize::from(self.scanner.in_message()) > 1
     }
-}
 
-impl Default for Answer {
-    fn default() -> Self {
-        Self { scanner: Scanner::new(Framing::Grpc), messages: 0 }
+    /// Whether the message that holds the status has come.
+    pub(crate) fn is_over(&self) -> bool {
+        self.scanner.is_over()
     }
 }
 

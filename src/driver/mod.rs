@@ -31,7 +31,7 @@ pub(crate) use link::{Around, Done, Registrations, StreamLink};
 use registry::{KICK_GRACE, RegisteredStream, queue_after};
 use timer::Timer;
 
-pub(crate) use crate::engine::{BodyEnd, FastPath, Framing, Output, PassOn, Status};
+pub(crate) use crate::engine::{BodyEnd, FastPath, Framing, Output, PassOn, Protocol};
 use crate::engine::{BodyState, Command, EndReason, Engine};
 use crate::observe::StreamObserver;
 use crate::plan::{ResolvedPlan, ShutdownSetting};

@@ -296,7 +296,7 @@ impl Farewell {
                     FarewellKind::None => None,
                 }
             }
-            Notation::Status => None,
+            Notation::Status(_) => None,
         }
     }
 

@@ -13,7 +13,7 @@
 //!            │                            ├─ tail > hold limit ─▶ Flowing
 //!            │                            │                      │
 //!            └──────────────┬─────────────┴──────────────────────┘
-//!                           │ end, error, farewell, cut
+//!                           │ end, error, farewell, cut, the last message of a call
 //!                           ▼
 //!                     Over(EndReason)
 //! ```
@@ -40,9 +40,9 @@
 //!
 //! [`Engine::fast_path`] is the one question before the body is polled. A call that gives a frame
 //! gives the next one to send; [`Engine::poll_output`] gives those after it and the status that a
-//! call of gRPC ends with, and is called until it gives none before anything else is. The order in which a timeout asks its questions is that of
-//! [`Engine::handle_timeout`]: the lifetime, the silence of the body, the order to close, the
-//! heartbeat, and silence last.
+//! call of gRPC ends with, and is called until it gives none before anything else is. The order in
+//! which a timeout asks its questions is that of [`Engine::handle_timeout`]: the lifetime, the
+//! silence of the body, the order to close, the heartbeat, and silence last.
 //!
 //! # Parts
 //!
@@ -82,7 +82,7 @@ pub(crate) use position::{EventIds, Injection, Position};
 pub(crate) use settings::{ERROR_RETRY, Observation, Settings};
 pub(crate) use silence::{Heartbeat, KeepAlive, MAX_TIMER, MIN_TIMER, Signal};
 
-pub(crate) use crate::wire::{CloseReason, Framing, Scanner, Status};
+pub(crate) use crate::wire::{CloseReason, Framing, Protocol, Scanner, Status};
 use crate::wire::{LineEnd, Notation};
 use ending::{Ending, Verdict};
 use frames::{Frames, PendingTail};
@@ -171,8 +171,20 @@ pub(crate) enum Command<'a> {
 #[derive(Debug)]
 pub(crate) enum Output {
     Frame(Bytes),
-    /// What the stream ends with, where its framing has a status. It is the last output.
+    /// What the stream ends with, where its framing has a status in the trailers. It is the last
+    /// output.
     Status(Box<Status>),
+}
+
+impl Output {
+    /// What a call ends with. None where the status is a message, and there is no boundary on which
+    /// it could be written.
+    pub(crate) fn last(status: Status, protocol: Protocol, on_boundary: bool) -> Option<Self> {
+        match status.last_message(protocol) {
+            None => Some(Self::Status(Box::new(status))),
+            Some(message) => on_boundary.then_some(Self::Frame(message)),
+        }
+    }
 }
 
 /// Whether the body was polled before a timeout is handled.
@@ -318,7 +330,7 @@ impl Engine {
             // The client is to see that what came last is not whole.
             (BodyEnd::Clean, ..)
                 if self.splitter.in_event()
-                    && self.splitter.notation() == Notation::Status
+                    && matches!(self.splitter.notation(), Notation::Status(_))
                     && settings.on_error.is_none() =>
             {
                 self.send_tail();
@@ -488,6 +500,9 @@ impl Engine {
         self.path = self.next_path(settings);
         if overdue && self.splitter.room() == Room::Here {
             self.path = FastPath::Due;
+        }
+        if self.splitter.is_over() {
+            self.finish(EndReason::Finished);
         }
         self.send(settings, frames)
     }
@@ -693,8 +708,7 @@ impl Engine {
             }
             Verdict::Cut(reason) => {
                 self.finish(EndReason::Cut);
-                self.end_with(Status::of(reason));
-                None
+                self.end_with(Status::of(reason), room)
             }
         }
     }
@@ -761,7 +775,8 @@ impl Engine {
         let unended = self.splitter.may_end_here() && self.splitter.in_event();
         let farewell = settings.close_at_end.as_ref();
         // The status of a call that came to its own end is its own.
-        let farewell = farewell.filter(|_| self.splitter.notation() != Notation::Status);
+        let farewell =
+            farewell.filter(|_| !matches!(self.splitter.notation(), Notation::Status(_)));
         let frame = farewell.and_then(|farewell| {
             self.say(settings, farewell, CloseReason::Finished, Some(Retry::after(FINISHED_RETRY)))
         });
@@ -792,17 +807,26 @@ impl Engine {
         let said = farewell.in_words(words, reason, retry);
         let bytes = said.encode(reason, retry, self.position.position(), notation);
         self.finish(reason.end_reason());
-        self.end_with(farewell.status(reason, retry.map(Retry::delay)));
+        if let Notation::Status(_) = notation {
+            return self.end_with(farewell.status(reason, retry.map(Retry::delay)), room);
+        }
         match room {
             Room::AfterLineEnd => bytes.map(|bytes| after(self.splitter.line_end(), &bytes)),
             Room::Here | Room::None => bytes,
         }
     }
 
-    /// Has the stream end with a status, if its framing has one.
-    fn end_with(&mut self, status: Status) {
-        if self.splitter.notation() == Notation::Status {
-            self.cold.get_or_insert_default().status = Some(Box::new(status));
+    /// Has the stream end with a status, if its framing has one and a place for it.
+    fn end_with(&mut self, status: Status, room: Room) -> Option<Bytes> {
+        let Notation::Status(protocol) = self.splitter.notation() else {
+            return None;
+        };
+        match Output::last(status, protocol, room == Room::Here)? {
+            Output::Frame(frame) => Some(frame),
+            Output::Status(status) => {
+                self.cold.get_or_insert_default().status = Some(status);
+                None
+            }
         }
     }
 

@@ -265,7 +265,7 @@ impl Ids<'_> {
                 self.pass_unnumbered();
                 Some(line)
             }
-            Notation::Status => None,
+            Notation::Status(_) => None,
         }
     }
 

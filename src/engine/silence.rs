@@ -109,7 +109,7 @@ impl KeepAlive {
             (Notation::Events(line_end), _) => Some(self.signal[line_end as usize].clone()),
             (Notation::Lines, Some([line, _])) => Some(line.clone()),
             (Notation::Records, Some([_, record])) => Some(record.clone()),
-            (Notation::Lines | Notation::Records, None) | (Notation::Status, _) => None,
+            (Notation::Lines | Notation::Records, None) | (Notation::Status(_), _) => None,
         }
     }
 
@@ -123,7 +123,7 @@ impl KeepAlive {
         match notation {
             Notation::Events(_) => true,
             Notation::Lines | Notation::Records => self.line.is_some(),
-            Notation::Status => false,
+            Notation::Status(_) => false,
         }
     }
 

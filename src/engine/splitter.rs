@@ -97,6 +97,11 @@ impl Splitter {
         self.scanner.in_event()
     }
 
+    /// Whether the stream's own last event was split off, after which nothing may follow.
+    pub(super) fn is_over(&self) -> bool {
+        self.scanner.is_over()
+    }
+
     /// Whether the event that has begun may be the last one without an end.
     pub(super) fn may_end_here(&self) -> bool {
         self.scanner.may_end_here()
@@ -105,12 +110,7 @@ impl Splitter {
     /// How the text of the server is written into the stream.
     #[inline]
     pub(super) fn notation(&self) -> Notation {
-        match self.scanner {
-            Scanner::Events(_) => Notation::Events(self.line_end),
-            Scanner::Lines(_) => Notation::Lines,
-            Scanner::Records(_) => Notation::Records,
-            Scanner::Messages(_) => Notation::Status,
-        }
+        self.scanner.notation(self.line_end)
     }
 
     /// How the lines of events end, as far as is known.
@@ -165,7 +165,7 @@ impl Splitter {
         let mut flowed = std::mem::replace(&mut self.stage, Stage::Whole) == Stage::Flowing;
         match first.block {
             // The usual case by itself: to take a chunk apart costs several times as much.
-            Some(EndedBlock { blank, data: true, id: BlockId::None })
+            Some(EndedBlock { blank, data: true, more: 0, id: BlockId::None })
                 if first.end == chunk.len()
                     && tail.is_empty()
                     && !flowed
@@ -224,6 +224,9 @@ impl Splitter {
         flowed: bool,
         ids: &mut Ids<'_>,
     ) {
+        for _ in 0..block.more {
+            ids.pass_unnumbered();
+        }
         match block.id {
             BlockId::None if block.data => {
                 let line_end = self.line_end;
@@ -248,7 +251,7 @@ impl Splitter {
 
     /// Holds the unfinished tail, or lets it flow if that would be too much.
     fn hold(&mut self, rest: Bytes, tail: &mut PendingTail, limit: usize, frames: &mut Frames) {
-        if rest.is_empty() {
+        if rest.is_empty() || self.is_over() {
             return;
         }
         if self.stage == Stage::Flowing {

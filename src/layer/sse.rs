@@ -25,9 +25,11 @@ use crate::service::SseService;
 /// - *lines*: `application/x-ndjson`, `ndjson`, `jsonl`, `x-jsonl`, `jsonlines`, `x-jsonlines` and
 ///   `stream+json`
 /// - *records*: `application/json-seq`, which has what lines have, each after a record separator
-/// - *gRPC*: `application/grpc`, also with `+proto` or another format
+/// - *calls*: of gRPC (`application/grpc`), gRPC-Web (`application/grpc-web`, `grpc-web-text` and
+///   `grpc-web-text-base64`), each also with `+proto` or another format, and streams of Connect
+///   (`application/connect+proto`, `connect+json` or another format)
 ///
-/// | | events | lines, records | gRPC |
+/// | | events | lines, records | calls |
 /// | --- | --- | --- | --- |
 /// | passes whole | an event | a line, or a record of several | a message, compressed or not |
 /// | at the beginning | a comment | nothing | nothing |
@@ -36,24 +38,34 @@ use crate::service::SseService;
 /// | [event ids](EventIdLayer) | a line in the event | none | none |
 /// | [`Event`](crate::Event) of a registry | the event | its data as a line | dropped |
 /// | the same without data | its comments | dropped | dropped |
-/// | the last of a drain | [`Farewell`](crate::Farewell) | `{"type":"close","reason":"shutdown"}` | status 14 in trailers |
+/// | the last of a drain | [`Farewell`](crate::Farewell) | `{"type":"close","reason":"shutdown"}` | status 14, `UNAVAILABLE` |
 /// | [`Farewell::event`](crate::Farewell::event) | the event | its data as a line | the same status |
 /// | [`Farewell::bytes`](crate::Farewell::bytes) | as they are | as they are | the same status |
 /// | `retry` | in a farewell | none | [on demand](crate::Farewell::grpc_pushback) |
-/// | refused | an event, or a status for other clients | a status with `Retry-After` | a status in the head |
-/// | [at its own end](CloseAtEndLayer) | the farewell | the farewell | its own trailers |
+/// | refused | an event, or a status for other clients | a status with `Retry-After` | a status of the protocol |
+/// | [at its own end](CloseAtEndLayer) | the farewell | the farewell | its own status |
 /// | ends unfinished | a failure | the last line, which passes | passes, and ends with an error |
 ///
 /// An event that is dropped counts as dropped in metrics. Data that becomes a line has to be JSON
 /// where the stream's lines are: `Event::new().data(r#"{"done":true}"#)`, or `Event::json` with the
 /// feature `json`. Line ends in it become spaces.
 ///
-/// # gRPC
+/// # Calls
 ///
-/// The answer of a unary call has the content type of a stream. So an answer is a stream as soon as
-/// it has to be waited for, or when its second message begins. Up to then it passes as it is: unary
-/// calls are not registered, count against no limit, and are answered in a drain, too. An answer
-/// that comes from another server has to be waited for, also if it is one message.
+/// In gRPC and gRPC-Web the answer of a unary call has the content type of a stream. So an answer
+/// is a stream as soon as it has to be waited for, or when its second message begins. Up to then it
+/// passes as it is: unary calls are not registered, count against no limit, and are answered in a
+/// drain, too. An answer that comes from another server has to be waited for, also if it is one
+/// message. In Connect each answer with these content types is a stream, and a unary call has the
+/// content type of its message.
+///
+/// Where the status is depends on the protocol:
+///
+/// | | gRPC | gRPC-Web | Connect |
+/// | --- | --- | --- | --- |
+/// | at the end | in the trailers | in a last message | in a last message, as JSON |
+/// | of a refusal | in the head | in the head | in a last message |
+/// | after half of a message that is too long to hold | in the trailers | none | none |
 ///
 /// | ended by | status |
 /// | --- | --- |
@@ -62,11 +74,13 @@ use crate::service::SseService;
 /// | a limit, refused or replaced | 8, `RESOURCE_EXHAUSTED` |
 /// | a failure, with [`farewell_on_error`](ShutdownLayer::farewell_on_error) | 13, `INTERNAL` |
 ///
-/// A failure passes as it is otherwise, and trailers of the handler always pass. Who comes in a
-/// drain or above a limit is refused in the head, which clients may try again; in the trailers if
-/// the place was taken while the head was sent. A body with a flag that does not exist, and a
-/// message that is longer than the hold limit, pass unheld. In HTTP/2 the server's own PING keeps
-/// connections open.
+/// A failure passes as it is otherwise. The handler's own status always passes, and nothing follows
+/// it: after the last message of a stream its body is dropped. A client that comes in a drain or
+/// above a limit is refused in the head, where it may try again; at the end of the body if the place
+/// was taken while the head was sent. A body with a flag that does not exist, and a message that is
+/// longer than the hold limit, pass unheld. In `grpc-web-text`, messages that the server has
+/// encoded in one piece leave together. In HTTP/2 the server's own PING keeps connections open; no
+/// keepalive is written into a call.
 ///
 /// # Examples
 ///

@@ -14,6 +14,7 @@ use crate::body::SseBody;
 use crate::plan::{Plan, Setting};
 use crate::state::{LimitInner, Permit};
 use crate::sync::lock;
+use crate::wire::Protocol;
 
 /// A permit that was taken before the handler, until a stream takes it.
 ///
@@ -40,17 +41,17 @@ impl EarlyPermit {
 pub(super) struct EarlyRefusal {
     refusal: Refusal,
     head: response::Parts,
-    is_call: bool,
+    call: Option<Protocol>,
 }
 
 impl EarlyRefusal {
     fn new(refusal: Refusal, request: &Parts) -> Box<Self> {
         let (mut head, ()) = Response::new(()).into_parts();
-        let is_call = head::is_call(&request.headers);
-        if let Some(content_type) = request.headers.get(CONTENT_TYPE).filter(|_| is_call) {
+        let call = head::protocol_of_call(&request.headers);
+        if let Some(content_type) = request.headers.get(CONTENT_TYPE).filter(|_| call.is_some()) {
             head.headers.insert(CONTENT_TYPE, content_type.clone());
         }
-        Box::new(Self { refusal, head, is_call })
+        Box::new(Self { refusal, head, call })
     }
 
     pub(super) fn respond<B: Body>(
@@ -58,10 +59,10 @@ impl EarlyRefusal {
         asked: &OuterPlan,
         outer: Option<&MadeStreams>,
     ) -> Response<SseBody<B>> {
-        let Self { refusal, head, is_call } = self;
-        match is_call {
-            true => refuse_call(head, outer, &refusal),
-            false => refuse(head, asked, outer, &refusal),
+        let Self { refusal, head, call } = self;
+        match call {
+            Some(protocol) => refuse_call(head, protocol, outer, &refusal),
+            None => refuse(head, asked, outer, &refusal),
         }
     }
 }

@@ -8,7 +8,7 @@ use http::response::Parts;
 use http::{Method, StatusCode};
 
 use crate::plan::NoBuffer;
-use crate::wire::Framing;
+use crate::wire::{Framing, Protocol};
 
 /// How a stream's body can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,9 +39,12 @@ pub(super) fn is_bodiless(method: &Method) -> bool {
     matches!(*method, Method::HEAD | Method::CONNECT)
 }
 
-/// Whether a request is a call of gRPC.
-pub(super) fn is_call(headers: &HeaderMap) -> bool {
-    content_type(headers).and_then(Framing::of) == Some(Framing::Grpc)
+/// The protocol of a request that is a call.
+pub(super) fn protocol_of_call(headers: &HeaderMap) -> Option<Protocol> {
+    match Framing::of(content_type(headers)?)? {
+        Framing::Calls(protocol) => Some(protocol),
+        Framing::Sse | Framing::JsonLines | Framing::JsonSequence => None,
+    }
 }
 
 /// Whether a response's body is an event stream whose bytes can be read, and not a refusal.

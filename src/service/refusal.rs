@@ -14,7 +14,7 @@ use http_body::Body;
 use super::request::{MadeStreams, OuterPlan, RequestInfo, tell};
 use crate::body::SseBody;
 use crate::dialect::{Dialect, Notice, Opening};
-use crate::driver::{Done, Registrations, StreamLink, trailers};
+use crate::driver::{Done, Framing, Protocol, Registrations, StreamLink, trailers};
 use crate::engine::Farewell;
 use crate::observe::{StreamObserver, refused};
 use crate::plan::Plan;
@@ -138,28 +138,49 @@ fn of_its_own<B: Body>(
     (Response::from_parts(head, ()), body)
 }
 
-/// Answers a call of gRPC with its status alone, in the head: clients may try such a call again.
+/// Answers a call with its status alone, in the head where the protocol has a place for it there:
+/// clients may try such a call again. "Streaming responses always have an HTTP status of 200 OK" in
+/// Connect, and their status is in the last message.
 pub(super) fn refuse_call<B: Body>(
     head: Parts,
+    protocol: Protocol,
     outer: Option<&MadeStreams>,
     refusal: &Refusal,
 ) -> Response<SseBody<B>> {
     refused(refusal.reason());
-    let mut response = Response::new(SseBody::empty());
+    let link = link();
+    let status = &refusal.of_call;
+    let message = status.last_message(protocol).filter(|_| !protocol.has_unary_calls());
+    let mut response = Response::new(match message {
+        Some(ref message) => SseBody::stream_of(message.clone(), Arc::clone(&link)),
+        None => SseBody::empty(),
+    });
     *response.extensions_mut() = head.extensions;
     let content_type = head.headers.get(CONTENT_TYPE).cloned();
     *response.headers_mut() = kept(head.headers);
     response.headers_mut().extend(content_type.map(|value| (CONTENT_TYPE, value)));
-    response.headers_mut().extend(trailers(&refusal.of_call));
+    if message.is_none() {
+        response.headers_mut().extend(trailers(status));
+    }
     response.extensions_mut().insert(Refused);
-    tell(&link(), response.extensions_mut(), outer);
+    tell(&link, response.extensions_mut(), outer);
     response
 }
 
 /// The whole of a stream whose refusal comes when its head is sent already.
-pub(super) fn refuse_late(asked: &OuterPlan, refusal: &Refusal) -> (Bytes, Arc<StreamLink>) {
+pub(super) fn refuse_late(
+    asked: &OuterPlan,
+    framing: Framing,
+    refusal: &Refusal,
+) -> (Bytes, Arc<StreamLink>) {
     refused(refusal.reason());
-    (stream(&asked.request, &asked.resolved.plan.dialect(), &refusal.notice), link())
+    let words = match framing {
+        Framing::Calls(protocol) => refusal.of_call.last_message(protocol),
+        Framing::Sse | Framing::JsonLines | Framing::JsonSequence => None,
+    };
+    let words = words
+        .unwrap_or_else(|| stream(&asked.request, &asked.resolved.plan.dialect(), &refusal.notice));
+    (words, link())
 }
 
 /// The link of a refusal: there is nothing to do in it for layers further out.

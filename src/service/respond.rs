@@ -13,7 +13,9 @@ use super::head::{self, StreamKind};
 use super::refusal::{Refusal, refuse, refuse_call, refuse_late};
 use super::request::{Carried, MadeStreams, OuterPlan, carried, tell};
 use crate::body::SseBody;
-use crate::driver::{Answer, Around, Claim, Deferred, Done, Registrations, Stream, StreamLink};
+use crate::driver::{
+    Answer, Around, Claim, Deferred, Done, Protocol, Registrations, Stream, StreamLink,
+};
 use crate::engine::{Engine, Position};
 use crate::observe::{StreamObserver, Subject};
 use crate::plan::{LimitSetting, Plan, ResolvedPlan};
@@ -38,8 +40,8 @@ where
     let carried = carried(&body, &mut head.extensions);
     let mut responder = Responder { asked, outer, head };
     let body = match (kind, carried) {
-        (StreamKind::Framed(Framing::Grpc), carried) => {
-            responder.call_of_grpc(body, carried.into_link(), cx)
+        (StreamKind::Framed(Framing::Calls(protocol)), carried) if protocol.has_unary_calls() => {
+            responder.call(body, protocol, carried.into_link(), cx)
         }
         (StreamKind::Framed(framing), Carried::None) => responder.new_stream(body, framing),
         (StreamKind::Framed(framing), Carried::InBody(link)) => {
@@ -53,10 +55,12 @@ where
     };
     match body {
         Ok(body) => Response::from_parts(responder.head, body),
-        Err(refusal) if kind == StreamKind::Framed(Framing::Grpc) => {
-            refuse_call(responder.head, outer, &refusal)
-        }
-        Err(refusal) => refuse(responder.head, asked, outer, &refusal),
+        Err(refusal) => match kind {
+            StreamKind::Framed(Framing::Calls(protocol)) => {
+                refuse_call(responder.head, protocol, outer, &refusal)
+            }
+            _ => refuse(responder.head, asked, outer, &refusal),
+        },
     }
 }
 
@@ -118,10 +122,11 @@ impl Responder<'_> {
         Ok(self.drive(body, framing, resolved, link))
     }
 
-    /// Does what is left to do for a call of gRPC, as soon as its answer turns out to be a stream.
-    fn call_of_grpc<B: Body<Data = Bytes>>(
+    /// Does what is left to do for a call, as soon as its answer turns out to be a stream.
+    fn call<B: Body<Data = Bytes>>(
         &mut self,
         body: B,
+        protocol: Protocol,
         inner: Option<Arc<StreamLink>>,
         cx: &mut Context<'_>,
     ) -> Result<SseBody<B>, Refusal> {
@@ -146,7 +151,7 @@ impl Responder<'_> {
         }
         if let Some(obstacle) = obstacle(&resolved.plan, asked) {
             // A unary call is answered all the same.
-            let answer = whole_answer(body, cx);
+            let answer = whole_answer(body, protocol, cx);
             return answer.map(SseBody::whole).ok_or_else(|| obstacle.refusal());
         }
         let (asked, taken) = (asked.clone(), inner.is_none());
@@ -155,7 +160,7 @@ impl Responder<'_> {
         let early = resolved.plan.limit.on().and_then(|_| asked.take_early());
         Ok(SseBody::deferred(
             body,
-            Deferred::new(link, move |scanner| {
+            Deferred::new(link, protocol, move |scanner| {
                 let mut taken_back = match taken {
                     true => asked.made.reclaim(&resolved.plan),
                     false => Registrations::default(),
@@ -263,7 +268,7 @@ impl Responder<'_> {
                 taken_back.complete(inner.reclaim(&resolved.plan));
             }
             let registrations = register(&resolved.plan, &asked, taken_back)
-                .map_err(|refusal| refuse_late(&asked, &refusal))?;
+                .map_err(|refusal| refuse_late(&asked, framing, &refusal))?;
             // Ids may have passed that nobody read.
             let position = if passed { Position::Unknown } else { asked.request.position() };
             let observer = asked.made.reclaim_observer().unwrap_or_else(|| observe(&asked));
@@ -277,9 +282,10 @@ impl Responder<'_> {
 /// The whole of an answer of one message that is there at once. None if it is a stream.
 fn whole_answer<B: Body<Data = Bytes>>(
     body: B,
+    protocol: Protocol,
     cx: &mut Context<'_>,
 ) -> Option<VecDeque<Result<Frame<Bytes>, B::Error>>> {
-    let (mut body, mut answer) = (Box::pin(body), Answer::default());
+    let (mut body, mut answer) = (Box::pin(body), Answer::new(protocol));
     let (mut frames, mut len) = (VecDeque::new(), 0);
     while let Some(frame) = match body.as_mut().poll_frame(cx) {
         Poll::Ready(frame) => frame,
@@ -291,7 +297,7 @@ fn whole_answer<B: Body<Data = Bytes>>(
                 return None;
             }
         }
-        let is_last = !frame.as_ref().is_ok_and(Frame::is_data);
+        let is_last = answer.is_over() || !frame.as_ref().is_ok_and(Frame::is_data);
         frames.push_back(frame);
         if is_last {
             break;

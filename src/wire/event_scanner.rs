@@ -63,7 +63,12 @@ impl EventScanner {
                 let block = std::mem::take(&mut self.block);
                 return Some(Boundary {
                     end: next,
-                    block: block.started.then_some(EndedBlock { blank: at, data: block.data, id }),
+                    block: block.started.then_some(EndedBlock {
+                        blank: at,
+                        data: block.data,
+                        more: 0,
+                        id,
+                    }),
                 });
             }
             let began_here = self.line.is_empty();

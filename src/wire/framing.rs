@@ -2,6 +2,8 @@
 
 use std::sync::OnceLock;
 
+use super::Protocol;
+
 /// How events are found in the bytes of a body.
 ///
 /// The only list of content types that are streams. A new framing needs a variant here and a
@@ -16,9 +18,8 @@ pub(crate) enum Framing {
     /// [JSON text sequences](https://www.rfc-editor.org/rfc/rfc7464): each value begins with a
     /// record separator and ends with a line end.
     JsonSequence,
-    /// [gRPC](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md): messages with their
-    /// length before them, and a status in the trailers.
-    Grpc,
+    /// Messages with their length before them, and a status at the end.
+    Calls(Protocol),
 }
 
 impl Framing {
@@ -27,20 +28,9 @@ impl Framing {
         let essence = content_type.split(|&byte| byte == b';').next()?.trim_ascii();
         let known = |(name, _): &&(&[u8], Self)| essence.eq_ignore_ascii_case(name);
         let framing = CONTENT_TYPES.iter().find(known).map(|(_, framing)| *framing);
-        framing.or_else(|| is_grpc(essence).then_some(Self::Grpc))
+        framing.or_else(|| Protocol::of(essence).map(Self::Calls))
     }
 }
-
-/// Whether this is `application/grpc`, with the name of a format or without. `application/grpc-web`
-/// is another framing.
-fn is_grpc(essence: &[u8]) -> bool {
-    let Some((name, format)) = essence.split_at_checked(GRPC.len()) else {
-        return false;
-    };
-    name.eq_ignore_ascii_case(GRPC) && (format.is_empty() || format.starts_with(b"+"))
-}
-
-const GRPC: &[u8] = b"application/grpc";
 
 #[rustfmt::skip]
 const CONTENT_TYPES: &[(&[u8], Framing)] = &[
@@ -65,7 +55,7 @@ pub(crate) enum Notation {
     /// As JSON values, each after a record separator.
     Records,
     /// Not at all: only the status at the end is the server's to give.
-    Status,
+    Status(Protocol),
 }
 
 /// How the lines of a stream end.

@@ -32,6 +32,6 @@ pub(crate) fn in_notation(line: Bytes, notation: Notation) -> Bytes {
             record.extend(line.iter().map(|&byte| if byte == SEPARATOR { b' ' } else { byte }));
             record.freeze()
         }
-        Notation::Events(_) | Notation::Lines | Notation::Status => line,
+        Notation::Events(_) | Notation::Lines | Notation::Status(_) => line,
     }
 }

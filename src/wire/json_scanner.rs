@@ -136,7 +136,7 @@ impl RecordScanner {
 
 /// A value that ended, to which nothing is added.
 fn value(end: usize) -> EndedBlock {
-    EndedBlock { blank: end, data: true, id: BlockId::None }
+    EndedBlock { blank: end, data: true, more: 0, id: BlockId::None }
 }
 
 /// Whether this is white space to JSON.

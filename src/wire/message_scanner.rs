@@ -1,12 +1,15 @@
-//! The scanner of gRPC bodies: messages with their length before them.
+//! The scanner of the bodies of calls: messages with their length before them.
 
+use super::protocol::{COMPRESSED, Protocol};
 use super::scanner::{BlockId, Boundary, EndedBlock};
 
-/// Reads the prefixes of [messages](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md),
-/// and hops over what is in them: `Length-Prefixed-Message → Compressed-Flag Message-Length
-/// Message`.
+/// Reads the prefixes of messages, and hops over what is in them.
 ///
-/// With a flag that does not exist nothing of the body can be told apart any more: it is one
+/// gRPC: `Length-Prefixed-Message → Compressed-Flag Message-Length Message`. Connect:
+/// `Enveloped-Message → Envelope-Flags Message-Length Message`. Both have one byte of flags, and
+/// four bytes of length, the highest first.
+///
+/// After a flag that does not exist nothing of the body can be told apart any more: it is one
 /// message that never ends.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MessageScanner {
@@ -20,72 +23,133 @@ pub(crate) struct MessageScanner {
 enum At {
     #[default]
     Flag,
+    /// So many bytes of the length are known.
     Length(u8),
     Message,
+    /// Of the message that holds the status.
+    LengthOfLast(u8),
+    Last,
+    /// After the message that holds the status.
+    Over,
     /// After a flag that does not exist.
     Lost,
 }
 
+/// What ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    Message,
+    /// The message that holds the status.
+    Last,
+}
+
 impl MessageScanner {
-    pub(super) fn next_boundary(&mut self, chunk: &[u8], from: usize) -> Option<Boundary> {
-        let mut from = from;
-        loop {
-            match self.at {
+    pub(super) fn next_boundary(
+        &mut self,
+        protocol: Protocol,
+        chunk: &[u8],
+        from: usize,
+    ) -> Option<Boundary> {
+        let (read, ended) = self.read(protocol, chunk.get(from..)?);
+        let (end, data) = (from + read, ended? == Ended::Message);
+        let block = EndedBlock { blank: end, data, more: 0, id: BlockId::None };
+        Some(Boundary { end, block: Some(block) })
+    }
+
+    /// Reads up to the end of a message at most. Gives how many bytes that were, and what ended.
+    pub(super) fn read(&mut self, protocol: Protocol, bytes: &[u8]) -> (usize, Option<Ended>) {
+        let mut read = 0;
+        while let Some(&first) = bytes.get(read) {
+            let (taken, left) = match self.at {
+                At::Over | At::Lost => break,
                 At::Flag => {
-                    self.at =
-                        if *chunk.get(from)? <= COMPRESSED { At::Length(0) } else { At::Lost };
-                    from += 1;
+                    self.at = At::of(first, protocol);
+                    read += 1;
+                    continue;
                 }
-                At::Length(known) => {
-                    let part = chunk.get(from..)?;
-                    let known = usize::from(known);
-                    let more = part.len().min(self.number.len() - known);
-                    self.number[known..known + more].copy_from_slice(&part[..more]);
-                    from += more;
-                    match u8::try_from(known + more) {
-                        Ok(known) if usize::from(known) < self.number.len() => {
-                            self.at = At::Length(known);
-                            return None;
-                        }
-                        _ => self.at = At::Message,
-                    }
+                At::Length(known) | At::LengthOfLast(known) => (1, self.take_length(known, first)),
+                At::Message | At::Last => {
+                    let (more, left) = (bytes.len() - read, self.left());
+                    let taken = u32::try_from(more).map_or(left, |more| more.min(left));
+                    (taken as usize, Some(left - taken))
                 }
-                At::Message => {
-                    let left = self.left();
-                    let more = (chunk.len() - from).min(left as usize);
-                    from += more;
-                    let more = u32::try_from(more).unwrap_or(left);
-                    self.number = (left - more).to_be_bytes();
-                    if self.left() > 0 {
-                        return None;
-                    }
-                    self.at = At::Flag;
-                    let block = EndedBlock { blank: from, data: true, id: BlockId::None };
-                    return Some(Boundary { end: from, block: Some(block) });
-                }
-                At::Lost => return None,
+            };
+            read += taken;
+            self.number = left.map_or(self.number, u32::to_be_bytes);
+            if left == Some(0) {
+                return (read, Some(self.end()));
             }
         }
+        (read, None)
+    }
+
+    /// Takes one more byte of the length. Gives the length if it is complete.
+    fn take_length(&mut self, known: u8, byte: u8) -> Option<u32> {
+        let is_last = matches!(self.at, At::LengthOfLast(_));
+        self.number[usize::from(known)] = byte;
+        let complete = usize::from(known) + 1 == self.number.len();
+        self.at = match (complete, is_last) {
+            (false, false) => At::Length(known + 1),
+            (false, true) => At::LengthOfLast(known + 1),
+            (true, false) => At::Message,
+            (true, true) => At::Last,
+        };
+        complete.then(|| self.left())
+    }
+
+    fn end(&mut self) -> Ended {
+        let is_last = self.at == At::Last;
+        let (at, ended) =
+            if is_last { (At::Over, Ended::Last) } else { (At::Flag, Ended::Message) };
+        self.at = at;
+        ended
     }
 
     fn left(&self) -> u32 {
         u32::from_be_bytes(self.number)
     }
 
+    /// How many bytes of what is in a message are still to come; none if a prefix comes next.
+    pub(super) fn left_of_message(&self) -> usize {
+        if let At::Message | At::Last = self.at { self.left() as usize } else { 0 }
+    }
+
+    /// Hops over so many bytes of a message that does not end with them.
+    pub(super) fn hop(&mut self, len: usize) {
+        let len = u32::try_from(len).unwrap_or(u32::MAX);
+        self.number = self.left().saturating_sub(len).to_be_bytes();
+    }
+
     pub(super) fn on_boundary(&self) -> bool {
-        self.at == At::Flag
+        matches!(self.at, At::Flag | At::Over)
+    }
+
+    /// Whether a message has begun that does not hold the status.
+    pub(super) fn in_message(&self) -> bool {
+        matches!(self.at, At::Length(_) | At::Message | At::Lost)
+    }
+
+    /// Whether the message that holds the status has ended.
+    pub(super) fn is_over(&self) -> bool {
+        self.at == At::Over
+    }
+
+    /// Whether nothing more is read.
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self.at, At::Over | At::Lost)
+    }
+
+    /// Gives up: what comes cannot be told apart.
+    pub(super) fn lose(&mut self) {
+        self.at = At::Lost;
     }
 
     /// Whether the message that has begun is still to get more bytes than this.
     pub(super) fn wants_more_than(&self, limit: usize) -> bool {
-        match self.at {
-            At::Flag | At::Length(_) => false,
-            At::Message => self.left() as usize > limit,
-            At::Lost => true,
-        }
+        self.at == At::Lost || self.left_of_message() > limit
     }
 
-    /// Whether a chunk that begins with a message ends with one.
+    /// Whether a chunk that begins with a message ends with one, and none of them is the last.
     #[inline]
     pub(super) fn is_whole(chunk: &[u8]) -> bool {
         let mut rest = chunk;
@@ -100,5 +164,13 @@ impl MessageScanner {
     }
 }
 
-/// The flag of a compressed message. That of any other is zero.
-const COMPRESSED: u8 = 1;
+impl At {
+    /// After this flag.
+    fn of(flag: u8, protocol: Protocol) -> Self {
+        match flag & !COMPRESSED {
+            0 => Self::Length(0),
+            flag if flag == protocol.flag_of_last() => Self::LengthOfLast(0),
+            _ => Self::Lost,
+        }
+    }
+}

@@ -2,6 +2,7 @@
 //!
 //! Events to be written are at the root of the crate: see [`Event`].
 
+mod base64;
 mod decoder;
 // The root exports what is public in this module and in `text`.
 pub(crate) mod event;
@@ -11,10 +12,12 @@ mod json_line;
 mod json_scanner;
 mod last_event_id;
 mod message_scanner;
+mod protocol;
 mod scanner;
 mod status;
 mod template;
 pub(crate) mod text;
+mod text_scanner;
 
 pub use decoder::{Decoder, MessageEvent};
 #[cfg(feature = "axum")]
@@ -27,6 +30,7 @@ pub(crate) use json_scanner::SEPARATOR;
 pub(crate) use last_event_id::LastEventId;
 #[cfg(feature = "nats")]
 pub(crate) use last_event_id::percent_decode;
+pub(crate) use protocol::Protocol;
 pub(crate) use scanner::{BlockId, EndedBlock, Scanner};
 pub(crate) use status::Status;
 #[cfg(feature = "hub")]

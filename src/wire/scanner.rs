@@ -3,7 +3,8 @@
 use super::event_scanner::EventScanner;
 use super::json_scanner::{LineScanner, RecordScanner};
 use super::message_scanner::MessageScanner;
-use super::{Framing, LineEnd};
+use super::text_scanner::TextScanner;
+use super::{Framing, LineEnd, Notation, Protocol};
 
 /// Finds the boundaries between the events of a body, by its framing.
 #[derive(Clone, Debug)]
@@ -11,7 +12,8 @@ pub(crate) enum Scanner {
     Events(EventScanner),
     Lines(LineScanner),
     Records(RecordScanner),
-    Messages(MessageScanner),
+    Messages(Protocol, MessageScanner),
+    Text(TextScanner),
 }
 
 /// A boundary between events, where an event or a comment may be written: a line begins after it,
@@ -31,6 +33,8 @@ pub(crate) struct EndedBlock {
     pub(crate) blank: usize,
     /// Whether it has a `data` field, so that clients dispatch it.
     pub(crate) data: bool,
+    /// How many others ended before it, where nothing can be written.
+    pub(crate) more: u8,
     pub(crate) id: BlockId,
 }
 
@@ -52,7 +56,8 @@ impl Scanner {
             Framing::Sse => Self::Events(EventScanner::default()),
             Framing::JsonLines => Self::Lines(LineScanner::default()),
             Framing::JsonSequence => Self::Records(RecordScanner::default()),
-            Framing::Grpc => Self::Messages(MessageScanner::default()),
+            Framing::Calls(Protocol::GrpcWebText) => Self::Text(TextScanner::default()),
+            Framing::Calls(protocol) => Self::Messages(protocol, MessageScanner::default()),
         }
     }
 
@@ -73,7 +78,8 @@ impl Scanner {
             Self::Events(scanner) => scanner.next_boundary(chunk, from, line_end),
             Self::Lines(scanner) => scanner.next_boundary(chunk, from),
             Self::Records(scanner) => scanner.next_boundary(chunk, from),
-            Self::Messages(scanner) => scanner.next_boundary(chunk, from),
+            Self::Messages(protocol, scanner) => scanner.next_boundary(*protocol, chunk, from),
+            Self::Text(scanner) => scanner.next_boundary(chunk, from),
         }
     }
 
@@ -82,7 +88,9 @@ impl Scanner {
         let (mut from, mut ended, mut line_end) = (0, 0, LineEnd::default());
         while let Some(boundary) = self.next_boundary(chunk, from, &mut line_end) {
             from = boundary.end;
-            ended += usize::from(boundary.block.is_some());
+            if let Some(block) = boundary.block {
+                ended += usize::from(block.more) + usize::from(block.data);
+            }
         }
         ended
     }
@@ -94,8 +102,8 @@ impl Scanner {
     pub(crate) fn is_whole(&self, chunk: &[u8]) -> bool {
         match self {
             Self::Lines(_) => chunk.ends_with(b"\n"),
-            Self::Messages(_) => MessageScanner::is_whole(chunk),
-            Self::Events(_) | Self::Records(_) => false,
+            Self::Messages(..) => MessageScanner::is_whole(chunk),
+            Self::Events(_) | Self::Records(_) | Self::Text(_) => false,
         }
     }
 
@@ -106,7 +114,8 @@ impl Scanner {
             Self::Events(scanner) => scanner.on_boundary(),
             Self::Lines(scanner) => scanner.on_boundary(),
             Self::Records(scanner) => scanner.on_boundary(),
-            Self::Messages(scanner) => scanner.on_boundary(),
+            Self::Messages(_, scanner) => scanner.on_boundary(),
+            Self::Text(scanner) => scanner.on_boundary(),
         }
     }
 
@@ -117,7 +126,26 @@ impl Scanner {
             Self::Events(scanner) => scanner.in_event(),
             Self::Lines(scanner) => scanner.in_event(),
             Self::Records(scanner) => scanner.in_event(),
-            Self::Messages(scanner) => !scanner.on_boundary(),
+            Self::Messages(_, scanner) => !scanner.on_boundary(),
+            Self::Text(scanner) => !scanner.on_boundary(),
+        }
+    }
+
+    /// Whether a message of a call has begun that does not hold its status.
+    pub(crate) fn in_message(&self) -> bool {
+        match self {
+            Self::Messages(_, scanner) => scanner.in_message(),
+            Self::Text(scanner) => scanner.in_message(),
+            Self::Events(_) | Self::Lines(_) | Self::Records(_) => false,
+        }
+    }
+
+    /// Whether the stream's own last event has ended, so that nothing may follow.
+    pub(crate) fn is_over(&self) -> bool {
+        match self {
+            Self::Messages(_, scanner) => scanner.is_over(),
+            Self::Text(scanner) => scanner.is_over(),
+            Self::Events(_) | Self::Lines(_) | Self::Records(_) => false,
         }
     }
 
@@ -125,14 +153,15 @@ impl Scanner {
     pub(crate) fn may_end_here(&self) -> bool {
         match self {
             Self::Lines(_) | Self::Records(_) => true,
-            Self::Events(_) | Self::Messages(_) => false,
+            Self::Events(_) | Self::Messages(..) | Self::Text(_) => false,
         }
     }
 
     /// Whether the event that has begun is known to be longer than this by more bytes.
     pub(crate) fn wants_more_than(&self, limit: usize) -> bool {
         match self {
-            Self::Messages(scanner) => scanner.wants_more_than(limit),
+            Self::Messages(_, scanner) => scanner.wants_more_than(limit),
+            Self::Text(scanner) => scanner.wants_more_than(limit),
             Self::Events(_) | Self::Lines(_) | Self::Records(_) => false,
         }
     }
@@ -142,7 +171,7 @@ impl Scanner {
     pub(crate) fn events(&mut self) -> Option<&mut EventScanner> {
         match self {
             Self::Events(scanner) => Some(scanner),
-            Self::Lines(_) | Self::Records(_) | Self::Messages(_) => None,
+            _ => None,
         }
     }
 
@@ -151,7 +180,20 @@ impl Scanner {
     pub(crate) fn awaits_lf(&self) -> bool {
         match self {
             Self::Events(scanner) => scanner.awaits_lf(),
-            Self::Lines(_) | Self::Records(_) | Self::Messages(_) => false,
+            _ => false,
+        }
+    }
+
+    /// How the text of the server is written into what is scanned, an event stream with lines that
+    /// end so.
+    #[inline]
+    pub(crate) fn notation(&self, line_end: LineEnd) -> Notation {
+        match self {
+            Self::Events(_) => Notation::Events(line_end),
+            Self::Lines(_) => Notation::Lines,
+            Self::Records(_) => Notation::Records,
+            Self::Messages(protocol, _) => Notation::Status(*protocol),
+            Self::Text(_) => Notation::Status(Protocol::GrpcWebText),
         }
     }
 }

@@ -1,10 +1,12 @@
-//! The status with which a call of gRPC ends.
+//! The status with which a call ends, in each protocol.
 
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::CloseReason;
+use bytes::Bytes;
+
 use super::event::millis;
+use super::{CloseReason, Protocol, base64};
 
 /// The status of a call that the server ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +51,54 @@ impl Status {
         let code = ("grpc-status", (self.code as u8).to_string());
         [code, ("grpc-message", percent_encoded(self.message))].into_iter().chain(pushback)
     }
+
+    /// The message that holds the status and is the last of its body. None where the status is in
+    /// the trailers.
+    pub(crate) fn last_message(&self, protocol: Protocol) -> Option<Bytes> {
+        let flag = protocol.flag_of_last();
+        match protocol {
+            Protocol::Grpc => None,
+            Protocol::GrpcWeb => Some(message(flag, &self.header_block()).into()),
+            Protocol::GrpcWebText => {
+                Some(base64::encode(&message(flag, &self.header_block())).into())
+            }
+            Protocol::Connect => Some(message(flag, &self.end_of_stream()).into()),
+        }
+    }
+
+    /// "Key-value pairs encoded as a HTTP/1 headers block (without the terminating newline)".
+    fn header_block(&self) -> String {
+        let line = |(name, value): (&str, String)| format!("{name}:{value}\r\n");
+        self.trailers().map(line).collect()
+    }
+
+    /// The [`EndStreamResponse`](https://connectrpc.com/docs/protocol/#error-end-stream). Its
+    /// message needs no escape, as no message of ours does.
+    fn end_of_stream(&self) -> String {
+        let Self { code, message, .. } = self;
+        format!(r#"{{"error":{{"code":"{}","message":"{message}"}}}}"#, code.as_str())
+    }
+}
+
+impl Code {
+    /// Its [name](https://connectrpc.com/docs/protocol/#error-codes) in Connect.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::ResourceExhausted => "resource_exhausted",
+            Self::Internal => "internal",
+            Self::Unavailable => "unavailable",
+            Self::Unauthenticated => "unauthenticated",
+        }
+    }
+}
+
+/// A message with its prefix.
+fn message(flag: u8, text: &str) -> Vec<u8> {
+    let mut message = vec![flag];
+    // No status is longer.
+    message.extend(u32::try_from(text.len()).unwrap_or_default().to_be_bytes());
+    message.extend(text.as_bytes());
+    message
 }
 
 /// `Percent-Encoded → 1*(Percent-Byte-Unencoded / Percent-Byte-Encoded)`, where all but the visible
@@ -68,6 +118,53 @@ fn percent_encoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const STATUS: Status = Status {
+        code: Code::Unavailable,
+        message: "100% gone",
+        pushback: Some(Duration::from_secs(2)),
+    };
+
+    #[test]
+    fn a_status_is_the_last_message_where_it_is_not_in_the_trailers() {
+        let block = "grpc-status:14\r\ngrpc-message:100%25 gone\r\ngrpc-retry-pushback-ms:2000\r\n";
+        let web = [b"\x80\0\0\0\x47", block.as_bytes()].concat();
+        let json = r#"{"error":{"code":"unavailable","message":"100% gone"}}"#;
+        let connect = [b"\x02\0\0\0\x36", json.as_bytes()].concat();
+        let text = {
+            use ::base64::prelude::{BASE64_STANDARD, Engine as _};
+            BASE64_STANDARD.encode(&web).into_bytes()
+        };
+        for (protocol, expected) in [
+            (Protocol::Grpc, None),
+            (Protocol::GrpcWeb, Some(web)),
+            (Protocol::GrpcWebText, Some(text)),
+            (Protocol::Connect, Some(connect)),
+        ] {
+            let last = STATUS.last_message(protocol).map(|it| it.to_vec());
+            assert_eq!(last, expected, "{protocol:?}");
+        }
+    }
+
+    #[test]
+    fn no_message_needs_an_escape_in_json() {
+        for reason in [
+            CloseReason::Shutdown,
+            CloseReason::Kicked,
+            CloseReason::Replaced,
+            CloseReason::Rotated,
+            CloseReason::Expired,
+            CloseReason::Idle,
+            CloseReason::Error,
+            CloseReason::Finished,
+            CloseReason::Limit,
+            CloseReason::Draining,
+            CloseReason::Timeout,
+        ] {
+            let message = Status::of(reason).message;
+            assert_eq!(format!("{message:?}"), format!("\"{message}\""));
+        }
+    }
 
     #[test]
     fn a_message_is_percent_encoded() {

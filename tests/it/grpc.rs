@@ -29,16 +29,16 @@ fn request() -> Request<()> {
 
 /// What a client sees of an answer.
 #[derive(Debug, Default, PartialEq)]
-struct Seen {
-    bytes: Vec<u8>,
+pub(crate) struct Seen {
+    pub(crate) bytes: Vec<u8>,
     /// The code and the message of the trailers, as far as they have them.
-    trailers: Option<(Option<String>, Option<String>)>,
-    failed: bool,
-    ended: bool,
+    pub(crate) trailers: Option<(Option<String>, Option<String>)>,
+    pub(crate) failed: bool,
+    pub(crate) ended: bool,
 }
 
 impl Seen {
-    fn bytes(bytes: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn bytes(bytes: impl Into<Vec<u8>>) -> Self {
         Self { bytes: bytes.into(), ..Self::default() }
     }
 
@@ -54,7 +54,7 @@ impl Seen {
 }
 
 /// What can be had of an answer without waiting.
-async fn now(client: &mut Client) -> Seen {
+pub(crate) async fn now(client: &mut Client) -> Seen {
     let mut seen = Seen::default();
     unconstrained(poll_fn(|cx| {
         loop {
@@ -90,7 +90,7 @@ fn serve(layer: &SseLayer) -> SseService<HandlerOf> {
     layer.layer(HandlerOf(GRPC))
 }
 
-fn answer<B>(response: Response<B>) -> (Feed, Client)
+pub(crate) fn answer<B>(response: Response<B>) -> (Feed, Client)
 where
     B: Body<Data = bytes::Bytes, Error = Failure> + Send + 'static,
 {
@@ -320,8 +320,8 @@ async fn a_body_that_ends_in_a_message_passes_so_that_its_client_sees_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn other_kinds_of_grpc_and_other_methods_of_it_pass_as_they_are() {
-    for other in ["application/grpc-web", "application/grpc-web-text", "application/grpcx"] {
+async fn other_kinds_of_calls_pass_as_they_are() {
+    for other in ["application/grpcx", "application/grpc-webx", "application/connect"] {
         let registry = Registry::new();
         let layer = SseLayer::new().registry(registry.clone());
         let (_feed, mut client) = begin(&mut layer.layer(HandlerOf(other)));

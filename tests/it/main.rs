@@ -9,6 +9,7 @@ mod architecture;
 mod axum_handlers;
 mod behaviour;
 mod body;
+mod calls;
 #[cfg(feature = "client")]
 mod client;
 mod close_at_end;

@@ -4,11 +4,9 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
-use crate::support::{
-    cut, cuts, interpret_lines, interpret_messages, interpret_records, lines, messages, records,
-};
+use crate::support::{cut, cuts, interpret_lines, interpret_records, lines, records};
 
-fn lively(line: &str) -> Settings {
+pub(super) fn lively(line: &str) -> Settings {
     let mut settings = keep_alive();
     settings.keep_alive.as_mut().unwrap().set_line(line);
     settings
@@ -173,120 +171,18 @@ fn a_scanner_of_any_framing_takes_no_more_memory_in_a_stream() {
     assert_eq!(size_of::<Scanner>(), size_of::<crate::wire::EventScanner>());
 }
 
-/// The code and the message of the status that a run ended with.
-fn status(run: &mut Run) -> Option<(u8, &'static str)> {
-    run.status.take().map(|status| (status.code as u8, status.message))
-}
-
-#[test]
-#[rustfmt::skip]
-fn messages_leave_whole_and_nothing_is_written_between_them() {
-    const A: &[u8] = b"\0\0\0\0\x01a";
-    let settings = Settings { close_at_end: Some(Farewell::close()), ..lively("") };
-    for (steps, sent, ended, code) in [
-        (&[Data(A), Halves(6), Inject("x")][..],               vec![A], None, None),
-        (&[Data(&A[..3]), Data(&A[3..])],                      vec![A], None, None),
-        (&[Data(b"\0\0\0\0\0\x01\0\0\0\x02\n\n\0")],         vec![&b"\0\0\0\0\0\x01\0\0\0\x02\n\n"[..]], None, None),
-        (&[Data(A), Data(&A[..5]), Shut, Data(b"a")],          vec![A], Some(EndReason::Closed), Some(14)),
-        (&[Shut],                                              vec![], Some(EndReason::Closed), Some(14)),
-        // At its own end it has a status of its own.
-        (&[Data(A), End],                                      vec![A], Some(EndReason::Finished), None),
-        // In the middle of a message, what there was is passed on, so that clients see it.
-        (&[Data(A), Data(&A[..5]), End],                       vec![A, &A[..5]], Some(EndReason::Error), None),
-        (&[Data(A), Fail],                                     vec![A], Some(EndReason::Error), None),
-    ] {
-        let mut run = Run::of(Framing::Grpc, settings.clone());
-        run.steps(steps);
-        assert_eq!(run.frames, sent, "{steps:?}");
-        assert_eq!(status(&mut run).map(|status| status.0), code, "{steps:?}");
-        assert_eq!(run.engine.ended(), ended, "{steps:?}");
-    }
-}
-
-#[test]
-fn what_cannot_be_a_message_or_is_too_long_flows_unheld_and_at_once() {
-    for prefix in [&b"\x02"[..], b"\xff\0\0\0\0", b"\0\xff\xff\xff\xff", b"\x01\0\x01\0\0"] {
-        let mut run = Run::of(Framing::Grpc, lively(""));
-        run.data(prefix);
-        run.data(b"abc");
-        run.inject(&Event::new().data("x"));
-        run.pass(INTERVAL * 10);
-        assert_eq!(run.frames, [prefix, b"abc"], "nothing is held and nothing is written into it");
-        run.close(Farewell::close());
-        run.data(b"def");
-        run.pass(INTERVAL * 2);
-        assert_eq!((run.sent().len(), status(&mut run).unwrap().0), (prefix.len() + 6, 14));
-        assert_eq!(run.engine.ended(), Some(EndReason::Cut));
-    }
-}
-
-#[test]
-fn each_end_of_a_call_has_its_status() {
-    for (reason, code) in [
-        (CloseReason::Shutdown, 14),
-        (CloseReason::Kicked, 14),
-        (CloseReason::Replaced, 8),
-        (CloseReason::Rotated, 14),
-        (CloseReason::Idle, 14),
-        (CloseReason::Expired, 16),
-    ] {
-        for farewell in [Farewell::close(), Farewell::none(), Farewell::bytes("x")] {
-            let mut run = Run::of(Framing::Grpc, Settings::default());
-            let (at, farewell) = (run.now, Cow::Owned(farewell.for_reason(reason)));
-            let order = Close { reason, farewell, retry: None, at, cut_at: None };
-            run.command(Command::Close { order, now: at });
-            assert_eq!((run.sent().len(), status(&mut run).unwrap().0), (0, code), "{reason:?}");
-        }
-        // In the middle of a message that is too long to be held.
-        let mut run = Run::of(Framing::Grpc, Settings { hold_limit: 4, ..Settings::default() });
-        run.data(b"\0\0\0\0\x09abc");
-        let (at, farewell) = (run.now, Cow::Owned(Farewell::close()));
-        let order = Close { reason, farewell, retry: None, at, cut_at: Some(at) };
-        run.command(Command::Close { order, now: at });
-        assert_eq!((run.sent().len(), status(&mut run).unwrap().0), (8, code), "{reason:?}");
-        assert_eq!(run.engine.ended(), Some(EndReason::Cut));
-    }
-    let second = Duration::from_secs(1);
-    for end in [Fail, End] {
-        let settings = Settings {
-            on_error: Some(Farewell::close()),
-            error_retry: second..=second,
-            ..Settings::default()
-        };
-        let mut run = Run::of(Framing::Grpc, settings);
-        run.steps(&[Data(b"\0\0\0\0\x02a"), end]);
-        assert_eq!((run.sent().len(), status(&mut run).unwrap().0), (0, 13));
-    }
-}
-
-#[test]
-fn the_time_to_call_again_is_told_where_that_is_asked_for() {
-    for (farewell, expected) in [
-        (Farewell::close(), None),
-        (Farewell::close().grpc_pushback(), Some(Duration::from_millis(700))),
-        (
-            Farewell::close().grpc_pushback().for_reason(CloseReason::Shutdown),
-            Some(Duration::from_millis(700)),
-        ),
-    ] {
-        let mut run = Run::of(Framing::Grpc, Settings::default());
-        run.close(farewell);
-        assert_eq!(run.status.unwrap().pushback, expected);
-    }
-}
-
 #[derive(Clone, Debug)]
-enum Act {
+pub(super) enum Act {
     Inject,
     Pass(u32),
 }
 
-fn acts() -> impl Strategy<Value = Vec<(Index, Act)>> {
+pub(super) fn acts() -> impl Strategy<Value = Vec<(Index, Act)>> {
     let act = prop_oneof![Just(Act::Inject), (1..5_u32).prop_map(Act::Pass)];
     prop::collection::vec((any::<Index>(), act), 0..6)
 }
 
-fn settings() -> impl Strategy<Value = Settings> {
+pub(super) fn settings() -> impl Strategy<Value = Settings> {
     let limit = prop_oneof![Just(Settings::HOLD_LIMIT), 0..40_usize];
     let line = prop::sample::select(vec![None, Some(""), Some(SIGN)]);
     (limit, line, any::<[bool; 3]>()).prop_map(
@@ -302,7 +198,7 @@ fn settings() -> impl Strategy<Value = Settings> {
 }
 
 const SIGN: &str = r#"{"type":"BOOKMARK"}"#;
-const INJECTED: &str = r#"{"injected":true}"#;
+pub(super) const INJECTED: &str = r#"{"injected":true}"#;
 
 /// Runs a stream of JSON with what is written in between, and compares what its client reads with
 /// what `interpret` reads in the stream itself.
@@ -388,47 +284,5 @@ proptest! {
         stream in records(), cuts in cuts(), acts in acts(), settings in settings(), close in any::<Option<Index>>(),
     ) {
         run_json(Framing::JsonSequence, interpret_records, &stream, &cuts, &acts, &settings, close)?;
-    }
-
-    /// Whatever the cuts and the timings: the bytes are those of the body, up to the end of a
-    /// message where the server ends the call, and then there is a status.
-    #[test]
-    fn clients_see_the_same_messages_whatever_the_cuts_and_timings(
-        stream in messages(), cuts in cuts(), acts in acts(), settings in settings(), close in any::<Option<Index>>(),
-    ) {
-        let mut chunks = cut(&stream, &cuts);
-        if let Some(close) = close {
-            chunks.truncate(close.index(chunks.len() + 1));
-        }
-        let mut run = Run::of(Framing::Grpc, settings.clone());
-        for (at, chunk) in chunks.iter().enumerate() {
-            for (_, act) in acts.iter().filter(|(when, _)| when.index(chunks.len()) == at) {
-                match act {
-                    Act::Pass(halves) => run.pass(INTERVAL / 2 * *halves),
-                    Act::Inject => run.inject(&Event::new().data(INJECTED)),
-                }
-            }
-            run.data(chunk);
-        }
-        let came = chunks.concat();
-        let (whole, rest) = interpret_messages(&came);
-        let room = run.engine.splitter.room();
-        match close {
-            Some(_) => run.close(Farewell::close()),
-            None => run.step(&End),
-        }
-        run.pass(INTERVAL);
-        run.take(None);
-        prop_assert_eq!(status(&mut run).is_some(), close.is_some());
-        prop_assert!(run.engine.ended().is_some());
-        let (seen, unfinished) = interpret_messages(&run.sent());
-        prop_assert_eq!(&seen, &whole);
-        match close {
-            Some(_) if room != Room::None => prop_assert!(unfinished.is_empty()),
-            _ => prop_assert_eq!(unfinished, rest),
-        }
-        if settings.count_events {
-            prop_assert_eq!(run.engine.progress().events, whole.len() as u64);
-        }
     }
 }
