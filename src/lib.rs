@@ -132,7 +132,7 @@ pub use registry::{Delivery, Registry, RegistryBuilder, SendError};
 #[cfg_attr(docsrs, doc(cfg(feature = "resume")))]
 pub use resume::layer::ResumeLayer;
 pub use service::{SseFuture, SseService};
-pub use shutdown::{Shutdown, ShutdownBuilder};
+pub use shutdown::{PreStop, PreStopFuture, Shutdown, ShutdownBuilder};
 pub use state::{DrainReport, Expiry, Label, LimitKey, StreamId, StreamInfo, StreamState};
 pub use static_body::StaticBody;
 pub use wire::event::{CloseReason, Event};

@@ -40,7 +40,7 @@ impl<B> Service<Request<B>> for Readiness {
         };
         // Over HTTP/2 hyper sends the body of a response to HEAD.
         let word = if request.method() == Method::HEAD { "" } else { word };
-        let mut response = Response::new(StaticBody(word));
+        let mut response = Response::new(StaticBody::of(word));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));

@@ -7,10 +7,23 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-/// The body of a response whose text is part of the program: that of [`Readiness`](crate::Readiness)
-/// and of the scripts of [`client`](crate::client).
+/// The body of a short response of this crate's own: that of [`Readiness`](crate::Readiness), of
+/// [`PreStop`](crate::PreStop) and of the scripts of [`client`](crate::client).
 #[derive(Debug)]
-pub struct StaticBody(pub(crate) &'static str);
+pub struct StaticBody(Bytes);
+
+impl StaticBody {
+    /// Text that is part of the program.
+    pub(crate) fn of(text: &'static str) -> Self {
+        Self(Bytes::from_static(text.as_bytes()))
+    }
+}
+
+impl From<String> for StaticBody {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
 
 impl Body for StaticBody {
     type Data = Bytes;
@@ -21,8 +34,7 @@ impl Body for StaticBody {
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let text = std::mem::take(&mut self.0);
-        let frame = Frame::data(Bytes::from_static(text.as_bytes()));
-        Poll::Ready((!text.is_empty()).then_some(Ok(frame)))
+        Poll::Ready((!text.is_empty()).then(|| Ok(Frame::data(text))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -53,7 +53,7 @@ impl ClientScript {
     fn respond(&self, method: &Method, headers: &HeaderMap) -> Response<StaticBody> {
         let is_head = method == Method::HEAD;
         if !is_head && method != Method::GET {
-            let mut response = Response::new(StaticBody(""));
+            let mut response = Response::new(StaticBody::of(""));
             *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return response;
@@ -61,7 +61,7 @@ impl ClientScript {
         let is_known = self.is_known(headers);
         // Over HTTP/2 hyper sends the body of a response to HEAD.
         let text = if is_head || is_known { "" } else { self.text };
-        let mut response = Response::new(StaticBody(text));
+        let mut response = Response::new(StaticBody::of(text));
         let headers = response.headers_mut();
         headers.insert(ETAG, self.etag.clone());
         headers.insert(CACHE_CONTROL, self.cache_control.clone());

@@ -103,7 +103,7 @@ impl Future for StopFuture {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.0.as_mut().poll(cx).map(|status| {
-            let mut response = Response::new(StaticBody(""));
+            let mut response = Response::new(StaticBody::of(""));
             *response.status_mut() = status;
             response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             Ok(response)

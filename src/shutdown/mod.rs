@@ -3,6 +3,7 @@
 mod builder;
 #[cfg(feature = "axum")]
 mod listen;
+mod pre_stop;
 #[cfg(feature = "signal")]
 mod signals;
 
@@ -14,6 +15,7 @@ use std::task::Poll;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use builder::ShutdownBuilder;
+pub use pre_stop::{PreStop, PreStopFuture};
 
 use crate::guard::Guarded;
 use crate::readiness::Readiness;

@@ -1,5 +1,6 @@
 //! Which streams a drain is about, how they ended, and the report of it.
 
+use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
@@ -104,6 +105,17 @@ pub struct DrainReport {
     pub forced: usize,
     /// The time from the trigger to the end, with the notice.
     pub elapsed: Duration,
+}
+
+/// All of it in one line.
+impl fmt::Display for DrainReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { closed, finished, cut, stalled, forced, elapsed } = self;
+        let (streams, seconds) = (self.streams(), elapsed.as_secs_f32());
+        let noun = if streams == 1 { "stream" } else { "streams" };
+        write!(f, "{streams} {noun} in {seconds:.1} s: {closed} closed, {finished} finished, ")?;
+        write!(f, "{cut} cut, {stalled} stalled, {forced} forced")
+    }
 }
 
 impl DrainReport {

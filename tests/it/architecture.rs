@@ -45,12 +45,12 @@ const IO: &[&str] =
     &["tokio", "http::", "http_body", "tower", "std::net", "std::io", "::now(", "async "];
 
 /// What only these strata do. `body` polls bodies and `service` calls services. `readiness` answers
-/// probes itself and `client` serves scripts, both with a `static_body`, `hub` makes bodies of its
-/// own, and `resume` takes the place of a handler, with a body, a service and timers of its own.
-/// Streams (`driver`) and connections (`guard`) have timers.
+/// probes itself, `shutdown` a `preStop` hook, and `client` serves scripts, all with a `static_body`,
+/// `hub` makes bodies of its own, and `resume` takes the place of a handler, with a body, a service
+/// and timers of its own. Streams (`driver`) and connections (`guard`) have timers.
 const ONCE: &[(&str, &[&str])] = &[
     ("fn poll_frame", &["body", "static_body", "hub", "resume", "testing"]),
-    ("fn call", &["service", "readiness", "client", "resume"]),
+    ("fn call", &["service", "readiness", "shutdown", "client", "resume"]),
     ("Sleep", &["driver", "guard", "resume", "sync"]),
     ("fn poll_write", &["guard"]),
 ];

@@ -83,6 +83,8 @@ mod nesting;
 mod notice;
 mod orders;
 mod panics;
+#[cfg(feature = "axum")]
+mod pre_stop;
 mod public_names;
 mod read_ahead;
 mod refusals;
