@@ -6,6 +6,7 @@ mod builder;
 mod graphql;
 mod htmx;
 mod json;
+mod json_rpc;
 mod mcp;
 mod notice;
 mod openai;
@@ -29,6 +30,25 @@ use crate::wire::{CloseReason, Event};
 ///
 /// The clients of an API read its events and no others. So on the route of a chat completion a
 /// drain has to end with the error of that API, which its SDK raises, and not with a close event.
+///
+/// | dialect | silence | last words, on an error too | refusal |
+/// | --- | --- | --- | --- |
+/// | [`event_source`](Self::event_source) | a comment, 15 s | `event: close`; an error passes as it is | `event: limit` or `draining`, or a status |
+/// | [`openai_chat`](Self::openai_chat) | a comment, 10 s | `event: error`, `{"error":{..}}` | the same as JSON |
+/// | [`openai_chat_unnamed`](Self::openai_chat_unnamed) | a comment, 10 s | `{"error":{..}}` | the same as JSON |
+/// | [`openai_responses`](Self::openai_responses) | a comment, 10 s | `event: error`, `{"type":"error","error":{..},..}` | `{"error":{..}}` |
+/// | [`anthropic`](Self::anthropic) | `event: ping`, 10 s, given up after 600 s | `event: error`, `{"type":"error","error":{..}}` | the same as JSON |
+/// | [`mcp_2025_11`](Self::mcp_2025_11) | a comment, 15 s | a `retry` and an id; an error of JSON-RPC on an error | an error of JSON-RPC |
+/// | [`mcp_2026_07`](Self::mcp_2026_07) | a comment, 15 s | an error of JSON-RPC | the same |
+/// | [`ag_ui`](Self::ag_ui) | a comment, 15 s | `{"type":"RUN_ERROR",..}` | the same as JSON |
+/// | [`a2a`](Self::a2a) | a comment, 15 s | `event: error`, an error of JSON-RPC | the same |
+/// | [`vercel_ui_message`](Self::vercel_ui_message) | a comment, 15 s | `{"type":"error","errorText":..}`, `[DONE]` | plain text |
+/// | [`graphql_sse`](Self::graphql_sse) | a comment, 12 s | `event: next` with errors, `event: complete` | the errors as JSON |
+/// | [`htmx`](Self::htmx) | a comment, 15 s | a fragment that removes the element, `event: close` | as `event_source` |
+///
+/// Each of them begins a stream with a comment, so that no proxy holds its head back. At the end of
+/// a stream's own body nothing is said by default, and the words of these APIs for that are the
+/// application's: [`CloseAtEndLayer`](crate::CloseAtEndLayer) has a dialect speak then, too.
 ///
 /// It is for event streams. Streams of JSON and of gRPC have [forms of their
 /// own](crate::SseLayer#streams).
@@ -92,7 +112,25 @@ impl Spec {
 static EVENT_SOURCE: Spec = Spec::EVENT_SOURCE;
 
 impl Dialect {
-    /// The dialect of an `EventSource` and of clients that are like it. The default.
+    /// The dialect of an [`EventSource`][spec], and of clients that are like it. The default.
+    ///
+    /// Silence is broken by a comment after 15 seconds, half of the shortest limit that common
+    /// proxies have. A stream that the server ends gets [`Farewell::close`], with a `retry` and with
+    /// the client's position as its id:
+    ///
+    /// ```text
+    /// event: close
+    /// retry: 700
+    /// data: {"reason":"shutdown"}
+    /// id: 41
+    /// ```
+    ///
+    /// A failure of the body is passed on, which cuts the connection: an `EventSource` comes back
+    /// then. A refused request that an `EventSource` may have made gets 200 and one event, `limit`
+    /// or `draining`, since it never comes back after another status. Others get a status without a
+    /// body, with `Retry-After`.
+    ///
+    /// [spec]: https://html.spec.whatwg.org/multipage/server-sent-events.html
     #[must_use]
     pub const fn event_source() -> Self {
         Self(None)

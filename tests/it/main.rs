@@ -16,6 +16,7 @@ mod close_at_end;
 mod compression;
 #[cfg(feature = "axum")]
 mod deadline;
+mod dialect_words;
 mod dialects;
 mod drain_between;
 mod drain_rate;

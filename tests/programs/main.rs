@@ -8,6 +8,7 @@ mod harness;
 
 mod accessibility;
 mod demo_in_browser;
+mod dialect_clients;
 mod examples;
 mod htmx_in_browser;
 mod hub_finish;
