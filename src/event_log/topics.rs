@@ -97,6 +97,11 @@ impl Topics {
         }
     }
 
+    /// The patterns in the set, for owners that share them.
+    pub(super) fn shared_patterns(&self) -> &Arc<[Box<str>]> {
+        &self.patterns
+    }
+
     pub(crate) fn has_patterns(&self) -> bool {
         !self.patterns.is_empty()
     }

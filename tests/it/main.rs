@@ -73,6 +73,8 @@ mod log_order;
 mod log_read;
 #[cfg(feature = "hub")]
 mod log_stalled;
+#[cfg(feature = "hub")]
+mod log_topics;
 mod mail;
 mod mail_at_the_end;
 mod manual;

@@ -3,20 +3,20 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
 
-use super::cursor::{Followed, MemoryCursor, MergedCursors, NextEvent, skip_lost};
-use super::directory::TopicCell;
-use super::inner::{MemoryLogInner, SWEEP_INTERVAL};
+use super::inner::{LogState, MemoryLogInner};
+use super::merged::MergedCursors;
+use super::topic::{TopicCell, TopicState};
 use crate::event_log::start::Unreplayable;
-use crate::event_log::{Follow, Gap, Logged, Page, Run, Start, Step, Topic, Topics};
+use crate::event_log::wake_list::{Ticket, look_or_register};
+use crate::event_log::window::{Placement, Remaining, position_after_gap};
+use crate::event_log::{Follow, Gap, GapReason, Logged, Page, Run, Start, Step, Topic, Topics};
 use crate::sync::now;
 
 /// Follows topics of a [`MemoryLog`](super::MemoryLog).
 ///
-/// It is a cursor in each topic, and a waker while it waits.
+/// It is a position in each topic, and a waker while it waits.
 pub struct MemoryFollower {
     log: Arc<MemoryLogInner>,
     /// The sequence of the last event or gap that was returned, or of the position that the
@@ -28,100 +28,82 @@ pub struct MemoryFollower {
 }
 
 enum FollowerCursors {
-    One(MemoryCursor),
+    One(OneCursor),
     /// Boxed, since it is rarer, and larger.
     Merged(Box<MergedCursors>),
+    /// A topic would have been one too many.
+    Refused,
 }
 
-/// Where a follower starts in each of its topics.
-#[derive(Clone, Copy, Debug)]
-enum StartPosition {
-    After(u64),
-    /// With the first event that there is, because that was requested.
-    Earliest,
-    /// With the first event that there is, because the requested position is not known.
-    Unknown,
+/// A follower's position in its only topic.
+struct OneCursor {
+    cell: Arc<TopicCell>,
+    /// All events up to this were returned.
+    position: u64,
+    ticket: Ticket,
+}
+
+/// What a look at a topic finds.
+pub(super) enum NextEvent<T> {
+    Ready(T),
+    /// The next events were removed before the follower read them.
+    Lost,
+    Pending,
+}
+
+impl<T> NextEvent<T> {
+    pub(super) fn map<R>(self, map: impl FnOnce(T) -> R) -> NextEvent<R> {
+        match self {
+            Self::Ready(event) => NextEvent::Ready(map(event)),
+            Self::Lost => NextEvent::Lost,
+            Self::Pending => NextEvent::Pending,
+        }
+    }
 }
 
 impl MemoryFollower {
-    pub(super) fn new(log: &Arc<MemoryLogInner>, topics: Topics, from: Start) -> Self {
-        Self::with(log, topics, from, MemoryLogInner::cell)
+    pub(super) fn new(log: &Arc<MemoryLogInner>, topics: &Topics, from: Start) -> Self {
+        log.sweep_if_due(now());
+        let followed = match topics.single() {
+            Some(topic) => OneCursor::new(log, topic, &from)
+                .map(|(cursor, placement, lost)| (FollowerCursors::One(cursor), placement, lost)),
+            None => MergedCursors::new(log, topics, &from).map(|(cursors, placement, lost)| {
+                (FollowerCursors::Merged(Box::new(cursors)), placement, lost)
+            }),
+        };
+        let log = Arc::clone(log);
+        let Some((cursors, placement, lost)) = followed else {
+            let cursors = FollowerCursors::Refused;
+            return Self { log, delivered: 0, unreplayable: None, cursors };
+        };
+        let delivered = match placement {
+            Placement::After(position) if from != Start::Live => position,
+            _ => 0,
+        };
+        let reason = reason(placement, lost);
+        let unreplayable = reason.map(|reason| Box::new(Unreplayable { requested: from, reason }));
+        Self { log, delivered, unreplayable, cursors }
     }
 
-    /// Reads the topic without following it: a topic that is not there is not created.
-    pub(super) fn read(
-        log: &Arc<MemoryLogInner>,
-        topic: &Topic,
-        from: Start,
-        limit: usize,
-    ) -> Page {
-        let mut follower = Self::with(log, topic.into(), from, MemoryLogInner::cell_to_read);
-        let mut cx = Context::from_waker(Waker::noop());
-        let mut page = Page::default();
-        while page.events.len() < limit {
-            match Pin::new(&mut follower).poll_next(&mut cx) {
-                Poll::Ready(Some(Step::Event(event))) => page.events.push(event),
-                Poll::Ready(Some(Step::Gap(gap))) if page.events.is_empty() => page.gap = Some(gap),
-                Poll::Ready(Some(Step::Gap(_))) => break,
-                Poll::Ready(None) | Poll::Pending => return page,
-            }
-        }
-        page.has_more = true;
-        page
-    }
-
-    /// Follows topics, which `find` finds or makes.
-    fn with(
-        log: &Arc<MemoryLogInner>,
-        topics: Topics,
-        from: Start,
-        find: impl Fn(&MemoryLogInner, &Topic, Instant) -> Arc<TopicCell>,
-    ) -> Self {
-        let now = now();
-        log.sweep_if_due(now, SWEEP_INTERVAL);
-        // Read before the topics are looked at: events that are appended after this are returned.
-        let head = log.state.head.load(Ordering::SeqCst);
-        let known = match &from {
-            Start::After(id) => log.state.epoch.sequence(id).filter(|position| *position <= head),
-            _ => None,
-        };
-        let start = match (&from, known) {
-            (Start::Live, _) => StartPosition::After(head),
-            (Start::Earliest, _) => StartPosition::Earliest,
-            (Start::After(_), Some(position)) => StartPosition::After(position),
-            (Start::After(_), None) | (Start::Unknown, _) => StartPosition::Unknown,
-        };
-        let (unknown, mut lost) = (matches!(start, StartPosition::Unknown), false);
-        let mut named = |topic: &Topic| {
-            loop {
-                // A topic may end between the two steps; then there is a new one.
-                let cell = find(log, topic, now);
-                if let Some((cursor, has_lost)) = start.cursor(log, &cell, Followed::ByName, now) {
-                    lost |= has_lost;
-                    return cursor;
-                }
-            }
-        };
-        let cursors = if let Some(topic) = topics.single() {
-            FollowerCursors::One(named(topic))
-        } else {
-            let mut cursors: Vec<_> = topics.names().map(named).collect();
-            let mut last_creation = 0;
-            if topics.has_patterns() {
-                let (matching, newest, has_lost) = start.matching(log, &topics, now);
-                cursors.extend(matching);
-                last_creation = newest;
-                lost |= has_lost;
-            }
-            FollowerCursors::Merged(Box::new(MergedCursors::new(topics, cursors, last_creation)))
-        };
-        let unreplayable = match (unknown, lost) {
-            (true, _) => Some(Unreplayable::unknown(from, log.state.epoch.number())),
-            (false, true) => Some(Unreplayable::expired(from)),
-            (false, false) => None,
-        };
-        let unreplayable = unreplayable.map(Box::new);
-        Self { log: Arc::clone(log), delivered: known.unwrap_or_default(), unreplayable, cursors }
+    /// Reads a topic without following it: one that is not there is not created.
+    pub(super) fn read(log: &MemoryLogInner, topic: &Topic, from: Start, limit: usize) -> Page {
+        let (now, state) = (now(), &log.state);
+        let cell = log.get_to_read(topic, now);
+        let placement = Placement::of(&from, state.epoch.number(), state.head()).alone();
+        // A sequence of no event, so it reveals none.
+        let here = state.next_sequence();
+        let topic = cell.trimmed(now, state);
+        let (position, lost) = start_in(&topic, placement);
+        let mut events: Vec<_> = topic.window.after(position).take(limit).cloned().collect();
+        let has_more = topic.window.after(position).nth(limit).is_some();
+        drop(topic);
+        let events = events.drain(..).map(|event| cell.logged(event)).collect();
+        let gap = reason(placement, lost).map(|reason| {
+            let delivered = if lost { position } else { 0 };
+            let (gap, _) = gap(&[cell.remaining(position, here)], delivered, here, state);
+            Unreplayable { requested: from, reason }.explain(gap)
+        });
+        Page { gap, events, has_more }
     }
 
     /// Polls for the next event, as `one` finds it in one topic. Of several topics it is one event,
@@ -129,40 +111,46 @@ impl MemoryFollower {
     fn poll<T>(
         &mut self,
         cx: &mut Context<'_>,
-        one: impl FnOnce(&mut MemoryCursor, &mut Context<'_>) -> NextEvent<(u64, T)>,
+        one: impl FnOnce(&mut OneCursor, &Waker) -> NextEvent<(u64, T)>,
         convert: impl FnOnce(Logged) -> T,
-    ) -> Poll<Result<T, Gap>> {
+    ) -> Poll<Option<Result<T, Gap>>> {
         let next = match &mut self.cursors {
+            FollowerCursors::Refused => return Poll::Ready(None),
             _ if self.unreplayable.is_some() => NextEvent::Lost,
-            FollowerCursors::One(cursor) => one(cursor, cx),
+            FollowerCursors::One(cursor) => one(cursor, cx.waker()),
             FollowerCursors::Merged(cursors) => {
                 cursors.poll(&self.log, cx).map(|(last, event)| (last, convert(event)))
             }
         };
-        Poll::Ready(match next {
+        Poll::Ready(Some(match next {
             NextEvent::Ready((last, event)) => {
                 // An event that finishes a topic may be before the position.
                 self.delivered = self.delivered.max(last);
                 Ok(event)
             }
-            NextEvent::Lost => Err(self.skip_lost(cx)),
+            NextEvent::Lost => Err(self.skip_lost()),
             NextEvent::Pending => return Poll::Pending,
-        })
+        }))
     }
 
-    /// Moves the cursors past events that are lost, and returns the gap.
-    fn skip_lost(&mut self, cx: &mut Context<'_>) -> Gap {
+    /// Moves past events that are lost, and returns the gap.
+    fn skip_lost(&mut self) -> Gap {
         let known = self.unreplayable.take();
         let why = known.unwrap_or_else(|| Box::new(Unreplayable::expired(self.position())));
-        // Before topics are found and looked at, so that all events up to here are seen and later
-        // events come after the gap. The sequence is the id of no event, so it reveals none.
+        // Before topics are looked at, so that all events up to here are seen and later events come
+        // after the gap. The sequence is the id of no event, so it reveals none.
         let here = self.log.state.next_sequence();
-        let cursors = match &mut self.cursors {
-            FollowerCursors::One(cursor) => std::slice::from_mut(cursor),
-            FollowerCursors::Merged(cursors) => cursors.cursors(&self.log, cx),
+        let remaining = match &mut self.cursors {
+            FollowerCursors::One(cursor) => vec![cursor.cell.remaining(cursor.position, here)],
+            FollowerCursors::Merged(cursors) => cursors.gather(&self.log, here),
+            FollowerCursors::Refused => Vec::new(),
         };
-        let epoch = &self.log.state.epoch;
-        let (gap, position) = skip_lost(cursors, self.delivered, here, epoch);
+        let (gap, position) = gap(&remaining, self.delivered, here, &self.log.state);
+        match &mut self.cursors {
+            FollowerCursors::One(cursor) => cursor.position = position,
+            FollowerCursors::Merged(cursors) => cursors.skip_to(position),
+            FollowerCursors::Refused => {}
+        }
         // The next gap must not send the client back.
         self.delivered = position;
         why.explain(gap)
@@ -177,87 +165,103 @@ impl MemoryFollower {
     }
 }
 
-impl StartPosition {
-    /// A cursor in a topic, and whether events after the position are lost; `None` if the topic has
-    /// ended.
-    fn cursor(
-        self,
-        log: &MemoryLogInner,
-        cell: &Arc<TopicCell>,
-        followed: Followed,
-        now: Instant,
-    ) -> Option<(MemoryCursor, bool)> {
-        MemoryCursor::new(cell, followed, |state| {
-            state.window.trim(now, &log.state.limits);
-            match self {
-                Self::After(position) => {
-                    let first = match followed {
-                        Followed::ByName => state.window.first_after_or_end(position),
-                        Followed::ByPattern => state.window.first_after(position),
-                    };
-                    (first, state.has_lost(position))
-                }
-                Self::Earliest | Self::Unknown => (state.window.first(), false),
-            }
-        })
+impl OneCursor {
+    /// A cursor in a topic, where the client starts, and whether events after that are lost. `None`
+    /// if the topic would be one too many.
+    fn new(log: &MemoryLogInner, topic: &Topic, from: &Start) -> Option<(Self, Placement, bool)> {
+        let now = now();
+        // Read before the topic is looked at: events that are appended after this are returned.
+        let head = log.state.head();
+        let placement = Placement::of(from, log.state.epoch.number(), head).alone();
+        let cell = log.follow(topic, now)?;
+        let (position, lost) = start_in(&cell.trimmed(now, &log.state), placement);
+        Some((Self { cell, position, ticket: Ticket::default() }, placement, lost))
     }
 
-    /// Cursors in the topics that match a pattern and have no cursor by name, the last creation of
-    /// any topic, and whether events after the position are lost.
-    fn matching(
-        self,
-        log: &MemoryLogInner,
-        topics: &Topics,
-        now: Instant,
-    ) -> (Vec<MemoryCursor>, u64, bool) {
-        let position = if let Self::After(position) = self { position } else { u64::MAX };
-        let (cells, last_creation, mut lost) = log.matching(topics, position);
-        let mut cursors = Vec::new();
-        for cell in cells.iter().filter(|cell| topics.names().all(|name| *name != cell.topic)) {
-            match self.cursor(log, cell, Followed::ByPattern, now) {
-                Some((cursor, has_lost)) => {
-                    cursors.push(cursor);
-                    lost |= has_lost;
-                }
-                // It ended just now, and was not among the ended topics yet.
-                None => lost |= cell.lock().has_lost(position),
-            }
+    /// Looks at the topic for what is after the position, and has `waker` woken by the topic's next
+    /// event if there is nothing.
+    fn look<T>(
+        &mut self,
+        waker: &Waker,
+        look: impl Fn(&mut TopicState, u64) -> Option<T>,
+    ) -> NextEvent<T> {
+        let (cell, position) = (&self.cell, self.position);
+        let found = look_or_register(
+            || cell.lock(),
+            TopicState::wakers,
+            &mut self.ticket,
+            waker,
+            |state| match state.has_lost(position) {
+                true => Some(NextEvent::Lost),
+                false => look(state, position).map(NextEvent::Ready),
+            },
+        );
+        found.unwrap_or(NextEvent::Pending)
+    }
+}
+
+/// The position at which a client starts in a topic, and whether events after it are lost.
+fn start_in(topic: &TopicState, placement: Placement) -> (u64, bool) {
+    match placement {
+        Placement::After(position) | Placement::Ahead(position) => {
+            (topic.window.before_end(position), topic.has_lost(position))
         }
-        (cursors, last_creation, lost)
+        Placement::Earliest | Placement::Gap(_) => (topic.window.floor(), false),
+    }
+}
+
+/// The reason of the gap with which a client starts.
+fn reason(placement: Placement, lost: bool) -> Option<GapReason> {
+    match placement {
+        Placement::Gap(reason) => Some(reason),
+        _ => lost.then_some(GapReason::Expired),
+    }
+}
+
+/// The gap before what topics have left, and its position. `delivered` is a position that the
+/// client has reached, or zero, and `here` is after all events.
+fn gap(remaining: &[Remaining], delivered: u64, here: u64, log: &LogState) -> (Gap, u64) {
+    let id = |sequence| log.epoch.id(sequence);
+    match position_after_gap(remaining, delivered) {
+        None => (Gap::new(id(here)), here),
+        Some(after) => {
+            let gap = Gap::new(id(after.position));
+            (gap.between(id(after.earliest), id(after.latest)), after.position)
+        }
     }
 }
 
 impl Follow for MemoryFollower {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Step>> {
-        let one = |cursor: &mut MemoryCursor, cx: &mut Context<'_>| {
-            let event = cursor.look(cx.waker(), |state, next| state.window.get(next).cloned());
+        let one = |cursor: &mut OneCursor, waker: &Waker| {
+            let event = cursor.look(waker, |state, at| state.window.after(at).next().cloned());
             event.map(|event| {
-                cursor.next += 1;
+                cursor.position = event.sequence;
                 (event.sequence, cursor.cell.logged(event))
             })
         };
         let next = self.get_mut().poll(cx, one, |event| event);
-        next.map(|next| Some(next.map_or_else(Step::Gap, Step::Event)))
+        next.map(|next| next.map(|next| next.map_or_else(Step::Gap, Step::Event)))
     }
 
     fn poll_run(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Run>> {
-        let one = |cursor: &mut MemoryCursor, cx: &mut Context<'_>| {
-            let joined = cursor
-                .look(cx.waker(), |state, next| state.window.joined_from(next, state.followers));
-            joined.map(|joined| {
-                cursor.next = joined.next;
+        let one = |cursor: &mut OneCursor, waker: &Waker| {
+            cursor.look(waker, TopicState::joined_after).map(|joined| {
+                cursor.position = joined.last;
                 (joined.last, joined.bytes)
             })
         };
         let next = self.get_mut().poll(cx, one, Logged::into_bytes);
-        next.map(|next| Some(next.map_or_else(Run::Gap, Run::Events)))
+        next.map(|next| next.map(|next| next.map_or_else(Run::Gap, Run::Events)))
     }
 }
 
 impl Drop for MemoryFollower {
     fn drop(&mut self) {
-        if let FollowerCursors::Merged(cursors) = &mut self.cursors {
-            cursors.stop_waiting(&self.log);
+        match &mut self.cursors {
+            FollowerCursors::One(cursor) => self.log.unfollow(&cursor.cell, &mut cursor.ticket),
+            FollowerCursors::Merged(cursors) => cursors.leave(&self.log),
+            FollowerCursors::Refused => {}
         }
     }
 }
@@ -267,6 +271,7 @@ impl fmt::Debug for MemoryFollower {
         let topics = match &self.cursors {
             FollowerCursors::One(_) => 1,
             FollowerCursors::Merged(cursors) => cursors.len(),
+            FollowerCursors::Refused => 0,
         };
         f.debug_struct("MemoryFollower").field("topics", &topics).finish_non_exhaustive()
     }

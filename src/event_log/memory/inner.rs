@@ -1,43 +1,77 @@
-//! What all handles of a log in memory share: its topics, their creation and their sweeps.
+//! What all handles of a log in memory share: its topics, and how they begin, are appended to and
+//! end.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use super::directory::{AppendRefused, Directory, LogState, TopicCell};
+use slab::Slab;
+
+use super::directory::{Directory, Matching};
+use super::due::{DueTopics, FiledAs};
 use super::encoding::EncodedEvent;
+use super::feed::Feed;
+use super::topic::TopicCell;
 use super::{MemoryLogBuilder, MemoryLogError};
 use crate::event_log::ids::{LogEpoch, MAX_MEMORY_ID_LEN};
-use crate::event_log::wake_list::{Ticket, WakeList, look_or_register, wake_list};
+use crate::event_log::wake_list::Ticket;
 use crate::event_log::{Topic, Topics};
 use crate::sync::{lock, now};
 use crate::wire::{Event, EventId};
 
 /// What all handles of a log share.
 ///
-/// Locks are taken in this order: the directory, then a topic. A follower of one topic takes that
-/// topic's lock only.
+/// Locks are taken in this order: the directory, then either `order` or `due`, then a topic, then a
+/// feed. Topics do not end while the directory is read. A follower of one topic takes that topic's
+/// lock only.
 #[derive(Debug)]
 pub(super) struct MemoryLogInner {
     pub(super) state: LogState,
     directory: RwLock<Directory>,
-    /// The followers that wait for topics to be created.
-    creation_wakers: Mutex<WakeList>,
-    /// The creation of the newest topic.
-    last_creation: AtomicU64,
+    /// Held while a sequence is given out and put into feeds, so that these are in order.
+    order: Mutex<()>,
+    due: Mutex<DueTopics>,
     started: Instant,
     /// When the last sweep was, in nanoseconds after the start.
     last_sweep: AtomicU64,
 }
 
-/// Topics that match a pattern and were created since a follower last looked.
-pub(super) struct CreatedTopics {
-    pub(super) cells: Vec<Arc<TopicCell>>,
-    /// The last creation of any topic.
-    pub(super) last_creation: u64,
-    /// Whether other topics of the pattern were created and have ended already.
-    pub(super) missed: bool,
+/// State that all topics of a log share.
+#[derive(Debug)]
+pub(super) struct LogState {
+    pub(super) epoch: LogEpoch,
+    pub(super) limits: MemoryLogBuilder,
+    /// The last sequence that was given out.
+    ///
+    /// The sequence of an event is taken under its topic's lock. So a caller that reads this and
+    /// then takes that lock sees all events of the topic up to what it read.
+    pub(super) head: AtomicU64,
+    /// How many topics had an event since their creation.
+    pub(super) topics: AtomicUsize,
+    /// How many had none.
+    pub(super) without_events: AtomicUsize,
+    /// The bytes of all events.
+    pub(super) bytes: AtomicUsize,
+}
+
+impl LogState {
+    pub(super) fn head(&self) -> u64 {
+        self.head.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn next_sequence(&self) -> u64 {
+        self.head.fetch_add(1, Ordering::SeqCst) + 1
+    }
+}
+
+/// An event that was appended, and what is to be done when no lock is held any more.
+struct AppendedEvent {
+    id: EventId,
+    cell: Arc<TopicCell>,
+    is_unfiled: bool,
+    wakers: Option<Slab<Waker>>,
+    feeds: Vec<(Arc<Feed>, Slab<Waker>)>,
 }
 
 impl MemoryLogInner {
@@ -47,12 +81,14 @@ impl MemoryLogInner {
             limits,
             head: AtomicU64::new(0),
             topics: AtomicUsize::new(0),
+            without_events: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
         };
         Self {
             state,
             directory: RwLock::default(),
-            creation_wakers: Mutex::new(WakeList::new()),
-            last_creation: AtomicU64::new(0),
+            order: Mutex::default(),
+            due: Mutex::default(),
             started: now(),
             last_sweep: AtomicU64::new(0),
         }
@@ -65,160 +101,261 @@ impl MemoryLogInner {
             return Err(MemoryLogError::TooLong);
         }
         let now = now();
-        self.sweep_if_due(now, SWEEP_INTERVAL);
-        loop {
-            let cell = self.cell_to_append(topic, now)?;
-            match cell.append(&mut event, now, &self.state) {
-                Ok(id) => return Ok(id),
-                Err(AppendRefused::Ended) => {}
-                Err(AppendRefused::Error(error)) => return Err(error),
-            }
+        self.sweep_if_due(now);
+        let appended = match self.append_to_known(topic, &mut event, now) {
+            Some(appended) => appended?,
+            None => self.append_to_new(topic, &mut event, now)?,
+        };
+        if appended.is_unfiled {
+            self.file(&appended.cell);
         }
+        self.make_room();
+        if let Some(wakers) = appended.wakers {
+            appended.cell.wake(wakers);
+        }
+        for (feed, wakers) in appended.feeds {
+            feed.wake(wakers);
+        }
+        Ok(appended.id)
     }
 
-    fn cell_to_append(
+    /// Appends to a topic that is there.
+    fn append_to_known(
         &self,
         topic: &Topic,
+        event: &mut EncodedEvent,
         now: Instant,
-    ) -> Result<Arc<TopicCell>, MemoryLogError> {
-        if let Some(cell) = self.read().get(topic) {
-            return Ok(Arc::clone(cell));
-        }
+    ) -> Option<Result<AppendedEvent, MemoryLogError>> {
+        let directory = self.read();
+        let cell = directory.get(topic)?;
+        Some(self.append_to(&directory, cell, event, now))
+    }
+
+    fn append_to_new(
+        &self,
+        topic: &Topic,
+        event: &mut EncodedEvent,
+        now: Instant,
+    ) -> Result<AppendedEvent, MemoryLogError> {
+        let is_full = || self.state.topics.load(Ordering::Relaxed) >= self.state.limits.topics;
         // Before the topic is created, so that an event that is refused leaves nothing behind.
-        if self.is_full() {
-            self.sweep_if_due(now, MIN_SWEEP_INTERVAL);
-            if self.is_full() {
+        if is_full() {
+            self.sweep(now, MAX_SWEPT);
+            if is_full() {
                 return Err(MemoryLogError::TooManyTopics);
             }
         }
-        Ok(self.cell(topic, now))
-    }
-
-    fn is_full(&self) -> bool {
-        self.state.topics.load(Ordering::Relaxed) >= self.state.limits.topics
-    }
-
-    /// The topic of this name, which is created if it is not there.
-    pub(super) fn cell(&self, topic: &Topic, now: Instant) -> Arc<TopicCell> {
-        if let Some(cell) = self.read().get(topic) {
-            return Arc::clone(cell);
-        }
         let mut directory = self.write();
+        let cell = self.get_or_create(&mut directory, topic, now);
+        let appended = self.append_to(&directory, &cell, event, now);
+        drop(directory);
+        if appended.is_err() {
+            self.file(&cell);
+        }
+        appended
+    }
+
+    fn get_or_create(
+        &self,
+        directory: &mut Directory,
+        topic: &Topic,
+        now: Instant,
+    ) -> Arc<TopicCell> {
         if let Some(cell) = directory.get(topic) {
             return Arc::clone(cell);
         }
-        let cell = directory.create(topic, now, &self.state);
-        self.last_creation.store(cell.created, Ordering::SeqCst);
-        let full = directory.is_full();
-        drop(directory);
-        wake_list(|| lock(&self.creation_wakers), |wakers| wakers);
-        if full {
-            self.sweep(now);
-        }
-        cell
+        self.state.without_events.fetch_add(1, Ordering::Relaxed);
+        directory.create(topic, now, &self.state)
     }
 
-    /// The topic of this name; if it is not there, one that nothing else has.
-    pub(super) fn cell_to_read(&self, topic: &Topic, now: Instant) -> Arc<TopicCell> {
-        let directory = self.read();
-        let known = directory.get(topic).map(Arc::clone);
-        known.unwrap_or_else(|| directory.make(topic, now, &self.state))
+    /// Appends to a topic of the directory, which is locked.
+    fn append_to(
+        &self,
+        directory: &Directory,
+        cell: &Arc<TopicCell>,
+        event: &mut EncodedEvent,
+        now: Instant,
+    ) -> Result<AppendedEvent, MemoryLogError> {
+        let in_order = directory.has_feeds().then(|| lock(&self.order));
+        let feeds = in_order.as_ref().map(|_| directory.feeds_of(&cell.topic));
+        let mut state = cell.lock();
+        state.enter(&self.state)?;
+        let sequence = self.state.next_sequence();
+        let mut digits = itoa::Buffer::new();
+        let id = [self.state.epoch.prefix(), digits.format(sequence)];
+        let wakers = state.append(event, (sequence, id), now, &self.state);
+        let is_unfiled = !matches!(state.filed, Some(FiledAs::WithEvents(_)));
+        let woken = |feed: Arc<Feed>| Some((Arc::clone(&feed), feed.push(sequence, cell)?));
+        let feeds = feeds.into_iter().flatten().filter_map(woken).collect();
+        let (id, cell) = (EventId::from_parts(&id), Arc::clone(cell));
+        Ok(AppendedEvent { id, cell, is_unfiled, wakers, feeds })
+    }
+
+    /// Files a topic, after what decides about that has changed.
+    fn file(&self, cell: &Arc<TopicCell>) {
+        let mut due = lock(&self.due);
+        due.file(cell, &mut cell.lock(), &self.state.limits);
+    }
+
+    /// Removes the events that would go first, of whatever topics, while all topics together have
+    /// more bytes than they may.
+    fn make_room(&self) {
+        while self.state.bytes.load(Ordering::Relaxed) > self.state.limits.most_bytes() {
+            let mut due = lock(&self.due);
+            let Some(oldest) = due.oldest() else {
+                return;
+            };
+            let mut state = oldest.lock();
+            state.remove_oldest(&self.state);
+            due.file(&oldest, &mut state, &self.state.limits);
+        }
+    }
+
+    /// Adds a follower to a topic, which is created if it is not there. Returns `None` if there are
+    /// too many topics that are only followed.
+    pub(super) fn follow(&self, topic: &Topic, now: Instant) -> Option<Arc<TopicCell>> {
+        let add = |cell: &Arc<TopicCell>| {
+            cell.lock().followers += 1;
+            Arc::clone(cell)
+        };
+        if let Some(cell) = self.read().get(topic) {
+            return Some(add(cell));
+        }
+        let followed = || self.state.without_events.load(Ordering::Relaxed);
+        if followed() >= self.state.limits.followed {
+            self.sweep(now, MAX_SWEPT);
+        }
+        let mut directory = self.write();
+        if directory.get(topic).is_none() && followed() >= self.state.limits.followed {
+            return None;
+        }
+        let cell = self.get_or_create(&mut directory, topic, now);
+        Some(add(&cell))
+    }
+
+    /// Removes a follower from a topic.
+    pub(super) fn unfollow(&self, cell: &Arc<TopicCell>, ticket: &mut Ticket) {
+        let mut state = cell.lock();
+        let waker = state.remove_follower(ticket);
+        let may_end = state.followers == 0 && state.window.is_empty();
+        drop(state);
+        // After the lock: a waker's drop is foreign code.
+        drop(waker);
+        if may_end {
+            self.file(cell);
+        }
+    }
+
+    /// Adds a follower to the feed of the patterns among these topics, and returns a head: all
+    /// events after it will be in the feed.
+    pub(super) fn follow_feed(&self, topics: &Topics) -> (Arc<Feed>, u64) {
+        // No event is appended meanwhile.
+        let mut directory = self.write();
+        let head = self.state.head();
+        (directory.follow_feed(topics, head), head)
+    }
+
+    /// Removes a follower from a feed.
+    pub(super) fn unfollow_feed(&self, feed: &Arc<Feed>, ticket: &mut Ticket) {
+        let waker = feed.remove_follower(ticket);
+        drop(waker);
+        if !feed.is_followed() {
+            self.write().remove_feed(feed);
+        }
+    }
+
+    /// A head up to which all events are in their feeds.
+    pub(super) fn head_of_feeds(&self) -> u64 {
+        let _in_order = lock(&self.order);
+        self.state.head()
+    }
+
+    pub(super) fn matching(&self, feed: &Feed) -> Matching {
+        self.read().matching(feed)
     }
 
     pub(super) fn topics(&self) -> usize {
-        self.read().cells().count()
+        self.read().len()
     }
 
-    /// How many events there are in a topic, and their bytes.
-    pub(super) fn window(&self, topic: &Topic) -> (usize, usize) {
-        let cell = self.read().get(topic).map(Arc::clone);
-        cell.map_or((0, 0), |cell| {
-            let window = &mut cell.lock().window;
-            window.trim(now(), &self.state.limits);
-            (window.len(), window.bytes())
-        })
+    pub(super) fn get(&self, topic: &Topic) -> Option<Arc<TopicCell>> {
+        self.read().get(topic).map(Arc::clone)
+    }
+
+    /// The topic of this name; if it is not there, one that nothing else has.
+    pub(super) fn get_to_read(&self, topic: &Topic, now: Instant) -> Arc<TopicCell> {
+        let directory = self.read();
+        let made = || {
+            let (created, floor) = (self.state.next_sequence(), directory.floor(topic));
+            Arc::new(TopicCell::new(topic.clone(), created, floor, now))
+        };
+        directory.get(topic).map_or_else(made, Arc::clone)
     }
 
     pub(super) fn forget(&self, topic: &Topic, after: Duration) {
-        let cell = self.read().get(topic).map(Arc::clone);
-        if let (Some(cell), Some(at)) = (cell, now().checked_add(after)) {
-            cell.lock().window.forget_at(at);
+        if let (Some(cell), Some(at)) = (self.get(topic), now().checked_add(after)) {
+            cell.lock().forget_at(at);
+            self.file(&cell);
         }
     }
 
-    pub(super) fn followers(&self, topic: &Topic) -> usize {
-        let cell = self.read().get(topic).map(Arc::clone);
-        cell.map_or(0, |cell| cell.lock().followers as usize)
-    }
-
-    /// Sweeps if the last sweep is at least `interval` ago.
-    pub(super) fn sweep_if_due(&self, now: Instant, interval: Duration) {
+    /// Looks at topics that are due, if the last look was some time ago.
+    pub(super) fn sweep_if_due(&self, now: Instant) {
         let last = self.last_sweep.load(Ordering::Relaxed);
         let elapsed = now.saturating_duration_since(self.started).as_nanos();
         let elapsed = u64::try_from(elapsed).unwrap_or(u64::MAX);
-        if u128::from(elapsed.saturating_sub(last)) < interval.as_nanos() {
+        if u128::from(elapsed.saturating_sub(last)) < SWEEP_INTERVAL.as_nanos() {
             return;
         }
         // One of several callers sweeps.
         let relaxed = Ordering::Relaxed;
         if self.last_sweep.compare_exchange(last, elapsed, relaxed, relaxed).is_ok() {
-            self.sweep(now);
+            self.sweep(now, MAX_SWEPT);
         }
     }
 
-    /// Ends topics that are idle.
-    pub(super) fn sweep(&self, now: Instant) {
-        // Found under the lock that others may hold at the same time, and ended under the other.
-        let is_idle = |cell: &&Arc<TopicCell>| {
-            let mut state = cell.lock();
-            state.window.trim(now, &self.state.limits);
-            state.is_idle(now, &self.state.limits)
+    /// Looks at all topics that are due.
+    pub(super) fn sweep_all(&self, now: Instant) {
+        while self.sweep(now, MAX_SWEPT) {}
+    }
+
+    /// Looks at topics that are due, but not at more than so many: trims them, and ends those that
+    /// are idle. Returns whether there were any.
+    fn sweep(&self, now: Instant, most: usize) -> bool {
+        let taken = lock(&self.due).take(now, most);
+        let is_idle = |cell: &Arc<TopicCell>| {
+            let is_idle = cell.trimmed(now, &self.state).is_idle(now, &self.state.limits);
+            if !is_idle {
+                self.file(cell);
+            }
+            is_idle
         };
-        let idle: Vec<Arc<TopicCell>> = self.read().cells().filter(is_idle).cloned().collect();
-        let mut directory = self.write();
-        for cell in &idle {
-            directory.end_if_idle(cell, now, &self.state);
+        let any = !taken.is_empty();
+        let idle: Vec<_> = taken.into_iter().filter(is_idle).collect();
+        if !idle.is_empty() {
+            let mut directory = self.write();
+            for cell in &idle {
+                self.end_if_idle(&mut directory, cell, now);
+            }
         }
-        directory.swept();
+        any
     }
 
-    /// Has `waker` woken by the next creation of a topic.
-    pub(super) fn wait_for_creation(&self, ticket: &mut Ticket, waker: &Waker) {
-        let wakers = || lock(&self.creation_wakers);
-        look_or_register(wakers, |wakers| wakers, ticket, waker, |_| None::<()>);
-    }
-
-    pub(super) fn stop_waiting(&self, ticket: &mut Ticket) {
-        let waker = lock(&self.creation_wakers).deregister(ticket);
-        drop(waker);
-    }
-
-    /// The topics of a pattern that were created after the creation `after`; `None` if no topic was
-    /// created at all.
-    pub(super) fn created_after(&self, after: u64, topics: &Topics) -> Option<CreatedTopics> {
-        if self.last_creation.load(Ordering::SeqCst) <= after {
-            return None;
+    fn end_if_idle(&self, directory: &mut Directory, cell: &Arc<TopicCell>, now: Instant) {
+        let mut due = lock(&self.due);
+        let mut state = cell.lock();
+        // It may have been ended by another sweep.
+        if !directory.get(&cell.topic).is_some_and(|it| Arc::ptr_eq(it, cell)) {
+            return;
         }
-        let directory = self.read();
-        let matches = |cell: &&Arc<TopicCell>| topics.matches_pattern(&cell.topic);
-        Some(CreatedTopics {
-            cells: directory.created_after(after).filter(matches).cloned().collect(),
-            last_creation: self.last_creation.load(Ordering::SeqCst),
-            missed: directory.has_missed(topics, after),
-        })
-    }
-
-    /// The topics that match a pattern, the last creation of any topic, and whether a topic that
-    /// ended lost events after `position`.
-    pub(super) fn matching(
-        &self,
-        topics: &Topics,
-        position: u64,
-    ) -> (Vec<Arc<TopicCell>>, u64, bool) {
-        let directory = self.read();
-        let cells = directory.cells().filter(|cell| topics.matches_pattern(&cell.topic));
-        let last_creation = self.last_creation.load(Ordering::SeqCst);
-        (cells.cloned().collect(), last_creation, directory.has_lost(topics, position))
+        if !state.is_idle(now, &self.state.limits) {
+            return due.file(cell, &mut state, &self.state.limits);
+        }
+        due.remove(cell, &mut state);
+        state.leave(&self.state);
+        let last = state.window.floor();
+        drop((state, due));
+        directory.end(&cell.topic, last);
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Directory> {
@@ -230,9 +367,8 @@ impl MemoryLogInner {
     }
 }
 
-/// The time between two sweeps. A sweep looks at every topic, so it must not come often; an idle
-/// topic may stay for as much longer.
-pub(super) const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
+/// The least time between two sweeps.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(10);
 
-/// The time between two sweeps if there is no room for one more topic.
-const MIN_SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// A sweep looks at no more topics, so that no call waits for long.
+const MAX_SWEPT: usize = 256;

@@ -1,11 +1,15 @@
 //! [`MemoryLog`], a log in the memory of the process, and its limits.
 
-mod cursor;
 mod directory;
+mod due;
 mod encoding;
+mod feed;
 mod follower;
 mod inner;
-mod window;
+mod merged;
+mod stored;
+mod topic;
+mod tree;
 
 use std::error::Error;
 use std::fmt;
@@ -38,17 +42,20 @@ use inner::MemoryLogInner;
 ///
 /// For a topic that ended the log remembers up to where its events are lost, so that a client that
 /// missed some of them gets a gap and a client that missed none does not. The log remembers this by
-/// name for the last 8,192 to 16,384 topics that ended. For topics that ended earlier it remembers
-/// one position for all of them: a client may then get a gap in a topic that lost nothing. A false
-/// gap is better than a loss that the client does not learn of.
+/// name for the last 16,384 topics that ended. For topics that ended earlier it remembers one
+/// position for all of them: a client may then get a gap in a topic that lost nothing. A false gap
+/// is better than a loss that the client does not learn of.
 ///
-/// There are no timers and no tasks: calls of the log sweep idle topics now and then.
+/// There are no timers and no tasks: now and then, a call of the log looks at up to 256 topics
+/// whose time has come.
 ///
 /// # Followers of several topics
 ///
 /// A follower of several topics returns their events in the order of the ids. Each time it is woken
-/// it looks at each of its topics, so its cost grows with their number. A pattern costs the same
-/// for each topic that matches.
+/// it looks at those topics that it follows by name, of which there are at most 256. All followers
+/// of the same patterns share a list of the last 1,024 events that match, so an event costs the same
+/// however many topics there are. Only a follower that is before that list looks at the topics
+/// themselves, at up to 1,024 in one poll.
 ///
 /// # Examples
 ///
@@ -98,21 +105,24 @@ impl MemoryLog {
     /// Topics that have been idle for long enough are ended first.
     #[must_use]
     pub fn topics(&self) -> usize {
-        self.inner.sweep(now());
+        self.inner.sweep_all(now());
         self.inner.topics()
     }
 
     /// The number of events in the window of a topic, and the number of their bytes.
     #[must_use]
     pub fn window(&self, topic: &Topic) -> (usize, usize) {
-        self.inner.window(topic)
+        self.inner.get(topic).map_or((0, 0), |cell| {
+            let window = &cell.trimmed(now(), &self.inner.state).window;
+            (window.len(), window.bytes())
+        })
     }
 
     /// The number of followers that follow a topic by its name. Followers of patterns are not
     /// counted.
     #[must_use]
     pub fn followers(&self, topic: &Topic) -> usize {
-        self.inner.followers(topic)
+        self.inner.get(topic).map_or(0, |cell| cell.lock().followers as usize)
     }
 }
 
@@ -133,7 +143,7 @@ impl EventLog for MemoryLog {
     }
 
     fn follow(&self, topics: Topics, from: Start) -> MemoryFollower {
-        MemoryFollower::new(&self.inner, topics, from)
+        MemoryFollower::new(&self.inner, &topics, from)
     }
 
     async fn read(&self, topic: &Topic, from: Start, limit: usize) -> Result<Page, MemoryLogError> {
@@ -191,6 +201,8 @@ pub struct MemoryLogBuilder {
     age: Duration,
     idle: Duration,
     topics: usize,
+    followed: usize,
+    total_bytes: Option<usize>,
 }
 
 impl MemoryLogBuilder {
@@ -239,9 +251,33 @@ impl MemoryLogBuilder {
     /// Sets how many topics with events there may be. An event for one more topic is refused;
     /// topics that have followers only are not counted.
     ///
-    /// The default is 65,536. An empty topic takes about half a KiB.
+    /// The default is 65,536. A topic takes about half a KiB beside its events.
     pub fn topics(mut self, count: usize) -> Self {
         self.topics = count;
+        self
+    }
+
+    /// Sets how many topics there may be that have no event and are only followed by name. A
+    /// follower of one more ends at once: its `poll_next` returns `None`.
+    ///
+    /// Names of topics may come from clients, and each that is followed takes about half a KiB. The
+    /// default is 262,144, which is a name of their own for more clients than a process serves, and
+    /// 128 MiB.
+    pub fn followed(mut self, count: usize) -> Self {
+        self.followed = count;
+        self
+    }
+
+    /// Sets how many bytes of encoded events all topics keep together.
+    ///
+    /// If they have more, those events are removed first that would be too old first, whatever
+    /// their topics are. So quiet topics lose events to busy ones, and their clients get a gap, as
+    /// with any event that is removed.
+    ///
+    /// The default is 256 MiB, or what [one topic](Self::bytes) may keep if that is more. With the
+    /// default number of topics it is 4 KiB for each.
+    pub fn total_bytes(mut self, bytes: usize) -> Self {
+        self.total_bytes = Some(bytes);
         self
     }
 
@@ -249,19 +285,32 @@ impl MemoryLogBuilder {
     ///
     /// # Errors
     ///
-    /// [`InvalidSetting`] if a topic could keep no event, or if there could be no topic.
+    /// [`InvalidSetting`] if a topic could keep no event, if there could be no topic, or if all
+    /// topics together may keep fewer bytes than one.
     pub fn build(self) -> Result<MemoryLog, InvalidSetting> {
         for (setting, is_zero) in [
             ("events", self.events == 0),
             ("bytes", self.bytes == 0),
             ("age", self.age.is_zero()),
             ("topics", self.topics == 0),
+            ("followed", self.followed == 0),
         ] {
             if is_zero {
                 return Err(InvalidSetting::new(setting, "it must not be zero"));
             }
         }
+        if self.total_bytes.is_some_and(|total| total < self.bytes) {
+            let problem = "it must not be less than the bytes of one topic";
+            return Err(InvalidSetting::new("total_bytes", problem));
+        }
         Ok(MemoryLog::with(self))
+    }
+}
+
+impl MemoryLogBuilder {
+    /// The most bytes of all topics.
+    fn most_bytes(&self) -> usize {
+        self.total_bytes.unwrap_or(self.bytes.max(TOTAL_BYTES))
     }
 }
 
@@ -273,9 +322,14 @@ impl Default for MemoryLogBuilder {
             age: Duration::from_secs(5 * 60),
             idle: Duration::from_secs(10 * 60),
             topics: 65_536,
+            followed: 262_144,
+            total_bytes: None,
         }
     }
 }
+
+/// The most bytes of all topics by default.
+const TOTAL_BYTES: usize = 256 * 1024 * 1024;
 
 /// Why a [`MemoryLog`] did not append an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

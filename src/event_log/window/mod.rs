@@ -157,9 +157,11 @@ impl<E> Window<E> {
         self.announced = self.announced.max(sequence);
     }
 
-    /// Frees room that the events do not need: a topic that was busy once does not keep it.
-    pub(super) fn shrink(&mut self) {
-        self.events.shrink_to(self.events.len().next_power_of_two().max(KEPT_CAPACITY));
+    /// Frees the room of a window that was busy once and is empty now.
+    pub(super) fn shrink_if_empty(&mut self) {
+        if self.events.is_empty() {
+            self.events.shrink_to(KEPT_CAPACITY);
+        }
     }
 }
 
@@ -185,6 +187,10 @@ impl<E: Entry> Window<E> {
         }
         self.announce(event.sequence());
         self.bytes += event.size();
+        if self.events.capacity() == 0 {
+            // Many topics have one event, and a vector that grows has room for four.
+            self.events.reserve_exact(1);
+        }
         self.events.push_back(event);
         hole.map_or(Appended::Next, |_| Appended::AfterHole)
     }

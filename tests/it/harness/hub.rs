@@ -27,6 +27,11 @@ pub fn next(follower: &mut MemoryFollower) -> Option<Step> {
     next_for(follower, Waker::noop())
 }
 
+/// Polls once; a follower that was refused ends.
+pub fn poll(follower: &mut MemoryFollower) -> Poll<Option<Step>> {
+    Pin::new(follower).poll_next(&mut Context::from_waker(Waker::noop()))
+}
+
 pub fn next_for(follower: &mut MemoryFollower, waker: &Waker) -> Option<Step> {
     match Pin::new(follower).poll_next(&mut Context::from_waker(waker)) {
         Poll::Ready(step) => Some(step.expect("a log in memory does not end")),
