@@ -14,6 +14,7 @@
 //! from the layers: headers, the opening comment, keepalives, ids, counts, closing and draining,
 //! and what a client missed.
 
+mod chat;
 mod resumable;
 mod server;
 mod streams;

@@ -24,6 +24,7 @@ pub(super) fn routes() -> Router {
     let finite = Router::new()
         .route("/finite", get(finite))
         .route("/post-stream", post(finite_by_post))
+        .route("/datastar", get(datastar))
         .layer(closes);
     Router::new().route("/once", get(once)).route("/log", get(log)).layer(resume).merge(finite)
 }
@@ -40,6 +41,15 @@ async fn finite(Query(Count { n }): Query<Count>) -> impl IntoResponse {
 
 async fn finite_by_post(count: Query<Count>) -> impl IntoResponse {
     finite(count).await
+}
+
+/// Signals of a page that is made with Datastar.
+async fn datastar() -> impl IntoResponse {
+    let some = numbers(Duration::from_millis(350)).take(3);
+    events(some.map(|n| {
+        let event = format!("event: datastar-merge-signals\ndata: signals {{\"n\":{n}}}\n\n");
+        event.into()
+    }))
 }
 
 async fn once() -> impl IntoResponse {

@@ -15,7 +15,7 @@ use tower_sse::{
 };
 
 use super::times::Times;
-use super::{resumable, streams};
+use super::{chat, resumable, streams};
 
 /// The server of the moment. Handles are cheap to clone and share it.
 #[derive(Clone, Debug)]
@@ -99,7 +99,7 @@ impl Current {
             .event_ids(EventIdLayer::with(move |n| EventId::with_epoch(epoch, n)))
             .registry(registry.clone())
             .shutdown(shutdown.clone());
-        let streams = streams::routes().merge(resumable::routes());
+        let streams = streams::routes().merge(chat::routes()).merge(resumable::routes());
         Ok(Self { epoch, shutdown, streams: streams.layer(layer) })
     }
 }

@@ -6,6 +6,7 @@ use serde_json::Value;
 use tower_sse::wire::Decoder;
 
 use crate::harness::chunked::Chunked;
+use crate::harness::llm::{Answers, Question, outcomes_of};
 use crate::harness::process::{Example, Transcript, curl, text};
 
 #[tokio::test]
@@ -26,9 +27,7 @@ async fn streams_begin_with_a_comment_and_ask_proxies_not_to_wait() {
         }
         assert!(!head.contains("content-length") && !head.contains("connection"));
     }
-    for path in ["/datastar", "/nothing"] {
-        assert_eq!(status(&server, path, &[]).await, "404", "{path}");
-    }
+    assert_eq!(status(&server, "/nothing", &[]).await, "404");
     assert!(server.get("/").await.contains("Demo page"));
 }
 
@@ -161,6 +160,58 @@ async fn sigterm_closes_the_streams_of_the_moment_and_ends_the_process() {
     let ((text, status), (exit, _)) = tokio::join!(client.end(), server.exit());
     assert!(text.contains("event: close\nretry: 500\ndata: {\"reason\":\"shutdown\"}\nid: "));
     assert_eq!((status.code(), exit.code()), (Some(0), Some(0)));
+}
+
+#[tokio::test]
+async fn completions_have_ids_and_end_with_the_error_of_their_api_in_a_drain() {
+    let mut server = Example::start("acceptance", &[]).await;
+    let epoch = stats(&server).await["epoch"].clone();
+    let post = ["-X", "POST", "--raw"];
+    let (finite, endless) = (server.url("/v1/chat/completions"), server.url("/endless"));
+    let finite = Transcript::of(&[&post[..], &[&finite]].concat()).end().await.0;
+    let chunks = Chunked::of(finite.as_bytes()).texts();
+    let (comments, events): (Vec<_>, Vec<_>) =
+        chunks.iter().partition(|chunk| chunk.starts_with(':'));
+    assert!(comments.len() > 2 && comments.iter().all(|comment| *comment == ":\n"), "{finite}");
+    assert_eq!(events.len(), 3, "{finite}");
+    assert!(events[0].contains("\"A\"") && events[1].contains("\"B\""), "{finite}");
+    assert_eq!(*events[2], format!("data: [DONE]\nid: {epoch}-3\n\n"));
+
+    let endless_url = format!("{endless}/v1/chat/completions");
+    let mut client = Transcript::of(&["-X", "POST", &endless_url]);
+    client.until(|text| text.matches("\"x\"").count() > 2).await;
+    for (sdk, outcomes) in outcomes_of(&[Question::new("chat", &server.url(""), "")]).await {
+        assert_eq!((&outcomes[0].error, &*outcomes[0].text), (&None, "AB"), "{sdk}");
+    }
+    let [mut javascript, mut python] = Answers::ask(&[Question::new("chat", &endless, "")]).await;
+    tokio::join!(javascript.have_begun(), python.have_begun());
+    server.signal("TERM").await;
+
+    let (text, _) = client.end().await;
+    let (sent, error) = text.split_once("event: error\nretry: 500\n").expect("an error");
+    let last = sent.lines().rfind(|line| line.starts_with("id: ")).expect("some ids");
+    let expected = "data: {\"error\":{\"message\":\"the server shuts down\"}}";
+    assert_eq!(error, format!("{expected}\n{last}\n\n"));
+    for answers in [&mut javascript, &mut python] {
+        let outcomes = answers.outcomes().await;
+        let error = (outcomes[0].error.as_deref(), &*outcomes[0].message);
+        assert_eq!(error, (Some("APIError"), "the server shuts down"), "{}", answers.sdk);
+        assert!(outcomes[0].text.starts_with("AB"), "{}", answers.sdk);
+    }
+    assert_eq!(server.exit().await.0.code(), Some(0));
+}
+
+#[tokio::test]
+async fn signals_of_datastar_come_one_by_one_and_then_the_close_event() {
+    let server = Example::start("acceptance", &[]).await;
+    let (text, _) = Transcript::of(&[&server.url("/datastar")]).end().await;
+    let events = Decoder::new().decode(text.as_bytes());
+    let (close, signals) = events.split_last().expect("some");
+    let signals: Vec<_> = signals.iter().map(|event| (&*event.event, &*event.data)).collect();
+    let signal = |n| ("datastar-merge-signals", n);
+    let expected = ["signals {\"n\":1}", "signals {\"n\":2}", "signals {\"n\":3}"].map(signal);
+    assert_eq!(signals, expected);
+    assert_eq!((&*close.event, &*close.data), ("close", r#"{"reason":"finished"}"#));
 }
 
 async fn stats(server: &Example) -> Value {

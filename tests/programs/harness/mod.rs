@@ -19,6 +19,7 @@ pub mod chunked;
 #[path = "../../it/harness/contracts.rs"]
 pub mod contracts;
 pub mod hub_nodes;
+pub mod llm;
 pub mod nats;
 #[path = "../../it/harness/net.rs"]
 pub mod net;
