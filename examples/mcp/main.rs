@@ -25,7 +25,7 @@ use rmcp::transport::streamable_http_server::StreamableHttpService;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tower_sse::{Shutdown, ShutdownLayer, SseLayer};
+use tower_sse::{Dialect, Shutdown, ShutdownLayer, SseLayer};
 
 use reports::Reports;
 
@@ -63,7 +63,7 @@ fn layer(shutdown: &Shutdown) -> SseLayer {
     let finish = ShutdownLayer::new(shutdown.clone()).finish_within_for(|request| {
         (request.method == Method::POST).then_some(Duration::from_secs(25))
     });
-    SseLayer::new().shutdown(finish)
+    SseLayer::new().dialect(Dialect::mcp_2025_11()).shutdown(finish)
 }
 
 /// The service of rmcp. Its own keepalive is off, since the layer has one.

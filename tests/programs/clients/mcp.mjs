@@ -16,6 +16,8 @@ const {
 
 const [url, seconds] = process.argv.slice(2);
 const client = new Client({ name: "tests", version: "1.0.0" });
+// What the SDK does not understand, among others.
+client.onerror = (error) => console.log(`warning ${error.message.replaceAll("\n", " ")}`);
 // In the stream of the GET request.
 client.setNotificationHandler(ResourceUpdatedNotificationSchema, () => console.log("listens"));
 await client.connect(new StreamableHTTPClientTransport(new URL(url)));

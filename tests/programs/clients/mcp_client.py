@@ -1,5 +1,6 @@
 """Calls the tool `report` with the official Python SDK when told so, and prints what comes of it."""
 
+import logging
 import sys
 
 import anyio
@@ -34,4 +35,6 @@ async def main(url, seconds):
             print(f"error {type(error).__name__}: {error}", flush=True)
 
 
+# What the SDK does not understand it warns of.
+logging.basicConfig(stream=sys.stdout, format="warning %(message)s")
 anyio.run(main, sys.argv[1], int(sys.argv[2]))

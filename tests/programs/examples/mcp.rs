@@ -203,9 +203,18 @@ impl Call {
     }
 
     async fn says(&mut self) -> String {
-        let said = timeout(LONG, self.said.recv()).await;
-        let said = said.unwrap_or_else(|_| panic!("{} says no more", self.name));
-        said.unwrap_or_else(|| panic!("{} is gone", self.name))
+        loop {
+            let said = timeout(LONG, self.said.recv()).await;
+            let said = said.unwrap_or_else(|_| panic!("{} says no more", self.name));
+            let said = said.unwrap_or_else(|| panic!("{} is gone", self.name));
+            let Some(warning) = said.strip_prefix("warning ") else {
+                return said;
+            };
+            // The server is gone for all but its calls, and that may be said, but no more.
+            let is_of_connection = ["reconnect", "fetch failed", "attempts"];
+            let is_of_connection = is_of_connection.iter().any(|word| warning.contains(word));
+            assert!(is_of_connection, "{}: {warning}", self.name);
+        }
     }
 }
 
