@@ -3,6 +3,7 @@
 mod calls;
 mod framings;
 mod lifetime;
+mod patience;
 mod property;
 
 use std::borrow::Cow;
