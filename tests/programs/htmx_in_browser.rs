@@ -12,10 +12,10 @@ use axum::http::request::Parts;
 use axum::response::Html;
 use axum::response::sse::{Event, Sse};
 use axum::routing::get;
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt, stream};
 use tokio::time::sleep;
 use tower_sse::resume::{Finished, ResumeKey};
-use tower_sse::{ResumeLayer, SseLayer};
+use tower_sse::{Dialect, ResumeLayer, Shutdown, SseLayer};
 
 use crate::harness::browser::{in_browser, shows, told};
 use crate::harness::process::{Example, eventually};
@@ -93,6 +93,40 @@ async fn htmx_2_stays_away_if_it_is_told_by_an_event() {
         assert!(told(page, &text_of("anew")).await.starts_with("oneone"));
     })
     .await;
+}
+
+/// Without `sse-close`, and without a close event that anybody listens to.
+#[tokio::test]
+async fn htmx_is_through_with_a_stream_in_its_dialect_that_the_server_has_ended() {
+    let of_htmx_2 = r#"<div id="progress" hx-ext="sse" sse-connect="/progress" sse-swap="message"
+        hx-swap="beforeend"></div>"#;
+    let of_htmx_4 = r#"<div id="progress" hx-sse:connect="/progress" hx-swap="beforeend"></div>"#;
+    let pages = [
+        (["htmx2/dist/htmx.js", "htmx-ext-sse/sse.js"], of_htmx_2),
+        (["htmx4/dist/htmx.js", "htmx4/dist/ext/hx-sse.js"], of_htmx_4),
+    ];
+    for (scripts, element) in pages {
+        let shutdown = Shutdown::builder().window(Duration::ZERO).build().expect("it can work");
+        let layer = SseLayer::new().dialect(Dialect::htmx("progress")).shutdown(shutdown.clone());
+        let progress = Router::new().route("/progress", get(one_and_more)).layer(layer);
+        let tap = Tap::over(progress.merge(page(&scripts, element))).await;
+        in_browser(async |page| {
+            page.goto(&tap.url("/page")).await.expect("it opens");
+            shows(page, "the first event comes", &text_of("progress"), |text| text == "one").await;
+            shutdown.trigger();
+            let is_there = "return String(document.getElementById('progress') !== null)";
+            shows(page, "the element goes", is_there, |text| text == "false").await;
+            // By the `retry` of the close event it would be back in a second.
+            sleep(Duration::from_secs(5)).await;
+            assert_eq!(asked(&tap, "/progress").len(), 1, "{element}");
+        })
+        .await;
+    }
+}
+
+/// A stream that goes on after its first event.
+async fn one_and_more() -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    Sse::new(stream::iter([Ok(Event::default().data("one"))]).chain(stream::pending()))
 }
 
 /// Streams that finish, for whose end the application says the same to all.
