@@ -99,7 +99,8 @@ impl RotationLayer {
         Self(self.0.change(|settings| settings.retry = clamp_retry(retry)))
     }
 
-    /// Sets the last event of a stream; by default [`Farewell::close`].
+    /// Sets the last event of a stream. By default it is what the
+    /// [`Dialect`](crate::Dialect) says, which is [`Farewell::close`] without one.
     pub fn farewell(self, farewell: Farewell) -> Self {
         Self(self.0.change(|settings| settings.farewell = farewell))
     }

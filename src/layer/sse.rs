@@ -46,6 +46,9 @@ use crate::service::SseService;
 /// | [at its own end](CloseAtEndLayer) | the farewell | the farewell | its own status |
 /// | ends unfinished | a failure | the last line, which passes | passes, and ends with an error |
 ///
+/// What events say here is the default: a [`Dialect`](crate::Dialect) has other words for the
+/// clients of a route, and tells them of a failure.
+///
 /// An event that is dropped counts as dropped in metrics. Data that becomes a line has to be JSON
 /// where the stream's lines are: `Event::new().data(r#"{"done":true}"#)`, or `Event::json` with the
 /// feature `json`. Line ends in it become spaces.

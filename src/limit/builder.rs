@@ -116,8 +116,9 @@ impl LimitBuilder {
         self
     }
 
-    /// Sets the last event of streams that are [replaced](Self::replace_oldest); by default
-    /// [`Farewell::close`], so that pages that act on it stop.
+    /// Sets the last event of streams that are [replaced](Self::replace_oldest). By default it is
+    /// what the [`Dialect`](crate::Dialect) says, which is [`Farewell::close`] without one, so that
+    /// pages that act on it stop.
     pub fn farewell(mut self, farewell: Farewell) -> Self {
         self.settings.farewell = farewell;
         self

@@ -115,7 +115,8 @@ impl ShutdownBuilder {
         self
     }
 
-    /// Sets the last event of a stream. The default is [`Farewell::close`].
+    /// Sets the last event of a stream, also of one in a [`Dialect`](crate::Dialect). By default it
+    /// is what the dialect says, which is [`Farewell::close`] without one.
     pub fn farewell(mut self, farewell: Farewell) -> Self {
         self.farewell = farewell;
         self
