@@ -121,6 +121,8 @@ mod resume_room;
 #[cfg(feature = "resume")]
 mod resume_sockets;
 #[cfg(feature = "resume")]
+mod resume_states;
+#[cfg(feature = "resume")]
 mod resume_stop;
 #[cfg(feature = "resume")]
 mod resume_unkept;

@@ -64,3 +64,14 @@ async fn readers_of_a_node_that_died_are_told_so() {
     let logs = [server.log().await, server.log().await];
     resume_nodes::readers_of_a_node_that_died_are_told_so(logs).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn made_up_ids_leave_nothing() {
+    let server = Nats::start().await;
+    let log = server.log().await;
+    let held = async || {
+        let info = server.stream().await.get_info().await.unwrap();
+        (info.state.consumer_count, info.state.subjects_count, info.state.messages)
+    };
+    resume_nodes::made_up_ids_leave_nothing(log, held).await;
+}

@@ -66,3 +66,11 @@ async fn readers_of_a_node_that_died_are_told_so() {
     let logs = [redis::log(&server.url()).await, redis::log(&server.url()).await];
     resume_nodes::readers_of_a_node_that_died_are_told_so(logs).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn made_up_ids_leave_nothing() {
+    let server = Server::start().await;
+    let log = redis::log(&server.url()).await;
+    let keys = async || server.cli(&["KEYS", "*"]);
+    resume_nodes::made_up_ids_leave_nothing(log, keys).await;
+}

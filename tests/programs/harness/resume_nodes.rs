@@ -2,6 +2,7 @@
 
 #![allow(unreachable_pub, reason = "every test that uses this is a crate of its own")]
 
+use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +13,7 @@ use axum::body::{Body, Bytes};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::routing::post;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
@@ -279,26 +280,52 @@ pub async fn a_stop_at_one_node_ends_what_runs_at_the_other<L: EventLog>(logs: [
 }
 
 pub async fn a_client_joins_at_one_node_what_runs_at_the_other<L: EventLog>(logs: [L; 2]) {
-    let [a, b] = logs.map(|log| Node::start(log, 200, Duration::from_millis(10), LONG));
+    let [a, b] = logs.map(|log| Node::start(log, 100_000, Duration::from_millis(10), LONG));
     let (a, b) = (a.await, b.await);
     let mut client = Client::default();
     assert_eq!(client.read(&a, "ann", 2_000).await, 200);
     while b.streams.list("ann").await.unwrap().is_empty() {
         sleep(Duration::from_millis(10)).await;
     }
-    for node in [&a, &b] {
-        let joined = request(node.address, "GET", "/answer", "ann");
-        let nothing = request(node.address, "GET", "/answer", "eve");
-        let (joined, nothing) = tokio::join!(joined, nothing);
+    // Long after the others have joined.
+    let stop = async {
+        let nothing = request(b.address, "GET", "/answer", "eve").await;
+        sleep(Duration::from_secs(3)).await;
+        assert_eq!(b.streams.stop(&ResumeKey::new("/answer", "ann")).await.unwrap(), 1);
+        nothing
+    };
+    let (here, there, nothing) = tokio::join!(
+        request(a.address, "GET", "/answer", "ann"),
+        request(b.address, "GET", "/answer", "ann"),
+        stop,
+    );
+    assert!(nothing.starts_with("HTTP/1.1 204 "), "{nothing}");
+    for joined in [here, there] {
         let data: Vec<String> = events(&joined).into_iter().map(|(data, _)| data).collect();
         let ticks: Vec<&str> = data.iter().filter_map(|data| data.split('\n').next()).collect();
-        assert_eq!(ticks[..20], numbers(20)[..20]);
-        assert!(nothing.starts_with("HTTP/1.1 204 "), "{nothing}");
-        if ticks.last().is_some_and(|last| *last == FINISHED) {
-            assert_eq!(ticks, numbers(200));
-        }
+        let (last, ticks) = ticks.split_last().unwrap();
+        assert_eq!(*last, "{\"reason\":\"stopped\"}");
+        assert!(ticks.len() > 20 && ticks == &numbers(ticks.len())[..ticks.len()], "{ticks:?}");
     }
     assert_eq!((a.calls(), b.calls()), (1, 0));
+}
+
+/// A thousand requests with ids that nobody gave out. `held` is what the broker holds.
+pub async fn made_up_ids_leave_nothing<L: EventLog, H: PartialEq + Debug>(
+    log: L,
+    held: impl AsyncFn() -> H,
+) {
+    let node = Node::start(log, 1, Duration::from_millis(10), LONG).await;
+    let before = held().await;
+    let asks = (0..1_000_u64).map(|n| {
+        // A GET, so that no stream begins.
+        let id = format!("{:023}7-{n}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 8);
+        let line = format!("user-{n}\r\nlast-event-id: {id}");
+        async move { request(node.address, "GET", "/answer", &line).await }
+    });
+    let answers: Vec<String> = stream::iter(asks).buffer_unordered(100).collect().await;
+    assert!(answers.iter().all(|answer| answer.starts_with("HTTP/1.1 204 ")));
+    assert_eq!(held().await, before);
 }
 
 /// The first node runs in a runtime of its own, which is dropped in the middle of its stream, as a
