@@ -2,6 +2,7 @@
 
 mod acceptance;
 mod framings;
+mod llm_gateway;
 mod mcp;
 mod node;
 mod notifications;
