@@ -11,28 +11,29 @@ use super::connection::RESPONSE_TIMEOUT;
 use super::ids::{NatsPosition, Slot};
 use super::link::RetryLater;
 use super::stream::{created, slot_at};
-use crate::event_log::start::Unreplayable;
+use crate::event_log::window::{Cursor, Placement};
 use crate::event_log::{Gap, GapReason, Start, Topics};
 
 /// The events that a follower requests.
 #[derive(Clone, Debug)]
 pub(super) enum FetchRequest {
-    /// The events after a position in this history of the stream, which may be gone. If there is a
-    /// slot, the position is that of a client, and is valid if the slot has the same message.
-    After { generation: u64, position: u64, slot: Option<Slot>, requested: Start },
-    /// All events that there are, because they were requested.
-    Earliest,
-    /// All events that there are, after a gap.
-    All(Unreplayable),
-    /// The last events of topics, if these finish them and are not after a position; and the
-    /// position from which the follower goes on.
-    Ends { generation: u64, up_to: u64, next: u64 },
+    /// The events after a cursor.
+    Events {
+        cursor: Cursor,
+        /// What must be in the stream for the cursor to be one of its history.
+        slot: Option<Slot>,
+        /// Why there is a gap before the events, if there is one anyway.
+        reason: Option<GapReason>,
+        requested: Start,
+    },
+    /// The last events of topics, if these finish them and are not after a position.
+    Ends { cursor: Cursor, up_to: u64 },
 }
 
 /// Events for a follower, and the gap before them.
 #[derive(Debug)]
 pub(super) struct FetchedEvents {
-    pub(super) generation: u64,
+    pub(super) cursor: Cursor,
     pub(super) gap: Option<Gap>,
     pub(super) events: Vec<NatsEvent>,
     /// All events up to this are in `events`, or were returned before.
@@ -60,7 +61,7 @@ pub(super) async fn fetch_once(
     topics: &Topics,
     request: &FetchRequest,
 ) -> Result<FetchedEvents, RetryLater> {
-    if let FetchRequest::After { slot: Some(slot), .. } = request {
+    if let FetchRequest::Events { slot: Some(slot), .. } = request {
         wait_for_slot(log, slot.sequence).await?;
     }
     let permit = Arc::clone(&log.replays).acquire_owned().await;
@@ -106,54 +107,48 @@ async fn try_fetch(
     request: FetchRequest,
 ) -> Result<FetchedEvents, RetryLater> {
     // Before any request: all events that the window has by now are in the stream.
-    let (generation, epoch, head) = {
+    let (epoch, head) = {
         let window = log.window();
-        (window.generation, window.epoch, window.head())
+        (window.epoch(), window.head())
     };
     let stream = log.link.get_stream(&log.link.replays).await?;
     let info = stream.cached_info();
-    // The stream was created anew, or restored, and the poller has not noticed it yet.
+    // The stream was created anew, or set back, and the poller has not noticed it yet.
     if created(info) != epoch || info.state.last_sequence < head.sequence {
         return Err(RetryLater::default());
     }
     let reader = BatchReader { log, stream: &stream, topics, epoch };
-    let (position, unreplayable, requested) = match request {
-        FetchRequest::Ends { generation: of, up_to, next } => {
-            let events = match of == generation {
-                true => reader.finished_topics(up_to).await?,
-                // The follower notices it when it looks at the window.
-                false => Vec::new(),
-            };
-            return Ok(FetchedEvents { generation: of, gap: None, events, position: next });
+    let (mut cursor, slot, mut reason, requested) = match request {
+        FetchRequest::Events { cursor, slot, reason, requested } => {
+            (cursor, slot, reason, requested)
         }
-        FetchRequest::After { generation: of, position, slot, requested } => {
-            let reason = match of == generation {
-                true => invalidity(log, &stream, info, slot).await?,
-                false => Some(GapReason::Restarted),
-            };
-            match reason {
-                None => (position, None, Some(requested)),
-                // What is kept is after the position.
-                Some(GapReason::Expired) => {
-                    (position, Some(Unreplayable::expired(requested)), None)
-                }
-                Some(reason) => (0, Some(Unreplayable { requested, reason }), None),
-            }
+        FetchRequest::Ends { cursor, up_to } => {
+            // A follower notices that its cursor is of the past when it looks at the window.
+            let is_past = log.window().is_past(&cursor);
+            let events = if is_past { Vec::new() } else { reader.finished_topics(up_to).await? };
+            let position = cursor.position();
+            return Ok(FetchedEvents { cursor, gap: None, events, position });
         }
-        FetchRequest::All(unreplayable) => (0, Some(unreplayable), None),
-        FetchRequest::Earliest => (0, None, None),
     };
-    let batch = reader.read(position, head.sequence).await?;
+    if log.window().is_past(&cursor) {
+        reason = Some(log.window().renew(&mut cursor));
+    } else if let Some(invalid) = invalidity(log, &stream, info, slot).await? {
+        reason = Some(invalid);
+        // After what is trimmed comes all that is kept.
+        if invalid != GapReason::Expired {
+            cursor = log.window().start(Placement::Gap(invalid));
+        }
+    }
+    let batch = reader.read(cursor.position(), head.sequence).await?;
     let after = stream.get_info().await.map_err(RetryLater::because)?;
-    if created(&after) != epoch || log.window().generation != generation {
+    if created(&after) != epoch || log.window().is_past(&cursor) {
         return Err(RetryLater::default());
     }
     // Events were trimmed, perhaps while the batch was read and before they were read.
-    let is_trimmed = after.state.first_sequence > position + 1;
-    let trimmed = requested.filter(|_| is_trimmed).map(Unreplayable::expired);
+    let trimmed = cursor.skip_to(after.state.first_sequence.saturating_sub(1));
     // All events up to here are in the batch.
     let position = batch.last;
-    let gap = unreplayable.or(trimmed).map(|why| {
+    let gap = reason.or(trimmed).map(|reason| {
         let gap = if let (Some((earliest, _)), Some(latest)) = (batch.events.first(), batch.latest)
         {
             Gap::new(earliest.before().id()).between(earliest.id(), latest.id())
@@ -161,9 +156,9 @@ async fn try_fetch(
             let slot = if position == head.sequence { head } else { Slot::empty(position) };
             Gap::new(NatsPosition::after(epoch, slot).id())
         };
-        why.explain(gap)
+        gap.requested(&requested).because(reason)
     });
-    Ok(FetchedEvents { generation, gap, events: batch.events, position })
+    Ok(FetchedEvents { cursor, gap, events: batch.events, position })
 }
 
 /// Why a client cannot go on after a slot, if it cannot.

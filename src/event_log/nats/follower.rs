@@ -14,9 +14,9 @@ use super::NatsHandle;
 use super::batch::NatsEvent;
 use super::fetch::{FetchRequest, FetchedEvents, fetch};
 use super::ids::NatsPosition;
-use super::start::{NatsStart, StartPosition};
-use super::window::NatsLookup;
+use super::link::NatsMessage;
 use crate::event_log::wake_list::{Ticket, look_or_register};
+use crate::event_log::window::{Cursor, Found, Placement};
 use crate::event_log::{Follow, Gap, Logged, Start, Step, Topics};
 
 /// Follows topics of a [`NatsLog`](super::NatsLog).
@@ -27,9 +27,7 @@ pub struct NatsFollower {
     topics: Topics,
     /// The key of its group in the window; `None` if it does not wait.
     group: Option<usize>,
-    generation: u64,
-    /// The follower has returned all events up to this.
-    position: u64,
+    cursor: Cursor,
     /// The last event that was returned, or the position that the follower started at.
     delivered: Option<NatsPosition>,
     /// The position that the follower started at, while the server is still to be asked for topics
@@ -68,18 +66,28 @@ impl NatsFollower {
     /// A follower that ends when it has returned what there is. The log does not know of it.
     pub(super) fn looking(log: Arc<NatsHandle>, topics: Topics, from: Start) -> Self {
         let window = log.inner.window();
-        let NatsStart { generation, position, request } = NatsStart::new(&window, from);
-        let (position, delivered) = match position {
-            StartPosition::Live(position) => (Some(position), None),
-            StartPosition::After(position) => (Some(position.sequence()), Some(position)),
-            StartPosition::First => (None, None),
-        };
-        let seeks_ends = position.filter(|position| window.may_be_finished(&topics, *position));
+        let placement = window.place(&from);
+        let cursor = window.start(placement);
+        let starts_after = matches!(placement, Placement::After(_) | Placement::Ahead(_));
+        let seeks_ends = Some(cursor.position())
+            .filter(|position| starts_after && window.may_be_finished(&topics, *position));
         drop(window);
-        let position = position.unwrap_or_default();
-        let catch_up = request.map(|request| Box::new(CatchUp::Requested(request)));
+        let delivered = match &from {
+            Start::After(id) if starts_after => NatsPosition::parse(id),
+            _ => None,
+        };
+        let (slot, reason) = match placement {
+            Placement::Ahead(_) => (delivered.map(|position| position.slot), None),
+            Placement::Gap(reason) => (None, Some(reason)),
+            Placement::After(_) | Placement::Earliest => (None, None),
+        };
+        let catch_up = (!matches!(placement, Placement::After(_))).then(|| {
+            let cursor = cursor.clone();
+            let request = FetchRequest::Events { cursor, slot, reason, requested: from };
+            Box::new(CatchUp::Requested(request))
+        });
         let (group, ticket) = (None, Ticket::default());
-        Self { log, topics, group, generation, position, delivered, seeks_ends, ticket, catch_up }
+        Self { log, topics, group, cursor, delivered, seeks_ends, ticket, catch_up }
     }
 
     /// The position of the follower, as far as its client knows.
@@ -90,9 +98,10 @@ impl NatsFollower {
     /// Notes that an event is returned.
     fn step(&mut self, at: NatsPosition, event: Logged) -> Step {
         // A topic may be finished before the position, and then that stays.
-        if at.sequence() > self.position || !event.finishes_topic() {
-            (self.position, self.delivered) = (at.sequence(), Some(at));
+        if at.sequence() > self.cursor.position() || !event.finishes_topic() {
+            self.delivered = Some(at);
         }
+        self.cursor.advance(at.sequence());
         Step::Event(event)
     }
 
@@ -107,26 +116,46 @@ impl NatsFollower {
     }
 
     /// Looks for the next event in the window, and has the task woken by it if there is none.
-    fn poll_window(&mut self, waker: &Waker) -> Poll<NatsLookup> {
-        let generation = self.generation;
+    fn poll_window(&mut self, waker: &Waker) -> Poll<Looked> {
+        let (inner, cursor) = (&self.log.inner, &self.cursor);
         let Some(group) = self.group else {
-            let window = self.log.inner.window();
-            return Poll::Ready(window.look(&self.topics, generation, self.position));
+            let window = inner.window();
+            let found = Looked::of(window.look(&self.topics, cursor));
+            return Poll::Ready(found.unwrap_or(Looked::Ended));
         };
         let found = look_or_register(
-            || self.log.inner.window(),
+            || inner.window(),
             |window| window.wakers(group),
             &mut self.ticket,
             waker,
-            |window| match window.find(group, generation, self.position) {
-                NatsLookup::Nothing(position) => {
-                    self.position = position;
-                    None
-                }
-                found => Some(found),
+            |window| {
+                let found = Looked::of(window.find(group, cursor));
+                found.or(window.has_ended.then_some(Looked::Ended))
             },
         );
         found.map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+/// What the window has for a follower.
+enum Looked {
+    Event(NatsPosition, Logged),
+    /// The server may have events that the window has not.
+    Lacking,
+    /// There will be nothing more.
+    Ended,
+}
+
+impl Looked {
+    /// `None` if there is nothing yet.
+    fn of(found: Found<'_, NatsMessage>) -> Option<Self> {
+        match found {
+            Found::Event(message) => {
+                message.event.clone().map(|event| Self::Event(message.position, event))
+            }
+            Found::Nothing => None,
+            Found::Below(_) | Found::Moved => Some(Self::Lacking),
+        }
     }
 }
 
@@ -136,18 +165,19 @@ impl Follow for NatsFollower {
         loop {
             match this.catch_up.as_deref_mut() {
                 None => {
-                    let (generation, position) = (this.generation, this.position);
                     let request = match this.seeks_ends.take() {
-                        Some(up_to) => FetchRequest::Ends { generation, up_to, next: position },
+                        Some(up_to) => FetchRequest::Ends { cursor: this.cursor.clone(), up_to },
                         None => match ready!(this.poll_window(cx.waker())) {
-                            NatsLookup::Event(at, event) => {
+                            Looked::Event(at, event) => {
                                 return Poll::Ready(Some(this.step(at, event)));
                             }
-                            NatsLookup::Nothing(_) | NatsLookup::Ended => return Poll::Ready(None),
-                            NatsLookup::Reset | NatsLookup::Behind => {
-                                let (slot, requested) = (None, this.delivered());
-                                FetchRequest::After { generation, position, slot, requested }
-                            }
+                            Looked::Ended => return Poll::Ready(None),
+                            Looked::Lacking => FetchRequest::Events {
+                                cursor: this.cursor.clone(),
+                                slot: None,
+                                reason: None,
+                                requested: this.delivered(),
+                            },
                         },
                     };
                     this.catch_up = Some(Box::new(CatchUp::Requested(request)));
@@ -162,12 +192,13 @@ impl Follow for NatsFollower {
                         // The runtime is being shut down.
                         return Poll::Ready(None);
                     };
-                    let FetchedEvents { generation, gap, events, position } = fetched;
-                    if this.generation != generation {
-                        (this.generation, this.position, this.delivered) = (generation, 0, None);
+                    let FetchedEvents { cursor, gap, events, position } = fetched;
+                    this.cursor = cursor;
+                    if let Some(gap) = &gap {
+                        this.delivered = NatsPosition::parse(&gap.position);
+                        // All that there is comes after a gap, and so do these.
+                        this.seeks_ends = None;
                     }
-                    // After a gap comes all that there is, and so do these.
-                    this.seeks_ends = this.seeks_ends.filter(|_| gap.is_none());
                     let events = events.into_iter();
                     this.catch_up = Some(Box::new(CatchUp::Fetched { gap, events, position }));
                 }
@@ -178,7 +209,7 @@ impl Follow for NatsFollower {
                     if let Some((at, event)) = events.next() {
                         return Poll::Ready(Some(this.step(at, event)));
                     }
-                    this.position = *position;
+                    this.cursor.advance(*position);
                     this.catch_up = None;
                 }
             }

@@ -12,7 +12,6 @@ mod link;
 mod login;
 mod poller;
 mod publish;
-mod start;
 mod stream;
 mod window;
 

@@ -97,14 +97,14 @@ async fn read(
 /// Compares the stream with what was read of it, and returns the sequence to read next.
 pub(super) async fn sync_window(log: &NatsLogInner, stream: &Stream) -> Result<u64, RetryLater> {
     // Before the request, since events are appended all the time.
-    let (generation, of, slots) = {
+    let (of, slots) = {
         let window = log.window();
-        (window.generation, window.epoch, [window.head(), window.known])
+        (window.epoch(), [window.head(), window.known])
     };
     let info = stream.get_info().await.map_err(RetryLater::because)?;
     let (epoch, first) = (created(&info), info.state.first_sequence.max(1));
     let last = slot_at(stream, info.state.last_sequence).await?;
-    let goes_on = generation > 0 && of == epoch && has_kept(stream, &slots, last).await?;
+    let goes_on = of == epoch && has_kept(stream, &slots, last).await?;
     let before = if goes_on {
         None
     } else {
@@ -119,8 +119,7 @@ pub(super) async fn sync_window(log: &NatsLogInner, stream: &Stream) -> Result<u
         None if first - 1 > window.head().sequence => window.skip_to(Slot::empty(first - 1)),
         None => Vec::new(),
     };
-    let generation = window.generation;
-    window.set_known(generation, last);
+    window.note_given_out(last);
     let next = window.head().sequence + 1;
     drop(window);
     log.note_read(next - 1);
@@ -156,7 +155,7 @@ async fn push(
 ) -> Result<(), RetryLater> {
     let (head, epoch) = {
         let window = log.window();
-        (window.head().sequence, window.epoch)
+        (window.head().sequence, window.epoch())
     };
     let Consumed { count: counted, message } = log.link.consumed(epoch, message)?;
     if counted != count {

@@ -13,6 +13,7 @@ use super::ids::{Fingerprint, NatsPosition, Slot};
 use super::stream::created;
 use super::{NatsLogError, NatsLogInner};
 use crate::event_log::Topic;
+use crate::event_log::window::Placement;
 use crate::wire::{Event, EventId};
 
 /// Appends an event, and returns its id.
@@ -49,9 +50,10 @@ async fn publish(
     loop {
         log.connected(connection).await.map_err(|_| no_answer(*sent))?;
         let mut changes = connection.changes();
-        let (generation, epoch, known) = {
+        let (now, epoch, known) = {
             let window = log.window();
-            (window.generation, window.epoch, window.known.sequence)
+            let now = window.start(Placement::Earliest);
+            (now, window.epoch(), window.known.sequence)
         };
         // The client library sends what it was given later if the connection is gone by now.
         *sent = true;
@@ -65,7 +67,10 @@ async fn publish(
             Either::Left((Ok(ack), _)) => {
                 let slot = Slot { sequence: ack.sequence, message: Some(fingerprint) };
                 if slot.sequence > known || ack.duplicate {
-                    log.window().set_known(generation, slot);
+                    let mut window = log.window();
+                    if !window.is_past(&now) {
+                        window.note_given_out(slot);
+                    }
                     return Ok(NatsPosition::event(epoch, slot.sequence, fingerprint).id());
                 }
                 // A sequence that was given out before: the stream was created anew or restored,

@@ -6,26 +6,23 @@ use std::task::Waker;
 use slab::Slab;
 
 use super::groups::{Groups, first_after};
-use super::ids::{NatsPosition, Slot};
+use super::ids::{Fingerprint, NatsPosition, Slot};
 use super::link::NatsMessage;
 use crate::event_log::wake_list::{Ticket, WakeList};
-use crate::event_log::{Logged, Topic, Topics};
+use crate::event_log::window::{Cursor, Entry, Found, Placement, Window};
+use crate::event_log::{GapReason, Logged, Start, Topic, Topics};
 
 /// The last messages of all topics that this process has read, in the order of the stream.
 ///
-/// The poller fills it, and any number of followers read it.
+/// The poller fills it, and any number of followers read it. All topics share the sequence of the
+/// stream, so one [`Window`] decides about gaps in all of them.
 #[derive(Debug)]
 pub(super) struct NatsWindow {
-    /// Counts histories of the stream: a position in one means nothing in the next.
-    pub(super) generation: u64,
-    /// When the stream was created, in nanoseconds: the epoch of its ids.
-    pub(super) epoch: u64,
-    /// All messages after this slot and up to the last one are here.
-    floor: Slot,
-    messages: VecDeque<NatsMessage>,
+    messages: Window<NatsMessage>,
+    /// The message at the floor of the window, if it is known.
+    floor: Option<Fingerprint>,
     /// The last slot that is known to be given out. A live follower starts after it.
     pub(super) known: Slot,
-    bytes: usize,
     max_messages: usize,
     max_bytes: usize,
     /// The sequences of the events of each topic.
@@ -35,28 +32,26 @@ pub(super) struct NatsWindow {
     pub(super) has_ended: bool,
 }
 
-/// What the window has for a follower.
-pub(super) enum NatsLookup {
-    Event(NatsPosition, Logged),
-    /// There is no event up to this position.
-    Nothing(u64),
-    /// The follower is behind the window: the server may have events that the window has not.
-    Behind,
-    /// The position is one in another history.
-    Reset,
-    /// Nobody reads the stream any more.
-    Ended,
+impl Entry for NatsMessage {
+    fn sequence(&self) -> u64 {
+        self.position.slot.sequence
+    }
+
+    fn size(&self) -> usize {
+        self.event.as_ref().map_or(0, |event| event.bytes().len())
+    }
+
+    fn finishes_topic(&self) -> bool {
+        self.event.as_ref().is_some_and(Logged::finishes_topic)
+    }
 }
 
 impl NatsWindow {
     pub(super) fn new(max_messages: usize, max_bytes: usize) -> Self {
         Self {
-            generation: 0,
-            epoch: 0,
-            floor: Slot::default(),
-            messages: VecDeque::new(),
+            messages: Window::new(0, 0),
+            floor: None,
             known: Slot::default(),
-            bytes: 0,
             max_messages,
             max_bytes,
             topics: HashMap::new(),
@@ -65,26 +60,32 @@ impl NatsWindow {
         }
     }
 
+    /// When the stream was created, in nanoseconds: the epoch of its ids. Zero if that is not known
+    /// yet.
+    pub(super) fn epoch(&self) -> u64 {
+        self.messages.epoch()
+    }
+
     /// The last slot that was read.
     pub(super) fn head(&self) -> Slot {
-        self.messages.back().map_or(self.floor, |message| message.position.slot)
+        let floor = Slot { sequence: self.messages.floor(), message: self.floor };
+        self.messages.last_event().map_or(floor, |message| message.position.slot)
     }
 
     /// Begins with another history, of which messages after `head` will be read and sequences up to
     /// `known` were given out. Returns all wakers.
     pub(super) fn reset(&mut self, epoch: u64, head: Slot, known: Slot) -> Vec<Slab<Waker>> {
-        self.generation += 1;
-        (self.epoch, self.known) = (epoch, known);
+        self.messages.reset(epoch, head.sequence);
+        self.known = known;
         self.skip_to(head)
     }
 
     /// Notes that messages up to there cannot be read any more. Returns all wakers.
     pub(super) fn skip_to(&mut self, slot: Slot) -> Vec<Slab<Waker>> {
-        self.floor = slot;
-        self.messages.clear();
+        self.messages.lose_to(slot.sequence);
+        self.floor = slot.message;
         self.topics.clear();
-        self.bytes = 0;
-        self.set_known(self.generation, slot);
+        self.note_given_out(slot);
         self.groups.clear(slot.sequence)
     }
 
@@ -95,8 +96,8 @@ impl NatsWindow {
     }
 
     /// Notes that this slot was given out.
-    pub(super) fn set_known(&mut self, generation: u64, slot: Slot) {
-        if generation == self.generation && slot.sequence > self.known.sequence {
+    pub(super) fn note_given_out(&mut self, slot: Slot) {
+        if slot.sequence > self.known.sequence {
             self.known = slot;
         }
     }
@@ -104,78 +105,106 @@ impl NatsWindow {
     /// Pushes the next message. Returns the wakers of the followers that wait for it.
     pub(super) fn push(&mut self, message: NatsMessage) -> Vec<Slab<Waker>> {
         let slot = message.position.slot;
-        self.set_known(self.generation, slot);
+        self.note_given_out(slot);
         let mut wakers = Vec::new();
         if let Some(event) = &message.event {
-            self.bytes += event.bytes().len();
             let topic = event.topic();
             self.topics.entry(topic.clone()).or_default().push_back(slot.sequence);
             wakers = self.groups.push(topic, slot.sequence);
         }
-        self.messages.push_back(message);
-        while self.messages.len() > self.max_messages || self.bytes > self.max_bytes {
+        self.messages.append(message);
+        while self.messages.len() > self.max_messages || self.messages.bytes() > self.max_bytes {
             self.pop_first();
         }
         wakers
     }
 
     fn pop_first(&mut self) {
-        let Some(NatsMessage { position, event }) = self.messages.pop_front() else {
-            return;
-        };
-        self.floor = position.slot;
-        let Some(event) = event else {
-            return;
-        };
-        self.bytes -= event.bytes().len();
-        self.groups.pop(event.topic(), position.slot.sequence);
-        if let Some(sequences) = self.topics.get_mut(event.topic()) {
-            sequences.pop_front();
-            if sequences.is_empty() {
-                self.topics.remove(event.topic());
+        if let Some(first) = self.messages.first_event() {
+            self.floor = first.position.slot.message;
+            if let Some(event) = &first.event {
+                self.groups.pop(event.topic(), first.sequence());
+                if let Some(sequences) = self.topics.get_mut(event.topic()) {
+                    sequences.pop_front();
+                    if sequences.is_empty() {
+                        self.topics.remove(event.topic());
+                    }
+                }
             }
         }
+        self.messages.trim_to(self.messages.len().saturating_sub(1), usize::MAX);
     }
 
     /// Whether this message has this sequence, or none if the slot is empty; `None` if only the
     /// server knows.
     pub(super) fn verify(&self, slot: Slot) -> Option<bool> {
-        let at = self.messages.partition_point(|it| it.position.slot.sequence < slot.sequence);
-        let found = match self.messages.get(at) {
-            Some(message) if message.position.slot.sequence == slot.sequence => {
-                message.position.slot
-            }
-            _ if self.floor.sequence == slot.sequence => self.floor,
-            _ => return None,
+        let found = self.messages.up_to(slot.sequence).map(|message| message.position.slot);
+        let found = match found {
+            Some(found) if found.sequence == slot.sequence => found.message,
+            // The floor may be a message that was trimmed before it was read.
+            _ if self.messages.floor() == slot.sequence => self.floor,
+            _ => None,
         };
-        // The floor may be a message that was trimmed before it was read.
-        found.message.map(|message| Some(message) == slot.message)
+        found.map(|message| Some(message) == slot.message)
     }
 
-    /// The first event of the topics of a group after `position`.
-    pub(super) fn find(&self, group: usize, generation: u64, position: u64) -> NatsLookup {
-        if generation != self.generation {
-            return NatsLookup::Reset;
+    /// Where a client starts. It is ahead if only the server knows whether its id is one of an event.
+    pub(super) fn place(&self, from: &Start) -> Placement {
+        let Start::After(id) = from else {
+            return Placement::of(from, self.epoch(), self.known.sequence);
+        };
+        match NatsPosition::parse(id) {
+            Some(id) if id.epoch == self.epoch() => match self.verify(id.slot) {
+                Some(true) => Placement::After(id.sequence()),
+                // The event was lost, and another one has its sequence.
+                Some(false) => Placement::Gap(GapReason::Restarted),
+                // It was trimmed, or another node has given it out.
+                None => Placement::Ahead(id.sequence()),
+            },
+            Some(_) => Placement::Gap(GapReason::Restarted),
+            None => Placement::Gap(GapReason::of_unknown(from, self.epoch())),
         }
-        let group = self.groups.get(group);
+    }
+
+    /// A cursor for a client that starts there.
+    pub(super) fn start(&self, placement: Placement) -> Cursor {
+        self.messages.start(placement)
+    }
+
+    /// Moves a cursor of another history to the beginning of this one.
+    pub(super) fn renew(&self, cursor: &mut Cursor) -> GapReason {
+        self.messages.renew(cursor)
+    }
+
+    /// Whether a cursor is one of another history.
+    pub(super) fn is_past(&self, cursor: &Cursor) -> bool {
+        matches!(self.messages.find(cursor), Found::Moved)
+    }
+
+    /// What is next for a cursor in the topics of a group.
+    pub(super) fn find(&self, group: usize, cursor: &Cursor) -> Found<'_, NatsMessage> {
+        let (group, position) = (self.groups.get(group), cursor.position());
+        if self.is_past(cursor) {
+            return Found::Moved;
+        }
+        // Events of other topics that are not here any more matter nothing.
         if group.lost > position {
-            return NatsLookup::Behind;
+            return Found::Below(group.lost);
         }
-        let first = match group.topics.has_patterns() {
-            false => self.first_of_names(&group.topics, position),
+        self.first_of(match group.topics.has_patterns() {
             true if group.remembers(position) => group.first_recent(position),
             true => self.scan(&group.topics, position),
-        };
-        self.lookup(first, position)
+            false => self.first_of_names(&group.topics, position),
+        })
     }
 
-    /// The first event of topics that nobody need follow.
-    pub(super) fn look(&self, topics: &Topics, generation: u64, position: u64) -> NatsLookup {
-        match generation == self.generation {
-            false => NatsLookup::Reset,
-            true if self.floor.sequence > position => NatsLookup::Behind,
-            true if topics.has_patterns() => self.lookup(self.scan(topics, position), position),
-            true => self.lookup(self.first_of_names(topics, position), position),
+    /// What is next for a cursor in topics that nobody need follow.
+    pub(super) fn look(&self, topics: &Topics, cursor: &Cursor) -> Found<'_, NatsMessage> {
+        let position = cursor.position();
+        match self.messages.find(cursor) {
+            Found::Event(_) if topics.has_patterns() => self.first_of(self.scan(topics, position)),
+            Found::Event(_) => self.first_of(self.first_of_names(topics, position)),
+            found => found,
         }
     }
 
@@ -188,21 +217,12 @@ impl NatsWindow {
         let matches = |message: &&NatsMessage| {
             message.event.as_ref().is_some_and(|event| topics.matches(event.topic()))
         };
-        let found = self.messages.range(self.index_after(position)..).find(matches);
-        found.map(|message| message.position.slot.sequence)
+        self.messages.after(position).find(matches).map(Entry::sequence)
     }
 
-    fn lookup(&self, first: Option<u64>, position: u64) -> NatsLookup {
-        let found = first.and_then(|first| self.messages.get(self.index_after(first - 1)));
-        match found.and_then(|it| Some((it.position, it.event.clone()?))) {
-            Some((position, event)) => NatsLookup::Event(position, event),
-            None if self.has_ended => NatsLookup::Ended,
-            None => NatsLookup::Nothing(position.max(self.head().sequence)),
-        }
-    }
-
-    fn index_after(&self, position: u64) -> usize {
-        self.messages.partition_point(|it| it.position.slot.sequence <= position)
+    fn first_of(&self, sequence: Option<u64>) -> Found<'_, NatsMessage> {
+        let message = sequence.and_then(|sequence| self.messages.up_to(sequence));
+        message.map_or(Found::Nothing, Found::Event)
     }
 
     /// Whether one of these topics may be finished by an event up to `position`: only the server
@@ -210,18 +230,15 @@ impl NatsWindow {
     /// after the end.
     pub(super) fn may_be_finished(&self, topics: &Topics, position: u64) -> bool {
         let may_be = |name: &Topic| match self.topics.get(name).and_then(VecDeque::back) {
-            Some(last) => match self.lookup(Some(*last), 0) {
-                NatsLookup::Event(_, event) => event.finishes_topic(),
-                _ => true,
-            },
-            None => self.floor.sequence > 0,
+            Some(last) => self.messages.up_to(*last).is_none_or(Entry::finishes_topic),
+            None => self.messages.floor() > 0,
         };
         topics.names().any(|name| position > self.head().sequence || may_be(name))
     }
 
     /// Adds a follower, and returns the key of its group.
     pub(super) fn add_follower(&mut self, topics: &Topics) -> usize {
-        self.groups.join(topics, self.floor.sequence, self.head().sequence)
+        self.groups.join(topics, self.messages.floor(), self.head().sequence)
     }
 
     /// How many followers there are.
