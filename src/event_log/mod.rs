@@ -75,6 +75,7 @@ mod redis;
 mod start;
 mod topic;
 mod topics;
+mod tree;
 mod wake_list;
 #[allow(dead_code, unused_imports, reason = "the logs adopt it one after the other")]
 mod window;

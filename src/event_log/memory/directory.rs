@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::feed::Feed;
 use super::inner::LogState;
 use super::topic::TopicCell;
-use super::tree::TokenTree;
+use crate::event_log::tree::TokenTree;
 use crate::event_log::{Topic, Topics};
 
 /// All topics by name, and what is remembered of topics that have ended.

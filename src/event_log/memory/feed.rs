@@ -7,7 +7,7 @@ use std::task::Waker;
 use slab::Slab;
 
 use super::topic::TopicCell;
-use super::tree::TokenTree;
+use crate::event_log::tree::TokenTree;
 use crate::event_log::wake_list::{Ticket, WakeList, look_or_register, wake_and_recycle};
 use crate::sync::lock;
 

@@ -9,7 +9,6 @@ mod inner;
 mod merged;
 mod stored;
 mod topic;
-mod tree;
 
 use std::error::Error;
 use std::fmt;

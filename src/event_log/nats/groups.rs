@@ -5,6 +5,7 @@ use std::task::Waker;
 
 use slab::Slab;
 
+use crate::event_log::tree::TokenTree;
 use crate::event_log::wake_list::{Ticket, WakeList};
 use crate::event_log::{Topic, Topics};
 
@@ -13,7 +14,8 @@ use crate::event_log::{Topic, Topics};
 pub(super) struct Groups {
     slab: Slab<Group>,
     keys: HashMap<Topics, usize>,
-    tree: TokenTree,
+    /// The keys of the groups by what they follow.
+    tree: TokenTree<Vec<usize>>,
 }
 
 /// The followers of the same topics.
@@ -48,7 +50,7 @@ impl Groups {
         });
         self.keys.insert(topics.clone(), key);
         for path in paths(topics) {
-            self.tree.insert(path, key);
+            self.tree.place(path).get_or_insert_default().push(key);
         }
         key
     }
@@ -62,7 +64,11 @@ impl Groups {
             let Group { topics, .. } = self.slab.remove(key);
             self.keys.remove(&topics);
             for path in paths(&topics) {
-                self.tree.remove(path, key);
+                let keys = self.tree.place(path).get_or_insert_default();
+                keys.retain(|it| *it != key);
+                if keys.is_empty() {
+                    self.tree.remove(path);
+                }
             }
         }
         waker
@@ -84,10 +90,12 @@ impl Groups {
     /// Notes that the window has an event. Returns the wakers of the followers that wait for it.
     pub(super) fn push(&mut self, topic: &Topic, sequence: u64) -> Vec<Slab<Waker>> {
         let (mut wakers, groups) = (Vec::new(), &mut self.slab);
-        self.tree.visit(topic, |key| {
-            let group = &mut groups[key];
-            group.note_recent(sequence);
-            wakers.extend(group.wakers.take_all());
+        self.tree.visit_patterns_of(topic.as_str(), &mut |keys| {
+            for key in keys {
+                let group = &mut groups[*key];
+                group.note_recent(sequence);
+                wakers.extend(group.wakers.take_all());
+            }
         });
         wakers
     }
@@ -95,7 +103,11 @@ impl Groups {
     /// Notes that the window does not have an event any more.
     pub(super) fn pop(&mut self, topic: &Topic, sequence: u64) {
         let groups = &mut self.slab;
-        self.tree.visit(topic, |key| groups[key].lost = sequence);
+        self.tree.visit_patterns_of(topic.as_str(), &mut |keys| {
+            for key in keys {
+                groups[*key].lost = sequence;
+            }
+        });
     }
 
     /// Notes that the window has no event up to a sequence any more. Returns all wakers.
@@ -114,7 +126,7 @@ impl Groups {
 
     #[cfg(test)]
     fn is_empty(&self) -> bool {
-        self.slab.is_empty() && self.keys.is_empty() && self.tree.is_empty()
+        self.slab.is_empty() && self.keys.is_empty()
     }
 }
 
@@ -149,64 +161,6 @@ fn paths(topics: &Topics) -> impl Iterator<Item = &str> {
     topics.names().map(Topic::as_str).chain(topics.patterns())
 }
 
-/// Names and patterns by their tokens, with the groups that follow each.
-#[derive(Debug, Default)]
-struct TokenTree {
-    /// By the next token, which may be `*` or `>`.
-    next: HashMap<Box<str>, TokenTree>,
-    /// The groups that follow what ends here.
-    groups: Vec<usize>,
-}
-
-impl TokenTree {
-    fn insert(&mut self, path: &str, group: usize) {
-        let node =
-            path.split('.').fold(self, |node, token| node.next.entry(token.into()).or_default());
-        node.groups.push(group);
-    }
-
-    fn remove(&mut self, path: &str, group: usize) {
-        let (token, rest) =
-            path.split_once('.').map_or((path, None), |(it, rest)| (it, Some(rest)));
-        let Some(node) = self.next.get_mut(token) else {
-            return;
-        };
-        match rest {
-            Some(rest) => node.remove(rest, group),
-            None => node.groups.retain(|it| *it != group),
-        }
-        if node.is_empty() {
-            self.next.remove(token);
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.next.is_empty() && self.groups.is_empty()
-    }
-
-    /// Calls `found` with each group that follows a topic, and perhaps more than once.
-    fn visit(&self, topic: &Topic, mut found: impl FnMut(usize)) {
-        self.visit_rest(Some(topic.as_str()), &mut found);
-    }
-
-    fn visit_rest(&self, rest: Option<&str>, found: &mut dyn FnMut(usize)) {
-        let Some(path) = rest else {
-            return self.groups.iter().copied().for_each(found);
-        };
-        if self.next.is_empty() {
-            return;
-        }
-        let (token, rest) =
-            path.split_once('.').map_or((path, None), |(it, rest)| (it, Some(rest)));
-        for node in [token, "*"].into_iter().filter_map(|token| self.next.get(token)) {
-            node.visit_rest(rest, found);
-        }
-        if let Some(node) = self.next.get(">") {
-            node.groups.iter().copied().for_each(found);
-        }
-    }
-}
-
 /// How many events a group with patterns remembers: more than come until a follower is polled.
 const MAX_RECENT: usize = 16;
 
@@ -236,7 +190,7 @@ mod tests {
         for topic in ["a", "b", "c", "d", "a.b", "a.c", "c.b", "a.b.c", "b.b.b.b"] {
             let topic = Topic::from_static(topic);
             let mut found = Vec::new();
-            groups.tree.visit(&topic, |key| found.push(key));
+            groups.tree.visit_patterns_of(topic.as_str(), &mut |keys| found.extend(keys));
             for (set, key) in sets.iter().zip(&keys) {
                 assert_eq!(found.contains(key), set.matches(&topic), "{set:?} {topic:?}");
             }
