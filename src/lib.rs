@@ -76,6 +76,7 @@ mod body;
 pub mod client;
 mod dialect;
 mod driver;
+mod early_head;
 mod engine;
 mod error;
 #[cfg(feature = "hub")]
@@ -113,6 +114,7 @@ pub mod wire;
 
 pub use body::SseBody;
 pub use dialect::{Dialect, DialectBuilder, Notice};
+pub use early_head::{EarlyHead, EarlyHeadBody, EarlyHeadFuture, EarlyHeadLayer};
 pub use engine::{EndReason, Farewell};
 pub use error::{InvalidSetting, InvalidText};
 pub use guard::{GuardError, Guarded};

@@ -1,6 +1,7 @@
 //! What the server's own words look like on a route.
 
 mod agents;
+mod answer;
 mod anthropic;
 mod builder;
 mod graphql;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Response;
+use http::{Response, StatusCode};
 
 pub use builder::DialectBuilder;
 pub use notice::Notice;
@@ -152,12 +153,21 @@ impl Dialect {
     /// The last words of a stream, or of a refusal that is a stream.
     #[must_use]
     pub fn farewell(&self, notice: &Notice) -> Farewell {
+        if let Some(passed_on) = self.passed_on(notice) {
+            return passed_on;
+        }
         match (&self.spec().farewell, notice.reason) {
             (Some(farewell), _) => farewell(notice),
             (None, CloseReason::Draining) => {
                 Farewell::event(Event::new().named("draining").static_data("{}"))
             }
             (None, CloseReason::Limit) => Farewell::event(notice.reason.event("limit")),
+            // Of an answer that came too late to be the response.
+            (None, CloseReason::Error) if notice.status != StatusCode::INTERNAL_SERVER_ERROR => {
+                let (reason, status) = (notice.reason, notice.status.as_u16());
+                let json = format!(r#"{{"reason":"{reason}","status":{status}}}"#);
+                Farewell::event(Event::new().named("close").data(json))
+            }
             (None, reason) => Farewell::close().for_reason(reason),
         }
     }

@@ -1,6 +1,7 @@
 //! What has to be said to a client, before it is put into the words of a dialect.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -36,6 +37,10 @@ pub struct Notice {
     /// How long the client is to wait before it comes back. `None` if it is not to come back, or if
     /// any time will do.
     pub retry: Option<Duration>,
+    /// The JSON of an answer that came too late to be the response, since an
+    /// [`EarlyHeadLayer`](crate::EarlyHeadLayer) has sent its head. The status is that of the
+    /// answer then. A dialect whose API it is passes it on.
+    pub answer: Option<Arc<str>>,
 }
 
 impl Notice {
@@ -63,7 +68,7 @@ impl Notice {
             CloseReason::Timeout => StatusCode::GATEWAY_TIMEOUT,
             CloseReason::Finished => StatusCode::OK,
         };
-        Self { reason, status, message: Cow::Borrowed(reason.message()), retry: None }
+        Self { reason, status, message: Cow::Borrowed(reason.message()), retry: None, answer: None }
     }
 
     /// A response with the status of this notice, for [`DialectBuilder::refusal`].

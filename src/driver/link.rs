@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http_body::Body;
 
+use super::EarlyHeadLink;
 use crate::dialect::Dialect;
 use crate::observe::StreamObserver;
 use crate::plan::{Plan, ResolvedPlan, Setting};
@@ -22,6 +23,8 @@ pub(crate) struct Registrations {
     pub(crate) permit: Option<Permit>,
     /// For how long the stream may go on after the drain has begun, in place of what holds for all.
     pub(crate) finish_within: Option<Duration>,
+    /// The stream's head was sent before the handler has answered.
+    pub(crate) early_head: Option<Arc<EarlyHeadLink>>,
 }
 
 impl Registrations {
@@ -30,6 +33,7 @@ impl Registrations {
         if self.shutdown.is_none() {
             self.finish_within = other.finish_within;
         }
+        self.early_head = self.early_head.take().or(other.early_head);
         self.registry = self.registry.take().or(other.registry);
         self.shutdown = self.shutdown.take().or(other.shutdown);
         self.permit = self.permit.take().or(other.permit);
@@ -38,6 +42,7 @@ impl Registrations {
     /// Removes and returns those that `plan` has a setting for.
     fn take_for(&mut self, plan: &Plan) -> Self {
         Self {
+            early_head: None,
             finish_within: self.finish_within.take_if(|_| plan.shutdown.on().is_some()),
             registry: self.registry.take_if(|_| plan.registry.on().is_some()),
             shutdown: self.shutdown.take_if(|_| plan.shutdown.on().is_some()),

@@ -11,10 +11,12 @@
 
 mod claim;
 mod deferred;
+mod early_head;
 mod link;
 mod registry;
 mod timer;
 
+use std::borrow::Cow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -26,13 +28,16 @@ use tokio::runtime::Handle;
 
 pub(crate) use claim::Claim;
 pub(crate) use deferred::{Answer, Deferred, trailers};
+pub(crate) use early_head::EarlyHeadLink;
+use early_head::LastWords;
 use link::Opening;
 pub(crate) use link::{Around, Done, Registrations, StreamLink};
 use registry::{KICK_GRACE, RegisteredStream, queue_after};
 use timer::Timer;
 
+use crate::engine::spread::Retry;
 pub(crate) use crate::engine::{BodyEnd, FastPath, Framing, Output, PassOn, Protocol};
-use crate::engine::{BodyState, Command, EndReason, Engine};
+use crate::engine::{BodyState, Close, Command, EndReason, Engine};
 use crate::observe::StreamObserver;
 use crate::plan::{ResolvedPlan, ShutdownSetting};
 use crate::roster::Registration;
@@ -87,11 +92,14 @@ struct Places {
 struct OfRequest {
     /// For how long the stream may go on after a drain has begun, in place of what holds for all.
     finish_within: Option<Duration>,
+    /// The body may end with words that this stream has to say.
+    early_head: Option<Arc<EarlyHeadLink>>,
 }
 
 impl OfRequest {
-    fn of(finish_within: Option<Duration>) -> Option<Box<Self>> {
-        finish_within.is_some().then(|| Box::new(Self { finish_within }))
+    fn boxed(self) -> Option<Box<Self>> {
+        let is_any = self.finish_within.is_some() || self.early_head.is_some();
+        is_any.then(|| Box::new(self))
     }
 }
 
@@ -270,7 +278,10 @@ impl Stream {
         let this = self.project();
         let link = this.timer.open()?;
         let Opening { plan, registrations, observer, expiry } = link.open();
-        let Registrations { registry, shutdown, permit, finish_within } = registrations;
+        let Registrations { registry, shutdown, permit, finish_within, early_head } = registrations;
+        if let Some(early_head) = &early_head {
+            early_head.hear();
+        }
         let link = Some(link).filter(|link| Arc::weak_count(link) > 0);
         let registered = registry.map(RegisteredStream::new);
         if let (Some(registered), Some(closing)) = (&registered, plan.closing()) {
@@ -280,7 +291,7 @@ impl Stream {
             registered,
             permit: permit.map(Box::new),
             link,
-            of_request: OfRequest::of(finish_within),
+            of_request: OfRequest { finish_within, early_head }.boxed(),
         };
         *this.places = (!places.is_empty()).then(|| Box::new(places));
         (*this.plan, *this.shutdown, *this.observer) = (plan, shutdown, observer);
@@ -300,10 +311,28 @@ impl Stream {
     /// it.
     pub(crate) fn handle_end(mut self: Pin<&mut Self>, end: BodyEnd) -> (Option<Bytes>, PassOn) {
         let mut first = self.as_mut().read_mail();
+        let words = self.as_mut().say_last_words();
+        self.as_mut().queue_after(&mut first, words);
         let this = self.project();
         let (frame, pass_on) = this.engine.handle_end(this.plan.engine(), end);
         queue_after(&mut first, frame, this.engine, this.plan.engine());
         (first, pass_on)
+    }
+
+    /// Ends the stream with what a body has left that waited for a handler in vain.
+    fn say_last_words(self: Pin<&mut Self>) -> Option<Bytes> {
+        let this = self.project();
+        let of_request = this.places.as_ref()?.of_request.as_ref()?;
+        let LastWords { reason, retry, farewell } =
+            *of_request.early_head.as_ref()?.take_words()?;
+        let settings = this.plan.engine();
+        let farewell = match &settings.on_error {
+            Some(on_error) if reason.end_reason() == EndReason::Error => on_error.clone(),
+            _ => farewell,
+        };
+        let (now, farewell, retry) = (now(), Cow::Owned(farewell), retry.map(Retry::after));
+        let order = Close { reason, farewell, retry, at: now, cut_at: None };
+        this.engine.handle_command(settings, Command::Close { order, now })
     }
 
     /// Notes that foreign code panicked in a poll.

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use http::Response;
 use http::request::Parts;
 
 use super::{LayerSetting, layer_of_setting};
+use crate::dialect::Notice;
 use crate::limit::Limit;
-use crate::plan::LimitSetting;
+use crate::plan::{LimitSetting, Refusals};
 
 /// Layer that refuses streams above a [`Limit`].
 ///
@@ -50,7 +53,11 @@ layer_of_setting!(LimitLayer, limit: LimitSetting);
 impl LimitLayer {
     /// Counts streams against `limit`, and refuses those above it.
     pub fn new(limit: Limit) -> Self {
-        Self(LayerSetting::on(LimitSetting { limit: limit.into_inner(), before_handler: None }))
+        Self(LayerSetting::on(LimitSetting {
+            limit: limit.into_inner(),
+            before_handler: None,
+            refusal: None,
+        }))
     }
 
     /// Takes the place of a stream before the handler runs, for the requests that `predicate` names.
@@ -89,6 +96,37 @@ impl LimitLayer {
     {
         let predicate = Arc::new(predicate);
         Self(self.0.change(|settings| settings.before_handler = Some(predicate)))
+    }
+
+    /// Makes the response to a request that is refused, where the function returns one. It wins over
+    /// that of the [`Dialect`](crate::Dialect).
+    ///
+    /// The function gets what is to be said, and the request as it came to this layer. A
+    /// `Retry-After` is added where the status is no success and it has none, a `Cache-Control` and
+    /// a `Content-Length`, and the headers of the handler's response that let a page read it.
+    ///
+    /// It is not asked for calls of gRPC, whose status says it, nor where the head is sent already.
+    /// If it panics, it counts as `None`. With it the head of each request is copied, so that it is
+    /// there when the request is refused.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http::HeaderValue;
+    /// use tower_sse::{Limit, LimitLayer};
+    ///
+    /// let layer = LimitLayer::new(Limit::new(200)).refusal(|notice, request| {
+    ///     let is_of_page = request.uri.path().starts_with("/app/");
+    ///     let page = "<p>There are too many viewers. Please try again soon.";
+    ///     is_of_page.then(|| notice.response(HeaderValue::from_static("text/html"), page))
+    /// });
+    /// ```
+    pub fn refusal<F>(self, refusal: F) -> Self
+    where
+        F: Fn(&Notice, &Parts) -> Option<Response<Bytes>> + Send + Sync + 'static,
+    {
+        let refusal = Refusals::new(refusal);
+        Self(self.0.change(|settings| settings.refusal = Some(refusal)))
     }
 
     /// Limits nothing, whatever a layer further out asks for.

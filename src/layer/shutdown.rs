@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::Response;
 use http::request::Parts;
 
 use super::{LayerSetting, layer_of_setting};
+use crate::dialect::Notice;
 use crate::engine::{CloseReason, Farewell};
-use crate::plan::{FinishWithin, ShutdownSetting};
+use crate::plan::{FinishWithin, Refusals, ShutdownSetting};
 use crate::shutdown::Shutdown;
 
 /// Layer that has a [`Shutdown`] end streams, each with a farewell after its last whole event.
@@ -47,6 +50,7 @@ impl ShutdownLayer {
             farewell: None,
             finish_within: FinishWithin::default(),
             on_error: None,
+            refusal: None,
         }))
     }
 
@@ -99,6 +103,16 @@ impl ShutdownLayer {
     {
         let limit = Arc::new(limit);
         Self(self.0.change(|settings| settings.finish_within.of_request = Some(limit)))
+    }
+
+    /// Makes the response to a request that is refused in a drain, where the function returns one,
+    /// as [`LimitLayer::refusal`](crate::LimitLayer::refusal) does above a limit.
+    pub fn refusal<F>(self, refusal: F) -> Self
+    where
+        F: Fn(&Notice, &Parts) -> Option<Response<Bytes>> + Send + Sync + 'static,
+    {
+        let refusal = Refusals::new(refusal);
+        Self(self.0.change(|settings| settings.refusal = Some(refusal)))
     }
 
     /// Sends `farewell` when a stream's own body fails or ends in the middle of an event. By

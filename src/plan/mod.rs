@@ -11,12 +11,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 pub(crate) use setting::{
-    FinishWithin, KeepAliveSetting, LimitSetting, NoBuffer, PlanSetting, RegistrySetting, Setting,
-    ShutdownSetting,
+    FinishWithin, KeepAliveSetting, LimitSetting, NoBuffer, PlanSetting, Refusals, RegistrySetting,
+    RequestPredicate, Setting, ShutdownSetting,
 };
 
 use crate::dialect::Dialect;
-use crate::engine::{ERROR_RETRY, EventIds, Farewell, Observation, Rotation, Settings};
+use crate::engine::{
+    CloseReason, ERROR_RETRY, EventIds, Farewell, Observation, Rotation, Settings,
+};
 use crate::state::LimitInner;
 
 /// Defines [`Plan`], one line a setting.
@@ -106,6 +108,20 @@ impl Plan {
     /// Whether a credential's expiry ends a stream. Layers have to turn that off.
     pub(crate) fn heeds_expiry(&self) -> bool {
         !matches!(self.rotation, Setting::Off)
+    }
+
+    /// The function that makes responses to requests that are refused for this reason.
+    pub(crate) fn refusals(&self, reason: CloseReason) -> Option<&Refusals> {
+        match reason {
+            CloseReason::Limit => self.limit.on()?.refusal.as_ref(),
+            _ => self.shutdown.on()?.refusal.as_ref(),
+        }
+    }
+
+    /// Whether a function makes responses to requests that are refused.
+    pub(crate) fn makes_refusals(&self) -> bool {
+        let reasons = [CloseReason::Limit, CloseReason::Draining];
+        reasons.into_iter().any(|reason| self.refusals(reason).is_some())
     }
 
     /// The words of the server.

@@ -5,9 +5,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::Response;
 use http::request::Parts;
 
-use crate::dialect::{Dialect, Opening};
+use crate::dialect::{Dialect, Notice, Opening};
 use crate::engine::{EventIds, Farewell, Heartbeat, KeepAlive, MAX_TIMER, Rotation, Signal};
 use crate::state::{Drain, Label, LimitInner, RegistryInner};
 use crate::sync::{catch_panic, now};
@@ -60,6 +62,34 @@ pub(crate) struct LimitSetting {
     pub(crate) limit: Arc<LimitInner>,
     /// For these requests before the handler runs.
     pub(crate) before_handler: Option<Arc<RequestPredicate>>,
+    pub(crate) refusal: Option<Refusals>,
+}
+
+/// What makes the responses to requests that are refused.
+#[derive(Clone)]
+pub(crate) struct Refusals(Arc<RefusalOf>);
+
+type RefusalOf = dyn Fn(&Notice, &Parts) -> Option<Response<Bytes>> + Send + Sync;
+
+impl Refusals {
+    pub(crate) fn new<F>(refusal: F) -> Self
+    where
+        F: Fn(&Notice, &Parts) -> Option<Response<Bytes>> + Send + Sync + 'static,
+    {
+        Self(Arc::new(refusal))
+    }
+
+    /// The response that says this, if the function makes one.
+    pub(crate) fn response(&self, notice: &Notice, request: &Parts) -> Option<Response<Bytes>> {
+        // A panic would take all streams of the connection along.
+        catch_panic(|| (self.0)(notice, request)).flatten()
+    }
+}
+
+impl fmt::Debug for Refusals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Refusals(..)")
+    }
 }
 
 pub(crate) type RequestPredicate = dyn Fn(&Parts) -> bool + Send + Sync;
@@ -78,6 +108,7 @@ impl fmt::Debug for LimitSetting {
         f.debug_struct("LimitSetting")
             .field("limit", &self.limit)
             .field("before_handler", &self.before_handler.is_some())
+            .field("refusal", &self.refusal)
             .finish()
     }
 }
@@ -116,6 +147,7 @@ pub(crate) struct ShutdownSetting {
     pub(crate) farewell: Option<Farewell>,
     pub(crate) finish_within: FinishWithin,
     pub(crate) on_error: Option<Farewell>,
+    pub(crate) refusal: Option<Refusals>,
 }
 
 /// For how long streams may go on after the trigger of a drain.

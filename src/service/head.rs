@@ -29,9 +29,23 @@ pub(super) fn stream_kind(method: &Method, head: &Parts) -> Option<StreamKind> {
         return None;
     }
     let framing = Framing::of(content_type(&head.headers)?)?;
-    let encoded = list(&head.headers, &CONTENT_ENCODING)
-        .any(|encoding| !encoding.eq_ignore_ascii_case(b"identity"));
-    Some(if encoded { StreamKind::Encoded } else { StreamKind::Framed(framing) })
+    Some(if is_encoded(&head.headers) { StreamKind::Encoded } else { StreamKind::Framed(framing) })
+}
+
+/// Whether a body has a content encoding, so that its bytes cannot be read.
+pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
+    let mut encodings = list(headers, &CONTENT_ENCODING);
+    encodings.any(|encoding| !encoding.eq_ignore_ascii_case(b"identity"))
+}
+
+/// Whether a body is one value of JSON.
+pub(super) fn is_json(headers: &HeaderMap) -> bool {
+    let Some(content_type) = content_type(headers) else {
+        return false;
+    };
+    let essence = content_type.split(|&byte| byte == b';').next().unwrap_or_default();
+    let essence = essence.trim_ascii().to_ascii_lowercase();
+    essence == b"application/json" || essence.ends_with(b"+json")
 }
 
 /// Whether a response to this method has no body. On HTTP/2 hyper sends one if it is given one.
@@ -138,9 +152,13 @@ const WANTED: [&[u8]; 2] = [b"no-cache", b"no-transform"];
 /// Whether an `EventSource` may have made this request: a GET that names event streams in
 /// `Accept`, and not to refuse them.
 pub(super) fn wants_events(method: &Method, headers: &HeaderMap) -> bool {
-    *method == Method::GET
-        && list(headers, &ACCEPT)
-            .any(|range| Framing::of(range) == Some(Framing::Sse) && quality(range) > 0.0)
+    *method == Method::GET && accepts_events(headers)
+}
+
+/// Whether `Accept` names event streams, and not to refuse them.
+pub(super) fn accepts_events(headers: &HeaderMap) -> bool {
+    list(headers, &ACCEPT)
+        .any(|range| Framing::of(range) == Some(Framing::Sse) && quality(range) > 0.0)
 }
 
 /// The weight of a media range, from 0 to 1. Without a valid one it is 1.

@@ -44,11 +44,15 @@
 //! nothing between them there is the lock of a link, once a response.
 
 mod admission;
+mod early_head;
 mod head;
 mod refusal;
 mod request;
 mod respond;
 
+pub(crate) use early_head::{
+    EarlyHeadRequest, LateBody, accepts_events, late_body, may_begin_early,
+};
 #[cfg(feature = "resume")]
 pub(crate) use head::is_event_stream;
 #[cfg(feature = "resume")]
@@ -154,6 +158,8 @@ impl<S> SseService<S> {
                 label: outer.label.clone(),
                 key: outer.key.clone(),
                 early: Weak::clone(&outer.early),
+                early_head: outer.early_head.clone(),
+                for_refusal: outer.for_refusal.clone(),
                 finish_within: outer.finish_within,
                 expiry: Expiry::earliest(outer.expiry, expiry),
                 outer_drains: self.outer_drains(outer),
@@ -166,6 +172,8 @@ impl<S> SseService<S> {
                 label: Label::default(),
                 key: CappedKey::default(),
                 early: Weak::new(),
+                early_head: None,
+                for_refusal: None,
                 finish_within: None,
                 expiry,
                 outer_drains: Vec::new(),
@@ -175,6 +183,9 @@ impl<S> SseService<S> {
         };
         if let Some(setting) = own.plan.registry.on() {
             asked.label = setting.label_of(request);
+        }
+        if own.plan.makes_refusals() {
+            asked.for_refusal = Some(Arc::new(request.clone()));
         }
         if let Some(shutdown) = own.plan.shutdown.on() {
             asked.finish_within = shutdown.finish_within.of(request);

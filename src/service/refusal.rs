@@ -75,35 +75,48 @@ pub(super) fn refuse<B: Body>(
     refusal: &Refusal,
 ) -> Response<SseBody<B>> {
     refused(refusal.reason());
-    let (notice, link) = (&refusal.notice, link());
-    let (request, dialect) = (&*asked.request, asked.resolved.plan.dialect());
-    // A panic of the application's function would take the connection along.
-    let own = catch_panic(|| dialect.refusal(notice)).unwrap_or_else(|| Some(empty(notice)));
-    let (answer, body) = match own {
-        None if request.wants_events => {
-            let mut answer = Response::new(());
-            let event_stream = HeaderValue::from_static("text/event-stream");
-            answer.headers_mut().insert(CONTENT_TYPE, event_stream);
-            let body = SseBody::stream_of(stream(request, &dialect, notice), Arc::clone(&link));
-            (answer, body)
-        }
-        own => of_its_own(own.unwrap_or_else(|| empty(notice)), notice, &link),
+    let link = link();
+    let (plan, notice) = (&asked.resolved.plan, &refusal.notice);
+    let by_function = plan.refusals(notice.reason).zip(asked.for_refusal.as_ref());
+    let answer = match by_function.and_then(|(refusals, head)| refusals.response(notice, head)) {
+        Some(answer) => finish(answer, notice),
+        None => answer(&asked.request, &plan.dialect(), notice),
+    };
+    let (answer, bytes) = answer.into_parts();
+    let body = match bytes.is_empty() {
+        true => SseBody::empty(),
+        false => SseBody::stream_of(bytes, Arc::clone(&link)),
     };
     let mut response = Response::new(body);
-    *response.status_mut() = answer.status();
+    *response.status_mut() = answer.status;
     *response.extensions_mut() = head.extensions;
     *response.headers_mut() = kept(head.headers);
-    let (answer, ()) = answer.into_parts();
     for name in answer.headers.keys() {
         response.headers_mut().remove(name);
     }
     response.headers_mut().extend(answer.headers);
-    let no_store = HeaderValue::from_static("no-store");
-    response.headers_mut().entry(CACHE_CONTROL).or_insert(no_store);
     response.extensions_mut().insert(Refused);
     tell(&link, response.extensions_mut(), outer);
     response
 }
+
+/// The response that says this in the words of `dialect`.
+pub(super) fn answer(request: &RequestInfo, dialect: &Dialect, notice: &Notice) -> Response<Bytes> {
+    // A panic of the application's function would take the connection along.
+    let own = catch_panic(|| dialect.refusal(notice)).unwrap_or_else(|| Some(empty(notice)));
+    match own {
+        None if request.wants_events => {
+            let mut answer = Response::new(stream(request, dialect, notice));
+            let headers = answer.headers_mut();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+            headers.insert(CACHE_CONTROL, NO_STORE);
+            answer
+        }
+        own => finish(own.unwrap_or_else(|| empty(notice)), notice),
+    }
+}
+
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// A response whose status says everything.
 fn empty(notice: &Notice) -> Response<Bytes> {
@@ -112,30 +125,25 @@ fn empty(notice: &Notice) -> Response<Bytes> {
     response
 }
 
-/// The head and the body of a response that is no stream.
-fn of_its_own<B: Body>(
-    answer: Response<Bytes>,
-    notice: &Notice,
-    link: &Arc<StreamLink>,
-) -> (Response<()>, SseBody<B>) {
-    let (mut head, bytes) = answer.into_parts();
-    if let Some(retry) = notice.retry {
+/// Adds what is missing to a response that a function has made.
+fn finish(mut answer: Response<Bytes>, notice: &Notice) -> Response<Bytes> {
+    let (status, len) = (answer.status(), answer.body().len());
+    let headers = answer.headers_mut();
+    headers.entry(CACHE_CONTROL).or_insert(NO_STORE);
+    if let Some(retry) = notice.retry.filter(|_| !status.is_success()) {
         // Whole seconds, rounded up: zero would bring all clients back at once.
         let seconds = retry.as_millis().div_ceil(1000).max(1);
         let seconds = HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX));
-        head.headers.entry(RETRY_AFTER).or_insert(seconds);
+        headers.entry(RETRY_AFTER).or_insert(seconds);
     }
     // What the function says of the length may be wrong.
     for name in [CONTENT_LENGTH, TRANSFER_ENCODING] {
-        head.headers.remove(name);
+        headers.remove(name);
     }
-    let body = if bytes.is_empty() {
-        SseBody::empty()
-    } else {
-        head.headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
-        SseBody::stream_of(bytes, Arc::clone(link))
-    };
-    (Response::from_parts(head, ()), body)
+    if len > 0 {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(len));
+    }
+    answer
 }
 
 /// Answers a call with its status alone, in the head where the protocol has a place for it there:
@@ -213,12 +221,16 @@ const KEPT_PREFIXES: [&str; 2] = ["access-control-", "cross-origin-"];
 /// The whole of a stream that is refused. Its event restates the client's position: without an id
 /// some clients lose it.
 fn stream(request: &RequestInfo, dialect: &Dialect, notice: &Notice) -> Bytes {
-    let farewell = catch_panic(|| dialect.farewell(notice)).unwrap_or(Farewell::none());
     // It begins as other streams do.
     let opening = match dialect.opening() {
         Opening::Comment => ":\n",
         Opening::Nothing => "",
     };
-    let words = farewell.alone(notice.reason, notice.retry, &request.position());
+    let words = farewell(dialect, notice).alone(notice.reason, notice.retry, &request.position());
     [opening.as_bytes(), &words].concat().into()
+}
+
+/// The last words of a stream.
+pub(super) fn farewell(dialect: &Dialect, notice: &Notice) -> Farewell {
+    catch_panic(|| dialect.farewell(notice)).unwrap_or(Farewell::none())
 }

@@ -9,8 +9,10 @@ use http::{Extensions, Method, Uri};
 use http_body::Body;
 
 use super::admission::EarlyPermit;
+#[cfg(feature = "resume")]
+use super::early_head::take_early_head;
 use super::head;
-use crate::driver::{Registrations, StreamLink};
+use crate::driver::{EarlyHeadLink, Registrations, StreamLink};
 use crate::engine::Position;
 use crate::observe::{LayerObserver, StreamObserver};
 use crate::plan::{Plan, ResolvedPlan};
@@ -34,10 +36,14 @@ pub(super) struct OuterPlan {
     /// For how long the stream may go on in a drain, if the nearest layer with a shutdown decides
     /// that by the request.
     pub(super) finish_within: Option<Duration>,
+    /// The head of the request, if a function makes the responses to requests that are refused.
+    pub(super) for_refusal: Option<Arc<Parts>>,
     /// When the credential of the request expires.
     pub(super) expiry: Option<Expiry>,
     /// The drains of outer layers that are not in the plan, since a nearer layer has another.
     pub(super) outer_drains: Vec<Arc<Drain>>,
+    /// What is known of a head that is sent early, further in than the layers that asked so far.
+    pub(super) early_head: Option<Arc<EarlyHeadLink>>,
     pub(super) made: MadeStreams,
     pub(super) observer: LayerObserver,
 }
@@ -180,6 +186,7 @@ impl RequestInfo {
 pub(crate) fn separate(extensions: &mut Extensions) {
     extensions.remove::<OuterPlan>();
     extensions.remove::<CarriedStream>();
+    drop(take_early_head(extensions));
 }
 
 /// What layers further out ask of a task that goes on without its request: their limit, and their

@@ -9,6 +9,7 @@ use http::Response;
 use http::response::Parts;
 use http_body::{Body, Frame};
 
+use super::early_head::take_early_head;
 use super::head::{self, StreamKind};
 use super::refusal::{Refusal, refuse, refuse_call, refuse_late};
 use super::request::{Carried, MadeStreams, OuterPlan, carried, tell};
@@ -38,6 +39,8 @@ where
         return Response::from_parts(head, SseBody::plain(body, None));
     };
     let carried = carried(&body, &mut head.extensions);
+    let left = asked.after_early_head();
+    let asked = left.as_ref().unwrap_or(asked);
     let mut responder = Responder { asked, outer, head };
     let body = match (kind, carried) {
         (StreamKind::Framed(Framing::Calls(protocol)), carried) if protocol.has_unary_calls() => {
@@ -79,7 +82,8 @@ impl Responder<'_> {
         let expiry = self.expiry().filter(|_| resolved.plan.heeds_expiry());
         if resolved.plan.drives() || expiry.is_some() {
             let taken_back = asked.made.reclaim(&resolved.plan);
-            let registrations = register(&resolved.plan, asked, taken_back)?;
+            let mut registrations = register(&resolved.plan, asked, taken_back)?;
+            registrations.early_head = take_early_head(&mut self.head.extensions);
             let observer = asked.made.reclaim_observer().unwrap_or_else(|| observe(asked));
             let link = StreamLink::of_stream(done, registrations, observer, expiry);
             self.set_head(&resolved.plan);

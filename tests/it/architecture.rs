@@ -26,6 +26,7 @@ const STRATA: &[(&str, &[&str])] = &[
         "layer",
         &["wire", "engine", "state", "dialect", "plan", "service", "registry", "limit", "shutdown"],
     ),
+    ("early_head", &["wire", "dialect", "engine", "plan", "service"]),
     ("client", &[]),
     ("event_log", &["wire", "state"]),
     ("hub", &["wire", "event_log"]),
@@ -47,11 +48,12 @@ const IO: &[&str] =
 /// What only these strata do. `body` polls bodies and `service` calls services. `readiness` answers
 /// probes itself, `shutdown` a `preStop` hook, and `client` serves scripts, all with a `static_body`,
 /// `hub` makes bodies of its own, and `resume` takes the place of a handler, with a body, a service
-/// and timers of its own. Streams (`driver`) and connections (`guard`) have timers.
+/// and timers of its own, as `early_head` does around a handler. Streams (`driver`) and connections
+/// (`guard`) have timers.
 const ONCE: &[(&str, &[&str])] = &[
-    ("fn poll_frame", &["body", "static_body", "hub", "resume", "testing"]),
-    ("fn call", &["service", "readiness", "shutdown", "client", "resume"]),
-    ("Sleep", &["driver", "guard", "resume", "sync"]),
+    ("fn poll_frame", &["body", "static_body", "early_head", "hub", "resume", "testing"]),
+    ("fn call", &["service", "readiness", "shutdown", "early_head", "client", "resume"]),
+    ("Sleep", &["driver", "guard", "early_head", "resume", "sync"]),
     ("fn poll_write", &["guard"]),
 ];
 

@@ -28,6 +28,7 @@ pub mod server;
 pub mod slow;
 #[path = "../../../src/support.rs"]
 pub mod support;
+pub mod thinking;
 #[cfg(feature = "hub")]
 pub mod topics;
 pub mod wakes;

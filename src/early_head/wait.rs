@@ -1,0 +1,113 @@
+//! What a request has while its answer is waited for: the future of the handler, and a timer.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::layer::EarlyHeadSettings;
+use crate::service::EarlyHeadRequest;
+
+pin_project! {
+    /// The wait for an answer: first in the future of the response, then in its body.
+    pub(super) struct Wait<F> {
+        // None when it has answered. Taken out before it is polled in a body, so that one that
+        // panics is not polled again.
+        #[pin]
+        future: Option<F>,
+        // Set at the first poll: a service may be called outside of a runtime.
+        #[pin]
+        sleep: Option<Sleep>,
+        began: Option<Instant>,
+        settings: Arc<EarlyHeadSettings>,
+        request: EarlyHeadRequest,
+    }
+}
+
+/// What comes of a wait for the head.
+pub(super) enum Waited<T> {
+    Answer(T),
+    /// The delay is over.
+    Delay,
+    /// Nothing is waited for any longer.
+    GiveUp,
+}
+
+impl<F> Wait<F> {
+    pub(super) fn new(
+        future: F,
+        settings: Arc<EarlyHeadSettings>,
+        request: EarlyHeadRequest,
+    ) -> Pin<Box<Self>> {
+        Box::pin(Self { future: Some(future), sleep: None, began: None, settings, request })
+    }
+
+    pub(super) fn request(&self) -> &EarlyHeadRequest {
+        &self.request
+    }
+}
+
+impl<F: Future> Wait<F> {
+    /// Waits for the answer, or for the end of the delay.
+    pub(super) fn poll_in_time(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Waited<F::Output>> {
+        // The answer before the timer: at the same moment it is in time.
+        if let Poll::Ready(answer) = self.as_mut().poll_answer(cx) {
+            return Poll::Ready(Waited::Answer(answer));
+        }
+        let EarlyHeadSettings { delay, give_up_after, .. } = *self.settings;
+        ready!(self.poll_sleep(delay.min(give_up_after), cx));
+        Poll::Ready(if give_up_after <= delay { Waited::GiveUp } else { Waited::Delay })
+    }
+
+    /// Waits for the answer, or until it is given up.
+    pub(super) fn poll_late(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Waited<F::Output>> {
+        if let Poll::Ready(answer) = self.as_mut().poll_answer(cx) {
+            return Poll::Ready(Waited::Answer(answer));
+        }
+        ready!(self.poll_give_up(cx));
+        Poll::Ready(Waited::GiveUp)
+    }
+
+    fn poll_answer(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let mut future = self.project().future;
+        let Some(polled) = future.as_mut().as_pin_mut() else {
+            return Poll::Pending;
+        };
+        let answer = ready!(polled.poll(cx));
+        future.set(None);
+        Poll::Ready(answer)
+    }
+}
+
+impl<F> Wait<F> {
+    /// Waits until the answer is given up.
+    pub(super) fn poll_give_up(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let limit = self.settings.give_up_after;
+        self.poll_sleep(limit, cx)
+    }
+
+    /// Waits until so much time has passed since the first poll.
+    fn poll_sleep(self: Pin<&mut Self>, limit: Duration, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        let began = *this.began.get_or_insert_with(Instant::now);
+        let until = began + limit;
+        match this.sleep.as_mut().as_pin_mut() {
+            Some(sleep) if sleep.deadline() == until => {}
+            Some(sleep) => sleep.reset(until),
+            None => this.sleep.set(Some(sleep_until(until))),
+        }
+        match this.sleep.as_pin_mut() {
+            Some(sleep) => sleep.poll(cx),
+            None => Poll::Pending,
+        }
+    }
+}
