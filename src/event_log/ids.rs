@@ -104,7 +104,7 @@ mod tests {
         assert_ne!(LogEpoch::random().number, LogEpoch::random().number);
     }
 
-    #[cfg(any(feature = "nats", feature = "redis"))]
+    #[cfg(feature = "redis")]
     #[test]
     fn an_id_is_a_position_in_its_own_epoch_only() {
         #[rustfmt::skip]

@@ -151,7 +151,7 @@ impl Unreplayable {
     }
 
     /// The log with this epoch does not know the position.
-    #[cfg(any(feature = "nats", feature = "redis"))]
+    #[cfg(feature = "redis")]
     pub(super) fn unknown(requested: Start, epoch: u64) -> Self {
         let reason = GapReason::of_unknown(&requested, epoch);
         Self { requested, reason }

@@ -87,7 +87,7 @@ impl WakeList {
     }
 
     /// Frees the room of an empty list.
-    #[cfg(any(feature = "nats", feature = "redis"))]
+    #[cfg(feature = "redis")]
     pub(super) fn shrink_if_empty(&mut self) {
         if self.waiting.is_empty() {
             (self.waiting, self.spare) = (Slab::new(), Slab::new());
