@@ -49,6 +49,8 @@ enum Act {
     Poll(usize),
     /// It misses so many, as one that was away.
     Miss(usize),
+    /// It reads so many again, as after an answer that was lost.
+    Again(usize),
     /// It learns of an event, and not what it is.
     Announce,
     /// It reads so many events that its window does not have yet.
@@ -76,6 +78,7 @@ fn act() -> impl Strategy<Value = Act> {
         12 => (1..4_u64).prop_map(Act::Append),
         6 => (1..6_usize).prop_map(Act::Poll),
         2 => (1..4_usize).prop_map(Act::Miss),
+        2 => (1..4_usize).prop_map(Act::Again),
         2 => Just(Act::Announce),
         3 => (1..6_usize).prop_map(Act::Load),
         3 => (1..5_usize).prop_map(Act::TrimStorage),
@@ -171,6 +174,7 @@ impl Model {
             Act::Miss(count) if self.is_noticed() => {
                 self.read = self.current().events.len().min(self.read + count);
             }
+            Act::Again(count) => self.read = self.read.saturating_sub(count),
             Act::Announce if self.is_noticed() => {
                 if let Some(event) = self.lives[self.noticed].events.get(self.read) {
                     self.window.announce(event.sequence);
@@ -178,12 +182,9 @@ impl Model {
             }
             Act::Load(most) if self.is_noticed() => {
                 let life = &self.lives[self.noticed];
-                let last = self.window.last();
-                let range: Vec<_> = life.read(last, most).collect();
-                if !self.chained || range.is_empty() {
-                    self.window.lose_to(life.lost());
-                }
-                self.window.load(last, range);
+                // It knows from where on the storage has events.
+                let after = self.window.last().max(life.lost());
+                self.window.load(after, life.read(after, most));
                 self.read = self.read.max(life.after(self.window.last()));
             }
             Act::TrimStorage(count) => {
