@@ -61,6 +61,9 @@
 
 #[cfg(feature = "redis")]
 mod broker;
+#[cfg(feature = "testing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
+pub mod contract;
 mod finish;
 #[cfg(any(feature = "nats", feature = "redis"))]
 mod health;

@@ -65,6 +65,8 @@ mod limit_spread;
 mod listener;
 #[cfg(feature = "hub")]
 mod log_bounds;
+#[cfg(all(feature = "hub", feature = "testing"))]
+mod log_contract;
 #[cfg(feature = "hub")]
 mod log_exactly_once;
 #[cfg(feature = "hub")]

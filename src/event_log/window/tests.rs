@@ -363,7 +363,7 @@ proptest! {
     #[test]
     fn clients_see_each_event_once_or_are_told_why_not(
         chained in any::<bool>(),
-        acts in vec(act(), 1..80),
+        acts in vec(act(), 1..60),
     ) {
         let mut model = Model::new(chained);
         for act in acts {

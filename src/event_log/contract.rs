@@ -1,0 +1,292 @@
+//! The contract of an [`EventLog`], as checks that whoever writes a log runs over it.
+//!
+//! With the features `hub` and `testing`. Each check appends to topics of its own, whose names begin
+//! with a prefix, follows them, and panics with what is wrong. The logs of this crate pass them.
+//!
+//! # Examples
+//!
+//! ```
+//! use tower_sse::event_log::{MemoryLog, contract};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), tower_sse::InvalidSetting> {
+//! // A log of your own, which here keeps 20 events a topic.
+//! let log = MemoryLog::builder().events(20).build()?;
+//! contract::check(&log, "contract").await;
+//! contract::check_gaps(&log, "contract", 20).await;
+//! # Ok(())
+//! # }
+//! ```
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::{EventLog, Follow, Gap, GapReason, Logged, Start, Step, Topic, Topics};
+use crate::wire::{Event, EventId};
+
+/// Makes all checks that suit any log, each in topics of its own: all of this module but
+/// [`check_gaps`].
+///
+/// No topic whose name begins with `prefix` may have had events.
+///
+/// # Panics
+///
+/// If the log breaks its contract, or if it does not answer within ten seconds.
+pub async fn check<L: EventLog>(log: &L, prefix: &str) {
+    check_order(log, prefix).await;
+    check_exactly_once(log, prefix).await;
+    check_positions(log, prefix).await;
+    check_read(log, prefix).await;
+    check_stalled(log, prefix).await;
+}
+
+/// Checks that all followers see one order: that in which a caller appended, over all topics.
+///
+/// # Panics
+///
+/// As [`check`] does.
+pub async fn check_order<L: EventLog>(log: &L, prefix: &str) {
+    let names = ["order.a", "order.b", "order.c"].map(|name| topic(prefix, name));
+    let all = Topics::new(&names).expect("names");
+    let mut live = Reader::new(log, &all, Start::Live);
+    let mut one = Reader::new(log, &(&names[1]).into(), Start::Live);
+    live.expect_nothing("a follower from now on, before any event").await;
+    one.expect_nothing("a follower from now on, before any event").await;
+    let mut ids = Vec::new();
+    for n in 0..EVENTS {
+        ids.push(append(log, &names[n * 7 % 3], n).await);
+    }
+    let of_one = |n: &usize| n * 7 % 3 == 1;
+    live.expect_events(0..EVENTS, "a follower of several topics").await;
+    one.expect_events((0..EVENTS).filter(of_one), "a follower of one topic").await;
+    let mut replay = Reader::new(log, &all, Start::Earliest);
+    replay.expect_events(0..EVENTS, "a follower from the earliest event on").await;
+    let mut late = Reader::new(log, &all, Start::After(ids[4].clone()));
+    late.expect_events(5..EVENTS, "a follower after the fifth event").await;
+    late.expect_nothing("a follower that has all events").await;
+}
+
+/// Checks that a client that comes back again and again, while events are appended, gets each event
+/// once and in order.
+///
+/// # Panics
+///
+/// As [`check`] does.
+pub async fn check_exactly_once<L: EventLog>(log: &L, prefix: &str) {
+    let names = ["once.a", "once.b"].map(|name| topic(prefix, name));
+    let all = Topics::new(&names).expect("names");
+    let mut position = log.latest(&all).await.expect("the log knows its last event");
+    let (mut appended, mut seen) = (0, 0);
+    while seen < 4 * EVENTS {
+        // Ahead of the client, but not so far that a small log loses events.
+        while appended < 4 * EVENTS && appended < seen + 6 {
+            append(log, &names[appended % 3 % 2], appended).await;
+            appended += 1;
+        }
+        let mut client = Reader::new(log, &all, Start::After(position));
+        let until = (seen + 1 + seen % 4).min(appended);
+        client.expect_events(seen..until, "a client that comes back").await;
+        (position, seen) = (client.last(), until);
+    }
+}
+
+/// Checks where followers start: after the latest position they miss no later event, and a text that
+/// is no id of the log is a gap before all that there is.
+///
+/// # Panics
+///
+/// As [`check`] does.
+pub async fn check_positions<L: EventLog>(log: &L, prefix: &str) {
+    let topic = topic(prefix, "positions");
+    let set = Topics::from(&topic);
+    let first = append(log, &topic, 0).await;
+    let latest = log.latest(&set).await.expect("the log knows its last event");
+    append(log, &topic, 1).await;
+    let mut reader = Reader::new(log, &set, Start::After(latest));
+    reader.expect_events(1..2, "a follower after the latest position").await;
+    let mut reader = Reader::new(log, &set, Start::After(first));
+    reader.expect_events(1..2, "a follower after the first event").await;
+    for start in [Start::Unknown, Start::After(EventId::from_static("no id"))] {
+        let mut reader = Reader::new(log, &set, start.clone());
+        let gap = reader.expect_gap("a follower from an unknown position").await;
+        assert_eq!(gap.reason, GapReason::Unknown, "the reason for {start:?}");
+        reader.expect_events(0..2, "a follower after a gap").await;
+    }
+    let mut reader = Reader::new(log, &set, Start::After(EventId::from_static("1-1")));
+    reader.expect_gap("a follower from a position of another log").await;
+    reader.expect_events(0..2, "a follower after a gap").await;
+}
+
+/// Checks that a look at a topic is what a follower gets at once.
+///
+/// # Panics
+///
+/// As [`check`] does.
+pub async fn check_read<L: EventLog>(log: &L, prefix: &str) {
+    let topic = topic(prefix, "read");
+    let read = |from: Start, limit| {
+        let topic = &topic;
+        async move { log.read(topic, from, limit).await.expect("the log can be read") }
+    };
+    let page = read(Start::Earliest, 10).await;
+    assert!(page.events.is_empty() && !page.has_more, "a topic that never was has nothing");
+    let mut ids = Vec::new();
+    for n in 0..5 {
+        ids.push(append(log, &topic, n).await);
+    }
+    // Page by page, since a log may return fewer events than it is asked for.
+    let (mut seen, mut from) = (0, Start::Earliest);
+    loop {
+        let page = read(from, 2).await;
+        assert!(page.gap.is_none() && page.events.len() <= 2, "a page of at most two events");
+        for event in &page.events {
+            assert_eq!(number(event), seen, "a page");
+            seen += 1;
+        }
+        if !page.has_more {
+            break;
+        }
+        let last = page.events.last().expect("a page before others has events");
+        from = Start::requested(last.id());
+    }
+    assert_eq!(seen, 5, "all pages");
+    let page = read(Start::After(ids[4].clone()), 2).await;
+    assert!(page.gap.is_none() && page.events.is_empty(), "after the last event there is nothing");
+    assert!(read(Start::Unknown, 2).await.gap.is_some(), "an unknown position is a gap");
+}
+
+/// Checks that a follower that does not poll delays no other.
+///
+/// # Panics
+///
+/// As [`check`] does.
+pub async fn check_stalled<L: EventLog>(log: &L, prefix: &str) {
+    let topic = topic(prefix, "stalled");
+    let set = Topics::from(&topic);
+    let mut stalled = Reader::new(log, &set, Start::Live);
+    stalled.expect_nothing("a follower from now on").await;
+    let mut reader = Reader::new(log, &set, Start::Live);
+    for n in 0..EVENTS {
+        append(log, &topic, n).await;
+        reader.expect_events(n..=n, "a follower beside one that does not poll").await;
+    }
+}
+
+/// Checks that what a log lost is told, for a log that keeps at most `kept` events of a topic.
+///
+/// # Panics
+///
+/// As [`check`] does.
+pub async fn check_gaps<L: EventLog>(log: &L, prefix: &str, kept: usize) {
+    let topic = topic(prefix, "gaps");
+    let set = Topics::from(&topic);
+    let mut stalled = Reader::new(log, &set, Start::Live);
+    stalled.expect_nothing("a follower from now on").await;
+    let first = append(log, &topic, 0).await;
+    // A broker may keep somewhat more than it is asked to.
+    let count = 4 * kept + 1_000;
+    for n in 1..count {
+        append(log, &topic, n).await;
+    }
+    for (start, name) in [
+        (Some(Start::After(first.clone())), "a client that comes back after a loss"),
+        (None, "a follower that is there and did not poll"),
+    ] {
+        let requested = start.is_some().then_some(&first);
+        let mut made = start.map(|start| Reader::new(log, &set, start));
+        let reader = made.as_mut().unwrap_or(&mut stalled);
+        let gap = reader.expect_gap(name).await;
+        assert_eq!((gap.reason, gap.requested.as_ref()), (GapReason::Expired, requested), "{name}");
+        let next = reader.next(name).await;
+        let Step::Event(event) = next else { panic!("{name} gets {next:?} after a gap") };
+        assert_eq!(
+            gap.earliest.as_ref().map(EventId::as_str),
+            Some(event.id()),
+            "{name}: earliest"
+        );
+        let from = number(&event);
+        reader.expect_events(from + 1..count, name).await;
+        // A client that has the gap only can go on there.
+        let mut again = Reader::new(log, &set, Start::After(gap.position));
+        again.expect_events(from..count, "a client that comes back at the position of a gap").await;
+    }
+}
+
+/// A follower, and the last event that it returned.
+struct Reader<F> {
+    follower: Pin<Box<F>>,
+    last: Option<EventId>,
+}
+
+impl<F: Follow> Reader<F> {
+    fn new<L: EventLog<Follower = F>>(log: &L, topics: &Topics, from: Start) -> Self {
+        let follower = Box::pin(log.follow(topics.clone(), from));
+        Self { follower, last: None }
+    }
+
+    async fn next(&mut self, name: &str) -> Step {
+        let next = poll_fn(|cx| self.follower.as_mut().poll_next(cx));
+        let Ok(step) = timeout(PATIENCE, next).await else {
+            panic!("{name} gets nothing for {PATIENCE:?}");
+        };
+        step.unwrap_or_else(|| panic!("{name} ends"))
+    }
+
+    async fn expect_events(&mut self, numbers: impl IntoIterator<Item = usize>, name: &str) {
+        for expected in numbers {
+            match self.next(name).await {
+                Step::Event(event) => {
+                    assert_eq!(number(&event), expected, "{name}");
+                    self.last = EventId::new(event.id()).ok();
+                }
+                Step::Gap(gap) => panic!("{name} gets {gap:?} and not event {expected}"),
+            }
+        }
+    }
+
+    async fn expect_gap(&mut self, name: &str) -> Gap {
+        match self.next(name).await {
+            Step::Gap(gap) => gap,
+            Step::Event(event) => panic!("{name} gets no gap but {event:?}"),
+        }
+    }
+
+    /// Polls for a moment: a follower is not there before it was polled, as far as a broker knows.
+    async fn expect_nothing(&mut self, name: &str) {
+        let next = poll_fn(|cx| self.follower.as_mut().poll_next(cx));
+        if let Ok(step) = timeout(MOMENT, next).await {
+            panic!("{name} gets {step:?}");
+        }
+    }
+
+    fn last(&self) -> EventId {
+        self.last.clone().expect("there was an event, and its id is one")
+    }
+}
+
+fn topic(prefix: &str, name: &str) -> Topic {
+    Topic::new(format!("{prefix}.{name}")).expect("the prefix is the name of a topic")
+}
+
+/// Appends an event with a number.
+async fn append<L: EventLog>(log: &L, topic: &Topic, n: usize) -> EventId {
+    let event = Event::new().data(n.to_string());
+    log.append(topic, event).await.expect("the log takes an event")
+}
+
+fn number(event: &Logged) -> usize {
+    let text = std::str::from_utf8(event.bytes()).expect("an event is UTF-8");
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix("data: "));
+    let number = lines.next().and_then(|number| number.parse().ok());
+    number.unwrap_or_else(|| panic!("an event of the log was appended by nobody: {text:?}"))
+}
+
+/// How many events most checks append. Logs keep more of a topic.
+const EVENTS: usize = 15;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+const MOMENT: Duration = Duration::from_millis(50);
