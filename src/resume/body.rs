@@ -9,10 +9,10 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::lease::LeaseWatch;
 use super::passing::CutOff;
 use super::reader::ReaderHandle;
 use super::record::{Record, RecordKind, frame};
+use super::remote::RemoteReader;
 use super::token::SessionToken;
 use crate::event_log::{EventLog, Follow, Gap, GapPolicy, MemoryLog, Start, Step, Topic};
 use crate::wire::CloseReason;
@@ -114,8 +114,8 @@ pub(super) struct ResumeStream<L: EventLog> {
     first: Option<Step>,
     /// None for a session of another node.
     reader: Option<ReaderHandle<L>>,
-    /// For a session of another node, which may die.
-    watch: Option<LeaseWatch<L>>,
+    /// For a session of another node.
+    remote: Option<RemoteReader<L>>,
     /// Whether the client is to have the session's first event, and has had none yet.
     expects_first: bool,
     /// Whether the rest is passed beside the log.
@@ -146,8 +146,8 @@ impl<L: EventLog> ResumeStream<L> {
     }
 
     /// The events of a session of another node, from a position on.
-    pub(super) fn elsewhere(source: StreamSource<L>, from: Start, watch: LeaseWatch<L>) -> Self {
-        Self { watch: Some(watch), ..Self::of(source, from) }
+    pub(super) fn elsewhere(source: StreamSource<L>, from: Start, reader: RemoteReader<L>) -> Self {
+        Self { remote: Some(reader), ..Self::of(source, from) }
     }
 
     fn of(source: StreamSource<L>, from: Start) -> Self {
@@ -158,7 +158,7 @@ impl<L: EventLog> ResumeStream<L> {
             follower,
             first: None,
             reader: None,
-            watch: None,
+            remote: None,
             expects_first,
             is_passed: false,
             sent: 0,
@@ -213,8 +213,8 @@ impl<L: EventLog> ResumeStream<L> {
                             if let Some(reader) = &self.reader {
                                 reader.took(progress);
                             }
-                            if let Some(watch) = &mut self.watch {
-                                watch.position = Start::requested(event.id());
+                            if let Some(reader) = &mut self.remote {
+                                reader.took(progress, event.id());
                             }
                             return Poll::Ready(Some(frame(&event, &rest, &self.source.token)));
                         }
@@ -237,7 +237,7 @@ impl<L: EventLog> ResumeStream<L> {
                     let is_lost =
                         self.reader.as_ref().is_some_and(|reader| reader.is_lost(cx.waker()));
                     let has_died =
-                        self.watch.as_mut().is_some_and(|watch| watch.poll_died(cx).is_ready());
+                        self.remote.as_mut().is_some_and(|reader| reader.poll_died(cx).is_ready());
                     if is_lost || has_died {
                         return self.end(Some(close_for_error()));
                     }
@@ -296,7 +296,7 @@ impl<L: EventLog> ResumeStream<L> {
     }
 
     fn end(&mut self, last: Option<Bytes>) -> Poll<Option<Bytes>> {
-        (self.follower, self.reader, self.watch) = (None, None, None);
+        (self.follower, self.reader, self.remote) = (None, None, None);
         Poll::Ready(last)
     }
 }

@@ -10,12 +10,12 @@ use http::Response;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::body::{ResumeBody, ResumeStream, StreamSource};
-use super::directory::{self, DirectoryEntry, record_event, record_text};
+use super::directory::{self, DirectoryEntry, record_text};
 use super::head::SavedHead;
 use super::key::ResumeKey;
-use super::lease::LeaseWatch;
 use super::nodes::{LeaseState, PAGE};
 use super::record::{LogProgress, Record, RecordKind, RecordWriter, WriteError};
+use super::remote::{RemoteReader, RemoteSession};
 use super::resumer::{ResumeRequest, Resumer};
 use super::session::Session;
 use super::settings::Join;
@@ -97,17 +97,19 @@ impl<L: EventLog> Resumer<L> {
         (token, node): (SessionToken, SessionToken),
         from: Start,
     ) -> ResumeBody<B, L> {
-        let watch = LeaseWatch {
+        let session = RemoteSession {
             nodes: Arc::clone(&self.nodes),
             node,
-            lease: self.settings.lease,
+            token,
             log: log.clone(),
             topic: topic.clone(),
-            position: from.clone(),
-            watching: None,
+            lease: self.settings.lease,
+            linger: self.settings.linger,
+            buffer: self.settings.buffer,
         };
+        let reader = RemoteReader::new(session, from.clone());
         let source = StreamSource { token, log: log.clone(), topic };
-        ResumeBody::resumable(ResumeStream::elsewhere(source, from, watch))
+        ResumeBody::resumable(ResumeStream::elsewhere(source, from, reader))
     }
 
     /// The sessions of a principal that run at other nodes that are alive, the oldest first.
@@ -126,21 +128,6 @@ impl<L: EventLog> Resumer<L> {
             }
         }
         Ok(running)
-    }
-
-    /// Asks another node to stop a session.
-    pub(super) async fn stop_elsewhere(
-        &self,
-        log: &L,
-        entry: &DirectoryEntry,
-    ) -> Result<(), L::Error> {
-        if let Some(topic) = entry.node.orders_topic() {
-            let order = record_event(RecordKind::Stop, entry.token.as_str().to_owned());
-            log.append(&topic, order).await?;
-            // If it fails, the log keeps the topic for as long as any other.
-            let _ = log.forget(&topic, self.settings.lease).await;
-        }
-        Ok(())
     }
 }
 

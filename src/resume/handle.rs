@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use super::directory::DirectoryEntry;
 use super::key::{ResumeKey, bounded};
+use super::orders::Order;
 use super::resumer::Resumer;
 use crate::event_log::{EventLog, MemoryLog};
 
@@ -104,7 +105,8 @@ impl<L: EventLog> Resumer<L> {
         if let Some(log) = self.shared_log() {
             let entries = self.running_elsewhere(&log, key.principal()).await?;
             for entry in entries.iter().filter(|entry| entry.key == *key) {
-                self.stop_elsewhere(&log, entry).await?;
+                let of = (entry.node, entry.token);
+                Order::Stop.send(&log, of, self.settings.lease).await?;
                 stopped += 1;
             }
         }

@@ -262,14 +262,16 @@ impl<L: EventLog> ResumeLayer<L> {
     ///
     /// Clients join streams of other nodes, too, and a [`ResumeHandle`] lists and stops them.
     ///
-    /// The node that began a stream still reads its body. If no client reads the stream *there* for
-    /// the [`linger`](Self::linger), it ends: the client gets the events up to then, and an event
-    /// `close` with `{"reason":"error"}`. If that node dies, clients at other nodes are told so
-    /// after its [`lease`](Self::lease). If the handler put an [`Expiry`](crate::Expiry) into the
-    /// response, only its own node can resume the stream.
+    /// The node that began a stream still reads its body, for clients at all nodes: it ends if no
+    /// client has read it at any of them for the [`linger`](Self::linger). A client at another node
+    /// that reads slower than others may get a `gap`, if the log no longer has what it missed. If
+    /// the node dies, clients at other nodes are told so after its [`lease`](Self::lease). If the
+    /// handler put an [`Expiry`](crate::Expiry) into the response, only its own node can resume the
+    /// stream.
     ///
     /// A node that runs streams appends one event to the log for each third of a lease, and for
-    /// each stream its head, its begin and its end.
+    /// each stream its head, its begin and its end. A client that waits for events at another node
+    /// has one appended for each third of the linger.
     pub fn other_nodes(mut self, wait: Duration) -> Self {
         self.settings.other_nodes = wait;
         self

@@ -151,14 +151,15 @@ mod head;
 mod key;
 // The root exports the layer.
 pub(crate) mod layer;
-mod lease;
 mod node_task;
 mod nodes;
+mod orders;
 mod parser;
 mod passing;
 mod pump;
 mod reader;
 mod record;
+mod remote;
 mod resumer;
 mod service;
 mod session;

@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
-use super::directory::{DirectoryEntry, record_event, record_text};
+use super::directory::{DirectoryEntry, record_event};
 use super::nodes::Nodes;
+use super::orders::carry_out;
 use super::record::RecordKind;
 use super::sessions::SessionMap;
 use super::token::{SessionToken, principal_topic};
-use crate::event_log::{EventLog, Follow, Logged, Start, Step};
+use crate::event_log::{EventLog, Follow, Start, Step};
 use crate::sync::{LazySleep, lock, now};
 
 /// The task runs as long as its node runs sessions. A node that runs none holds no lease.
@@ -160,7 +161,8 @@ impl<L: EventLog> NodeTask<L> {
 
     /// All ends of the node's sessions are in the log, so nobody goes by its lease.
     async fn leave(&mut self) {
-        if let Some(topic) = self.nodes.own.lease_topic() {
+        let own = self.nodes.own;
+        for topic in [own.lease_topic(), own.orders_topic()].into_iter().flatten() {
             let _ = self.log.forget(&topic, self.times.lease).await;
         }
     }
@@ -174,7 +176,11 @@ impl<L: EventLog> NodeTask<L> {
         poll_fn(|cx| {
             while let Some(follower) = orders {
                 match follower.as_mut().poll_next(cx) {
-                    Poll::Ready(Some(Step::Event(event))) => carry_out(&event, sessions),
+                    Poll::Ready(Some(Step::Event(event))) => {
+                        if let Some(sessions) = sessions.upgrade() {
+                            carry_out(&event, &sessions);
+                        }
+                    }
                     Poll::Ready(Some(Step::Gap(_))) => {}
                     Poll::Ready(None) => *orders = None,
                     Poll::Pending => break,
@@ -197,19 +203,6 @@ impl<L: EventLog> Drop for NodeTask<L> {
             *lock(&self.nodes.task_runs) = false;
             self.nodes.is_leased.send_replace(false);
         }
-    }
-}
-
-/// Stops the session that another node names.
-fn carry_out<L: EventLog>(order: &Logged, sessions: &Weak<SessionMap<L>>) {
-    let (Some((RecordKind::Stop, token)), Some(sessions)) =
-        (record_text(order), sessions.upgrade())
-    else {
-        return;
-    };
-    let session = token.parse().ok().and_then(|token| sessions.of_token(token));
-    if let Some(session) = session {
-        session.stop();
     }
 }
 

@@ -52,6 +52,8 @@ pub(super) enum RecordKind {
     Alive,
     /// What a node is asked for: to stop a stream.
     Stop,
+    /// What a node is told: how far a client has read a stream at another node.
+    Reads,
 }
 
 impl RecordKind {
@@ -61,7 +63,7 @@ impl RecordKind {
     }
 }
 
-const WORDS: [(RecordKind, &str); 11] = [
+const WORDS: [(RecordKind, &str); 12] = [
     (RecordKind::Event, "event"),
     (RecordKind::Finished, "finished"),
     (RecordKind::Stopped, "stopped"),
@@ -73,6 +75,7 @@ const WORDS: [(RecordKind, &str); 11] = [
     (RecordKind::Ended, "ended"),
     (RecordKind::Alive, "alive"),
     (RecordKind::Stop, "stop"),
+    (RecordKind::Reads, "reads"),
 ];
 
 impl Record {

@@ -183,6 +183,21 @@ impl<L: EventLog> Session<L> {
         end.map_or(Poll::Pending, Poll::Ready)
     }
 
+    /// Notes that a client has read so far at another node: the session goes on for it as for one
+    /// that has just left this node.
+    pub(super) fn note_reader_elsewhere(&self, progress: LogProgress) {
+        let mut state = self.lock();
+        if !state.readers.is_empty() || state.end.is_some() {
+            return;
+        }
+        let (taken, _) = state.last_reader;
+        let taken = if progress.events > taken.events { progress } else { taken };
+        state.last_reader = (taken, now());
+        let pump = state.pump.take();
+        drop(state);
+        wake(pump);
+    }
+
     /// How the session ended, if this is the id of its last event: a client with this id has all.
     pub(super) fn end_at(&self, id: &EventId) -> Option<SessionEnd> {
         let mut state = self.lock();

@@ -228,6 +228,25 @@ async fn a_stream_that_runs_for_long_is_still_listed_and_its_silence_ends_no_rea
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_at_another_node_keeps_a_stream_going_and_its_buffer_free_until_it_leaves() {
+    let log = MemoryLog::new();
+    let handled = Handled::default();
+    let steps = || (0..200).flat_map(|_| [Data("data: x\n\n"), Wait(SECOND / 4)]).collect();
+    let resume = || layer().linger(6 * SECOND).buffer(8).log(log.clone()).other_nodes(SECOND);
+    let one = resume().layer(handler(&handled, steps));
+    let other = resume().layer(handler(&Handled::default(), steps));
+    let first = seen(&one, request(None), SECOND).await;
+    let rest = seen(&other, request(Some(&first.last_id())), 30 * SECOND).await;
+    // Without the client's word the body is not read further than the buffer, and ends.
+    assert!(rest.data().len() > 100 && !rest.ended, "{}", rest.data().len());
+    assert!(rest.data().iter().all(|data| data == "x"));
+    tokio::time::sleep(4 * SECOND).await;
+    assert!(!handled.dropped(), "it lingers for clients of other nodes, too");
+    tokio::time::sleep(5 * SECOND).await;
+    assert!(handled.dropped());
+}
+
+#[tokio::test(start_paused = true)]
 async fn readers_of_a_node_that_died_get_what_there_is_and_an_end_within_one_and_a_half_leases() {
     let (one, other, _) = Node::two(one_and_silence);
     let first = seen(&one.service, request(None), SECOND).await;
