@@ -137,7 +137,8 @@ async fn a_leader_that_is_killed_loses_and_repeats_nothing() {
     }
     append(&b, "t", "end").await;
     for reading in reading {
-        let read = timeout(LONG, reading).await.expect("it reaches the end").unwrap();
+        let read = timeout(LONG, reading).await.expect("it reaches the end");
+        let read = read.unwrap_or_else(|_| panic!("{:?}, {:?}", a.health(), b.health()));
         assert!(read.is_sorted_by(|a, b| a < b), "nothing comes twice: {read:?}");
         let lost: Vec<_> = (0..count).filter(|n| read.binary_search(n).is_err()).collect();
         assert!(lost.is_empty(), "{} of {count}: {lost:?}", lost.len());

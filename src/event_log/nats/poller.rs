@@ -16,7 +16,9 @@ use tokio::time::timeout;
 use super::NatsLogInner;
 use super::ids::Slot;
 use super::link::{Consumed, RetryLater};
-use super::stream::{create_consumer, created, delete_consumer, get_or_create_stream, slot_at};
+use super::stream::{
+    create_consumer, created, delete_consumer, get_or_create_stream, last_message, slot_at,
+};
 use crate::event_log::wake_list::wake;
 
 /// Reads the stream for ever.
@@ -72,14 +74,24 @@ async fn read(
     let mut messages = messages.messages().await.map_err(RetryLater::because)?;
     log.link.health.note_reading();
     let mut change = pin!(changes.changed());
-    let mut count = 0;
+    let (mut count, mut stalled_at) = (0, None);
     loop {
         // With a timeout, since the client library looks for missing heartbeats only when it is
         // polled: a consumer may be gone with a server that is not that of the connection.
         let next = pin!(timeout(HEARTBEAT, messages.next()));
         let message = match select(next, change.as_mut()).await {
             Either::Left((Ok(Some(Ok(message))), _)) => message,
-            Either::Left((Err(_), _)) => continue,
+            Either::Left((Err(_), _)) => {
+                // Twice at the same message, since the next one may be on its way.
+                let stalls_at = find_stall(log, stream).await;
+                if stalls_at.is_some() && stalls_at == stalled_at {
+                    delete_consumer(stream, &consumer).await;
+                    let why = "the consumer does not send what the stream has";
+                    return Err(RetryLater::because(why));
+                }
+                stalled_at = stalls_at;
+                continue;
+            }
             // Without a connection the consumer cannot be deleted; the server forgets it.
             Either::Right(_) if !log.link.reads.is_up() => return Err(RetryLater::default()),
             Either::Left(_) | Either::Right(_) => break,
@@ -92,6 +104,14 @@ async fn read(
     drop(messages);
     delete_consumer(stream, &consumer).await;
     Err(RetryLater::default())
+}
+
+/// The last message that was read, if the stream has others after it: the consumer may be at a
+/// server of a cluster that does not get what the other servers have.
+async fn find_stall(log: &NatsLogInner, stream: &Stream) -> Option<Slot> {
+    let head = log.window().head();
+    let last = last_message(stream, &log.link.subject(">")).await.ok()??;
+    (last.sequence > head.sequence).then_some(head)
 }
 
 /// Compares the stream with what was read of it, and returns the sequence to read next.
