@@ -48,6 +48,12 @@ impl Signal {
 
     fn encode(&self) -> Encoded {
         LineEnd::ALL.map(|end| match self {
+            // Nothing is allocated for what nearly every stream has.
+            Self::Comment(text) if text.is_empty() => Bytes::from_static(match end {
+                LineEnd::Lf => b":\n",
+                LineEnd::CrLf => b":\r\n",
+                LineEnd::Cr => b":\r",
+            }),
             Self::Comment(text) => Event::new().comment(text).encode_with(end),
             Self::Block(text) => {
                 let comment = Event::new().comment(text).encode_with(end);
@@ -55,14 +61,6 @@ impl Signal {
             }
             Self::Event(event) => event.clone().without_id().encode_with(end),
         })
-    }
-
-    /// What a stream begins with: the comment, or one where this is an event.
-    fn encode_opening(&self) -> Encoded {
-        match self {
-            Self::Comment(_) | Self::Block(_) => self.encode(),
-            Self::Event(_) => Self::COMMENT.encode(),
-        }
     }
 }
 
@@ -76,12 +74,17 @@ pub(crate) struct Heartbeat {
 impl KeepAlive {
     /// Writes `signal` when a stream is silent for `interval`.
     pub(crate) fn new(interval: Duration, signal: &Signal, now: Instant) -> Self {
+        let encoded = signal.encode();
+        let opening = match signal {
+            Signal::Comment(_) | Signal::Block(_) => encoded.clone(),
+            Signal::Event(_) => Signal::COMMENT.encode(),
+        };
         Self {
             interval: interval.min(MAX_TIMER),
             since: now,
             jitter: 0.1,
-            signal: signal.encode(),
-            opening: Some(signal.encode_opening()),
+            signal: encoded,
+            opening: Some(opening),
             line: None,
             heartbeat: None,
             give_up_after: None,
