@@ -26,6 +26,8 @@ use crate::plan::{LimitSetting, Refusals};
 ///   `EventSource` never comes back after another status. The event is named `limit`, its data is
 ///   `{"reason":"limit"}`, and it has a `retry` and, as `id`, the client's own `Last-Event-ID`.
 /// - Other requests get [429](crate::LimitBuilder::status) with `Retry-After`.
+/// - In a [`Dialect`](crate::Dialect) of an API every request gets 429 with `Retry-After` and an
+///   error of that API.
 ///
 /// The handler has been called by then, since only its response tells that it is a stream. Its body
 /// is dropped without being polled, and of its headers only those remain that let a page read the
@@ -67,6 +69,8 @@ impl LimitLayer {
     /// [`ShutdownLayer`](crate::ShutdownLayer), never runs the handler. If the response turns out to
     /// be no stream, or fails, or if the client leaves before it, the place is free again.
     ///
+    /// - The refusal is in the [`Dialect`](crate::Dialect) of this layer or of one further out. One
+    ///   that is nearer to the handler is not known yet.
     /// - Only a layer further out can add headers to the refusal of a handler that did not run. A
     ///   layer for CORS has to be around this one.
     /// - A request that is named is refused above the limit whatever its response would be. Name
