@@ -150,13 +150,6 @@ impl Unreplayable {
         Self { requested, reason: GapReason::Expired }
     }
 
-    /// The log with this epoch does not know the position.
-    #[cfg(feature = "redis")]
-    pub(super) fn unknown(requested: Start, epoch: u64) -> Self {
-        let reason = GapReason::of_unknown(&requested, epoch);
-        Self { requested, reason }
-    }
-
     pub(super) fn explain(&self, gap: Gap) -> Gap {
         gap.requested(&self.requested).because(self.reason)
     }

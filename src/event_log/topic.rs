@@ -41,6 +41,16 @@ impl Topic {
     }
 }
 
+#[cfg(feature = "redis")]
+impl Topic {
+    /// Stands for all topics of a log. As a pattern, it is the name of none.
+    pub(super) const ALL: Self = Self(Text::Static(">"));
+
+    pub(super) fn is_all(&self) -> bool {
+        self.as_str() == Self::ALL.as_str()
+    }
+}
+
 checked_conversions!(Topic);
 
 const fn topic_rule(name: &str) -> Result<(), InvalidText> {

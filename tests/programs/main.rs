@@ -34,6 +34,8 @@ mod redis_costs;
 mod redis_exactly_once;
 mod redis_gaps;
 mod redis_nodes;
+mod redis_patterns;
+mod redis_read;
 mod redis_resume;
 mod redis_upstream;
 mod resume_in_browser;

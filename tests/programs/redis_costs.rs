@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use tower_sse::event_log::{RedisFollower, RedisLog, Start};
 
-use crate::harness::redis::{Server, append, follow, log, said};
+use crate::harness::redis::{LONG, Server, append, follow, said};
 
 /// What Redis has counted since it started.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +36,11 @@ impl Traffic {
 /// A node that follows so many topics, and what an event costs there and one more topic.
 async fn costs(topics: usize) -> [Traffic; 2] {
     let server = Server::start().await;
-    let (node, writer) = (log(&server.url()).await, log(&server.url()).await);
+    let log = async || {
+        let patient = RedisLog::builder().append_timeout(LONG);
+        patient.connect(&server.url()).await.unwrap()
+    };
+    let (node, writer) = (log().await, log().await);
     let follow = |n: usize| follow(&node, &[&name(n)], Start::Live);
     let began = Instant::now();
     let mut followers: Vec<RedisFollower> = (0..topics).map(follow).collect();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tower_sse::EventId;
-use tower_sse::event_log::{EventLog, Follow, GapReason, RedisLog, Start};
+use tower_sse::event_log::{EventLog, GapReason, RedisLog, Start};
 
 use crate::harness::redis::{
     Server, Way, all, append, append_all, connect, data, follow, gap, log, nothing, said, topic,
@@ -235,17 +235,6 @@ async fn a_clock_that_is_behind_hides_nothing_from_live_followers() {
     assert_eq!(all(&mut of_one, 2).await, ["x", "y"]);
     assert_eq!(all(&mut of_two, 2).await, ["x", "y"]);
     assert_eq!(said(&mut again).await, "y");
-}
-
-#[tokio::test]
-async fn a_follower_of_a_pattern_gets_a_gap_and_its_end() {
-    let server = Server::start().await;
-    let log = log(&server.url()).await;
-    append(&log, "a.b", "1").await;
-    let mut follower = follow(&log, &["a.*", "a.b"], Start::Live);
-    gap(&mut follower).await;
-    let end = std::future::poll_fn(|cx| std::pin::Pin::new(&mut follower).poll_next(cx)).await;
-    assert!(end.is_none(), "{end:?}");
 }
 
 /// Its topic is not known to have had no event before, and the first one leaves the window.

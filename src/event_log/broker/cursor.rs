@@ -2,25 +2,24 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use super::topic::{BrokerTopic, WindowLookup};
+use super::topic::{BrokerTopic, TopicLookup};
 use super::{BrokerEvent, BrokerFuture, BrokerSource, BrokerTopics};
-use crate::event_log::GapReason;
 use crate::event_log::wake_list::Ticket;
+use crate::event_log::window::{Cursor, Placement};
+use crate::event_log::{GapReason, Topics};
 
 /// A follower's position in one topic.
 pub(super) struct BrokerCursor {
     pub(super) topic: Arc<BrokerTopic>,
-    /// The follower has all events up to this.
-    position: u64,
-    resets: u32,
-    /// The epoch of the position. A page may be of a later epoch than the topic's window.
-    epoch: u64,
-    /// Up to where the topic was read when the cursor was made, and its resets, if it was loaded.
-    read_before: Option<(u64, u32)>,
-    /// The follower starts with the first event that there is, so events before it are not lost.
-    from_first: bool,
+    /// Which events the follower gets, in the window of all topics: those that match a pattern, and
+    /// whose topics are not followed by name.
+    filter: Option<Topics>,
+    /// It does not count before the cursor is started.
+    cursor: Cursor,
+    /// Up to where the topic was read when this was made, if it was loaded.
+    read_before: Option<u64>,
     /// Events after the position are lost, and why.
     lost: Option<GapReason>,
     /// The sequence of the last event that was taken, or of an end that is none any more.
@@ -38,15 +37,12 @@ pub(super) struct BrokerCursor {
 
 impl BrokerCursor {
     /// A cursor in a topic that counts it as a follower.
-    pub(super) fn new(topic: Arc<BrokerTopic>) -> Self {
-        let read_before = topic.loaded_state().map(|state| (topic.last(), state.resets));
+    pub(super) fn new(topic: Arc<BrokerTopic>, filter: Option<Topics>) -> Self {
         Self {
+            filter,
+            cursor: topic.start(Placement::Earliest),
+            read_before: topic.loaded_state().map(|_| topic.last()),
             topic,
-            read_before,
-            position: 0,
-            resets: 0,
-            epoch: 0,
-            from_first: true,
             lost: None,
             taken: 0,
             end: None,
@@ -57,45 +53,46 @@ impl BrokerCursor {
         }
     }
 
+    /// Whether the window has events of topics that are not followed.
+    pub(super) fn is_filtered(&self) -> bool {
+        self.filter.is_some()
+    }
+
     /// Whether the topic was loaded when the cursor was made.
     pub(super) fn was_loaded(&self) -> bool {
         self.read_before.is_some()
     }
 
     pub(super) fn position(&self) -> u64 {
-        self.position
+        self.cursor.position()
     }
 
-    /// Starts after a position, or with the first event that there is.
-    pub(super) fn start(&mut self, position: Option<u64>, resets: u32, epoch: u64) {
-        (self.resets, self.epoch) = (resets, epoch);
-        self.from_first = position.is_none();
-        self.position = position.unwrap_or_default();
+    pub(super) fn start(&mut self, placement: Placement) {
+        self.cursor = self.topic.start(placement);
     }
 
     /// Starts after a position, and after all events that were read before the cursor was made.
-    pub(super) fn start_live(&mut self, position: u64, resets: u32, epoch: u64) {
-        let read = self.read_before.filter(|before| before.1 == resets).map(|before| before.0);
-        self.start(Some(position.max(read.unwrap_or_default())), resets, epoch);
+    pub(super) fn start_live(&mut self, position: u64) {
+        self.start(Placement::After(position.max(self.read_before.unwrap_or_default())));
     }
 
     /// Moves to a position up to which there are no events.
     pub(super) fn skip_to(&mut self, position: u64, epoch: u64) {
-        self.start(Some(position), self.resets, epoch);
+        self.topic.reset(epoch, 0);
+        self.start(Placement::After(position));
     }
 
     /// Takes events that the broker returned, if there are none from an earlier page.
     pub(super) fn refill(&mut self, page: Vec<BrokerEvent>) {
         if self.page.is_empty() {
-            self.page = page.into();
+            self.page = self.check(page).unwrap_or_default();
         }
     }
 
     /// Takes the next event.
     pub(super) fn take(&mut self) -> Option<BrokerEvent> {
         let event = self.next.take()?;
-        // An event that finishes the topic may be before the position.
-        self.position = self.position.max(event.sequence);
+        self.cursor.advance(event.sequence);
         self.taken = event.sequence;
         Some(event)
     }
@@ -105,8 +102,14 @@ impl BrokerCursor {
         self.lost.take()
     }
 
-    fn lose(&mut self, reason: GapReason) {
-        self.lost = self.lost.or(Some(reason));
+    fn lose(&mut self, reason: Option<GapReason>) {
+        self.lost = self.lost.or(reason);
+    }
+
+    /// Whether all is returned that there is.
+    pub(super) fn is_at_end(&self) -> bool {
+        let is_waiting = self.next.is_none() && self.fetch.is_none() && self.end.is_none();
+        is_waiting && matches!(self.topic.find(&mut self.cursor.clone()), TopicLookup::Nothing)
     }
 
     /// Ends, and removes itself from the topic.
@@ -124,91 +127,87 @@ impl BrokerCursor {
     pub(super) fn poll(&mut self, source: &dyn BrokerSource, cx: &mut Context<'_>) -> Poll<()> {
         let mut registered = false;
         while self.next.is_none() {
-            if let Some(event) = self.page.pop_front() {
+            if let Some(mut event) = self.page.pop_front() {
+                // What the topic was told of the event may be out of its window.
+                event.before = self.topic.before(&event);
+                let lost = self.cursor.skip_to(event.before);
+                self.lose(lost);
                 self.set_next(event);
                 continue;
             }
             if let Some((floor, fetch)) = &mut self.fetch {
-                let floor = *floor;
-                let Poll::Ready(page) = fetch.as_mut().poll(cx) else {
-                    return Poll::Pending;
-                };
+                let (floor, page) = (*floor, ready!(fetch.as_mut().poll(cx)));
                 self.fetch = None;
-                // If the broker has nothing, all events up to the floor are gone.
-                if page.is_empty() && floor > self.position {
-                    if !self.from_first {
-                        self.lose(GapReason::Expired);
+                if let Some(page) = self.check(page) {
+                    // If the broker has nothing, all events up to the floor are gone.
+                    if page.is_empty() {
+                        let lost = self.cursor.skip_to(floor);
+                        self.lose(lost);
                     }
-                    self.position = floor;
+                    self.page = page;
                 }
-                self.page = page.into();
                 continue;
             }
             if let Some(end) = &mut self.end {
-                let Poll::Ready(after) = end.1.as_mut().poll(cx) else {
-                    return Poll::Pending;
-                };
+                let after = ready!(end.1.as_mut().poll(cx));
                 let end = self.end.take().map(|end| end.0);
                 match after.is_empty() {
                     true => self.next = end,
                     false => self.taken = end.map_or(self.taken, |end| end.sequence),
                 }
-                self.page = after.into();
+                self.page = self.check(after).unwrap_or_default();
                 continue;
             }
-            match self.topic.find(self.position, self.resets, self.epoch) {
-                WindowLookup::Event(event) => self.set_next(event),
-                WindowLookup::Below(floor) => {
-                    self.fetch = Some((floor, source.page(&self.topic.name, self.position)));
+            match self.topic.find(&mut self.cursor) {
+                TopicLookup::Event(event) => self.set_next(event),
+                TopicLookup::Below(floor) => {
+                    self.fetch = Some((floor, source.page(&self.topic.name, self.position())));
                 }
-                // A page was of this epoch before.
-                WindowLookup::Reset(resets, epoch) if epoch == self.epoch => self.resets = resets,
-                WindowLookup::Reset(resets, epoch) => {
-                    self.lose(GapReason::Restarted);
-                    self.start(None, resets, epoch);
-                }
-                WindowLookup::Awaited if registered => return Poll::Pending,
-                WindowLookup::Awaited => {
+                TopicLookup::Restarted(reason) => self.lose(Some(reason)),
+                TopicLookup::Nothing | TopicLookup::Awaited if !registered => {
                     self.register(cx);
                     registered = true;
                 }
-                WindowLookup::Nothing => {
-                    if let Some(end) = self.end_before_start() {
-                        let after = source.page(&self.topic.name, end.sequence);
-                        self.end = Some(Box::new((end, after)));
-                    } else if registered {
-                        break;
-                    } else {
-                        self.register(cx);
-                        registered = true;
-                    }
+                TopicLookup::Awaited => return Poll::Pending,
+                TopicLookup::Nothing => {
+                    let Some(end) = self.end_before_start() else { break };
+                    let after = source.page(&self.topic.name, end.sequence);
+                    self.end = Some(Box::new((end, after)));
                 }
             }
         }
         Poll::Ready(())
     }
 
-    /// The event that finishes the topic, if the cursor started after it.
-    fn end_before_start(&self) -> Option<BrokerEvent> {
-        let end = self.topic.end_up_to(self.position)?;
-        (end.epoch == self.epoch && end.sequence != self.taken).then_some(end)
+    /// The events of a page, if they are of this life of the log. If they are of the next one, the
+    /// topic begins it.
+    fn check(&self, page: Vec<BrokerEvent>) -> Option<VecDeque<BrokerEvent>> {
+        if !self.topic.is_current(&self.cursor) {
+            return None;
+        }
+        if let Some(first) = page.first() {
+            self.topic.reset(first.epoch, first.before);
+        }
+        self.topic.is_current(&self.cursor).then(|| page.into())
     }
 
-    fn set_next(&mut self, mut event: BrokerEvent) {
-        // The broker lost everything, and the reader may not have noticed it yet.
-        if event.epoch != self.epoch {
-            self.lose(GapReason::Restarted);
-            self.start(None, self.resets, event.epoch);
-        }
-        if event.sequence <= self.position {
+    /// The event that finishes the topic, if the cursor started after it.
+    fn end_before_start(&self) -> Option<BrokerEvent> {
+        let end = self.topic.end_up_to(self.position()).filter(|_| self.filter.is_none())?;
+        (end.sequence != self.taken).then_some(end)
+    }
+
+    fn set_next(&mut self, event: BrokerEvent) {
+        if event.sequence <= self.position() {
             return;
         }
-        // A page may not know it, and what the topic was told of the event is out of the window.
-        event.before = self.topic.before(&event);
-        if event.before > self.position && !self.from_first {
-            self.lose(GapReason::Expired);
+        let topic = event.logged.topic();
+        let is_followed = |topics: &Topics| {
+            topics.matches_pattern(topic) && !topics.names().any(|name| name == topic)
+        };
+        match self.filter.as_ref().is_none_or(is_followed) {
+            true => self.next = Some(event),
+            false => self.cursor.advance(event.sequence),
         }
-        self.from_first = false;
-        self.next = Some(event);
     }
 }

@@ -1,6 +1,7 @@
 //! Following topics of a broker's log.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -9,9 +10,10 @@ use std::time::Instant;
 use super::cursor::BrokerCursor;
 use super::topic::LoadedState;
 use super::{BrokerEvent, BrokerFuture, BrokerTopic, BrokerTopics};
-use crate::event_log::ids::{id_before, parse_position};
+use crate::event_log::ids::id_before;
 use crate::event_log::start::Unreplayable;
-use crate::event_log::{Follow, Gap, GapReason, Start, Step, Topics};
+use crate::event_log::window::{Placement, Remaining, position_after_gap};
+use crate::event_log::{Follow, Gap, Page, Start, Step, Topic, Topics};
 use crate::wire::EventId;
 
 /// Follows topics of a broker's log: a cursor in each topic, and a waker while it waits.
@@ -24,8 +26,6 @@ pub(in crate::event_log) struct BrokerFollower {
     /// Until the gap is returned that says so.
     unreplayable: Option<Unreplayable>,
     stage: FollowStage,
-    /// Whether the follower ends after its first gap.
-    ends_after_gap: bool,
 }
 
 enum FollowStage {
@@ -33,7 +33,6 @@ enum FollowStage {
     Following,
     /// Finds a position for a gap that no event follows.
     FetchingGap(BrokerFuture<LastPosition>),
-    Ended,
 }
 
 struct Starting {
@@ -57,29 +56,39 @@ type LastPosition = ((u64, u64), Vec<Vec<BrokerEvent>>);
 impl BrokerFollower {
     /// Follows topics. `fetch` must have each new topic fetched.
     ///
-    /// There is no index of topics, so a set with patterns gets a gap at once, and then the end.
+    /// Patterns are followed in the window of all topics, from which other topics are left out.
     pub(in crate::event_log) fn new(
         topics: Arc<BrokerTopics>,
         followed: &Topics,
         from: Start,
         fetch: impl Fn(Arc<BrokerTopic>),
     ) -> Self {
-        let (began, watermark) = (Instant::now(), topics.watermark());
-        let (live, known) = (topics.source.live(began), topics.source.known().max(watermark));
-        let ends_after_gap = followed.has_patterns();
+        let all = followed.has_patterns().then_some(&Topic::ALL);
         let mut cursors = Vec::new();
-        for name in followed.names().filter(|_| !ends_after_gap) {
+        for name in followed.names().chain(all) {
             let (topic, new) = topics.add_follower(name);
-            cursors.push(BrokerCursor::new(Arc::clone(&topic)));
+            let filter = name.is_all().then(|| followed.clone());
+            cursors.push(BrokerCursor::new(Arc::clone(&topic), filter));
             if new {
                 fetch(topic);
             }
         }
-        let unknown = |requested| Unreplayable { requested, reason: GapReason::Unknown };
-        let unreplayable = ends_after_gap.then(|| unknown(from.clone()));
+        Self::with(topics, cursors, from)
+    }
+
+    /// Follows a topic that nobody else follows.
+    pub(super) fn of_one(topics: Arc<BrokerTopics>, topic: &Arc<BrokerTopic>, from: Start) -> Self {
+        topic.add_follower();
+        let cursor = BrokerCursor::new(Arc::clone(topic), None);
+        Self::with(topics, vec![cursor], from)
+    }
+
+    fn with(topics: Arc<BrokerTopics>, cursors: Vec<BrokerCursor>, from: Start) -> Self {
+        let (began, watermark) = (Instant::now(), topics.watermark());
+        let (live, known) = (topics.source.live(began), topics.source.known().max(watermark));
         let starting = Starting { from, began, live, known, watermark, head: None };
         let stage = FollowStage::Starting(Box::new(starting));
-        Self { topics, cursors, delivered: None, unreplayable, stage, ends_after_gap }
+        Self { topics, cursors, delivered: None, unreplayable: None, stage }
     }
 
     /// Finds the positions to start at, after all topics are loaded.
@@ -98,47 +107,36 @@ impl BrokerFollower {
             return Poll::Pending;
         }
         let watermark = self.topics.watermark();
-        let epoch = loaded.first().map(|state| state.epoch);
-        let unknown = |from: &Start| Unreplayable::unknown(from.clone(), epoch.unwrap_or_default());
-        let position = match &starting.from {
-            // The clock may be known better by now.
-            Start::Live => Some(starting.live.max(self.topics.source.live(starting.began))),
-            Start::Earliest => None,
-            Start::Unknown => {
-                self.unreplayable = Some(unknown(&starting.from));
-                None
-            }
-            Start::After(id) => {
-                let head = loaded.iter().map(|state| state.head.max(watermark)).max();
-                let head = head.unwrap_or_default();
-                let position = match parse_position(id) {
-                    Some(position) if epoch.is_some_and(|epoch| epoch != position.0) => None,
-                    // Another node may have returned an event that is not read here yet.
-                    Some(position) if position.1 > head => {
-                        let source = &self.topics.source;
-                        let request = starting.head.get_or_insert_with(|| source.head());
-                        let (epoch, head) = ready!(request.as_mut().poll(cx));
-                        Some(position).filter(|it| it.0 == epoch && it.1 <= head)
-                    }
-                    position => position,
-                };
-                match position {
-                    Some(position) => self.delivered = Some(position),
-                    None => self.unreplayable = Some(unknown(&starting.from)),
-                }
-                position.map(|(_, sequence)| sequence)
-            }
-        };
-        for (cursor, state) in self.cursors.iter_mut().zip(loaded) {
-            match (&starting.from, position) {
-                (Start::Live, Some(live)) => {
+        let epoch = loaded.first().map_or(0, |state| state.epoch);
+        let head = loaded.iter().map(|state| state.head.max(watermark)).max().unwrap_or_default();
+        let mut placement = Placement::of(&starting.from, epoch, head);
+        // Another node may have returned an event that is not read here yet.
+        if let Placement::Ahead(position) = placement {
+            let request = starting.head.get_or_insert_with(|| self.topics.source.head());
+            let (of, head) = ready!(request.as_mut().poll(cx));
+            let is_known = of == epoch && position <= head;
+            placement = if is_known { Placement::After(position) } else { placement.alone() };
+        }
+        match (&starting.from, placement) {
+            (Start::Live, _) => {
+                // The clock may be known better by now.
+                let live = starting.live.max(self.topics.source.live(starting.began));
+                for (cursor, state) in self.cursors.iter_mut().zip(loaded) {
                     // Without what was read since the follower was made: that came afterwards.
                     let read = if cursor.was_loaded() { starting.watermark } else { watermark };
                     // If the broker's clock was set back, `live` is too late; what was read is not.
-                    let position = starting.known.max(live.min(state.head.max(read)));
-                    cursor.start_live(position, state.resets, state.epoch);
+                    cursor.start_live(starting.known.max(live.min(state.head.max(read))));
                 }
-                _ => cursor.start(position, state.resets, state.epoch),
+            }
+            (from, placement) => {
+                match placement {
+                    Placement::After(position) => self.delivered = Some((epoch, position)),
+                    Placement::Gap(reason) => {
+                        self.unreplayable = Some(Unreplayable { requested: from.clone(), reason });
+                    }
+                    _ => {}
+                }
+                self.cursors.iter_mut().for_each(|cursor| cursor.start(placement));
             }
         }
         self.stage = FollowStage::Following;
@@ -219,18 +217,56 @@ impl BrokerFollower {
 
     /// The gap before the next event.
     fn gap_before(&self, next: usize) -> Option<Gap> {
-        let first = self.cursors[next].next.as_ref()?;
-        let (epoch, earliest) = (first.epoch, first.sequence);
-        let nexts = || self.cursors.iter().filter_map(|it| it.next.as_ref());
-        let last = self.cursors.iter().filter_map(|it| it.topic.last_event());
-        let latest = last.chain(nexts().map(|it| it.sequence)).max().unwrap_or(earliest);
-        // The last position before the earliest event, so that a client that resumes there misses
-        // as little as possible.
-        let delivered = self.delivered.filter(|it| it.0 == epoch && it.1 < earliest);
-        let before = nexts().map(|it| it.before).filter(|before| *before < earliest);
-        let position = before.chain(delivered.map(|it| it.1)).max().unwrap_or_default();
+        let epoch = self.cursors[next].next.as_ref()?.epoch;
+        let remaining = |cursor: &BrokerCursor| {
+            let next = cursor.next.as_ref()?;
+            // The last event of all topics may be one of a topic that is not followed.
+            let last = cursor.topic.last_event().filter(|_| !cursor.is_filtered());
+            let latest = last.map_or(next.sequence, |it| it.max(next.sequence));
+            Some(Remaining { before: next.before, events: Some((next.sequence, latest)) })
+        };
+        let remaining: Vec<_> = self.cursors.iter().filter_map(remaining).collect();
+        let delivered = self.delivered.filter(|it| it.0 == epoch).map_or(0, |it| it.1);
+        let after = position_after_gap(&remaining, delivered)?;
         let id = |sequence| EventId::with_epoch(epoch, sequence);
-        Some(Gap::new(id(position)).between(id(earliest), id(latest)))
+        let position = match self.cursors.iter().any(BrokerCursor::is_filtered) {
+            true => id_before(epoch, after.position.saturating_add(1)),
+            false => id(after.position),
+        };
+        Some(Gap::new(position).between(id(after.earliest), id(after.latest)))
+    }
+
+    /// Whether all is returned that there is.
+    fn is_at_end(&self) -> bool {
+        let is_following = matches!(self.stage, FollowStage::Following);
+        is_following
+            && self.unreplayable.is_none()
+            && self.cursors.iter().all(BrokerCursor::is_at_end)
+    }
+
+    /// Reads what there is, up to so many events.
+    pub(super) async fn read(mut self, limit: usize) -> Page {
+        let mut page = Page::default();
+        while page.events.len() < limit {
+            let step = poll_fn(|cx| match Pin::new(&mut self).poll_next(cx) {
+                Poll::Pending if self.is_at_end() => Poll::Ready(None),
+                step => step,
+            });
+            match step.await {
+                Some(Step::Event(event)) => page.events.push(event),
+                Some(Step::Gap(gap)) if page.events.is_empty() && page.gap.is_none() => {
+                    page.gap = Some(gap);
+                }
+                // The next page begins with this gap.
+                Some(Step::Gap(_)) => {
+                    page.has_more = true;
+                    return page;
+                }
+                None => return page,
+            }
+        }
+        page.has_more = !self.is_at_end();
+        page
     }
 }
 
@@ -238,7 +274,7 @@ impl Follow for BrokerFollower {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Step>> {
         let this = &mut *self;
         loop {
-            if matches!(this.stage, FollowStage::Ended) || this.topics.has_ended() {
+            if this.topics.has_ended() {
                 return Poll::Ready(None);
             }
             ready!(this.poll_start(cx));
@@ -261,9 +297,6 @@ impl Follow for BrokerFollower {
                 }
             }
             let why = this.unreplayable.take();
-            if this.ends_after_gap {
-                this.stage = FollowStage::Ended;
-            }
             if let (Some(gap), Some(why)) = (gap, why) {
                 return Poll::Ready(Some(Step::Gap(why.explain(gap))));
             }

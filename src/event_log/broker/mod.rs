@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 use super::wake_list::Ticket;
-use super::{Logged, Topic};
+use super::{Logged, Page, Start, Topic};
 use crate::sync::{lock, now};
 
 pub(super) use follower::BrokerFollower;
@@ -39,9 +39,8 @@ pub(super) type BrokerFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// What topics and followers ask of a broker, beside what its reader reads.
 pub(super) trait BrokerSource: Send + Sync + 'static {
-    /// The last events of a topic, up to the limit of a window, and the head of the log at the same
-    /// moment.
-    fn load(&self, topic: &Topic) -> BrokerFuture<LoadedTopic>;
+    /// The last events of a topic, up to these limits, and the head of the log at the same moment.
+    fn load(&self, topic: &Topic, limits: WindowLimits) -> BrokerFuture<LoadedTopic>;
 
     /// The next events of a topic after a position, for one follower; empty if there are none.
     fn page(&self, topic: &Topic, position: u64) -> BrokerFuture<Vec<BrokerEvent>>;
@@ -71,6 +70,8 @@ pub(super) struct BrokerEvent {
     pub(super) sequence: u64,
     /// The sequence before this one in its topic; if it is not known, one that is not smaller.
     pub(super) before: u64,
+    /// `before` is not known: the topic had no event for so long that it expired.
+    pub(super) follows_expired: bool,
     pub(super) logged: Logged,
 }
 
@@ -139,7 +140,8 @@ impl BrokerTopics {
         while let Some(request) = topic.next_request() {
             let answered = match request {
                 TopicRequest::Load(asked) => {
-                    let loaded = self.while_used(topic, self.source.load(&topic.name)).await;
+                    let load = self.source.load(&topic.name, topic.limits());
+                    let loaded = self.while_used(topic, load).await;
                     loaded.map(|loaded| topic.load(loaded, asked))
                 }
                 TopicRequest::Fill { after, asked } => {
@@ -152,6 +154,15 @@ impl BrokerTopics {
             }
             topic.wake();
         }
+    }
+
+    /// Reads what a follower of a topic would return at once, up to so many events, and leaves
+    /// nothing.
+    pub(super) async fn read(self: Arc<Self>, name: &Topic, from: Start, limit: usize) -> Page {
+        let topic = Arc::new(BrokerTopic::for_look(name.clone()));
+        let follower = BrokerFollower::of_one(Arc::clone(&self), &topic, from);
+        self.fetch(&topic).await;
+        follower.read(limit).await
     }
 
     /// Waits for an answer; `None` if the topic is dropped before it comes.

@@ -41,7 +41,7 @@ fn answer<T>(answers: &Answers<T>) -> oneshot::Sender<T> {
 }
 
 impl BrokerSource for ScriptedSource {
-    fn load(&self, _: &Topic) -> BrokerFuture<LoadedTopic> {
+    fn load(&self, _: &Topic, _: WindowLimits) -> BrokerFuture<LoadedTopic> {
         unreachable!("the tests load")
     }
 
@@ -101,7 +101,7 @@ impl ScriptedLog {
     /// Reads events as after Redis has lost everything.
     fn read_in_new_epoch(&self, epoch: u64, before: u64, sequences: &[u64]) {
         let last = *sequences.last().unwrap();
-        self.topic.reset(epoch);
+        self.topic.reset(epoch, 0);
         assert!(self.topic.compare(Some(last), true));
         let events = events(epoch, before, sequences);
         self.topic.load(LoadedTopic { epoch, head: last, floor: 0, events }, last);
@@ -142,7 +142,7 @@ fn events(epoch: u64, before: u64, sequences: &[u64]) -> Vec<BrokerEvent> {
     let event = |(before, sequence): (u64, u64)| {
         let id = EventId::with_epoch(epoch, sequence);
         let logged = Logged::new(name(), &id, Event::new().data("x")).unwrap();
-        BrokerEvent { epoch, sequence, before, logged }
+        BrokerEvent { epoch, sequence, before, follows_expired: false, logged }
     };
     let before = std::iter::once(before).chain(sequences.iter().copied());
     before.zip(sequences.iter().copied()).map(event).collect()
@@ -178,8 +178,10 @@ fn events_of_a_new_epoch_that_a_page_had_are_not_returned_again() {
         if noticed_first {
             log.read_in_new_epoch(2, 1499, &[1500, 1600]);
         }
-        page.send(events(2, 1499, &[1500, 1600])).unwrap();
-        rest.send(Vec::new()).unwrap();
+        // The second one is of the position where the client begins in the new epoch.
+        for page in [page, rest] {
+            page.send(events(2, 1499, &[1500, 1600])).unwrap();
+        }
         assert_eq!(ready_ids(&mut follower), ["gap 2-1499", "2-1500", "2-1600"], "{noticed_first}");
         if !noticed_first {
             log.read_in_new_epoch(2, 1499, &[1500, 1600]);
@@ -188,6 +190,31 @@ fn events_of_a_new_epoch_that_a_page_had_are_not_returned_again() {
         log.read(2, 1600, &[1700]);
         assert_eq!(ready_ids(&mut follower), ["2-1700"]);
     }
+}
+
+/// A follower asks for a topic that had no event, and reads the first one before the reader does.
+#[test]
+fn the_first_event_of_a_topic_is_no_gap_for_a_follower_that_reads_it_early() {
+    let log = ScriptedLog::with(LoadedTopic { epoch: 1, head: 99, floor: 50, events: Vec::new() });
+    answer(&log.source.pages).send(first_event()).unwrap();
+    assert_eq!(ready_ids(&mut log.follow(Start::Earliest)), ["1-100"]);
+    // If events may have come and expired meanwhile, it is.
+    log.topic.compare(None, false);
+    answer(&log.source.pages).send(first_event()).unwrap();
+    assert_eq!(ready_ids(&mut log.follow(Start::Earliest)), ["gap 1-60", "1-100"]);
+}
+
+fn first_event() -> Vec<BrokerEvent> {
+    let mut first = events(1, 60, &[100]);
+    first[0].follows_expired = true;
+    first
+}
+
+#[test]
+fn what_was_loaded_is_returned_without_another_request() {
+    let loaded = events(1, 98, &[99, 100]);
+    let log = ScriptedLog::with(LoadedTopic { epoch: 1, head: 100, floor: 100, events: loaded });
+    assert_eq!(ready_ids(&mut log.follow(after(1, 98))), ["1-99", "1-100"]);
 }
 
 #[test]

@@ -1,14 +1,14 @@
 //! One topic of a broker's log in this process: its window, what it was told of and does not have,
 //! and the followers that wait for the next event.
 
-use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::{BrokerEvent, WindowLimits};
-use crate::event_log::Topic;
 use crate::event_log::wake_list::{Ticket, WakeList, look_or_register, wake_list};
+use crate::event_log::window::{Cursor, Entry, Found, Placement, Window};
+use crate::event_log::{GapReason, Topic};
 use crate::sync::{lock, now};
 
 /// One topic, while it has followers and for a time afterwards.
@@ -22,18 +22,9 @@ pub(in crate::event_log) struct BrokerTopic {
 #[derive(Debug)]
 struct BrokerTopicState {
     content: Content,
-    epoch: u64,
-    /// Counts changes of the epoch. A position from before a change is void.
-    resets: u32,
+    window: Window<BrokerEvent>,
     /// The head of the log when the topic was loaded.
     head: u64,
-    /// All events after this are in the window or will be. While the window has events, the
-    /// predecessor of the first one counts instead.
-    floor: u64,
-    window: VecDeque<BrokerEvent>,
-    bytes: usize,
-    /// The last sequence that the topic was told of.
-    announced: u64,
     /// A task fetches what is missing.
     fetching: bool,
     /// The topic was told of all events so far, so it knows which one is the last.
@@ -101,17 +92,17 @@ pub(super) enum Unused {
     For(Duration),
 }
 
-/// What a window has after a position.
+/// What a topic has for a cursor.
 #[derive(Debug)]
-pub(super) enum WindowLookup {
+pub(super) enum TopicLookup {
     Event(BrokerEvent),
     Nothing,
     /// There are events, which are being fetched.
     Awaited,
     /// Not all events after the position are in the window: the broker may have those up to this.
     Below(u64),
-    /// The position is of another epoch, and these are the topic's resets and its epoch.
-    Reset(u32, u64),
+    /// The cursor was of another life of the log, and is in this one now.
+    Restarted(GapReason),
 }
 
 /// What a follower needs to know of a loaded topic to start.
@@ -119,7 +110,6 @@ pub(super) enum WindowLookup {
 pub(super) struct LoadedState {
     pub(super) epoch: u64,
     pub(super) head: u64,
-    pub(super) resets: u32,
 }
 
 impl BrokerTopic {
@@ -127,13 +117,8 @@ impl BrokerTopic {
     pub(super) fn new(name: Topic, limits: WindowLimits) -> Self {
         let state = BrokerTopicState {
             content: Content::Unloaded,
-            epoch: 0,
-            resets: 0,
+            window: Window::new(0, 0),
             head: 0,
-            floor: 0,
-            window: VecDeque::new(),
-            bytes: 0,
-            announced: 0,
             fetching: true,
             complete: true,
             continued: None,
@@ -145,6 +130,17 @@ impl BrokerTopic {
         Self { name, limits, state: Mutex::new(state) }
     }
 
+    /// A topic for one look, which no sweep has to drop, and which has the last event only.
+    pub(super) fn for_look(name: Topic) -> Self {
+        let topic = Self::new(name, WindowLimits { events: 1, bytes: usize::MAX });
+        topic.lock().swept = true;
+        topic
+    }
+
+    pub(super) fn limits(&self) -> WindowLimits {
+        self.limits
+    }
+
     fn lock(&self) -> MutexGuard<'_, BrokerTopicState> {
         lock(&self.state)
     }
@@ -153,29 +149,29 @@ impl BrokerTopic {
     /// caller wakes the followers.
     pub(in crate::event_log) fn announce(&self, named: Announcement) -> bool {
         let mut state = self.lock();
-        if state.is_loaded() && state.epoch != named.epoch {
+        let is_loaded = state.is_loaded();
+        if is_loaded && state.window.epoch() != named.epoch {
             state.content = Content::Broken;
             return state.start_fetching();
         }
-        let reached = state.last().max(state.announced);
+        let reached = state.window.announced();
         if named.sequence <= reached {
             return false;
         }
         let mut before = named.before;
         if named.continues && state.complete {
-            let predecessor = state.is_loaded().then_some(reached);
+            let predecessor = is_loaded.then_some(reached);
             before = before.min(predecessor.unwrap_or(before));
             state.continued = Some((named.sequence, predecessor));
         }
         state.complete = true;
-        if before > reached && state.is_loaded() {
+        if before > reached && is_loaded {
             state.content = Content::Broken;
         }
-        let has_all_before =
-            state.content == Content::Continuous && state.announced <= state.last();
-        state.announced = named.sequence;
+        let is_next = state.content == Content::Continuous && !state.window.is_behind();
+        state.window.announce(named.sequence);
         match named.event {
-            Some(event) if has_all_before => state.push(event, &self.limits),
+            Some(event) if is_next => state.append(event, self.limits),
             _ => return state.start_fetching(),
         }
         false
@@ -187,54 +183,52 @@ impl BrokerTopic {
     /// `none_expired` means that no event can have come and expired in the meantime.
     pub(in crate::event_log) fn compare(&self, last: Option<u64>, none_expired: bool) -> bool {
         let mut state = self.lock();
-        match last {
-            Some(last) if last > state.last().max(state.announced) => {
-                state.announced = last;
-                if state.is_loaded() {
-                    state.content = Content::Broken;
-                }
-                state.start_fetching()
-            }
-            Some(_) => false,
-            None => {
-                state.complete &= none_expired;
-                false
-            }
+        let Some(last) = last else {
+            state.complete &= none_expired;
+            return false;
+        };
+        if last <= state.window.announced() {
+            return false;
         }
+        state.window.announce(last);
+        if state.is_loaded() {
+            state.content = Content::Broken;
+        }
+        state.start_fetching()
     }
 
     /// What the broker is to be asked for, if anything.
     pub(in crate::event_log) fn next_request(&self) -> Option<TopicRequest> {
         let mut state = self.lock();
-        let (last, asked) = (state.last(), state.announced);
-        let request = match () {
-            () if state.content != Content::Continuous => Some(TopicRequest::Load(asked)),
-            () if asked > last => Some(TopicRequest::Fill { after: last, asked }),
-            () => None,
+        let (after, asked) = (state.window.last(), state.window.announced());
+        let request = match state.content {
+            Content::Unloaded | Content::Broken => Some(TopicRequest::Load(asked)),
+            Content::Continuous => (asked > after).then_some(TopicRequest::Fill { after, asked }),
         };
         state.fetching = request.is_some();
         request
     }
 
-    /// Takes the last events of the topic. The caller wakes the followers.
+    /// Takes the last events of the topic. What is between the window and them is left out, so that
+    /// a topic that had many takes no more room and time. The caller wakes the followers.
     pub(in crate::event_log) fn load(&self, loaded: LoadedTopic, asked: u64) {
         let mut state = self.lock();
         let first_load = !state.is_loaded();
-        if state.epoch != loaded.epoch && !first_load {
+        if first_load {
+            let announced = state.window.announced();
+            let floor = loaded.events.first().map_or(loaded.floor, |event| event.before);
+            state.window.reset(loaded.epoch, floor);
+            state.window.announce(announced);
+        } else if state.window.epoch() != loaded.epoch {
             state.reset(loaded.epoch, 0);
+        } else if loaded.events.is_empty() {
+            state.window.lose_to(asked);
         }
-        (state.epoch, state.head) = (loaded.epoch, loaded.head);
-        // What is between the last event of the window and the first of these is left out.
-        let first = loaded.events.first().map(|event| event.before);
-        let floor = first.unwrap_or(if first_load { loaded.floor } else { asked });
-        if floor > state.last() || first_load {
-            state.clear(floor);
-        }
-        state.content = Content::Continuous;
+        (state.content, state.head) = (Content::Continuous, loaded.head);
         for event in loaded.events {
-            state.push(event, &self.limits);
+            state.append(event, self.limits);
         }
-        let last = state.last();
+        let last = state.window.last();
         state.continued = match state.continued {
             Some((sequence, None)) => (sequence > last).then_some((sequence, Some(last))),
             known => known,
@@ -245,43 +239,61 @@ impl BrokerTopic {
     /// none, the broker does not have them any more. The caller wakes the followers.
     pub(super) fn fill(&self, events: Vec<BrokerEvent>, asked: u64) {
         let mut state = self.lock();
-        if events.is_empty() && asked > state.last() && asked <= state.announced {
-            state.clear(asked);
+        if events.is_empty() && asked <= state.window.announced() {
+            state.window.lose_to(asked);
         }
         for event in events {
-            if event.epoch != state.epoch {
+            if event.epoch != state.window.epoch() {
                 state.reset(event.epoch, event.before);
             }
-            state.push(event, &self.limits);
+            state.append(event, self.limits);
         }
     }
 
-    /// Empties the window if the epoch is another one, since the broker has lost everything.
-    pub(in crate::event_log) fn reset(&self, epoch: u64) {
+    /// Begins anew if the epoch is another one, since the broker has lost everything. In its new
+    /// life the topic may have had events up to `floor`.
+    pub(in crate::event_log) fn reset(&self, epoch: u64, floor: u64) {
         let mut state = self.lock();
-        if state.is_loaded() && state.epoch != epoch {
-            state.reset(epoch, 0);
+        if state.is_loaded() && state.window.epoch() != epoch {
+            state.reset(epoch, floor);
         }
     }
 
     pub(super) fn loaded_state(&self) -> Option<LoadedState> {
         let state = self.lock();
-        let BrokerTopicState { epoch, head, resets, .. } = *state;
-        state.is_loaded().then_some(LoadedState { epoch, head, resets })
+        let (epoch, head) = (state.window.epoch(), state.head);
+        state.is_loaded().then_some(LoadedState { epoch, head })
     }
 
     /// The sequence up to which the window is filled.
     pub(super) fn last(&self) -> u64 {
-        self.lock().last()
+        self.lock().window.last()
     }
 
     /// The sequence of the last event in the window.
     pub(super) fn last_event(&self) -> Option<u64> {
-        self.lock().window.back().map(|event| event.sequence)
+        self.lock().window.last_event().map(|event| event.sequence)
     }
 
-    pub(super) fn find(&self, position: u64, resets: u32, epoch: u64) -> WindowLookup {
-        self.lock().find(position, resets, epoch)
+    pub(super) fn start(&self, placement: Placement) -> Cursor {
+        self.lock().window.start(placement)
+    }
+
+    /// Looks for what is next for a cursor.
+    pub(super) fn find(&self, cursor: &mut Cursor) -> TopicLookup {
+        let state = self.lock();
+        match state.window.find(cursor) {
+            Found::Event(event) => TopicLookup::Event(event.clone()),
+            Found::Nothing if state.is_awaiting() => TopicLookup::Awaited,
+            Found::Nothing => TopicLookup::Nothing,
+            Found::Below(floor) => TopicLookup::Below(floor),
+            Found::Moved => TopicLookup::Restarted(state.window.renew(cursor)),
+        }
+    }
+
+    /// Whether a cursor is of this life of the log.
+    pub(super) fn is_current(&self, cursor: &Cursor) -> bool {
+        !matches!(self.lock().window.find(cursor), Found::Moved)
     }
 
     /// The sequence before an event that the broker returned, by what the topic was told.
@@ -292,7 +304,7 @@ impl BrokerTopic {
     /// The last event, if it finishes the topic and is not after the position.
     pub(super) fn end_up_to(&self, position: u64) -> Option<BrokerEvent> {
         let state = self.lock();
-        let last = state.window.back().filter(|last| last.sequence <= position)?;
+        let last = state.window.last_event().filter(|last| last.sequence <= position)?;
         last.logged.finishes_topic().then(|| last.clone())
     }
 
@@ -348,66 +360,52 @@ impl BrokerTopicState {
         self.content != Content::Unloaded
     }
 
+    /// Whether there are events after the window that are being fetched.
+    fn is_awaiting(&self) -> bool {
+        self.content == Content::Broken || self.window.is_behind()
+    }
+
     fn start_fetching(&mut self) -> bool {
         !std::mem::replace(&mut self.fetching, true)
     }
 
-    fn push(&mut self, mut event: BrokerEvent, limits: &WindowLimits) {
-        if event.sequence <= self.last() {
-            return;
-        }
+    fn append(&mut self, mut event: BrokerEvent, limits: WindowLimits) {
         event.before = self.before(&event);
-        self.bytes += event.logged.bytes().len();
-        self.window.push_back(event);
-        while self.window.len() > limits.events || self.bytes > limits.bytes {
-            let Some(oldest) = self.window.pop_front() else { break };
-            self.bytes -= oldest.logged.bytes().len();
-            self.floor = oldest.sequence;
-        }
+        self.window.append(event);
+        self.window.trim_to(limits.events, limits.bytes);
     }
 
     fn before(&self, event: &BrokerEvent) -> u64 {
-        let known = self.continued.filter(|known| known.0 == event.sequence);
-        known.and_then(|known| known.1).unwrap_or(event.before).min(event.before)
+        let known = match self.continued {
+            Some((sequence, known)) if sequence == event.sequence => known,
+            // A follower read it before the topic was told of it.
+            _ => Some(self.window.announced()).filter(|announced| {
+                self.complete && event.follows_expired && event.sequence > *announced
+            }),
+        };
+        known.map_or(event.before, |known| known.min(event.before))
     }
 
     fn reset(&mut self, epoch: u64, floor: u64) {
-        self.clear(floor);
-        (self.epoch, self.announced) = (epoch, 0);
+        self.window.reset(epoch, floor);
         (self.complete, self.continued) = (true, None);
-        self.resets += 1;
+    }
+}
+
+impl Entry for BrokerEvent {
+    fn sequence(&self) -> u64 {
+        self.sequence
     }
 
-    fn clear(&mut self, floor: u64) {
-        self.window.clear();
-        (self.bytes, self.floor) = (0, floor);
+    fn before(&self) -> Option<u64> {
+        Some(self.before)
     }
 
-    fn last(&self) -> u64 {
-        self.window.back().map_or(self.floor, |event| event.sequence)
+    fn size(&self) -> usize {
+        self.logged.bytes().len()
     }
 
-    fn find(&self, position: u64, resets: u32, epoch: u64) -> WindowLookup {
-        if resets != self.resets {
-            return WindowLookup::Reset(self.resets, self.epoch);
-        }
-        // The follower read of the next epoch in a page, and the reader has not noticed it yet.
-        if epoch != self.epoch {
-            return WindowLookup::Nothing;
-        }
-        let floor = self.window.front().map_or(self.floor, |event| event.before);
-        if position < floor {
-            return WindowLookup::Below(floor);
-        }
-        let next = self.window.partition_point(|event| event.sequence <= position);
-        match self.window.get(next) {
-            Some(event) => WindowLookup::Event(event.clone()),
-            None if self.content == Content::Broken
-                || self.announced > self.last().max(position) =>
-            {
-                WindowLookup::Awaited
-            }
-            None => WindowLookup::Nothing,
-        }
+    fn finishes_topic(&self) -> bool {
+        self.logged.finishes_topic()
     }
 }

@@ -23,7 +23,7 @@ if lost and tonumber(before) < tonumber(lost) then
 end
 local text = string.format('%.0f', sequence)
 redis.call('XADD', KEYS[6], 'MAXLEN', '~', ARGV[3], text .. '-0',
-  'e', ARGV[2], 'g', epoch, 'b', before)
+  'e', ARGV[2], 'g', epoch, 'b', before, 'k', known)
 redis.call('PEXPIRE', KEYS[6], ARGV[4])
 redis.call('SET', KEYS[5], text, 'PX', ARGV[4])
 redis.call('SET', KEYS[1], text)

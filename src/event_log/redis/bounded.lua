@@ -1,6 +1,7 @@
 -- Reads entries of a stream by `command` from an id on, until so many are read or so many bytes.
--- `after` gives the id at which to go on, from the two numbers of the last.
-local function read_bounded(command, key, from, to, left, bytes, after)
+-- `after` gives the id at which to go on, from the two numbers of the last; `complete` may add to the
+-- fields of an entry.
+local function read_bounded(command, key, from, to, left, bytes, after, complete)
   local entries = {}
   while left > 0 and bytes > 0 do
     -- A few at a time, since their size is known only when they are read.
@@ -8,6 +9,9 @@ local function read_bounded(command, key, from, to, left, bytes, after)
     for _, entry in ipairs(some) do
       if bytes <= 0 then
         break
+      end
+      if complete then
+        complete(entry[1], entry[2])
       end
       table.insert(entries, entry)
       for _, field in ipairs(entry[2]) do

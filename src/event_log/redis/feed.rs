@@ -6,7 +6,7 @@
 
 use redis::{RedisResult, Value};
 
-use super::protocol::{array, field, id_and_fields, not_understood, sequence};
+use super::protocol::{ParsedEntries, array, field, id_and_fields, not_understood, sequence};
 use crate::event_log::broker::{Announcement, BrokerEvent};
 use crate::event_log::{Logged, Topic};
 use crate::wire::EventId;
@@ -62,7 +62,11 @@ impl FeedPage {
             }),
             _ => None,
         };
-        let entries = entries.and_then(array).ok_or_else(not_understood)?;
+        Self::of_entries(entries.and_then(array).ok_or_else(not_understood)?)
+    }
+
+    /// Parses entries of the feed, as [`parse`](Self::parse) does.
+    pub(super) fn of_entries(entries: Vec<Value>) -> RedisResult<Self> {
         let mut page = Self::default();
         for entry in entries {
             let (id, fields) = id_and_fields(entry).ok_or_else(not_understood)?;
@@ -70,6 +74,16 @@ impl FeedPage {
             page.last_id = Some(id);
         }
         Ok(page)
+    }
+
+    /// The events, as those of all topics. One that is in its topic no more is left out, so it is
+    /// missing before the next one.
+    pub(super) fn into_events(self) -> ParsedEntries {
+        let event = |entry: &FeedEntry| entry.announce(&Topic::ALL, 0)?.event;
+        ParsedEntries {
+            events: self.entries.iter().filter_map(event).collect(),
+            last: self.last_id,
+        }
     }
 }
 
@@ -92,23 +106,25 @@ impl FeedEntry {
         (previous < sequence && before < sequence).then_some(entry)
     }
 
-    /// What a process tells a topic that has read the feed without a break up to `position`; `None`
-    /// if the event is a foreign one.
-    pub(super) fn announce(self, topic: &Topic, position: u64) -> Option<Announcement> {
-        let Self { epoch, sequence, before, .. } = self;
-        let event = match self.event {
+    /// What a process tells the topic, or the window of all topics, that has read the feed without a
+    /// break up to `position`; `None` if the event is a foreign one.
+    pub(super) fn announce(&self, to: &Topic, position: u64) -> Option<Announcement> {
+        let &Self { epoch, sequence, .. } = self;
+        let before = if to.is_all() { self.previous } else { self.before };
+        let follows_expired = !to.is_all() && self.predecessor == Predecessor::Expired;
+        let event = match &self.event {
             None => None,
             Some(event) => {
                 let id = EventId::with_epoch(epoch, sequence);
-                let logged = Logged::from_encoded(topic.clone(), &id, &event).ok()?;
-                Some(BrokerEvent { epoch, sequence, before, logged })
+                let topic = if to.is_all() { Topic::new(&self.topic).ok()? } else { to.clone() };
+                let logged = Logged::from_encoded(topic, &id, event).ok()?;
+                Some(BrokerEvent { epoch, sequence, before, follows_expired, logged })
             }
         };
         let continues = match self.predecessor {
-            Predecessor::Known => false,
-            Predecessor::Expired => true,
             // A process that has read up to there has read what the server forgot.
-            Predecessor::Lost => position >= before,
+            Predecessor::Lost if !to.is_all() => position >= before,
+            _ => follows_expired,
         };
         Some(Announcement { epoch, sequence, before, continues, event })
     }

@@ -32,8 +32,6 @@ pub(super) struct RedisLink {
     pub(super) keys: Arc<RedisKeys>,
     scripts: Arc<RedisScripts>,
     pub(super) clock: Arc<LogClock>,
-    /// How much of a topic is loaded.
-    window: WindowLimits,
     /// Bounds how many long answers are on their way at the same time.
     replaying: Arc<Semaphore>,
     filling: Arc<Semaphore>,
@@ -43,12 +41,7 @@ pub(super) struct RedisLink {
 }
 
 impl RedisLink {
-    pub(super) fn new(
-        client: &Client,
-        keys: RedisKeys,
-        window: WindowLimits,
-        append_timeout: Duration,
-    ) -> Self {
+    pub(super) fn new(client: &Client, keys: RedisKeys, append_timeout: Duration) -> Self {
         let renew_reader = Arc::<Notify>::default();
         let connection = |timeout| {
             Arc::new(RedisConnection::new(client.clone(), timeout, Arc::clone(&renew_reader)))
@@ -61,7 +54,6 @@ impl RedisLink {
             keys: Arc::new(keys),
             scripts: Arc::new(RedisScripts::new()),
             clock: Arc::new(LogClock::new()),
-            window,
             replaying: Arc::new(Semaphore::new(MAX_REPLAYS)),
             filling: Arc::new(Semaphore::new(MAX_REPLAYS)),
             renew_reader,
@@ -152,10 +144,16 @@ impl RedisLink {
         head
     }
 
-    async fn try_load(&self, topic: &Topic) -> RedisResult<LoadedTopic> {
+    async fn try_load(&self, topic: &Topic, limits: WindowLimits) -> RedisResult<LoadedTopic> {
+        if topic.is_all() {
+            // Followers that begin before this read the feed.
+            let LogHead { epoch, last_event: floor, sequence: head, .. } =
+                self.request_head(HeadRequest::Read).await?;
+            return Ok(LoadedTopic { epoch, head, floor, events: Vec::new() });
+        }
         let connection = &*self.replays;
         let mut lease = connection.get().await?;
-        let load = self.scripts.load(&mut lease.connection, &self.keys, topic, self.window).await;
+        let load = self.scripts.load(&mut lease.connection, &self.keys, topic, limits).await;
         let (loaded, head) = connection.note(&lease, load)?;
         self.clock.set(head);
         Ok(loaded)
@@ -235,9 +233,12 @@ impl Drop for Answer<'_> {
 }
 
 impl BrokerSource for RedisLink {
-    fn load(&self, topic: &Topic) -> BrokerFuture<LoadedTopic> {
+    fn load(&self, topic: &Topic, limits: WindowLimits) -> BrokerFuture<LoadedTopic> {
         let (link, topic) = (self.clone(), topic.clone());
-        Box::pin(async move { link.retry_long(&link.replaying, || link.try_load(&topic)).await })
+        Box::pin(async move {
+            let load = || link.try_load(&topic, limits);
+            link.retry_long(&link.replaying, load).await
+        })
     }
 
     fn page(&self, topic: &Topic, position: u64) -> BrokerFuture<Vec<BrokerEvent>> {

@@ -26,7 +26,7 @@ use self::protocol::{HeadRequest, LogHead, LogLimits, RedisKeys};
 use self::reader::FeedReader;
 use super::broker::{BrokerFollower, BrokerTopic, BrokerTopics, WindowLimits};
 use super::ids::id_before;
-use super::{EventLog, Follow, LogHealth, Start, Step, Topic, Topics};
+use super::{EventLog, Follow, LogHealth, Page, Start, Step, Topic, Topics};
 use crate::InvalidSetting;
 use crate::sync::lock;
 use crate::wire::{Event, EventId};
@@ -51,8 +51,8 @@ pub use builder::{RedisLogBuilder, RedisLogError};
 /// for so long that [the feed](RedisLogBuilder::feed_events) does not reach back to its position, it
 /// asks for the last event of each topic that it follows, once.
 ///
-/// A process has three connections: for appends, for what clients missed, and for the feed. If there
-/// are events that are too long for the feed, it has a fourth for them. So none waits for another.
+/// A process has three connections: for appends, for what clients missed, and for the feed. It makes
+/// a fourth when it fetches events that are not in the feed. So none waits for another.
 /// It reads the feed from its first follower on.
 ///
 /// # Order, and Redis Cluster
@@ -96,10 +96,14 @@ pub use builder::{RedisLogBuilder, RedisLogError};
 /// connects anew and tries again until the timeout: behind the address there may be another server
 /// by then. A connection that was idle is checked before an event is sent over it.
 ///
+/// If the Tokio runtime ends in which the log was made, its followers end, too.
+///
 /// # Patterns
 ///
-/// Redis has no index of topics, so this log has no patterns: a follower of a set that has a
-/// pattern gets a gap and ends.
+/// Patterns are followed in the feed: a node that has a follower of a pattern keeps the last events
+/// of all topics in one window more. So a client that comes back gets what the
+/// [feed](RedisLogBuilder::feed_events) still names, and a gap if it does not reach back to its
+/// position, also if no event that matches was lost.
 ///
 /// # Examples
 ///
@@ -171,7 +175,7 @@ impl RedisLog {
         let RedisLogBuilder { events, feed_events, idle, .. } = settings;
         let keys = RedisKeys::new(&settings.prefix, LogLimits { events, feed_events, idle });
         let limits = WindowLimits { events: settings.window, bytes: settings.window_bytes };
-        let link = RedisLink::new(&client, keys, limits, settings.append_timeout);
+        let link = RedisLink::new(&client, keys, settings.append_timeout);
         // After this there is an epoch, and the clock of Redis is known.
         let head = link.request_head(HeadRequest::Read).await?;
         let topics = Arc::new(BrokerTopics::new(Box::new(link.clone()), limits));
@@ -222,6 +226,11 @@ impl EventLog for RedisLog {
         let known = Arc::clone(&self.inner.topics);
         let follower = BrokerFollower::new(known, &topics, from, |topic| self.fetch(topic));
         RedisFollower { follower, _log: self.clone() }
+    }
+
+    async fn read(&self, topic: &Topic, from: Start, limit: usize) -> Result<Page, RedisLogError> {
+        let read = Arc::clone(&self.inner.topics).read(topic, from, limit);
+        timeout(self.inner.append_timeout, read).await.map_err(|_| RedisLogError::TimedOut)
     }
 
     async fn forget(&self, topic: &Topic, after: Duration) -> Result<(), RedisLogError> {

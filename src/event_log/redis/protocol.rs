@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use redis::{ErrorKind, RedisError, RedisResult, Script, ScriptInvocation, Value};
 
+use super::feed::FeedPage;
 use crate::event_log::broker::{BrokerEvent, LoadedTopic, WindowLimits};
 use crate::event_log::ids::random;
 use crate::event_log::{Logged, Topic};
@@ -57,9 +58,12 @@ impl RedisKeys {
         format!("{}{topic}", self.topics)
     }
 
-    /// The key of the last sequence of a topic.
+    /// The key of the last sequence of a topic, or of all topics.
     pub(super) fn last(&self, topic: &Topic) -> String {
-        format!("{}{topic}", self.lasts)
+        match topic.is_all() {
+            true => self.head.to_string(),
+            false => format!("{}{topic}", self.lasts),
+        }
     }
 
     fn idle_millis(&self) -> u64 {
@@ -100,6 +104,7 @@ pub(super) struct RedisScripts {
     head: Script,
     load: Script,
     page: Script,
+    page_all: Script,
 }
 
 impl RedisScripts {
@@ -109,6 +114,10 @@ impl RedisScripts {
             head: Script::new(include_str!("head.lua")),
             load: Script::new(concat!(include_str!("bounded.lua"), include_str!("load.lua"))),
             page: Script::new(concat!(include_str!("bounded.lua"), include_str!("page.lua"))),
+            page_all: Script::new(concat!(
+                include_str!("bounded.lua"),
+                include_str!("page_all.lua")
+            )),
         }
     }
 
@@ -167,7 +176,8 @@ impl RedisScripts {
         Ok((LoadedTopic { epoch: head.epoch, head: head.sequence, floor, events }, head))
     }
 
-    /// The next events of a topic after a position, up to these limits, but at least one.
+    /// The next events of a topic, or of all topics, after a position, up to these limits, but at
+    /// least one.
     pub(super) async fn page(
         &self,
         connection: &mut (impl redis::aio::ConnectionLike + Send),
@@ -176,10 +186,16 @@ impl RedisScripts {
         position: u64,
         limits: WindowLimits,
     ) -> RedisResult<ParsedEntries> {
-        let mut call = self.page.key(keys.topic(topic));
-        call.arg(format!("{position}-1")).arg(limits.events).arg(limits.bytes);
+        let mut call = match topic.is_all() {
+            true => self.page_all.key(&*keys.feed),
+            false => self.page.key(keys.topic(topic)),
+        };
+        call.arg(format!("{position}-1")).arg(limits.events).arg(limits.bytes).arg(&*keys.topics);
         let entries: Vec<Value> = call.invoke_async(connection).await?;
-        parse_entries(entries.into_iter(), topic)
+        match topic.is_all() {
+            true => FeedPage::of_entries(entries).map(FeedPage::into_events),
+            false => parse_entries(entries.into_iter(), topic),
+        }
     }
 }
 
@@ -251,7 +267,9 @@ fn parse_event(id: &str, fields: &[Value], topic: &Topic) -> Option<BrokerEvent>
     let (epoch, before) = (number(b"g")?, number(b"b")?);
     let id = EventId::with_epoch(epoch, sequence);
     let logged = Logged::from_encoded(topic.clone(), &id, field(fields, b"e")?).ok()?;
-    (before < sequence).then_some(BrokerEvent { epoch, sequence, before, logged })
+    let follows_expired = field(fields, b"k") == Some(b"expired");
+    let event = BrokerEvent { epoch, sequence, before, follows_expired, logged };
+    (before < sequence).then_some(event)
 }
 
 /// The field of an entry with this name.

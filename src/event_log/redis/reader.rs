@@ -16,6 +16,7 @@ use super::feed::FeedPage;
 use super::link::{MIN_RETRY_DELAY, RedisLink, next_delay};
 use super::protocol::{HeadRequest, LogHead};
 use super::{CONNECT_TIMEOUT, RESPONSE_TIMEOUT};
+use crate::event_log::Topic;
 use crate::event_log::broker::{BrokerTopic, BrokerTopics};
 
 /// Reads the feed over a connection of its own.
@@ -168,7 +169,8 @@ impl FeedReader {
         Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into())
     }
 
-    /// Tells topics that are followed what entries name, up to the first that does not follow on
+    /// Tells topics that are followed, and the window of all topics if a pattern is followed, what
+    /// entries name, up to the first that does not follow on
     /// what was read.
     pub(super) fn take(&mut self, page: FeedPage) -> FeedState {
         self.last_reply = Instant::now();
@@ -179,7 +181,8 @@ impl FeedReader {
                 state = FeedState::Broken;
                 break;
             }
-            if let Some(topic) = self.topics.find(&entry.topic) {
+            for name in [&*entry.topic, Topic::ALL.as_str()] {
+                let Some(topic) = self.topics.find(name) else { continue };
                 let announcement = entry.announce(&topic.name, self.position);
                 if announcement.is_some_and(|it| topic.announce(it)) {
                     self.fetch(&topic);
@@ -213,7 +216,7 @@ impl FeedReader {
         }
         let topics = self.topics.all();
         for topic in &topics {
-            topic.reset(head.epoch);
+            topic.reset(head.epoch, 0);
         }
         for batch in topics.chunks(MAX_COMPARED) {
             let mut command = redis::cmd("MGET");

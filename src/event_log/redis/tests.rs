@@ -21,7 +21,7 @@ fn reader() -> (FeedReader, Arc<BrokerTopics>) {
     let limits = WindowLimits { events: 10_000, bytes: 1 << 20 };
     let idle = Duration::from_secs(3600);
     let keys = RedisKeys::new("p", LogLimits { events: 10_000, feed_events: 100, idle });
-    let link = RedisLink::new(&client, keys, limits, Duration::from_secs(1));
+    let link = RedisLink::new(&client, keys, Duration::from_secs(1));
     let topics = Arc::new(BrokerTopics::new(Box::new(link.clone()), limits));
     let head = LogHead { epoch: 7, last_event: 0, sequence: 0, clock: 0 };
     (FeedReader::new(link, Arc::clone(&topics), client, head), topics)

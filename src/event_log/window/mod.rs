@@ -157,6 +157,12 @@ impl<E> Window<E> {
         self.announced = self.announced.max(sequence);
     }
 
+    /// The last sequence that is known to have been appended.
+    #[cfg(feature = "redis")]
+    pub(super) fn announced(&self) -> u64 {
+        self.announced
+    }
+
     /// Frees the room of a window that was busy once and is empty now.
     pub(super) fn shrink_if_empty(&mut self) {
         if self.events.is_empty() {
