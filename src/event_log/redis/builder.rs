@@ -40,6 +40,10 @@ pub struct RedisLogBuilder {
     pub(super) max_event_bytes: usize,
     pub(super) window: usize,
     pub(super) window_bytes: usize,
+    #[cfg(feature = "redis-sentinel")]
+    pub(super) sentinel: Option<Box<str>>,
+    #[cfg(feature = "redis-tls")]
+    pub(super) root_certificate: Option<Box<[u8]>>,
 }
 
 impl RedisLogBuilder {
@@ -107,10 +111,31 @@ impl RedisLogBuilder {
         self
     }
 
+    /// Sets the name of the service whose master Redis Sentinel is asked for. By default none is.
+    ///
+    /// The URL is then one of a Sentinel, or several with `,` between them, such as
+    /// `redis://one:26379,redis://two:26379`. With a user, a password and a database in the first
+    /// one, the log signs in to the servers; to Sentinels it does not sign in.
+    #[cfg(feature = "redis-sentinel")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "redis-sentinel")))]
+    pub fn sentinel(mut self, service: impl Into<Box<str>>) -> Self {
+        self.sentinel = Some(service.into());
+        self
+    }
+
+    /// Sets the certificate, as PEM, that signed those of servers with TLS. The default is those
+    /// that the system trusts.
+    #[cfg(feature = "redis-tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "redis-tls")))]
+    pub fn root_certificate(mut self, pem: impl Into<Box<[u8]>>) -> Self {
+        self.root_certificate = Some(pem.into());
+        self
+    }
+
     /// Connects to the Redis at a URL such as `redis://:password@host:6379/0`.
     ///
-    /// With a scheme such as `rediss` the log uses TLS, if the application enables a feature of the
-    /// crate `redis` for it.
+    /// With the scheme `rediss` the log uses TLS, for which the feature `redis-tls` is needed. If
+    /// the process has no default cryptography provider of `rustls`, it is `ring` from then on.
     ///
     /// It must be called in a Tokio runtime, in which the log then reads.
     ///
@@ -157,6 +182,10 @@ impl Default for RedisLogBuilder {
             max_event_bytes: 1024 * 1024,
             window: 1024,
             window_bytes: 1024 * 1024,
+            #[cfg(feature = "redis-sentinel")]
+            sentinel: None,
+            #[cfg(feature = "redis-tls")]
+            root_certificate: None,
         }
     }
 }

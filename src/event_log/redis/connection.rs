@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, RedisError, RedisResult};
+use redis::{AsyncConnectionConfig, RedisError, RedisResult};
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::timeout;
 
 use super::CONNECT_TIMEOUT;
+use super::address::RedisAddress;
 use super::link::{MIN_RETRY_DELAY, next_delay};
 use crate::sync::lock;
 
@@ -18,7 +19,7 @@ use crate::sync::lock;
 /// The client library renews a connection that is lost, but not one to a server that became a
 /// replica, and it does not say whether a request was sent over a connection that was lost.
 pub(super) struct RedisConnection {
-    client: Client,
+    address: RedisAddress,
     response_timeout: Duration,
     /// Held while a connection is made, so that one is made for all who wait.
     current: AsyncMutex<Current>,
@@ -59,9 +60,13 @@ pub(super) struct Lease {
 
 impl RedisConnection {
     /// A connection to a server, which is made later.
-    pub(super) fn new(client: Client, response_timeout: Duration, misled: Arc<Notify>) -> Self {
+    pub(super) fn new(
+        address: RedisAddress,
+        response_timeout: Duration,
+        misled: Arc<Notify>,
+    ) -> Self {
         Self {
-            client,
+            address,
             response_timeout,
             current: AsyncMutex::default(),
             last_answer: Mutex::new(LastAnswer { at: Instant::now(), useless: None }),
@@ -120,7 +125,7 @@ impl RedisConnection {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(Some(self.response_timeout));
-        self.client.get_multiplexed_async_connection_with_config(&config).await
+        self.address.connect(&config).await
     }
 
     fn note_answer(&self) {

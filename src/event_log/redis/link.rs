@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use redis::{Client, RedisResult};
+use redis::RedisResult;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{sleep, timeout};
 
 use super::RESPONSE_TIMEOUT;
+use super::address::RedisAddress;
 use super::clock::LogClock;
 use super::connection::{Lease, RedisConnection, is_not_ready};
 use super::protocol::{HeadRequest, LogHead, RedisKeys, RedisScripts};
@@ -41,10 +42,10 @@ pub(super) struct RedisLink {
 }
 
 impl RedisLink {
-    pub(super) fn new(client: &Client, keys: RedisKeys, append_timeout: Duration) -> Self {
+    pub(super) fn new(address: &RedisAddress, keys: RedisKeys, append_timeout: Duration) -> Self {
         let renew_reader = Arc::<Notify>::default();
         let connection = |timeout| {
-            Arc::new(RedisConnection::new(client.clone(), timeout, Arc::clone(&renew_reader)))
+            Arc::new(RedisConnection::new(address.clone(), timeout, Arc::clone(&renew_reader)))
         };
         Self {
             short: connection(append_timeout.max(RESPONSE_TIMEOUT)),

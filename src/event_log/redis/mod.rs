@@ -1,5 +1,6 @@
 //! [`RedisLog`], a log in Redis Streams that any number of nodes share.
 
+mod address;
 mod builder;
 mod clock;
 mod connection;
@@ -16,18 +17,17 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use redis::Client;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use self::address::RedisAddress;
 use self::link::RedisLink;
 use self::protocol::{HeadRequest, LogHead, LogLimits, RedisKeys};
 use self::reader::FeedReader;
 use super::broker::{BrokerFollower, BrokerTopic, BrokerTopics, WindowLimits};
 use super::ids::id_before;
 use super::{EventLog, Follow, LogHealth, Page, Start, Step, Topic, Topics};
-use crate::InvalidSetting;
 use crate::sync::lock;
 use crate::wire::{Event, EventId};
 
@@ -96,6 +96,9 @@ pub use builder::{RedisLogBuilder, RedisLogError};
 /// connects anew and tries again until the timeout: behind the address there may be another server
 /// by then. A connection that was idle is checked before an event is sent over it.
 ///
+/// After a failover by Redis Sentinel a log finds the new server by itself, if it [asks
+/// Sentinel](RedisLogBuilder::sentinel) for it (feature `redis-sentinel`).
+///
 /// If the Tokio runtime ends in which the log was made, its followers end, too.
 ///
 /// # Patterns
@@ -125,7 +128,7 @@ pub struct RedisLog {
 struct RedisLogInner {
     link: RedisLink,
     topics: Arc<BrokerTopics>,
-    client: Client,
+    address: RedisAddress,
     runtime: Handle,
     /// The head when the log was made, after which the reader begins.
     head: LogHead,
@@ -160,29 +163,18 @@ impl RedisLog {
     }
 
     async fn with(settings: RedisLogBuilder, url: &str) -> Result<Self, RedisLogError> {
-        // Without the reason: it may repeat the URL, which may have a password in it.
-        let invalid = |_: redis::RedisError| {
-            let scheme = url.split("://").next().unwrap_or_default();
-            let why = match matches!(scheme, "rediss" | "valkeys") {
-                true => {
-                    "it needs TLS: enable `tokio-rustls-comp` or another such feature of the crate `redis`"
-                }
-                false => "it is not the address of a Redis",
-            };
-            InvalidSetting::new("url", why)
-        };
-        let client = Client::open(url).map_err(invalid)?;
+        let address = RedisAddress::parse(&settings, url)?;
         let RedisLogBuilder { events, feed_events, idle, .. } = settings;
         let keys = RedisKeys::new(&settings.prefix, LogLimits { events, feed_events, idle });
         let limits = WindowLimits { events: settings.window, bytes: settings.window_bytes };
-        let link = RedisLink::new(&client, keys, settings.append_timeout);
+        let link = RedisLink::new(&address, keys, settings.append_timeout);
         // After this there is an epoch, and the clock of Redis is known.
         let head = link.request_head(HeadRequest::Read).await?;
         let topics = Arc::new(BrokerTopics::new(Box::new(link.clone()), limits));
         let inner = RedisLogInner {
             link,
             topics,
-            client,
+            address,
             head,
             runtime: Handle::current(),
             tasks: Mutex::default(),
@@ -200,8 +192,8 @@ impl RedisLog {
         while tasks.try_join_next().is_some() {}
         // The reader never ends, so there is no task only before the first topic.
         if tasks.is_empty() {
-            let (link, client) = (inner.link.clone(), inner.client.clone());
-            let reader = FeedReader::new(link, Arc::clone(&topics), client, inner.head);
+            let (link, address) = (inner.link.clone(), inner.address.clone());
+            let reader = FeedReader::new(link, Arc::clone(&topics), address, inner.head);
             tasks.spawn_on(reader.run(), &inner.runtime);
         }
         tasks.spawn_on(async move { topics.fetch(&topic).await }, &inner.runtime);

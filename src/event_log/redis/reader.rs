@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{Either, select};
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, RedisResult, Value};
+use redis::{AsyncConnectionConfig, Cmd, RedisResult, Value};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::address::RedisAddress;
 use super::feed::FeedPage;
 use super::link::{MIN_RETRY_DELAY, RedisLink, next_delay};
 use super::protocol::{HeadRequest, LogHead};
@@ -26,7 +27,7 @@ use crate::event_log::broker::{BrokerTopic, BrokerTopics};
 pub(super) struct FeedReader {
     link: RedisLink,
     topics: Arc<BrokerTopics>,
-    client: Client,
+    address: RedisAddress,
     epoch: u64,
     /// The sequence up to which the feed was read without a break.
     position: u64,
@@ -57,13 +58,13 @@ impl FeedReader {
     pub(super) fn new(
         link: RedisLink,
         topics: Arc<BrokerTopics>,
-        client: Client,
+        address: RedisAddress,
         head: LogHead,
     ) -> Self {
         let mut reader = Self {
             link,
             topics,
-            client,
+            address,
             epoch: head.epoch,
             position: 0,
             last_id: String::new(),
@@ -99,8 +100,7 @@ impl FeedReader {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(None);
-        let mut connection =
-            self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        let mut connection = self.address.connect(&config).await?;
         // For those who look at the list of clients. A user may lack the right to do this.
         let mut name = redis::cmd("CLIENT");
         name.arg(&["SETNAME", "tower-sse-reader"]);

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use redis::{Client, Value};
+use redis::Value;
 
+use super::RedisLogBuilder;
+use super::address::RedisAddress;
 use super::feed::FeedPage;
 use super::link::RedisLink;
 use super::protocol::tests::{bulk, stored};
@@ -17,14 +19,15 @@ use crate::event_log::broker::{LoadedTopic, WindowLimits};
 use crate::event_log::{Follow, Start, Step, Topics};
 
 fn reader() -> (FeedReader, Arc<BrokerTopics>) {
-    let client = Client::open("redis://127.0.0.1:1").unwrap();
+    let builder = RedisLogBuilder::default();
+    let address = RedisAddress::parse(&builder, "redis://127.0.0.1:1").unwrap();
     let limits = WindowLimits { events: 10_000, bytes: 1 << 20 };
     let idle = Duration::from_secs(3600);
     let keys = RedisKeys::new("p", LogLimits { events: 10_000, feed_events: 100, idle });
-    let link = RedisLink::new(&client, keys, Duration::from_secs(1));
+    let link = RedisLink::new(&address, keys, Duration::from_secs(1));
     let topics = Arc::new(BrokerTopics::new(Box::new(link.clone()), limits));
     let head = LogHead { epoch: 7, last_event: 0, sequence: 0, clock: 0 };
-    (FeedReader::new(link, Arc::clone(&topics), client, head), topics)
+    (FeedReader::new(link, Arc::clone(&topics), address, head), topics)
 }
 
 fn follow(topics: &Arc<BrokerTopics>, names: &[&str]) -> BrokerFollower {
