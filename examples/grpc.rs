@@ -1,7 +1,8 @@
 //! A server of gRPC by tonic whose streams end well, and a client that goes on with another one.
 //!
 //! ```text
-//! cargo run --example grpc --features tonic
+//! cargo run --example grpc --features tonic             # two servers and a client
+//! PORT=3000 cargo run --example grpc --features tonic   # one server, also of gRPC-Web, until ctrl-c
 //! ```
 //!
 //! Two servers count. The client calls the first, which shuts down after a while: the stream ends
@@ -9,12 +10,14 @@
 //! last number that it has. No number is lost, and none comes twice.
 
 use std::convert::Infallible;
+use std::env;
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::{Buf, BufMut};
 use futures_util::stream::{BoxStream, StreamExt};
 use tokio::net::TcpListener;
 use tokio::time::{interval, sleep};
@@ -23,11 +26,18 @@ use tonic::body::Body;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::{Channel, Server};
 use tonic::{Code, Request, Response, Status};
+use tonic_web::GrpcWebLayer;
 use tower::{Service, service_fn};
 use tower_sse::{Shutdown, SseLayer};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    if let Ok(port) = env::var("PORT") {
+        let shutdown = Shutdown::new();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port.parse()?)).await?;
+        println!("listening on http://{}", listener.local_addr()?);
+        return Ok(serve(listener, shutdown.clone(), shutdown.on_signals()).await?);
+    }
     let (first, second) = (Shutdown::new(), Shutdown::new());
     let servers = [start(&first).await?, start(&second).await?];
     let count = tokio::spawn(count_to(20, servers));
@@ -43,13 +53,23 @@ async fn main() -> Result<(), Box<dyn Error>> {
 async fn start(shutdown: &Shutdown) -> Result<SocketAddr, Box<dyn Error>> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address = listener.local_addr()?;
-    let (guard, until) = (shutdown.clone(), shutdown.clone());
-    // One line guards the connections, and one looks after the streams. Unary calls stay as they are.
-    let incoming = TcpListenerStream::new(listener).map(move |io| io.map(|io| guard.guard(io)));
-    let server = Server::builder().layer(SseLayer::new().shutdown(shutdown.clone()));
+    let until = shutdown.clone();
     let until = async move { until.triggered().await };
-    tokio::spawn(server.serve_with_incoming_shutdown(Counter, incoming, until));
+    tokio::spawn(serve(listener, shutdown.clone(), until));
     Ok(address)
+}
+
+async fn serve(
+    listener: TcpListener,
+    shutdown: Shutdown,
+    until: impl Future<Output = ()>,
+) -> Result<(), tonic::transport::Error> {
+    // One line guards the connections, and one looks after the streams. Unary calls stay as they are.
+    let guard = shutdown.clone();
+    let incoming = TcpListenerStream::new(listener).map(move |io| io.map(|io| guard.guard(io)));
+    let server = Server::builder().accept_http1(true).layer(SseLayer::new().shutdown(shutdown));
+    let server = server.layer(GrpcWebLayer::new());
+    server.serve_with_incoming_shutdown(Counter, incoming, until).await
 }
 
 /// Calls one server after the other until `last` has come.
@@ -119,7 +139,7 @@ impl Service<http::Request<Body>> for Counter {
     }
 }
 
-/// A message that is a number in eight bytes.
+/// `message Number { fixed64 value = 1; }`: a tag and eight bytes, or nothing for zero.
 #[derive(Clone, Copy, Debug)]
 struct Number;
 
@@ -143,7 +163,8 @@ impl Encoder for Number {
     type Error = Status;
 
     fn encode(&mut self, number: u64, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        bytes::BufMut::put_u64(buffer, number);
+        buffer.put_u8(TAG);
+        buffer.put_u64_le(number);
         Ok(())
     }
 }
@@ -153,7 +174,15 @@ impl Decoder for Number {
     type Error = Status;
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<u64>, Status> {
-        let number = bytes::Buf::try_get_u64(buffer);
-        number.map(Some).map_err(|_| Status::invalid_argument("a number has eight bytes"))
+        if buffer.remaining() == 0 {
+            return Ok(Some(0));
+        }
+        match (buffer.get_u8(), buffer.try_get_u64_le()) {
+            (TAG, Ok(number)) => Ok(Some(number)),
+            _ => Err(Status::invalid_argument("a number is a tag and eight bytes")),
+        }
     }
 }
+
+/// Of the first field, in 64 bits.
+const TAG: u8 = 0x09;

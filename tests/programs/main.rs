@@ -7,6 +7,7 @@
 mod harness;
 
 mod accessibility;
+mod calls;
 mod demo_in_browser;
 mod dialect_clients;
 mod examples;
