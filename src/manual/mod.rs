@@ -14,7 +14,7 @@
 //! | [`nodes`] | several servers: which log to choose |
 //! | [`llm`] | gateways in front of language models |
 //! | [`mcp`] | MCP servers over streamable HTTP |
-//! | [`grpc`] | gRPC with tonic, NDJSON, JSON text sequences |
+//! | [`grpc`] | gRPC with tonic, gRPC-Web, Connect, NDJSON, JSON text sequences |
 //! | [`limits`] | connection limits and rate limits, by user or by address; rotation |
 //! | [`proxies`] | nginx, Envoy, Cloudflare and others: buffering and timeouts |
 //! | [`hyper`] | servers without axum |
