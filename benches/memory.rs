@@ -7,16 +7,21 @@
 
 mod support;
 
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::stream::pending;
-use http_body_util::BodyExt;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Empty};
 use support::{
     Boxed, Pace, PassThrough, STACKS, Source, Stack, axum_sse, axum_sse_of, boxed, poll, runtime,
 };
-use tower_sse::{Event, Farewell, Shutdown, ShutdownLayer};
+use tower::{Layer, Service, service_fn};
+use tower_sse::{EarlyHeadLayer, Event, Farewell, Shutdown, ShutdownLayer};
 
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
@@ -26,6 +31,10 @@ const PROMISED: [(&str, f64); 2] = [("keep_alive", 256.0), ("keep_alive+shutdown
 
 /// The most that a drain may add to a stream, also with a layer of its own for each connection.
 const FAREWELL: f64 = 512.0;
+
+/// Whether an `EarlyHeadLayer` names a request, and the most heap that it may add to it. One that is
+/// not named has a larger future, and no allocation more.
+const WAITING: [(&str, bool, f64); 2] = [("not named", false, 16.0), ("named", true, 768.0)];
 
 /// Enough that what a server has once does not show.
 const STREAMS: usize = 10_000;
@@ -70,6 +79,17 @@ fn main() -> ExitCode {
     }
     println!("{:<24}{:>8.2}", "axum Sse", allocations(boxed(axum_sse(256, false))));
     println!("{:<24}{:>8.2}", "axum + KeepAlive", allocations(boxed(axum_sse(256, true))));
+
+    println!(
+        "\nheap that an early head adds to a request that waits, in bytes, and its allocations"
+    );
+    let bare = waiting(None);
+    for (name, named, most) in WAITING {
+        let (bytes, blocks) = waiting(Some(named));
+        let (bytes, blocks) = (bytes - bare.0, blocks - bare.1);
+        println!("{name:<24}{bytes:>8.1}{blocks:>8.2}");
+        broken += usize::from(bytes > most || (!named && blocks > 0.0));
+    }
 
     if broken > 0 && std::env::args().any(|argument| argument == "--check") {
         println!("\n{broken} figures are above what is promised");
@@ -116,6 +136,35 @@ fn drained(own: bool) -> f64 {
             .push(body.frame().now_or_never().flatten().expect("a farewell").expect("no error"));
     }
     (dhat::HeapStats::get().curr_bytes - before) as f64 / STREAMS as f64
+}
+
+/// Heap and allocations of one of many requests whose handler thinks, with its future.
+fn waiting(named: Option<bool>) -> (f64, f64) {
+    // A future of a byte at least, which is allocated.
+    let handler = service_fn(|_: Request<()>| std::future::pending::<Answer>().fuse());
+    match named {
+        None => waiting_for(handler),
+        Some(named) => {
+            waiting_for(EarlyHeadLayer::new().for_requests(move |_| named).layer(handler))
+        }
+    }
+}
+
+type Answer = Result<Response<Empty<Bytes>>, Infallible>;
+
+#[expect(clippy::cast_precision_loss, reason = "far below what a float holds exactly")]
+fn waiting_for<S: Service<Request<()>>>(mut service: S) -> (f64, f64) {
+    let mut futures: Vec<Pin<Box<S::Future>>> = Vec::with_capacity(STREAMS);
+    let before = dhat::HeapStats::get();
+    for _ in 0..STREAMS {
+        let mut future = Box::pin(service.call(Request::new(())));
+        assert!(future.as_mut().now_or_never().is_none());
+        futures.push(future);
+    }
+    let after = dhat::HeapStats::get();
+    let each = |count: f64| count / STREAMS as f64;
+    let bytes = after.curr_bytes - before.curr_bytes;
+    (each(bytes as f64), each((after.total_blocks - before.total_blocks) as f64))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "far below what a float holds exactly")]
