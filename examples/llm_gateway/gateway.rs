@@ -11,8 +11,8 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::post;
 use tower_sse::resume::ResumeKey;
 use tower_sse::{
-    Dialect, DialectLayer, InvalidSetting, KeepAliveLayer, Limit, LimitLayer, ResumeLayer,
-    Shutdown, ShutdownLayer, SseLayer,
+    Dialect, DialectLayer, EarlyHeadLayer, InvalidSetting, KeepAliveLayer, Limit, LimitLayer,
+    ResumeLayer, Shutdown, ShutdownLayer, SseLayer,
 };
 
 use super::forward::{Upstream, forward};
@@ -35,6 +35,9 @@ pub(super) fn routes(
     // Half an answer is worth nothing.
     let finish = ShutdownLayer::new(shutdown.clone()).finish_within(times.finish);
 
+    let early =
+        EarlyHeadLayer::after(times.thinking).for_requests(streams).give_up_after(times.silence);
+
     let upstream = Upstream::new(upstream);
     let api = |path, dialect: Dialect| {
         let layers = SseLayer::new()
@@ -44,6 +47,7 @@ pub(super) fn routes(
             .shutdown(finish.clone());
         Router::new()
             .route(path, post(forward))
+            .layer(early.clone())
             // The error of a model is a part of the answer that clients come back to.
             .layer(DialectLayer::new(dialect.clone()))
             .layer(ResumeLayer::new(resumable).linger(Duration::from_secs(60)))
@@ -72,6 +76,7 @@ fn resumable(request: &Parts) -> Option<ResumeKey> {
 /// How long clients and models may be silent, and how long answers may go on in a drain.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Times {
+    thinking: Duration,
     keep_alive: Option<Duration>,
     silence: Duration,
     finish: Duration,
@@ -80,6 +85,7 @@ pub(super) struct Times {
 impl Times {
     pub(super) fn from_env() -> Result<Self, ParseIntError> {
         Ok(Self {
+            thinking: millis("THINKING_MS")?.unwrap_or(Duration::from_secs(2)),
             keep_alive: millis("KEEP_ALIVE_MS")?,
             silence: millis("SILENCE_MS")?.unwrap_or(Duration::from_secs(600)),
             finish: millis("FINISH_MS")?.unwrap_or(Duration::from_secs(8)),

@@ -12,7 +12,7 @@ use crate::harness::process::{Example, Transcript, curl, text};
 /// Of the clients, in milliseconds. The silences are several times as long.
 const TIMEOUT: u64 = 2_000;
 
-const SILENCES: [&str; 1] = ["words=3,after=8000"];
+const SILENCES: [&str; 2] = ["words=3,before=8000", "words=3,after=8000"];
 
 #[tokio::test]
 async fn an_answer_is_read_as_it_was_given_whatever_its_silences() {
@@ -48,7 +48,7 @@ async fn the_gateway_adds_comments_only_and_keeps_the_last_event() {
         ("/v1/chat/completions", "data: [DONE]\n\n"),
         ("/v1/responses", "\"type\":\"response.completed\"}\n\n"),
     ] {
-        let asked = "words=3,after=4000";
+        let asked = "words=3,before=2000,after=2000";
         let given = ask(&model, path, asked, &[]).end();
         let answer = ask(&gateway, path, asked, &["-H", LARGE]).end();
         let ((given, _), (answer, _)) = tokio::join!(given, answer);
@@ -62,8 +62,10 @@ async fn the_gateway_adds_comments_only_and_keeps_the_last_event() {
 async fn an_answer_of_a_model_that_dies_is_an_error_of_the_sdk_each_time() {
     let mut model = model().await;
     let gateway = gateway(&[("UPSTREAM", &model.url(""))]).await;
-    let of_each = Question::of_each_api(&gateway.url(""), "words=2,every=600000");
-    let questions: Vec<Question> = std::iter::repeat_n(of_each, 100).flatten().collect();
+    // Half of the answers have words, and half are being thought about.
+    let of_each = ["words=2,every=600000", "before=600000"].into_iter();
+    let of_each = of_each.flat_map(|model| Question::of_each_api(&gateway.url(""), model));
+    let questions: Vec<Question> = std::iter::repeat_n(of_each, 50).flatten().collect();
     let [mut javascript, mut python] = Answers::ask(&questions).await;
     tokio::join!(javascript.have_begun(), python.have_begun());
 
@@ -84,12 +86,14 @@ async fn an_answer_of_a_model_that_dies_is_an_error_of_the_sdk_each_time() {
 #[tokio::test]
 async fn a_model_that_says_nothing_more_is_an_error_of_the_sdk() {
     let gateway = gateway(&[("SILENCE_MS", "1500")]).await;
-    let questions = Question::of_each_api(&gateway.url(""), "words=2,end=hang");
+    let hangs = ["words=2,end=hang", "before=600000"].into_iter();
+    let hangs = hangs.flat_map(|model| Question::of_each_api(&gateway.url(""), model));
+    let questions: Vec<Question> = hangs.collect();
     for (sdk, outcomes) in outcomes_of(&questions).await {
         for (question, outcome) in questions.iter().zip(&outcomes) {
             is_error_of_sdk(sdk, question.api, outcome);
         }
-        assert!(outcomes.iter().all(|outcome| outcome.text == "0 1 "), "{outcomes:?}");
+        assert!(outcomes[..3].iter().all(|outcome| outcome.text == "0 1 "), "{outcomes:?}");
     }
 }
 
@@ -170,13 +174,24 @@ async fn a_drain_is_the_server_error_of_the_sdk() {
 }
 
 #[tokio::test]
-async fn a_status_of_the_model_is_that_of_the_answer() {
-    let gateway = gateway(&[]).await;
-    let questions = Question::of_each_api(&gateway.url(""), "status=429");
-    for (sdk, outcomes) in outcomes_of(&questions).await {
+async fn a_status_of_the_model_is_that_of_the_answer_unless_the_head_is_sent() {
+    // Sent late, so that no machine is too slow for it.
+    let patient = gateway(&[("THINKING_MS", "60000")]).await;
+    let soon = Question::of_each_api(&patient.url(""), "status=429");
+    for (sdk, outcomes) in outcomes_of(&soon).await {
         for outcome in outcomes {
             assert_eq!(outcome.error.as_deref(), Some("RateLimitError"), "{sdk}: {outcome:?}");
             assert!(outcome.message.contains("the model is overloaded"), "{outcome:?}");
+        }
+    }
+    let gateway = gateway(&[]).await;
+    let late = Question::of_each_api(&gateway.url(""), "status=429,before=3000");
+    for (sdk, outcomes) in outcomes_of(&late).await {
+        for (question, outcome) in late.iter().zip(&outcomes) {
+            is_error_of_sdk(sdk, question.api, outcome);
+            // An error of the API of responses has another form in a stream.
+            let said = if question.api == "responses" { "429" } else { "the model is overloaded" };
+            assert!(outcome.message.contains(said), "{sdk}: {outcome:?}");
         }
     }
 }
@@ -264,7 +279,7 @@ fn is_error_of_sdk(sdk: &str, api: &str, outcome: &Outcome) {
 /// A gateway that is as impatient as the clients of these tests.
 async fn gateway(settings: &[(&str, &str)]) -> Example {
     let port = free_port().await;
-    let own = [("OPERATORS_PORT", &*port), ("KEEP_ALIVE_MS", "200")];
+    let own = [("OPERATORS_PORT", &*port), ("THINKING_MS", "300"), ("KEEP_ALIVE_MS", "200")];
     Example::start("llm_gateway", &[&own[..], settings].concat()).await
 }
 
