@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use crate::event_log::window::{Entry, Window};
+use crate::event_log::window::Entry;
 
 /// An event, encoded with its id.
 #[derive(Clone, Debug)]
@@ -42,9 +42,15 @@ pub(super) struct JoinedEvents {
 }
 
 impl JoinedEvents {
-    /// The event after a position, joined with the events after it that are returned with it.
-    pub(super) fn after(position: u64, window: &Window<StoredEvent>) -> Option<Self> {
-        let events = window.after(position);
+    pub(super) fn of_one(event: &StoredEvent) -> Self {
+        Self { first: event.sequence, last: event.sequence, bytes: event.bytes.clone() }
+    }
+
+    /// Joins as many of these events as fit into one piece. Returns `None` if these are too few for
+    /// it to be worth a copy.
+    pub(super) fn of_many<'a>(
+        events: impl Iterator<Item = &'a StoredEvent> + Clone,
+    ) -> Option<Self> {
         let (mut count, mut len, mut last) = (0, 0, 0);
         for event in events.clone() {
             if event.finishes || len + event.bytes.len() > MAX_JOINED_LEN {
@@ -52,19 +58,13 @@ impl JoinedEvents {
             }
             (count, len, last) = (count + 1, len + event.bytes.len(), event.sequence);
         }
-        let first = events.clone().next()?;
         if count < MIN_JOINED_EVENTS {
-            let (sequence, bytes) = (first.sequence, first.bytes.clone());
-            return Some(Self { first: sequence, last: sequence, bytes });
+            return None;
         }
+        let first = events.clone().next()?.sequence;
         let mut joined = Vec::with_capacity(len);
         events.take(count).for_each(|event| joined.extend_from_slice(&event.bytes));
-        Some(Self { first: first.sequence, last, bytes: joined.into() })
-    }
-
-    /// Whether these are more events than one.
-    pub(super) fn are_several(&self) -> bool {
-        self.first < self.last
+        Some(Self { first, last, bytes: joined.into() })
     }
 }
 

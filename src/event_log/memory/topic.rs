@@ -14,7 +14,7 @@ use super::stored::{JoinedEvents, StoredEvent};
 use super::{MemoryLogBuilder, MemoryLogError};
 use crate::event_log::finish::finish_id;
 use crate::event_log::wake_list::{Ticket, WakeList, wake_and_recycle};
-use crate::event_log::window::{Entry, Found, Remaining, Window};
+use crate::event_log::window::{Entry, Remaining, Window};
 use crate::event_log::{Logged, Topic};
 use crate::sync::lock;
 
@@ -210,12 +210,19 @@ impl TopicState {
     /// If there are several followers, joined events are kept for the others: they were woken
     /// together, so most are at the same position.
     pub(super) fn joined_after(&mut self, position: u64) -> Option<JoinedEvents> {
-        let first = self.window.after(position).next()?.sequence;
-        if let Some(joined) = self.joined.as_ref().filter(|joined| joined.first == first) {
+        let events = self.window.after(position);
+        let mut rest = events.clone();
+        let first = rest.next()?;
+        if first.finishes || rest.next().is_none() {
+            return Some(JoinedEvents::of_one(first));
+        }
+        if let Some(joined) = self.joined.as_ref().filter(|joined| joined.first == first.sequence) {
             return Some(joined.clone());
         }
-        let joined = JoinedEvents::after(position, &self.window)?;
-        if joined.are_several() && self.followers > 1 {
+        let Some(joined) = JoinedEvents::of_many(events) else {
+            return Some(JoinedEvents::of_one(first));
+        };
+        if self.followers > 1 {
             self.joined = Some(joined.clone());
         }
         Some(joined)
@@ -223,7 +230,7 @@ impl TopicState {
 
     /// Whether events after a position are lost.
     pub(super) fn has_lost(&self, position: u64) -> bool {
-        matches!(self.window.look(position), Found::Below(_))
+        self.window.is_below(position)
     }
 
     pub(super) fn wakers(&mut self) -> &mut WakeList {

@@ -144,6 +144,11 @@ impl<E> Window<E> {
         self.floor
     }
 
+    /// Whether events after a position are not here, as [`Found::Below`] says.
+    pub(super) fn is_below(&self, position: u64) -> bool {
+        position < self.floor
+    }
+
     pub(super) fn first_event(&self) -> Option<&E> {
         self.events.front()
     }
@@ -279,7 +284,7 @@ impl<E: Entry> Window<E> {
     /// What is next after a position of this life, which is all that there is to a cursor in a log
     /// that has only one.
     pub(super) fn look(&self, position: u64) -> Found<'_, E> {
-        if position < self.floor {
+        if self.is_below(position) {
             return Found::Below(self.floor);
         }
         self.after(position).next().map_or(Found::Nothing, Found::Event)
@@ -305,6 +310,10 @@ impl<E: Entry> Window<E> {
     /// double lead there from the last event.
     fn index_after(&self, position: u64) -> usize {
         let is_after = |at: usize| self.events.get(at).is_some_and(|it| it.sequence() > position);
+        // A client that waits has them all.
+        if self.last() <= position {
+            return self.events.len();
+        }
         let (mut end, mut step) = (self.events.len(), 1);
         while end >= step && is_after(end - step) {
             end -= step;
