@@ -172,7 +172,8 @@ async fn completions_have_ids_and_end_with_the_error_of_their_api_in_a_drain() {
     let chunks = Chunked::of(finite.as_bytes()).texts();
     let (comments, events): (Vec<_>, Vec<_>) =
         chunks.iter().partition(|chunk| chunk.starts_with(':'));
-    assert!(comments.len() > 2 && comments.iter().all(|comment| *comment == ":\n"), "{finite}");
+    // One at the beginning, and in the silence at least one, however late a busy machine wakes up.
+    assert!(comments.len() > 1 && comments.iter().all(|comment| *comment == ":\n"), "{finite}");
     assert_eq!(events.len(), 3, "{finite}");
     assert!(events[0].contains("\"A\"") && events[1].contains("\"B\""), "{finite}");
     assert_eq!(*events[2], format!("data: [DONE]\nid: {epoch}-3\n\n"));
