@@ -23,7 +23,7 @@ use crate::wire::{
 /// must act on it, with `EventSource.close()`, `sse-close="close"` (htmx 2) or
 /// `hx-sse:close="close"` (htmx 4).
 ///
-/// Streams of JSON and of gRPC get it in their own form: [`SseLayer`](crate::SseLayer#streams) has
+/// Streams of JSON and calls get it in their own form: [`SseLayer`](crate::SseLayer#streams) has
 /// the table. A [`Dialect`](crate::Dialect) has farewells that the clients of a route understand.
 /// They are the default, so a farewell that is set anywhere is sent in place of the dialect's, and
 /// [`Farewell::default`] brings the dialect's back.
@@ -153,11 +153,12 @@ impl Farewell {
         self
     }
 
-    /// Tells clients of gRPC when to call again, in `grpc-retry-pushback-ms`.
+    /// Tells clients of gRPC and gRPC-Web when to call again, in `grpc-retry-pushback-ms`.
     ///
     /// It is the time that others are told as `retry`. Clients heed it if they
     /// [retry](https://github.com/grpc/proposal/blob/master/A6-client-retries.md) at all, and mostly
-    /// before the first message only. By default they go by their own backoff.
+    /// before the first message only. By default they go by their own backoff. Connect has no such
+    /// field.
     #[must_use]
     pub const fn grpc_pushback(mut self) -> Self {
         self.pushback = true;
@@ -255,7 +256,7 @@ impl Farewell {
         }
     }
 
-    /// The status of a call of gRPC that ends for this reason.
+    /// The status of a call that ends for this reason.
     pub(crate) fn status(&self, reason: CloseReason, retry: Option<Duration>) -> Status {
         Status { pushback: retry.filter(|_| self.pushback), ..Status::of(reason) }
     }

@@ -96,7 +96,7 @@ impl Registry {
     /// Writes an event into one stream, after what it has sent so far.
     ///
     /// Into a stream of JSON its data is written, as a line. What has no data is dropped there, and
-    /// any event is in a call of gRPC. It counts as dropped in metrics, and not in the result.
+    /// any event is in a call. It counts as dropped in metrics, and not in the result.
     ///
     /// # Errors
     ///

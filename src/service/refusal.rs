@@ -30,7 +30,7 @@ pub(super) struct Refused;
 #[derive(Debug)]
 pub(super) struct Refusal {
     notice: Notice,
-    /// What a call of gRPC ends with.
+    /// What a call ends with.
     of_call: Status,
 }
 

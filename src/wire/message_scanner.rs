@@ -152,15 +152,20 @@ impl MessageScanner {
     /// Whether a chunk that begins with a message ends with one, and none of them is the last.
     #[inline]
     pub(super) fn is_whole(chunk: &[u8]) -> bool {
-        let mut rest = chunk;
-        while let Some((&[flag, a, b, c, d], after)) = rest.split_first_chunk::<5>() {
-            let len = u32::from_be_bytes([a, b, c, d]) as usize;
-            if flag > COMPRESSED || len > after.len() {
-                return false;
-            }
-            rest = &after[len..];
+        let Some(last) = chunk.len().checked_sub(PREFIX) else {
+            return chunk.is_empty();
+        };
+        // A length that leads out of the chunk is no overflow in 64 bits.
+        let (mut at, mut flags) = (0_u64, 0);
+        while at <= last as u64 {
+            #[expect(clippy::cast_possible_truncation, reason = "it is in the chunk")]
+            let at_prefix = at as usize;
+            let prefix = &chunk[at_prefix..at_prefix + PREFIX];
+            flags |= prefix[0];
+            let len = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]);
+            at += PREFIX as u64 + u64::from(len);
         }
-        rest.is_empty()
+        at == chunk.len() as u64 && flags <= COMPRESSED
     }
 }
 
@@ -174,3 +179,6 @@ impl At {
         }
     }
 }
+
+/// The flag and the length.
+const PREFIX: usize = 5;
