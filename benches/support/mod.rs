@@ -75,6 +75,9 @@ pub enum Framing {
     Events,
     Lines,
     Messages,
+    Web,
+    WebText,
+    Connect,
 }
 
 impl Framing {
@@ -85,6 +88,9 @@ impl Framing {
             Self::Events => "text/event-stream",
             Self::Lines => "application/x-ndjson",
             Self::Messages => "application/grpc",
+            Self::Web => "application/grpc-web",
+            Self::WebText => "application/grpc-web-text",
+            Self::Connect => "application/connect+proto",
         }
     }
 
@@ -93,7 +99,7 @@ impl Framing {
         match self {
             Self::Events => event(size),
             Self::Lines => [b"\"", &vec![b'x'; size - 3][..], b"\"\n"].concat(),
-            Self::Messages => {
+            Self::Messages | Self::Web | Self::WebText | Self::Connect => {
                 let len = u32::try_from(size - 5).expect("it is short").to_be_bytes();
                 [&[0][..], &len[..], &vec![b'x'; size - 5][..]].concat()
             }
@@ -210,6 +216,13 @@ impl Stack {
     pub fn of(layer: ShutdownLayer, shutdown: Shutdown) -> Self {
         let service = SseLayer::off().shutdown(layer).layer(Echo(Framing::Events));
         Self { registry: Registry::new(), shutdown, service }
+    }
+
+    /// A stack with the default layers, for bodies in this framing.
+    pub fn framed(framing: Framing) -> Self {
+        let (registry, shutdown) = (Registry::new(), Shutdown::new());
+        let layer = SseLayer::new().registry(registry.clone()).shutdown(shutdown.clone());
+        Self { registry, shutdown, service: layer.layer(Echo(framing)) }
     }
 
     /// The body of a response that went through the layers.
