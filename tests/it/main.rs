@@ -147,6 +147,8 @@ mod stalled_mark;
 mod testing;
 #[cfg(feature = "tonic")]
 mod tonic_server;
+#[cfg(feature = "tonic")]
+mod tonic_tls;
 #[cfg(feature = "tracing")]
 mod tracing;
 mod wire_cases;

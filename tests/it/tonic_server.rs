@@ -27,7 +27,7 @@ use crate::harness::net::listen;
 
 /// Messages as they are.
 #[derive(Clone, Copy, Debug, Default)]
-struct Raw;
+pub(crate) struct Raw;
 
 impl Codec for Raw {
     type Encode = Bytes;
@@ -63,9 +63,10 @@ impl Decoder for Raw {
     }
 }
 
-/// `/t/Echo` is unary, `/t/Ticks` a stream of the server, and `/t/Talk` goes both ways.
+/// `/t/Echo` is unary, `/t/Ticks` and `/t/Count` are streams of the server, and `/t/Talk` goes both
+/// ways.
 #[derive(Clone, Copy, Debug)]
-struct Calls;
+pub(crate) struct Calls;
 
 type Messages = BoxStream<'static, Result<Bytes, Status>>;
 
@@ -96,6 +97,17 @@ impl Service<http::Request<Body>> for Calls {
                     });
                     grpc.server_streaming(ticks, request).await
                 }
+                "/t/Count" => {
+                    let count = service_fn(async |after: Request<Bytes>| {
+                        let after = after.into_inner().get_u64();
+                        let ticks = IntervalStream::new(interval(Duration::from_millis(5)));
+                        let numbers = ticks.zip(stream::iter(after + 1..));
+                        let message =
+                            |(_, number): (_, u64)| Ok(number.to_be_bytes().to_vec().into());
+                        Ok::<_, Status>(Response::new(numbers.map(message).boxed() as Messages))
+                    });
+                    grpc.server_streaming(count, request).await
+                }
                 _ => {
                     let talk = service_fn(async |request: Request<Streaming<Bytes>>| {
                         Ok::<_, Status>(Response::new(request.into_inner().boxed() as Messages))
@@ -107,7 +119,7 @@ impl Service<http::Request<Body>> for Calls {
     }
 }
 
-const TICK: &[u8] = b"a message\n\n";
+pub(crate) const TICK: &[u8] = b"a message\n\n";
 
 /// A server of tonic with the layers. One line guards its connections.
 async fn start(shutdown: &Shutdown, registry: &Registry) -> (SocketAddr, JoinHandle<()>) {
@@ -123,7 +135,7 @@ async fn start(shutdown: &Shutdown, registry: &Registry) -> (SocketAddr, JoinHan
     (address, tokio::spawn(server))
 }
 
-fn guarded(
+pub(crate) fn guarded(
     listener: TcpListener,
     guard: Shutdown,
 ) -> impl stream::Stream<Item = std::io::Result<tower_sse::Guarded<tokio::net::TcpStream>>> {
@@ -135,7 +147,7 @@ async fn connect(address: SocketAddr) -> tonic::client::Grpc<Channel> {
     tonic::client::Grpc::new(endpoint.connect().await.unwrap())
 }
 
-async fn echo(client: &mut tonic::client::Grpc<Channel>) -> Result<Bytes, Status> {
+pub(crate) async fn echo(client: &mut tonic::client::Grpc<Channel>) -> Result<Bytes, Status> {
     client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
     let path = PathAndQuery::from_static("/t/Echo");
     let answer = client.unary(Request::new(Bytes::from_static(TICK)), path, Raw).await?;
@@ -150,7 +162,7 @@ async fn ticks(client: &mut tonic::client::Grpc<Channel>) -> Result<Streaming<By
 }
 
 /// Reads a stream to its end. It has to have whole messages only.
-async fn end_of(mut messages: Streaming<Bytes>) -> Status {
+pub(crate) async fn end_of(mut messages: Streaming<Bytes>) -> Status {
     loop {
         match timeout(LONG, messages.message()).await.expect("it ends") {
             Ok(message) => assert_eq!(message.expect("it does not just end"), TICK),
