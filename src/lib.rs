@@ -54,6 +54,8 @@
 //! | `nats-nkeys` | off | signing in to NATS with a key pair or a credentials file |
 //! | `nats-tls` | off | NATS servers that ask for TLS; it builds `ring` |
 //! | `redis` | off | [`RedisLog`](event_log::RedisLog), with `hub` |
+//! | `redis-sentinel` | off | the address of a Redis that Sentinel names, with `redis` |
+//! | `redis-tls` | off | `rediss://`: Redis servers that ask for TLS, with `redis` |
 //! | `resume` | off | [`ResumeLayer`], with `hub` |
 //! | `schema` | off | [`Reference`](hub::Reference): TypeScript, JSON Schema and OpenAPI of typed events, with `hub` and `json` |
 //! | `serde` | off | `Serialize` for [`StreamInfo`], [`DrainReport`], [`Delivery`] and the types in them |
