@@ -26,6 +26,7 @@ mod draining;
 mod early_head;
 mod early_head_late;
 mod early_head_layers;
+mod early_head_model;
 mod early_head_sockets;
 mod encode_cases;
 mod event_ids;
