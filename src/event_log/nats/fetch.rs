@@ -10,7 +10,7 @@ use super::batch::{BatchReader, NatsEvent};
 use super::connection::RESPONSE_TIMEOUT;
 use super::ids::{NatsPosition, Slot};
 use super::link::RetryLater;
-use super::stream::{created, slot_at};
+use super::stream::{created, last_message, slot_at};
 use crate::event_log::window::{Cursor, Placement};
 use crate::event_log::{Gap, GapReason, Start, Topics};
 
@@ -92,7 +92,9 @@ async fn wait_for_slot(log: &NatsLogInner, sequence: u64) -> Result<(), RetryLat
 /// Waits until this process has read all that the stream has now.
 pub(super) async fn wait_for_all(log: &NatsLogInner) -> Result<(), RetryLater> {
     let stream = log.link.get_stream(&log.link.replays).await?;
-    wait_until_read(log, stream.cached_info().state.last_sequence).await
+    // The last sequence of the stream may be that of a message that was deleted by hand.
+    let last = last_message(&stream, &log.link.subject(">")).await?;
+    wait_until_read(log, last.map_or(0, |last| last.sequence)).await
 }
 
 async fn wait_until_read(log: &NatsLogInner, sequence: u64) -> Result<(), RetryLater> {
@@ -146,9 +148,16 @@ async fn try_fetch(
     }
     // Events were trimmed, perhaps while the batch was read and before they were read.
     let trimmed = cursor.skip_to(after.state.first_sequence.saturating_sub(1));
+    let reason = reason.or(trimmed);
+    // A gap names the first event after it, which this process has not read yet.
+    let latest = batch.latest.map_or(0, |latest| latest.slot.sequence);
+    if reason.is_some() && batch.events.is_empty() && latest > head.sequence {
+        wait_until_read(log, latest).await?;
+        return Err(RetryLater::default());
+    }
     // All events up to here are in the batch.
     let position = batch.last;
-    let gap = reason.or(trimmed).map(|reason| {
+    let gap = reason.map(|reason| {
         let gap = if let (Some((earliest, _)), Some(latest)) = (batch.events.first(), batch.latest)
         {
             Gap::new(earliest.before().id()).between(earliest.id(), latest.id())
