@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use tower_sse::event_log::{EventLog, GapReason, NatsLog, NatsLogError, NatsStorage, Start};
+use tower_sse::event_log::{
+    EventLog, GapReason, NatsLog, NatsLogError, NatsStorage, Start, contract,
+};
 use tower_sse::{Event, EventId};
 
 use crate::harness::nats::{
@@ -17,6 +19,18 @@ fn shifted(place: &EventId, by: u64) -> EventId {
     let parts: Vec<&str> = place.as_str().split('-').collect();
     let sequence: u64 = parts[1].parse().unwrap();
     id(format!("{}-{}-{}", parts[0], sequence + by, parts[2]))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_in_nats_keeps_the_contract() {
+    for nats in Nats::start_each_version().await {
+        contract::check(&nats.log().await, "wide").await;
+        contract::check(&nats.log_with(settings().window_events(2)).await, "narrow").await;
+        for (name, window) in [("few", 100), ("fewer", 2)] {
+            let few = settings().stream(name).prefix(name).events(16).window_events(window);
+            contract::check_gaps(&nats.log_with(few).await, "t", 16).await;
+        }
+    }
 }
 
 #[tokio::test]
