@@ -93,6 +93,7 @@ with `KeepAlive`, on the same events. What does not differ, instructions and mem
 | `instructions` | instructions a frame, by callgrind | yes |
 | `memory` | heap of an idle stream, and in a drain | yes |
 | `followers` | heap and allocations of a hub's followers | yes |
+| `topics` | what a topic costs among few and among many | yes |
 | `events` | time an event, against axum's `Sse` | |
 | `fanout` | time an event and a client, against Tokio's `broadcast` with axum's `Sse`, over sockets | |
 | `waking` | time to reach 100,000 streams | |

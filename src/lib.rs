@@ -59,7 +59,7 @@
 //! | `resume` | off | [`ResumeLayer`], with `hub` |
 //! | `schema` | off | [`Reference`](hub::Reference): TypeScript, JSON Schema and OpenAPI of typed events, with `hub` and `json` |
 //! | `serde` | off | `Serialize` for [`StreamInfo`], [`DrainReport`], [`Delivery`] and the types in them |
-//! | `testing` | off | the module [`testing`]: a body that a test feeds, and a client that reads |
+//! | `testing` | off | the module [`testing`]: a body that a test feeds, and a client that reads; with `hub`, the [contract of a log](event_log::contract) as checks |
 //! | `tonic` | off | tonic's `Connected` for guarded connections |
 //! | `tracing` | off | a span for each stream, and events of drains |
 //!
