@@ -36,8 +36,8 @@ impl Certificates {
     }
 
     /// Has a server listen with TLS, too, and gives the address.
-    async fn serve(&self, server: &Server) -> String {
-        let port = crate::harness::broker::free_port().await;
+    fn serve(&self, server: &Server) -> String {
+        let port = crate::harness::broker::free_port();
         let [cert, key, ca] = ["cert.pem", "key.pem", "ca.pem"].map(|name| self.path(name));
         let set = server.cli(&[
             "CONFIG",
@@ -67,7 +67,7 @@ impl Drop for Certificates {
 #[tokio::test]
 async fn a_log_reads_and_appends_over_tls() {
     let (server, certificates) = (Server::start().await, Certificates::new());
-    let url = certificates.serve(&server).await;
+    let url = certificates.serve(&server);
     let trusts = std::fs::read(certificates.path("ca.pem")).unwrap();
     let log = connect(RedisLog::builder().root_certificate(trusts), &url).await;
     let mut live = follow(&log, &["t"], Start::Live);

@@ -3,11 +3,11 @@
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use tokio::time::sleep;
 
 use crate::harness::llm::{APIS, Answers, Outcome, Question, outcomes_of};
 use crate::harness::process::{Example, Transcript, curl, text};
+use crate::harness::site::free_port;
 
 /// Of the clients, in milliseconds. The silences are several times as long.
 const TIMEOUT: u64 = 2_000;
@@ -136,7 +136,7 @@ async fn a_key_with_too_many_answers_gets_the_rate_limit_error_of_the_sdk() {
 
 #[tokio::test]
 async fn a_drain_is_the_server_error_of_the_sdk() {
-    let operators = free_port().await;
+    let operators = free_port().to_string();
     let settings = [("OPERATORS_PORT", &*operators), ("FINISH_MS", "3000")];
     let gateway = gateway(&settings).await;
     let mut endless = Question::of_each_api(&gateway.url(""), "words=1000000");
@@ -278,18 +278,13 @@ fn is_error_of_sdk(sdk: &str, api: &str, outcome: &Outcome) {
 
 /// A gateway that is as impatient as the clients of these tests.
 async fn gateway(settings: &[(&str, &str)]) -> Example {
-    let port = free_port().await;
+    let port = free_port().to_string();
     let own = [("OPERATORS_PORT", &*port), ("THINKING_MS", "300"), ("KEEP_ALIVE_MS", "200")];
     Example::start("llm_gateway", &[&own[..], settings].concat()).await
 }
 
 async fn model() -> Example {
     Example::start("llm_gateway", &[("SERVE", "model")]).await
-}
-
-async fn free_port() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is one");
-    listener.local_addr().expect("it is bound").port().to_string()
 }
 
 fn parse(json: &[u8]) -> Value {

@@ -19,6 +19,7 @@ use tower_sse::EventId;
 use tower_sse::event_log::{EventLog, Follow, Gap, Start, Step};
 
 pub use crate::harness::LONG;
+pub use crate::harness::site::free_port;
 pub use crate::harness::topics::{data, data_of, topic, topics};
 
 /// A broker as a process, with a directory of its own. It is killed when this is dropped.
@@ -48,7 +49,7 @@ impl Broker {
         // What a killed process wrote is kept in memory, too, and a slow disk proves nothing.
         let memory = Some(PathBuf::from("/dev/shm")).filter(|it| it.is_dir());
         let directory = memory.unwrap_or_else(std::env::temp_dir).join(name);
-        let port = free_port().await;
+        let port = free_port();
         let child = spawn(kind, port, &directory);
         let broker = Self { kind, port, directory, child };
         broker.answers().await;
@@ -129,10 +130,6 @@ fn copy_all(from: &Path, to: &Path) {
             false => drop(std::fs::copy(from, to).unwrap()),
         }
     }
-}
-
-pub async fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap().port()
 }
 
 /// A way to a broker that can be closed: its connections end, and its port refuses.
