@@ -1,4 +1,4 @@
-//! The contract of an [`EventLog`], as checks that whoever writes a log runs over it.
+//! The contract of an [`EventLog`], as checks that the author of a log runs over it.
 //!
 //! With the features `hub` and `testing`. Each check appends to topics of its own, whose names begin
 //! with a prefix, follows them, and panics with what is wrong. The logs of this crate pass them.

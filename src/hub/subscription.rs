@@ -81,8 +81,8 @@ impl<L: EventLog> Subscription<L> {
     /// Whether the client was told that these topics are [finished](crate::Hub::finish), and has
     /// come back all the same.
     ///
-    /// [`into_response`](Self::into_response) answers it 204. Whoever makes a response of the
-    /// [body](Self::into_body), which is empty then, should do the same.
+    /// [`into_response`](Self::into_response) answers it 204. A response that is made of the
+    /// [body](Self::into_body), which is empty then, should be a 204, too.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.told() == Told::Finished

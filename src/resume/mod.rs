@@ -60,7 +60,7 @@
 //! first response, without `Set-Cookie` and `Date`. Responses to HEAD, errors, and bodies that are
 //! no event streams pass as they are.
 //!
-//! # Who can resume a stream
+//! # Which client can resume a stream
 //!
 //! A stream is found by its random name, which is in the id, *and* by its [`ResumeKey`]. A client
 //! with the id of another principal's stream gets the answer to a request without an id: the

@@ -369,7 +369,7 @@ impl<L: EventLog> Pump<L> {
             Poll::Pending => {
                 if let Some(at) = readers.stalled_at {
                     if self.stalled.poll_until(at, cx).is_ready() {
-                        // It is asked again, and goes by who takes events.
+                        // It is asked again, and goes by the readers that take events.
                         cx.waker().wake_by_ref();
                     }
                 }

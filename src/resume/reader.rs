@@ -1,4 +1,4 @@
-//! Readers: who sends a client the events of a session of this process, and how far it is.
+//! Readers: each sends one client the events of a session of this process, and knows how far it is.
 
 use std::sync::Arc;
 use std::task::Waker;

@@ -118,7 +118,7 @@ impl<L: EventLog> SessionMap<L> {
         lists.by_token.get(&token).filter(|session| session.key == *key).map(Arc::clone)
     }
 
-    /// The session with this token, whoever asks.
+    /// The session with this token, for any principal.
     pub(super) fn of_token(&self, token: SessionToken) -> Option<Arc<Session<L>>> {
         self.lock().by_token.get(&token).map(Arc::clone)
     }

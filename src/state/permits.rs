@@ -179,7 +179,7 @@ impl Shard {
     }
 }
 
-/// The right of one stream to be open, which is released on drop, or goes back to who lent it.
+/// The right of one stream to be open, which is released on drop, or goes back to its lender.
 #[derive(Debug)]
 pub(crate) struct Permit {
     /// None only while it is dropped.

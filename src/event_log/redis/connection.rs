@@ -21,7 +21,7 @@ use crate::sync::lock;
 pub(super) struct RedisConnection {
     address: RedisAddress,
     response_timeout: Duration,
-    /// Held while a connection is made, so that one is made for all who wait.
+    /// Held while a connection is made, so that one is made for all that wait.
     current: AsyncMutex<Current>,
     last_answer: Mutex<LastAnswer>,
     /// Notified when the connection was found to lead to the wrong server.

@@ -101,7 +101,7 @@ impl FeedReader {
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(None);
         let mut connection = self.address.connect(&config).await?;
-        // For those who look at the list of clients. A user may lack the right to do this.
+        // It is shown in the list of clients. A user may lack the right to set it.
         let mut name = redis::cmd("CLIENT");
         name.arg(&["SETNAME", "tower-sse-reader"]);
         let _: RedisResult<()> = name.query_async(&mut connection).await;
