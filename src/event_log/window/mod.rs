@@ -60,7 +60,7 @@ use std::collections::VecDeque;
 use super::GapReason;
 
 pub(super) use cursor::{Cursor, Placement};
-pub(super) use remaining::{AfterGap, Remaining, position_after_gap};
+pub(super) use remaining::{Remaining, position_after_gap};
 
 /// An event in a window.
 pub(super) trait Entry {

@@ -8,7 +8,8 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::position_after_gap;
-use super::{AfterGap, Appended, Cursor, Entry, Found, Placement, Remaining, Window};
+use super::remaining::AfterGap;
+use super::{Appended, Cursor, Entry, Found, Placement, Remaining, Window};
 use crate::event_log::{GapReason, Start};
 use crate::wire::EventId;
 
