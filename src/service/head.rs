@@ -28,7 +28,7 @@ pub(super) fn stream_kind(method: &Method, head: &Parts) -> Option<StreamKind> {
     if is_bodiless(method) || partial || !head.status.is_success() {
         return None;
     }
-    let framing = Framing::of(content_type(&head.headers)?)?;
+    let framing = framing(&head.headers)?;
     Some(if is_encoded(&head.headers) { StreamKind::Encoded } else { StreamKind::Framed(framing) })
 }
 
@@ -55,7 +55,7 @@ pub(super) fn is_bodiless(method: &Method) -> bool {
 
 /// The protocol of a request that is a call.
 pub(super) fn protocol_of_call(headers: &HeaderMap) -> Option<Protocol> {
-    match Framing::of(content_type(headers)?)? {
+    match framing(headers)? {
         Framing::Calls(protocol) => Some(protocol),
         Framing::Sse | Framing::JsonLines | Framing::JsonSequence => None,
     }
@@ -66,6 +66,17 @@ pub(super) fn protocol_of_call(headers: &HeaderMap) -> Option<Protocol> {
 pub(crate) fn is_event_stream(method: &Method, head: &Parts) -> bool {
     head.extensions.get::<super::refusal::Refused>().is_none()
         && stream_kind(method, head) == Some(StreamKind::Framed(Framing::Sse))
+}
+
+/// The framing of a body, if its content type is that of a stream.
+fn framing(headers: &HeaderMap) -> Option<Framing> {
+    let mut values = headers.get_all(CONTENT_TYPE).iter().map(HeaderValue::as_bytes);
+    let (first, second) = (values.next()?, values.next());
+    // Nearly every head has one type. Most are not that of a stream, and need no closer look.
+    if second.is_none() && memchr::memchr(b',', first).is_none() {
+        return Framing::of(first).filter(|_| is_mime_type(first));
+    }
+    Framing::of(content_type(headers)?)
 }
 
 /// The content type that clients go by: the last one that is valid.
