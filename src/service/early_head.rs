@@ -38,7 +38,7 @@ struct SentEarly(Arc<EarlyHeadLink>);
 impl EarlyHeadRequest {
     /// Puts the link into a request. Without a dialect it is that of layers further out.
     pub(crate) fn begin(request: &mut Parts, dialect: Option<&Dialect>) -> Self {
-        let outer = request.extensions.get::<OuterPlan>();
+        let outer = request.extensions.get::<Arc<OuterPlan>>();
         let plan = outer.map(|outer| Arc::clone(&outer.resolved));
         let info = match outer {
             Some(outer) => Arc::clone(&outer.request),
@@ -47,8 +47,9 @@ impl EarlyHeadRequest {
         let of_plan = || plan.as_ref().map(|plan| plan.plan.dialect()).unwrap_or_default();
         let dialect = dialect.cloned().unwrap_or_else(of_plan);
         let link = Arc::new(EarlyHeadLink::new(plan));
-        if let Some(outer) = request.extensions.get_mut::<OuterPlan>() {
-            outer.early_head = Some(Arc::clone(&link));
+        if let Some(outer) = request.extensions.get_mut::<Arc<OuterPlan>>() {
+            // The layers that asked have the plan without it.
+            Arc::make_mut(outer).early_head = Some(Arc::clone(&link));
         }
         Self { link, request: info, dialect }
     }
@@ -87,11 +88,11 @@ impl EarlyHeadRequest {
 impl OuterPlan {
     /// What is left to ask for, if the head was sent early and the layers further out have done
     /// their part.
-    pub(super) fn after_early_head(&self) -> Option<Self> {
+    pub(super) fn after_early_head(&self) -> Option<Arc<Self>> {
         let done = self.early_head.as_ref()?.done_outside()?;
         let left = self.resolved.plan.without(&done.plan);
         let resolved = Arc::new(left.resolve_as(&self.resolved));
-        Some(Self { resolved, ..self.clone() })
+        Some(Arc::new(Self { resolved, ..self.clone() }))
     }
 }
 

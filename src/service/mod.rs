@@ -148,7 +148,7 @@ impl<S> SseService<S> {
     /// The last value is where the next layer further out looks for streams that were made.
     fn complete(&self, request: &Parts) -> (OuterPlan, Option<MadeStreams>) {
         let own = &self.own;
-        let outer = request.extensions.get::<OuterPlan>();
+        let outer = request.extensions.get::<Arc<OuterPlan>>();
         let outer_made = outer.map(|outer| outer.made.clone());
         let expiry = request.extensions.get::<Expiry>().copied();
         let mut asked = match outer {
@@ -218,10 +218,12 @@ where
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
         let (mut asked, outer) = self.complete(&parts);
-        let call = match admit(&self.own.plan, &mut asked, &parts) {
+        let admitted = admit(&self.own.plan, &mut asked, &parts);
+        let asked = Arc::new(asked);
+        let call = match admitted {
             Ok(early) => {
                 // For inner layers.
-                parts.extensions.insert(asked.clone());
+                parts.extensions.insert(Arc::clone(&asked));
                 let future = self.inner.call(Request::from_parts(parts, body));
                 Call::Inner { future, early }
             }
@@ -243,7 +245,7 @@ pin_project! {
     pub struct SseFuture<F> {
         #[pin]
         call: Call<F>,
-        asked: OuterPlan,
+        asked: Arc<OuterPlan>,
         outer: Option<MadeStreams>,
     }
 }

@@ -22,7 +22,8 @@ use crate::state::{LimitInner, PermitLender};
 use crate::sync::{lock, now};
 use crate::wire::LastEventId;
 
-/// What a layer asks of those further in, in the extensions of the request.
+/// What a layer asks of those further in. It is shared by the extensions of the request and the
+/// future of the response.
 #[derive(Clone, Debug)]
 pub(super) struct OuterPlan {
     pub(super) resolved: Arc<ResolvedPlan>,
@@ -184,7 +185,7 @@ impl RequestInfo {
 /// sides.
 #[cfg(feature = "resume")]
 pub(crate) fn separate(extensions: &mut Extensions) {
-    extensions.remove::<OuterPlan>();
+    extensions.remove::<Arc<OuterPlan>>();
     extensions.remove::<CarriedStream>();
     drop(take_early_head(extensions));
 }
@@ -204,7 +205,8 @@ pub(crate) struct OuterTask {
 #[cfg(feature = "resume")]
 impl OuterTask {
     pub(crate) fn of(extensions: &Extensions) -> Option<Self> {
-        let OuterPlan { resolved, key, early, made, .. } = extensions.get::<OuterPlan>()?;
+        let outer = extensions.get::<Arc<OuterPlan>>()?;
+        let OuterPlan { resolved, key, early, made, .. } = &**outer;
         let limit = resolved.plan.limit.on().map(|setting| Arc::clone(&setting.limit));
         let drain = resolved.plan.shutdown.on().map(|shutdown| Arc::clone(&shutdown.drain));
         let (key, early, made) = (key.clone(), Weak::clone(early), made.clone());

@@ -26,7 +26,7 @@ use crate::wire::{Framing, Scanner};
 
 /// Does what `asked` asks for and was not done further in, and tells the layers that are `outer`.
 pub(super) fn respond<B>(
-    asked: &OuterPlan,
+    asked: &Arc<OuterPlan>,
     outer: Option<&MadeStreams>,
     response: Response<B>,
     cx: &mut Context<'_>,
@@ -69,7 +69,7 @@ where
 
 /// What it takes to respond with a stream.
 struct Responder<'a> {
-    asked: &'a OuterPlan,
+    asked: &'a Arc<OuterPlan>,
     outer: Option<&'a MadeStreams>,
     head: Parts,
 }
@@ -158,7 +158,7 @@ impl Responder<'_> {
             let answer = whole_answer(body, protocol, cx);
             return answer.map(SseBody::whole).ok_or_else(|| obstacle.refusal());
         }
-        let (asked, taken) = (asked.clone(), inner.is_none());
+        let (asked, taken) = (Arc::clone(asked), inner.is_none());
         let own = Arc::clone(&link);
         // The future that has it is over when the stream begins.
         let early = resolved.plan.limit.on().and_then(|_| asked.take_early());
@@ -263,7 +263,7 @@ impl Responder<'_> {
 
     /// What is done if the body turns out to be another than that of `inner`: everything.
     fn claim(&self, framing: Framing, inner: &Arc<StreamLink>) -> Claim {
-        let (asked, weak) = (self.asked.clone(), Arc::downgrade(inner));
+        let (asked, weak) = (Arc::clone(self.asked), Arc::downgrade(inner));
         let expiry = self.expiry().filter(|_| asked.resolved.plan.heeds_expiry());
         Claim::new(inner, framing, move |passed| {
             let resolved = Arc::clone(&asked.resolved);
