@@ -26,6 +26,7 @@ pub mod net;
 pub mod nginx;
 pub mod pages;
 pub mod process;
+pub mod proxy;
 pub mod redis;
 #[path = "../../it/harness/resume.rs"]
 pub mod resume;

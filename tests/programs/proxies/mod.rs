@@ -19,7 +19,8 @@ use tokio::task::JoinHandle;
 use tower_sse::{Event, KeepAliveLayer, NoBufferLayer, Registry, Shutdown, SseLayer};
 
 use crate::harness::process::{Transcript, eventually};
-use programs::{Http2, PROGRAMS, Production, Program, Setting};
+use crate::harness::proxy::Setting;
+use programs::{Http2, PROGRAMS, Production, Program, url};
 
 /// Far below the limit of the proxies, also on a busy machine.
 const KEEP_ALIVE: Duration = Duration::from_millis(200);
@@ -88,8 +89,8 @@ async fn through(program: &Program, setting: Setting, http2: Option<Http2>) {
     let no_buffer = NoBufferLayer::new();
     let no_buffer = if identity { no_buffer.identity() } else { no_buffer };
     let origin = Origin::start(no_buffer).await;
-    let proxy = program.start(setting, origin.port).await;
-    let url = proxy.url(http2, "/events");
+    let proxy = program.proxy.start(setting, origin.port).await;
+    let url = url(&proxy, http2, "/events");
     let version = if http2.is_some() { "--http2-prior-knowledge" } else { "--http1.1" };
     // As a browser, it takes what is compressed.
     let args = ["--compressed", version, &*url];
