@@ -14,14 +14,24 @@
 
 mod support;
 
+use std::convert::Infallible;
 use std::error::Error;
+use std::future::{Ready, ready};
 use std::hint::black_box;
 use std::process::{Command, ExitCode};
 
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Request, Response};
+use http_body::Body;
+use http_body_util::{BodyExt, Full};
 use metrics_util::debugging::DebuggingRecorder;
 use support::{
     Framing, Pace, PassThrough, STACKS, Source, Stack, axum_sse, boxed, framing_of, poll, runtime,
 };
+use tower::{Layer, Service, service_fn};
+use tower_sse::{EventIdLayer, Registry, Shutdown, SseLayer};
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -65,6 +75,7 @@ fn table(check: bool) -> Result<ExitCode, Box<dyn Error>> {
         }
     }
     broken += framed()?;
+    broken += other_responses()?;
     broken += observed()?;
     if check && broken > 0 {
         println!("\n{broken} counts are above what is promised");
@@ -92,6 +103,15 @@ fn framed() -> Result<u32, Box<dyn Error>> {
         broken += u32::from((0..2).any(|at| others[at] > of_events[at] + more[at]));
     }
     Ok(broken)
+}
+
+/// What the layers add to a response that is no stream, and whether that is above what is promised.
+fn other_responses() -> Result<u32, Box<dyn Error>> {
+    let of = |name| count(name, "burst", 0, 1);
+    let (without, with) = (of(REQUEST)?, of(REQUEST_UNDER_LAYERS)?);
+    let more = with - without;
+    println!("\ninstructions that all five add to a request whose response is one of JSON: {more}");
+    Ok(u32::from(more > MORE_A_REQUEST))
 }
 
 /// What it adds to an event to be observed, and how many counts are above what is promised.
@@ -134,6 +154,17 @@ fn count(name: &str, pace: &str, size: usize, events: usize) -> Result<i64, Box<
 fn run(name: &str, pace: &str, size: usize, events: usize, frames: usize) {
     let runtime = runtime();
     let _context = runtime.enter();
+    match name {
+        REQUEST => return request(service_fn(json), frames),
+        REQUEST_UNDER_LAYERS => {
+            let layers = SseLayer::new()
+                .event_ids(EventIdLayer::sequential())
+                .registry(Registry::new())
+                .shutdown(Shutdown::new());
+            return request(layers.layer(service_fn(json)), frames);
+        }
+        _ => {}
+    }
     let pace = if pace == "live" { Pace::Live } else { Pace::Burst };
     let source = Source::framed(framing_of(name).0, size, events, pace);
     let polls = if pace == Pace::Live { frames * 2 } else { frames };
@@ -154,6 +185,36 @@ fn run(name: &str, pace: &str, size: usize, events: usize, frames: usize) {
         black_box(poll(&mut body));
     }
 }
+
+/// Sends requests, one after the other.
+fn request<S, B>(mut service: S, requests: usize)
+where
+    S: Service<Request<()>, Response = Response<B>, Error = Infallible>,
+    B: Body<Data = Bytes, Error = Infallible>,
+{
+    for _ in 0..requests {
+        let request = Request::post("/items?page=1").header("accept", "application/json");
+        let request = request.body(()).expect("it is valid");
+        let response = service.call(request).now_or_never().expect("it waits for nothing");
+        let body = response.expect("it does not fail").into_body().collect().now_or_never();
+        let body = body.expect("it waits for nothing").expect("it does not fail");
+        black_box(body.to_bytes());
+    }
+}
+
+/// A response that is no stream.
+fn json(_: Request<()>) -> Ready<Result<Response<Full<Bytes>>, Infallible>> {
+    let mut response = Response::new(Full::new(Bytes::from_static(b"{}")));
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    ready(Ok(response))
+}
+
+const REQUEST: &str = "request";
+const REQUEST_UNDER_LAYERS: &str = "request, all five";
+
+/// The most that they may add. A request is copied nowhere, and no byte of the body is looked at.
+const MORE_A_REQUEST: i64 = 3_400;
 
 /// What another framing may cost more than events in a frame of one event, and in one of 16: the
 /// messages of gRPC have to be hopped over one by one.
