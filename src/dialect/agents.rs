@@ -1,9 +1,8 @@
 //! The dialects of agents: AG-UI and A2A.
 
-use super::json::string;
 use super::{Dialect, DialectBuilder, Notice, json_rpc};
 use crate::engine::Farewell;
-use crate::wire::Event;
+use crate::wire::{Event, json_string};
 
 impl Dialect {
     /// The dialect of [AG-UI][spec].
@@ -66,6 +65,6 @@ impl Dialect {
 }
 
 fn run_error(notice: &Notice) -> String {
-    let (message, code) = (string(&notice.message), notice.reason);
+    let (message, code) = (json_string(&notice.message), notice.reason);
     format!(r#"{{"type":"RUN_ERROR","message":{message},"code":"{code}"}}"#)
 }

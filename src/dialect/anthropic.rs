@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::json::string;
 use super::{Dialect, DialectBuilder, Notice};
 use crate::engine::Farewell;
-use crate::wire::Event;
+use crate::wire::{Event, json_string};
 
 impl Dialect {
     /// The dialect of [messages of Anthropic][api].
@@ -61,7 +60,7 @@ impl Dialect {
 }
 
 fn error(notice: &Notice) -> String {
-    let (kind, message) = (kind(notice.status), string(&notice.message));
+    let (kind, message) = (kind(notice.status), json_string(&notice.message));
     format!(r#"{{"type":"error","error":{{"type":"{kind}","message":{message}}}}}"#)
 }
 

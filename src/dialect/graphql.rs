@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use super::json::string;
 use super::{Dialect, DialectBuilder, Notice};
 use crate::engine::Farewell;
-use crate::wire::{CloseReason, Event};
+use crate::wire::{CloseReason, Event, json_string};
 
 impl Dialect {
     /// The dialect of [GraphQL over SSE][spec], in its distinct connections mode.
@@ -51,7 +50,7 @@ impl Dialect {
 
 /// An [execution result](https://spec.graphql.org/October2021/#sec-Errors) without data.
 fn errors(notice: &Notice) -> String {
-    let message = string(&notice.message);
+    let message = json_string(&notice.message);
     let code = notice.reason.as_str().to_ascii_uppercase();
     format!(r#"{{"errors":[{{"message":{message},"extensions":{{"code":"{code}"}}}}]}}"#)
 }

@@ -1,12 +1,12 @@
 //! Errors of JSON-RPC, which MCP and A2A have in common.
 
 use super::Notice;
-use super::json::string;
+use crate::wire::json_string;
 
 /// An [error](https://www.jsonrpc.org/specification#error_object) that responds to a request whose
 /// id is not known.
 pub(super) fn error(notice: &Notice) -> String {
-    let (code, message) = (code(notice), string(&notice.message));
+    let (code, message) = (code(notice), json_string(&notice.message));
     format!(r#"{{"jsonrpc":"2.0","id":null,"error":{{"code":{code},"message":{message}}}}}"#)
 }
 

@@ -6,7 +6,6 @@ mod anthropic;
 mod builder;
 mod graphql;
 mod htmx;
-mod json;
 mod json_rpc;
 mod mcp;
 mod notice;

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::json::string;
 use super::{Dialect, DialectBuilder, Notice};
 use crate::engine::Farewell;
-use crate::wire::Event;
+use crate::wire::{Event, json_string};
 
 impl Dialect {
     /// The dialect of [chat completions of OpenAI][api], and of the many servers with their API.
@@ -75,7 +74,7 @@ impl Dialect {
     pub fn openai_responses() -> Self {
         openai("openai_responses")
             .error(|notice| {
-                let (error, message) = (error(notice), string(&notice.message));
+                let (error, message) = (error(notice), json_string(&notice.message));
                 let (_, code) = kind(notice.status);
                 let data = format!(
                     r#"{{"type":"error","sequence_number":0,"code":"{code}","message":{message},"param":null,"error":{error}}}"#
@@ -102,7 +101,7 @@ fn enveloped(notice: &Notice) -> String {
 
 /// The [error object](https://platform.openai.com/docs/guides/error-codes) of the API.
 fn error(notice: &Notice) -> String {
-    let message = string(&notice.message);
+    let message = json_string(&notice.message);
     let (kind, code) = kind(notice.status);
     format!(r#"{{"message":{message},"type":"{kind}","param":null,"code":"{code}"}}"#)
 }

@@ -2,10 +2,9 @@
 
 use http::HeaderValue;
 
-use super::json::string;
 use super::{Dialect, DialectBuilder, Notice};
 use crate::engine::Farewell;
-use crate::wire::Event;
+use crate::wire::{Event, json_string};
 
 impl Dialect {
     /// The dialect of the [UI message stream][spec] of the Vercel AI SDK.
@@ -44,5 +43,5 @@ impl Dialect {
 }
 
 fn error(notice: &Notice) -> String {
-    format!(r#"{{"type":"error","errorText":{}}}"#, string(&notice.message))
+    format!(r#"{{"type":"error","errorText":{}}}"#, json_string(&notice.message))
 }

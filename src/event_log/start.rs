@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Uri};
 
 use super::finish::{len_without_mark, to_be_told_again};
-use crate::wire::{Event, EventId, LastEventId, end_with_id};
+use crate::wire::{Event, EventId, LastEventId, end_with_id, json_string};
 
 /// The position at which a follower starts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -218,8 +218,8 @@ impl Gap {
         let ids = [&self.requested, &self.earliest, &self.latest];
         for (name, id) in ["requested", "earliest", "latest"].into_iter().zip(ids) {
             let comma = if json.len() > 1 { "," } else { "" };
-            let _ = write!(json, "{comma}\"{name}\":");
-            write_json(&mut json, id.as_ref().map(EventId::as_str));
+            let id = id.as_ref().map_or_else(|| "null".to_owned(), |id| json_string(id.as_str()));
+            let _ = write!(json, "{comma}\"{name}\":{id}");
         }
         let _ = write!(json, ",\"reason\":\"{}\"}}", self.reason.as_str());
         let id = self.position_after(policy).as_str();
@@ -228,24 +228,6 @@ impl Gap {
         end_with_id(&mut bytes, &[id]);
         bytes.into()
     }
-}
-
-/// Writes a text as a JSON string, or `null`.
-fn write_json(json: &mut String, text: Option<&str>) {
-    let Some(text) = text else {
-        return json.push_str("null");
-    };
-    json.push('"');
-    for char in text.chars() {
-        match char {
-            '"' | '\\' => json.extend(['\\', char]),
-            char if char.is_control() => {
-                let _ = write!(json, "\\u{:04x}", u32::from(char));
-            }
-            char => json.push(char),
-        }
-    }
-    json.push('"');
 }
 
 /// Ids of logs are not longer, so a longer text is not the id of an event.

@@ -3,14 +3,14 @@
 use std::fmt::Write;
 
 /// `text` as a string of [JSON](https://www.rfc-editor.org/rfc/rfc8259#section-7), in quotes.
-pub(super) fn string(text: &str) -> String {
+pub(crate) fn json_string(text: &str) -> String {
     let mut json = String::with_capacity(text.len() + 2);
     json.push('"');
     for char in text.chars() {
         match char {
             '"' | '\\' => json.extend(['\\', char]),
-            // Writing into a string does not fail.
-            '\0'..='\x1f' => drop(write!(json, "\\u{:04x}", u32::from(char))),
+            // More of them than have to be. Writing into a string does not fail.
+            _ if char.is_control() => drop(write!(json, "\\u{:04x}", u32::from(char))),
             _ => json.push(char),
         }
     }
@@ -25,10 +25,10 @@ mod tests {
         for (text, json) in [
             ("a b", r#""a b""#),
             ("\"\\", r#""\"\\""#),
-            ("\r\n\0", r#""\u000d\u000a\u0000""#),
+            ("\r\n\0\u{7f}", r#""\u000d\u000a\u0000\u007f""#),
             ("\u{e9}\u{2028}", "\"\u{e9}\u{2028}\""),
         ] {
-            assert_eq!(super::string(text), json);
+            assert_eq!(super::json_string(text), json);
         }
     }
 }
