@@ -1,6 +1,5 @@
 //! [`EarlyHeadLayer`], and its settings.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +9,8 @@ use tower_layer::Layer;
 use super::service::EarlyHead;
 use crate::dialect::Dialect;
 use crate::engine::MAX_TIMER;
-use crate::plan::RequestPredicate;
+use crate::plan::RequestFn;
 use crate::service::{accepts_events, may_begin_early};
-use crate::sync::catch_panic;
 
 /// Layer that sends the head of an event stream while the handler still thinks.
 ///
@@ -78,12 +76,12 @@ pub struct EarlyHeadLayer {
 }
 
 /// The settings of a layer.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct EarlyHeadSettings {
     pub(super) delay: Duration,
     pub(super) give_up_after: Duration,
     pub(super) dialect: Option<Dialect>,
-    requests: Option<Arc<RequestPredicate>>,
+    requests: Option<RequestFn<bool>>,
 }
 
 impl EarlyHeadSettings {
@@ -91,8 +89,7 @@ impl EarlyHeadSettings {
     pub(super) fn names(&self, request: &Parts) -> bool {
         may_begin_early(request)
             && match &self.requests {
-                // A panic would take all streams of the connection along.
-                Some(names) => catch_panic(|| names(request)) == Some(true),
+                Some(requests) => requests.names(request),
                 None => accepts_events(&request.headers),
             }
     }
@@ -135,7 +132,7 @@ impl EarlyHeadLayer {
     where
         F: Fn(&Parts) -> bool + Send + Sync + 'static,
     {
-        self.change(|settings| settings.requests = Some(Arc::new(predicate)))
+        self.change(|settings| settings.requests = Some(RequestFn::new(predicate)))
     }
 
     /// Sets how long the handler may take for the head of its answer in all; by default ten
@@ -176,17 +173,6 @@ impl<S> Layer<S> for EarlyHeadLayer {
 
     fn layer(&self, inner: S) -> Self::Service {
         EarlyHead::new(inner, Arc::clone(&self.settings))
-    }
-}
-
-impl fmt::Debug for EarlyHeadSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EarlyHeadSettings")
-            .field("delay", &self.delay)
-            .field("give_up_after", &self.give_up_after)
-            .field("dialect", &self.dialect)
-            .field("requests", &self.requests.is_some())
-            .finish()
     }
 }
 

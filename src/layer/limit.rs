@@ -1,7 +1,5 @@
 //! [`LimitLayer`]: a limit of how many streams are open.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use http::Response;
 use http::request::Parts;
@@ -9,7 +7,7 @@ use http::request::Parts;
 use super::{LayerSetting, layer_of_setting};
 use crate::dialect::Notice;
 use crate::limit::Limit;
-use crate::plan::{LimitSetting, Refusals};
+use crate::plan::{LimitSetting, Refusals, RequestFn};
 
 /// Layer that refuses streams above a [`Limit`].
 ///
@@ -98,7 +96,7 @@ impl LimitLayer {
     where
         F: Fn(&Parts) -> bool + Send + Sync + 'static,
     {
-        let predicate = Arc::new(predicate);
+        let predicate = RequestFn::new(predicate);
         Self(self.0.change(|settings| settings.before_handler = Some(predicate)))
     }
 

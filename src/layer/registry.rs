@@ -1,9 +1,7 @@
 //! [`RegistryLayer`]: a list of the streams that are open.
 
-use std::sync::Arc;
-
 use super::{LayerSetting, layer_of_setting};
-use crate::plan::RegistrySetting;
+use crate::plan::{RegistrySetting, RequestFn};
 use crate::registry::Registry;
 use crate::state::Label;
 use http::request::Parts;
@@ -49,7 +47,7 @@ impl RegistryLayer {
         F: Fn(&Parts) -> L + Send + Sync + 'static,
         L: Into<Label>,
     {
-        let label = Arc::new(move |request: &Parts| label(request).into());
+        let label = RequestFn::new(move |request| label(request).into());
         Self(self.0.change(|settings| settings.label = Some(label)))
     }
 }

@@ -1,6 +1,5 @@
 //! [`ShutdownLayer`]: a farewell for streams when the server shuts down.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +9,7 @@ use http::request::Parts;
 use super::{LayerSetting, layer_of_setting};
 use crate::dialect::Notice;
 use crate::engine::{CloseReason, Farewell};
-use crate::plan::{FinishWithin, Refusals, ShutdownSetting};
+use crate::plan::{FinishWithin, Refusals, RequestFn, ShutdownSetting};
 use crate::shutdown::Shutdown;
 
 /// Layer that has a [`Shutdown`] end streams, each with a farewell after its last whole event.
@@ -101,7 +100,7 @@ impl ShutdownLayer {
     where
         F: Fn(&Parts) -> Option<Duration> + Send + Sync + 'static,
     {
-        let limit = Arc::new(limit);
+        let limit = RequestFn::new(limit);
         Self(self.0.change(|settings| settings.finish_within.of_request = Some(limit)))
     }
 

@@ -4,15 +4,17 @@
 //! of outer layers, and streams use it as a [`ResolvedPlan`]. A new kind of setting is a line in
 //! the table of [`Plan`] and a [`PlanSetting`].
 
+mod request_fn;
 mod setting;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
+pub(crate) use request_fn::{Refusals, RequestFn};
 pub(crate) use setting::{
-    FinishWithin, KeepAliveSetting, LimitSetting, NoBuffer, PlanSetting, Refusals, RegistrySetting,
-    RequestPredicate, Setting, ShutdownSetting,
+    FinishWithin, KeepAliveSetting, LimitSetting, NoBuffer, PlanSetting, RegistrySetting, Setting,
+    ShutdownSetting,
 };
 
 use crate::dialect::Dialect;

@@ -5,14 +5,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::Response;
 use http::request::Parts;
 
-use crate::dialect::{Dialect, Notice, Opening};
+use super::request_fn::{Refusals, RequestFn};
+use crate::dialect::{Dialect, Opening};
 use crate::engine::{EventIds, Farewell, Heartbeat, KeepAlive, MAX_TIMER, Rotation, Signal};
 use crate::state::{Drain, Label, LimitInner, RegistryInner};
-use crate::sync::{catch_panic, now};
+use crate::sync::now;
 
 /// What the layers say about one kind of setting.
 #[derive(Clone, Debug, Default)]
@@ -57,85 +56,38 @@ pub(crate) struct NoBuffer {
 }
 
 /// The limit of streams, and when its permits are taken.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct LimitSetting {
     pub(crate) limit: Arc<LimitInner>,
     /// For these requests before the handler runs.
-    pub(crate) before_handler: Option<Arc<RequestPredicate>>,
+    pub(crate) before_handler: Option<RequestFn<bool>>,
     pub(crate) refusal: Option<Refusals>,
 }
-
-/// What makes the responses to requests that are refused.
-#[derive(Clone)]
-pub(crate) struct Refusals(Arc<RefusalOf>);
-
-type RefusalOf = dyn Fn(&Notice, &Parts) -> Option<Response<Bytes>> + Send + Sync;
-
-impl Refusals {
-    pub(crate) fn new<F>(refusal: F) -> Self
-    where
-        F: Fn(&Notice, &Parts) -> Option<Response<Bytes>> + Send + Sync + 'static,
-    {
-        Self(Arc::new(refusal))
-    }
-
-    /// The response that says this, if the function makes one.
-    pub(crate) fn response(&self, notice: &Notice, request: &Parts) -> Option<Response<Bytes>> {
-        // A panic would take all streams of the connection along.
-        catch_panic(|| (self.0)(notice, request)).flatten()
-    }
-}
-
-impl fmt::Debug for Refusals {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Refusals(..)")
-    }
-}
-
-pub(crate) type RequestPredicate = dyn Fn(&Parts) -> bool + Send + Sync;
 
 impl LimitSetting {
     /// Whether a permit is taken before the handler of this request runs.
     pub(crate) fn is_before_handler(&self, request: &Parts) -> bool {
-        let before_handler = self.before_handler.as_ref();
-        // A panic would take all streams of the connection along.
-        before_handler.is_some_and(|names| catch_panic(|| names(request)) == Some(true))
+        self.before_handler.as_ref().is_some_and(|it| it.names(request))
     }
 }
-
-impl fmt::Debug for LimitSetting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LimitSetting")
-            .field("limit", &self.limit)
-            .field("before_handler", &self.before_handler.is_some())
-            .field("refusal", &self.refusal)
-            .finish()
-    }
-}
-
-pub(crate) type LabelOf = dyn Fn(&Parts) -> Label + Send + Sync;
 
 /// Where streams are listed, and under which label.
 #[derive(Clone)]
 pub(crate) struct RegistrySetting {
     pub(crate) registry: Arc<RegistryInner>,
-    pub(crate) label: Option<Arc<LabelOf>>,
+    pub(crate) label: Option<RequestFn<Label>>,
 }
 
 impl RegistrySetting {
     /// The label of a request's stream.
     pub(crate) fn label_of(&self, request: &Parts) -> Label {
-        // A panic would take all streams of the connection along.
-        let label = self.label.as_ref().and_then(|label| catch_panic(|| label(request)));
-        label.unwrap_or_default()
+        self.label.as_ref().and_then(|label| label.ask(request)).unwrap_or_default()
     }
 }
 
 impl fmt::Debug for RegistrySetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RegistrySetting")
-            .field("label", &self.label.is_some())
-            .finish_non_exhaustive()
+        f.debug_struct("RegistrySetting").field("label", &self.label).finish_non_exhaustive()
     }
 }
 
@@ -151,31 +103,17 @@ pub(crate) struct ShutdownSetting {
 }
 
 /// For how long streams may go on after the trigger of a drain.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct FinishWithin {
     pub(crate) of_all: Option<Duration>,
     /// For some requests, in place of what holds for all.
-    pub(crate) of_request: Option<Arc<FinishWithinOf>>,
+    pub(crate) of_request: Option<RequestFn<Option<Duration>>>,
 }
-
-pub(crate) type FinishWithinOf = dyn Fn(&Parts) -> Option<Duration> + Send + Sync;
 
 impl FinishWithin {
     /// For how long the stream of this request may go on, if that is not what holds for all.
     pub(crate) fn of(&self, request: &Parts) -> Option<Duration> {
-        // A panic would take all streams of the connection along.
-        self.of_request
-            .as_ref()
-            .and_then(|of_request| catch_panic(|| of_request(request)).flatten())
-    }
-}
-
-impl fmt::Debug for FinishWithin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FinishWithin")
-            .field("of_all", &self.of_all)
-            .field("of_request", &self.of_request.is_some())
-            .finish()
+        self.of_request.as_ref()?.ask(request)?
     }
 }
 
