@@ -1,5 +1,6 @@
 //! Dialects of the application's own.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -91,7 +92,7 @@ impl DialectBuilder {
     where
         F: Fn(&Notice) -> Farewell + Send + Sync + 'static,
     {
-        self.0.farewell = Some(Box::new(farewell));
+        self.0.farewell = Some(Arc::new(farewell));
         self
     }
 

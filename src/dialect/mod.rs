@@ -83,7 +83,7 @@ struct Spec {
     signal: Signal,
     opening: Opening,
     give_up_after: Option<Duration>,
-    farewell: Option<Box<FarewellOf>>,
+    farewell: Option<Arc<FarewellOf>>,
     refusal: Option<Box<RefusalOf>>,
 }
 
@@ -181,11 +181,8 @@ impl Dialect {
 
     /// What the last words of streams are, for their engines. None if they are close events.
     pub(crate) fn words(&self) -> Option<Words> {
-        let spec = Arc::clone(self.0.as_ref().filter(|spec| spec.farewell.is_some())?);
-        Some(Words::new(move |reason, retry| match &spec.farewell {
-            Some(farewell) => farewell(&Notice { retry, ..Notice::new(reason) }),
-            None => Farewell::close(),
-        }))
+        let farewell = Arc::clone(self.spec().farewell.as_ref()?);
+        Some(Words::new(move |reason, retry| farewell(&Notice { retry, ..Notice::new(reason) })))
     }
 
     pub(crate) fn name(&self) -> &'static str {
