@@ -85,6 +85,23 @@ async fn an_inner_dialect_sets_the_interval_of_an_outer_keepalive() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_route_without_the_dialect_of_its_router_says_everything_as_by_default() {
+    let shutdown = at_once();
+    let outer = SseLayer::new().dialect(dialect()).shutdown(shutdown.clone());
+    let mut service = outer.layer(DialectLayer::off().layer(Handler));
+    let (_feed, mut client) = open(&mut service);
+    assert_eq!(client.now().await.0, ":\n");
+    shutdown.trigger();
+    assert!(client.rest().await.starts_with("event: close\n"));
+    let refused = call(&mut service, get());
+    assert_eq!(refused.status(), StatusCode::OK);
+    assert!(text(refused).await.starts_with(":\nevent: draining\n"));
+    let refused = call(&mut service, post());
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(text(refused).await, "");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_keepalive_is_a_comment_a_block_or_an_event() {
     const TICK: EventName = EventName::from_static("tick");
     let every = || steady(KeepAliveLayer::every(10 * SECOND));
