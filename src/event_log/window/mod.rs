@@ -26,8 +26,8 @@
 //! | a topic is followed or appended to for the first time | [`Window::new`], with a floor up to which events may have been |
 //! | the next event comes | [`append`](Window::append). An [`Entry`] that names its predecessor tells of holes itself; one that does not is the next by the log's word |
 //! | it is known that there is an event, and it is not here | [`announce`](Window::announce), and then a range is read after [`last`](Window::last) |
-//! | a range was read from the storage | [`load`](Window::load) |
-//! | events cannot be had any more, or were missed | [`lose_to`](Window::lose_to) |
+//! | a range was read from the storage | [`append`](Window::append), for each event of it |
+//! | events cannot be had any more, as those of a range that is empty, or were missed | [`lose_to`](Window::lose_to) |
 //! | the window has more than it may, or what is too old | [`trim_to`](Window::trim_to), [`trim_while`](Window::trim_while) |
 //! | the log lost everything, or was set back | [`reset`](Window::reset) |
 //!
@@ -204,18 +204,6 @@ impl<E: Entry> Window<E> {
         }
         self.events.push_back(event);
         hole.map_or(Appended::Next, |_| Appended::AfterHole)
-    }
-
-    /// Adds what the storage had after a position, in order.
-    ///
-    /// Events that do not follow what is here take its place, since a window has no holes.
-    pub(super) fn load(&mut self, after: u64, events: impl IntoIterator<Item = E>) {
-        if after > self.last() {
-            self.lose_to(after);
-        }
-        for event in events {
-            self.append(event);
-        }
     }
 
     /// Notes that events up to this sequence are not here, or not any more.

@@ -185,7 +185,12 @@ impl Model {
                 let life = &self.lives[self.noticed];
                 // It knows from where on the storage has events.
                 let after = self.window.last().max(life.lost());
-                self.window.load(after, life.read(after, most));
+                if after > self.window.last() {
+                    self.window.lose_to(after);
+                }
+                for event in life.read(after, most) {
+                    self.window.append(event);
+                }
                 self.read = self.read.max(life.after(self.window.last()));
             }
             Act::TrimStorage(count) => {
@@ -474,16 +479,18 @@ fn a_window_is_behind_until_it_has_what_was_announced() {
     window.announce(3);
     assert!(window.is_behind());
     assert!(matches!(window.find(&window.start(Placement::After(1))), Found::Nothing));
-    window.load(1, [event(1, 2), event(2, 3)]);
+    window.append(event(1, 2));
+    assert!(window.is_behind());
+    window.append(event(2, 3));
     assert!(!window.is_behind());
     // What was announced and cannot be had is lost.
     window.announce(9);
     window.lose_to(9);
     assert!(!window.is_behind());
     assert!(matches!(window.find(&window.start(Placement::After(3))), Found::Below(9)));
-    // A range that does not follow what is here takes its place.
+    // An event that does not follow what is here takes its place.
     window.append(event(9, 10));
-    window.load(15, [event(15, 16)]);
+    assert_eq!(window.append(event(15, 16)), Appended::AfterHole);
     assert_eq!((window.len(), window.floor()), (1, 15));
 }
 
