@@ -170,8 +170,7 @@ impl FeedReader {
     }
 
     /// Tells topics that are followed, and the window of all topics if a pattern is followed, what
-    /// entries name, up to the first that does not follow on
-    /// what was read.
+    /// entries name, up to the first that does not follow on what was read.
     pub(super) fn take(&mut self, page: FeedPage) -> FeedState {
         self.last_reply = Instant::now();
         let (mut state, mut named) = (FeedState::InOrder, Vec::new());
