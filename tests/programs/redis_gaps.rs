@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tower_sse::EventId;
-use tower_sse::event_log::{EventLog, GapReason, RedisLog, Start};
+use tower_sse::event_log::{EventLog, GapReason, RedisLog, Start, contract};
 
 use crate::harness::redis::{
     Server, Way, all, append, append_all, connect, data, follow, gap, log, nothing, said, topic,
@@ -17,6 +17,18 @@ fn sequence(id: &EventId) -> u64 {
 fn shifted(id: &EventId, by: u64) -> EventId {
     let (epoch, _) = id.as_str().split_once('-').unwrap();
     EventId::new(format!("{epoch}-{}", sequence(id) + by)).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_in_redis_keeps_the_contract() {
+    let server = Server::start().await;
+    contract::check(&log(&server.url()).await, "wide").await;
+    let narrow = RedisLog::builder().window(2, 1 << 20);
+    contract::check(&connect(narrow, &server.url()).await, "narrow").await;
+    for (name, window) in [("few", 100), ("fewer", 2)] {
+        let few = RedisLog::builder().prefix(name).events(16).window(window, 1 << 20);
+        contract::check_gaps(&connect(few, &server.url()).await, "t", 16).await;
+    }
 }
 
 #[tokio::test]
