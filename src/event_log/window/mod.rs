@@ -298,17 +298,18 @@ impl<E: Entry> Window<E> {
     /// double lead there from the last event.
     fn index_after(&self, position: u64) -> usize {
         let is_after = |at: usize| self.events.get(at).is_some_and(|it| it.sequence() > position);
+        let len = self.events.len();
         // A client that waits has them all.
-        if self.last() <= position {
-            return self.events.len();
+        if self.events.back().is_none_or(|last| last.sequence() <= position) {
+            return len;
         }
-        let (mut end, mut step) = (self.events.len(), 1);
-        while end >= step && is_after(end - step) {
-            end -= step;
-            step *= 2;
+        // The event so far from the end is after the position; the one twice as far is not, or is
+        // none.
+        let mut back = 1;
+        while 2 * back <= len && is_after(len - 2 * back) {
+            back *= 2;
         }
-        // The event at `end` is after the position; the one `step` before it is not, or is none.
-        let (mut low, mut high) = (end.saturating_sub(step), end);
+        let (mut low, mut high) = ((len + 1).saturating_sub(2 * back), len - back);
         while low < high {
             let middle = low + (high - low) / 2;
             if is_after(middle) {
