@@ -147,6 +147,10 @@ async fn what_expired_while_a_node_was_away_is_a_gap() {
     append_all(&other, "t", 2..600).await;
     tokio::time::sleep(idle + Duration::from_millis(500)).await;
     append(&other, "t", "next").await;
+    // It is to be there still when the node is back, however long that tries.
+    for key in ["{tower-sse}:topic:t", "{tower-sse}:last:t"] {
+        assert_eq!(server.cli(&["PERSIST", key]).trim(), "1");
+    }
     way.open().await;
     let gap = gap(&mut follower).await;
     assert_eq!(gap.reason, GapReason::Expired);
