@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use super::framings::{Act, INJECTED, acts, lively, settings};
+use super::acts::{Act, acts};
+use super::framings::{INJECTED, lively, settings};
 use super::*;
 use crate::support::{Coding, calls, cut, cuts, interpret_call};
 use Protocol::{Connect, Grpc, GrpcWeb, GrpcWebText};
@@ -276,12 +277,7 @@ fn run_call(
     }
     let mut run = run_of(protocol, settings.clone());
     for (at, chunk) in chunks.iter().enumerate() {
-        for (_, act) in acts.iter().filter(|(when, _)| when.index(chunks.len()) == at) {
-            match act {
-                Act::Pass(halves) => run.pass(INTERVAL / 2 * *halves),
-                Act::Inject => run.inject(&Event::new().data(INJECTED)),
-            }
-        }
+        run.act(acts, (at, chunks.len()), &Event::new().data(INJECTED));
         run.data(chunk);
         let held = run.engine.cold.as_ref().map_or(0, |cold| cold.tail.len());
         prop_assert!(held <= settings.hold_limit, "{} are held", held);

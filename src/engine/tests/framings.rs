@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use proptest::sample::Index;
 
+use super::acts::{Act, acts};
 use super::*;
 use crate::support::{cut, cuts, interpret_lines, interpret_records, lines, records};
 
@@ -171,17 +172,6 @@ fn a_scanner_of_any_framing_takes_no_more_memory_in_a_stream() {
     assert_eq!(size_of::<Scanner>(), size_of::<crate::wire::EventScanner>());
 }
 
-#[derive(Clone, Debug)]
-pub(super) enum Act {
-    Inject,
-    Pass(u32),
-}
-
-pub(super) fn acts() -> impl Strategy<Value = Vec<(Index, Act)>> {
-    let act = prop_oneof![Just(Act::Inject), (1..5_u32).prop_map(Act::Pass)];
-    prop::collection::vec((any::<Index>(), act), 0..6)
-}
-
 pub(super) fn settings() -> impl Strategy<Value = Settings> {
     let limit = prop_oneof![Just(Settings::HOLD_LIMIT), 0..40_usize];
     let line = prop::sample::select(vec![None, Some(""), Some(SIGN)]);
@@ -216,23 +206,14 @@ fn run_json(
         chunks.truncate(close.index(chunks.len() + 1));
     }
     let mut run = Run::of(framing, settings.clone());
-    let mut injected = 0;
-    let act = |run: &mut Run, at: usize, injected: &mut u64| {
-        for (_, act) in acts.iter().filter(|(when, _)| when.index(chunks.len() + 1) == at) {
-            match act {
-                Act::Pass(halves) => run.pass(INTERVAL / 2 * *halves),
-                Act::Inject => {
-                    *injected += u64::from(run.engine.accepts_events());
-                    run.inject(&Event::new().named("a name").data(INJECTED));
-                }
-            }
+    let (mut injected, added) = (0, Event::new().named("a name").data(INJECTED));
+    let places = chunks.len() + 1;
+    for at in 0..places {
+        injected += run.act(acts, (at, places), &added);
+        if let Some(chunk) = chunks.get(at) {
+            run.data(chunk);
         }
-    };
-    for (at, chunk) in chunks.iter().enumerate() {
-        act(&mut run, at, &mut injected);
-        run.data(chunk);
     }
-    act(&mut run, chunks.len(), &mut injected);
     let room = run.engine.splitter.room();
     let in_event = run.engine.splitter.in_event();
     match close {

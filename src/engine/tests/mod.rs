@@ -1,5 +1,6 @@
 //! The engine as scripts of what happens.
 
+mod acts;
 mod calls;
 mod framings;
 mod lifetime;

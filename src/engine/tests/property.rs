@@ -3,19 +3,9 @@
 use proptest::prelude::*;
 use proptest::sample::Index;
 
+use super::acts::acts;
 use super::*;
 use crate::support::{cut, cuts, interpret, stream};
-
-#[derive(Clone, Debug)]
-enum Act {
-    Inject,
-    Pass(u32),
-}
-
-fn acts() -> impl Strategy<Value = Vec<(Index, Act)>> {
-    let act = prop_oneof![Just(Act::Inject), (1..5_u32).prop_map(Act::Pass)];
-    prop::collection::vec((any::<Index>(), act), 0..6)
-}
 
 fn settings() -> impl Strategy<Value = Settings> {
     let limit = prop_oneof![Just(Settings::HOLD_LIMIT), 0..40_usize];
@@ -49,23 +39,14 @@ proptest! {
             chunks.truncate(close.index(chunks.len() + 1));
         }
         let mut run = Run::new(settings.clone(), Position::None);
-        let mut injected = 0;
-        let act = |run: &mut Run, at: usize, injected: &mut u32| {
-            for (_, act) in acts.iter().filter(|(when, _)| when.index(chunks.len() + 1) == at) {
-                match act {
-                    Act::Pass(halves) => run.pass(INTERVAL / 2 * *halves),
-                    Act::Inject => {
-                        *injected += u32::from(run.engine.accepts_events());
-                        run.inject(&Event::new().named("injected").data("whole\nand new"));
-                    }
-                }
+        let (mut injected, added) = (0, Event::new().named("injected").data("whole\nand new"));
+        let places = chunks.len() + 1;
+        for at in 0..places {
+            injected += run.act(&acts, (at, places), &added);
+            if let Some(chunk) = chunks.get(at) {
+                run.data(chunk);
             }
-        };
-        for (at, chunk) in chunks.iter().enumerate() {
-            act(&mut run, at, &mut injected);
-            run.data(chunk);
         }
-        act(&mut run, chunks.len(), &mut injected);
         let room = run.engine.splitter.room();
         match close {
             Some(_) => run.close(Farewell::close()),
@@ -78,7 +59,7 @@ proptest! {
         let expected = interpret(&chunks.concat());
         let mut seen = interpret(&run.sent());
         let (new, own): (Vec<_>, Vec<_>) = seen.events.drain(..).partition(|(name, ..)| name == "injected");
-        prop_assert_eq!(new.len(), injected as usize);
+        prop_assert_eq!(new.len() as u64, injected);
         prop_assert!(new.iter().all(|(_, data, _)| data == "whole\nand new"));
 
         let mut own = own;
@@ -100,7 +81,7 @@ proptest! {
             number = id;
         }
         if settings.count_events || settings.ids.is_some() {
-            prop_assert_eq!(run.engine.progress().events, expected.events.len() as u64 + u64::from(injected));
+            prop_assert_eq!(run.engine.progress().events, expected.events.len() as u64 + injected);
         }
     }
 }
