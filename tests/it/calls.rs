@@ -1,20 +1,18 @@
 //! What the layers do for calls of gRPC-Web and of Connect, whose status is the last message.
 
-use std::task::Poll;
-
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Body;
 use tokio::task::yield_now;
 use tokio::time::advance;
-use tower::Layer;
+use tower::{Layer, service_fn};
 use tower_sse::{
     Event, Expiry, Farewell, KeepAliveLayer, Limit, Registry, Shutdown, SseLayer, SseService,
 };
 
-use crate::grpc::{Seen, answer, now};
+use crate::grpc::{Seen, answer, answer_with, now};
 use crate::harness::SECOND;
-use crate::harness::rig::{Client, Feed, HandlerOf, Inner, Piece, at_once, call};
+use crate::harness::rig::{Client, Feed, HandlerOf, Piece, at_once, call};
 
 const WEB: &str = "application/grpc-web+proto";
 const TEXT: &str = "application/grpc-web-text";
@@ -150,27 +148,6 @@ async fn the_last_message_of_the_stream_itself_passes_and_nothing_follows_it() {
     }
 }
 
-/// A handler of unary calls, which keeps its body open.
-#[derive(Clone, Debug)]
-struct Unary(&'static str, Vec<Vec<u8>>);
-
-impl tower::Service<Request<()>> for Unary {
-    type Response = Response<Inner>;
-    type Error = std::convert::Infallible;
-    type Future = std::future::Ready<Result<Response<Inner>, Self::Error>>;
-
-    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<()>) -> Self::Future {
-        let response = call(&mut HandlerOf(self.0), request);
-        let feed = response.extensions().get::<Feed>().unwrap();
-        self.1.iter().for_each(|data| feed.data(data.clone()));
-        std::future::ready(Ok(response))
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_unary_call_of_grpc_web_is_untouched_before_and_in_a_drain_and_at_a_limit() {
     for kind in [WEB, TEXT] {
@@ -197,7 +174,8 @@ async fn a_unary_call_of_grpc_web_is_untouched_before_and_in_a_drain_and_at_a_li
                 let sent = pieces.concat();
                 // Each reads as much as one poll of a task may.
                 yield_now().await;
-                let response = call(&mut layer.layer(Unary(kind, pieces)), request());
+                let unary = service_fn(|request| answer_with(kind, request, &pieces, None));
+                let response = call(&mut layer.layer(unary), request());
                 let names: Vec<_> =
                     response.headers().keys().map(http::HeaderName::as_str).collect();
                 assert_eq!(names, ["content-type"]);

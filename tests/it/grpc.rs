@@ -1,13 +1,14 @@
 //! What the layers do for calls of gRPC: streams are looked after, and unary calls are left alone.
 
-use std::future::poll_fn;
+use std::convert::Infallible;
+use std::future::{Ready, poll_fn, ready};
 use std::task::Poll;
 
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Body;
 use tokio::task::unconstrained;
 use tokio::time::advance;
-use tower::Layer;
+use tower::{Layer, service_fn};
 use tower_sse::{
     CloseAtEndLayer, Event, EventIdLayer, Expiry, Farewell, KeepAliveLayer, Limit, Registry,
     RotationLayer, Shutdown, ShutdownLayer, SseLayer, SseService,
@@ -102,28 +103,21 @@ fn begin(service: &mut SseService<HandlerOf>) -> (Feed, Client) {
     answer(call(service, request()))
 }
 
-/// A handler that answers at once with this, and perhaps with trailers.
-#[derive(Clone, Debug)]
-struct AtOnce(Vec<Vec<u8>>, bool);
-
-impl tower::Service<Request<()>> for AtOnce {
-    type Response = Response<Inner>;
-    type Error = std::convert::Infallible;
-    type Future = std::future::Ready<Result<Response<Inner>, Self::Error>>;
-
-    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<()>) -> Self::Future {
-        let mut response = call(&mut HandlerOf("application/grpc+proto"), request);
-        let feed = response.extensions_mut().remove::<Feed>().unwrap();
-        self.0.iter().for_each(|data| feed.data(data.clone()));
-        if self.1 {
-            feed.give(Piece::Trailers);
-        }
-        std::future::ready(Ok(response))
-    }
+/// What a handler answers that gives all this at once. Its body stays open as long as the head.
+pub(crate) fn answer_with(
+    kind: &'static str,
+    request: Request<()>,
+    data: &[Vec<u8>],
+    last: Option<Piece>,
+) -> Ready<Result<Response<Inner>, Infallible>> {
+    let response = call(&mut HandlerOf(kind), request);
+    let feed = response.extensions().get::<Feed>().unwrap();
+    data.iter()
+        .cloned()
+        .map(|data| Piece::Data(data.into()))
+        .chain(last)
+        .for_each(|it| feed.give(it));
+    ready(Ok(response))
 }
 
 fn everything(registry: &Registry, shutdown: &Shutdown) -> SseLayer {
@@ -160,8 +154,11 @@ async fn a_unary_call_is_untouched_and_never_registered_before_and_in_a_drain() 
             shutdown.trigger();
         }
         for pieces in [vec![one.clone()], cut.clone(), vec![], vec![message("")]] {
-            let mut service = layer.layer(AtOnce(pieces.clone(), true));
-            let response = call(&mut service, request());
+            let unary = service_fn(|request| {
+                let kind = "application/grpc+proto";
+                answer_with(kind, request, &pieces, Some(Piece::Trailers))
+            });
+            let response = call(&mut layer.layer(unary), request());
             assert_eq!(response.status(), StatusCode::OK);
             let names: Vec<_> = response.headers().keys().map(http::HeaderName::as_str).collect();
             assert_eq!(names, ["content-type"]);
@@ -184,9 +181,9 @@ async fn an_answer_is_a_stream_once_it_has_to_be_waited_for_or_has_a_second_mess
     assert_eq!(now(&mut waits).await, Seen::default());
     assert_eq!(registry.len(), 1);
 
-    let two = vec![message("a"), message("b")];
-    let mut service = layer.layer(AtOnce(two.clone(), false));
-    let (_, mut body) = call(&mut service, request()).into_parts();
+    let two = [message("a"), message("b")];
+    let at_once = service_fn(|request| answer_with(GRPC, request, &two, None));
+    let (_head, mut body) = call(&mut layer.layer(at_once), request()).into_parts();
     let mut first = || {
         let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
         match std::pin::Pin::new(&mut body).poll_frame(&mut cx) {
