@@ -91,9 +91,7 @@ pub(super) fn refuse<B: Body>(
     *response.status_mut() = answer.status;
     *response.extensions_mut() = head.extensions;
     *response.headers_mut() = kept(head.headers);
-    for name in answer.headers.keys() {
-        response.headers_mut().remove(name);
-    }
+    // It replaces headers of the same name.
     response.headers_mut().extend(answer.headers);
     response.extensions_mut().insert(Refused);
     tell(&link, response.extensions_mut(), outer);
