@@ -87,6 +87,8 @@ async fn a_client_that_leaves_cancels_the_handler_before_and_after_the_head() {
     let (handler, cancelled) = thinking(90 * SECOND, answer(200, EVENTS, two_events));
     let Ok(response) = EarlyHeadLayer::new().layer(handler).oneshot(get()).await;
     let mut body = Box::pin(response.into_body());
+    // A server that took it for empty would send no body.
+    assert!(!body.is_end_stream() && body.size_hint().upper().is_none());
     assert!(!read(&mut body, 10 * SECOND).await.ended);
     assert!(!cancelled.get());
     drop(body);
@@ -151,7 +153,11 @@ async fn a_handler_that_never_answers_is_given_up() {
     let bounded = EarlyHeadLayer::new().give_up_after(30 * SECOND).layer(handler);
     let seen_late = seen(&bounded, get(), 99 * SECOND).await;
     assert_eq!(seen_late.chunks()[0].0, 30_000);
-    assert!(seen_late.read.text().starts_with("event: close\n"), "{}", seen_late.read.text());
+    let text = seen_late.read.text();
+    assert!(
+        text.starts_with("event: close\n") && text.contains("\"reason\":\"timeout\""),
+        "{text}"
+    );
     assert!(cancelled.get());
 
     // The whole wait has a bound also where no head is sent early.
@@ -183,13 +189,18 @@ async fn an_error_of_the_service_in_time_passes_and_a_late_one_is_told() {
     };
     let in_time = EarlyHeadLayer::new().layer(failing(SECOND)).oneshot(get()).await;
     assert_eq!(in_time.err(), Some(Refuses));
-    let layer = EarlyHeadLayer::new().dialect(Dialect::anthropic());
-    let late = layer.layer(failing(5 * SECOND)).oneshot(get()).await.ok().unwrap();
-    let mut body = Box::pin(late.into_body());
-    let read = read(&mut body, 60 * SECOND).await;
-    assert!(read.ended && read.error.is_none());
-    assert!(read.text().starts_with("event: error\ndata: {\"type\":\"error\""), "{}", read.text());
-    assert!(body.is_end_stream());
+    for (dialect, said) in [
+        (Dialect::anthropic(), "event: error\ndata: {\"type\":\"error\""),
+        (Dialect::event_source(), "\"reason\":\"error\""),
+    ] {
+        let layer = EarlyHeadLayer::new().dialect(dialect);
+        let late = layer.layer(failing(5 * SECOND)).oneshot(get()).await.ok().unwrap();
+        let mut body = Box::pin(late.into_body());
+        let read = read(&mut body, 60 * SECOND).await;
+        assert!(read.ended && read.error.is_none());
+        assert!(read.text().contains(said), "{}", read.text());
+        assert!(body.is_end_stream());
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,14 +1,19 @@
 //! What comes after a head that did not wait, and is no event stream, is told in the stream.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::FutureExt;
 use http::{Request, Response};
-use tower::Layer;
+use http_body_util::{BodyExt, Full};
+use tokio::time::sleep;
+use tower::{Layer, ServiceExt, service_fn};
 use tower_sse::{Dialect, EarlyHeadLayer, SseLayer};
 
 use crate::harness::SECOND;
 use crate::harness::bodies::Step::{Data, Fail, Flood, Hang, Wait};
-use crate::harness::bodies::{Script, Step};
+use crate::harness::bodies::{Script, Step, read};
 use crate::harness::rig::get;
 use crate::harness::thinking::{answer, seen, thinking};
 
@@ -110,6 +115,8 @@ async fn no_byte_of_another_kind_of_body_gets_into_the_stream() {
         assert!(text.starts_with("event: error\n"), "{content_type}: {text}");
         assert!(text.contains("the answer is no event stream"), "{content_type}: {text}");
         assert!(!text.contains("not to be seen"), "{content_type}: {text}");
+        let text = told(answer(status, content_type, flood), Dialect::event_source()).await;
+        assert!(text.contains("{\"reason\":\"error\",\"status\":502}"), "{content_type}: {text}");
     }
 }
 
@@ -123,6 +130,9 @@ async fn json_of_success_is_the_data_of_one_event() {
     // JSON over several lines is the data of one event, too.
     let text = told(json(200, "{\n  \"a\": 1\n}"), Dialect::event_source()).await;
     assert_eq!(text, "data: {\ndata:   \"a\": 1\ndata: }\n\n");
+    // Without any JSON there is no event.
+    let text = told(json(200, " \n"), Dialect::event_source()).await;
+    assert!(text.starts_with("event: close\n") && text.contains("\"status\":502"), "{text}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -147,16 +157,41 @@ async fn json_that_is_too_long_or_never_ends_is_told_by_its_status() {
     ];
     for steps in steps.into_iter().take(3) {
         let text = told(answer(503, "application/json", steps), Dialect::openai_chat()).await;
-        let is_timeout = text.contains("timeout") || text.contains("in time");
-        assert!(text.contains("503") || is_timeout, "{text}");
+        assert!(text.contains("503"), "{text}");
     }
     let began = tokio::time::Instant::now();
     let hangs = answer(503, "application/json", || vec![Data("{\"error\":"), Hang]);
     let text = told(hangs, Dialect::openai_chat()).await;
     assert!(text.starts_with("event: error\n"), "{text}");
     assert_eq!(began.elapsed(), Duration::from_secs(120), "twice until it is given up");
+    let hangs = answer(503, "application/json", || vec![Data("{\"error\":"), Hang]);
+    let text = told(hangs, Dialect::event_source()).await;
+    assert!(text.contains("{\"reason\":\"timeout\""), "{text}");
     let text = told(answer(200, "application/json", steps[3]), Dialect::openai_chat()).await;
     assert_eq!(text, "data: \u{e9}{\"error\":{}}\n\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn json_that_is_no_utf8_is_told_by_its_status() {
+    let handler = service_fn(|_: Request<()>| async {
+        sleep(5 * SECOND).await;
+        let response = Response::builder().header("content-type", "application/json");
+        let body = Full::new(Bytes::from_static(b"\"\xff\""));
+        Ok::<_, Infallible>(response.body(body.map_err(|never| match never {})).unwrap())
+    });
+    let text = seen(&EarlyHeadLayer::new().layer(handler), get(), 9 * SECOND).await.read.text();
+    assert!(text.starts_with("event: close\n") && text.contains("\"status\":502"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_poll_reads_a_part_of_an_answer_that_is_always_ready() {
+    let flood = answer(503, "application/json", || vec![Flood("{}")]);
+    let (handler, _) = thinking(5 * SECOND, flood);
+    let Ok(response) = EarlyHeadLayer::new().layer(handler).oneshot(get()).await;
+    let mut body = Box::pin(response.into_body());
+    sleep(5 * SECOND).await;
+    assert!(body.frame().now_or_never().is_none(), "other tasks have their turn");
+    assert!(read(&mut body, SECOND).await.ended);
 }
 
 /// Only where the head was sent.
