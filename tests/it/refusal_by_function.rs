@@ -19,6 +19,7 @@ fn page(text: impl Into<Bytes>) -> Response<Bytes> {
     response
         .header("content-type", "text/html")
         .header("content-length", "1")
+        .header("transfer-encoding", "chunked")
         .body(text.into())
         .unwrap()
 }
@@ -53,6 +54,7 @@ async fn a_function_makes_the_response_of_the_notice_and_the_request() {
         ] {
             assert_eq!(response.headers()[name], value);
         }
+        assert!(!response.headers().contains_key("transfer-encoding"));
         assert_eq!(Client::of(response).rest().await, "limit 429 ann");
         // Where it returns none, or panics, the dialect speaks.
         let nobody = Request::post("/v1").body(()).unwrap();
@@ -72,6 +74,7 @@ async fn a_drain_has_a_function_of_its_own() {
         assert_eq!(notice.reason, CloseReason::Draining);
         let mut response = notice.response(HeaderValue::from_static("text/plain"), "elsewhere");
         response.headers_mut().insert("retry-after", HeaderValue::from_static("3"));
+        response.headers_mut().insert("cache-control", HeaderValue::from_static("max-age=1"));
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
         (request.method == Method::GET).then_some(response)
     });
@@ -80,9 +83,19 @@ async fn a_drain_has_a_function_of_its_own() {
     shutdown.trigger();
     let response = call(&mut service, of_user("/"));
     assert_eq!(response.headers()["retry-after"], "3");
+    assert_eq!(response.headers()["cache-control"], "max-age=1");
+    assert_eq!(response.headers()["content-length"], "9");
     assert_eq!(Client::of(response).rest().await, "elsewhere");
     let response = call(&mut service, Request::post("/").body(()).unwrap());
     assert_eq!(response.headers()["retry-after"], "1");
+    assert_eq!(Client::of(response).rest().await, "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_without_a_body_has_no_length_of_the_function() {
+    let layer = LimitLayer::new(full()).refusal(|_, _| Some(page("")));
+    let response = call(&mut layer.layer(Handler), get());
+    assert!(!response.headers().contains_key("content-length"));
     assert_eq!(Client::of(response).rest().await, "");
 }
 
@@ -111,18 +124,22 @@ async fn a_stream_of_the_function_is_that_of_a_refusal() {
             let mut answer = answer.await?;
             let headers = answer.headers_mut();
             headers.insert("access-control-allow-origin", HeaderValue::from_static("*"));
+            headers.insert("vary", HeaderValue::from_static("origin"));
             headers.insert("x-handler", HeaderValue::from_static("its own"));
             Ok::<_, std::convert::Infallible>(answer)
         }
     });
     let layer = LimitLayer::new(full()).refusal(|_, _| {
         let response = Response::builder().header("content-type", "text/event-stream");
+        let response = response.header("vary", "cookie");
         Some(response.body(Bytes::from_static(b"event: full\ndata: {}\n\n")).unwrap())
     });
     // Layers around it do not look after it.
     let around = SseLayer::new().dialect(Dialect::openai_chat()).shutdown(Shutdown::new());
     let response = call(&mut around.layer(layer.layer(handler)), get());
     assert_eq!(response.headers()["access-control-allow-origin"], "*");
+    let vary: Vec<_> = response.headers().get_all("vary").iter().collect();
+    assert_eq!(vary, ["cookie"], "what the function says goes before what the handler said");
     for name in ["x-handler", "retry-after"] {
         assert!(!response.headers().contains_key(name), "{name}");
     }
