@@ -146,6 +146,7 @@
 mod body;
 mod directory;
 mod elsewhere;
+mod ending;
 mod handle;
 mod head;
 mod key;

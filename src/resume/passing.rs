@@ -5,15 +5,22 @@
 //! body's chunks to the readers that are there, beside the log, and nobody comes back. It passes
 //! the next chunk when all of them have taken the last one, so that one chunk is held.
 
-use std::task::{Context, Poll};
-use std::time::Instant;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http_body::Body;
 
+use super::pump::Pump;
 use super::reader::ReaderHandle;
-use super::session::{Session, SessionState};
+use super::record::RecordKind;
+use super::session::{Session, SessionEnd, SessionState};
 use crate::event_log::EventLog;
+use crate::observe;
 use crate::sync::{now, replace_waker};
+use crate::wire::Event;
 
 /// The chunk that the readers are passed.
 #[derive(Debug, Default)]
@@ -26,7 +33,7 @@ pub(super) struct Passing {
 
 /// Whether the pump can pass a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum PassState {
+enum PassState {
     Ready,
     /// A reader has not taken the last chunk. If another one has, this is since when it waits.
     Waiting(Option<Instant>),
@@ -35,7 +42,7 @@ pub(super) enum PassState {
 
 impl<L: EventLog> Session<L> {
     /// Gives up resuming: the readers that are there are passed chunks after all that is in the log.
-    pub(super) fn begin_passing(&self) -> PassState {
+    fn begin_passing(&self) -> PassState {
         let mut state = self.lock();
         if state.readers.is_empty() {
             return PassState::NoReaders;
@@ -51,7 +58,7 @@ impl<L: EventLog> Session<L> {
     }
 
     /// Whether all readers have taken the last chunk. The pump is woken when that changes.
-    pub(super) fn pass_state(&self, cx: &mut Context<'_>) -> PassState {
+    fn pass_state(&self, cx: &mut Context<'_>) -> PassState {
         replace_waker(&self.state, cx.waker(), |state| {
             let pass_state = state.pass_state();
             (Some(&mut state.pump), pass_state)
@@ -59,7 +66,7 @@ impl<L: EventLog> Session<L> {
     }
 
     /// Passes a chunk, or the end.
-    pub(super) fn pass(&self, chunk: Option<Bytes>) {
+    fn pass(&self, chunk: Option<Bytes>) {
         let mut state = self.lock();
         if let Some(passing) = &mut state.passing {
             match chunk {
@@ -72,7 +79,7 @@ impl<L: EventLog> Session<L> {
     }
 
     /// Cuts off the readers that have not taken the last chunk.
-    pub(super) fn cut_off_stalled(&self) {
+    fn cut_off_stalled(&self) {
         let mut state = self.lock();
         let number = state.passing.as_ref().map(|passing| passing.number);
         state.readers.retain(|_, reader| Some(reader.passed) == number);
@@ -131,6 +138,76 @@ impl<L: EventLog> ReaderHandle<L> {
         drop(guard);
         super::session::wake(pump);
         Poll::Ready(Some(Ok(chunk)))
+    }
+}
+
+impl<L: EventLog> Pump<L> {
+    /// Passes the rest of the body to the readers that are there.
+    pub(super) async fn pass_on<B: Body<Data = Bytes>>(
+        &mut self,
+        begin: [Bytes; 2],
+        mut skips_lf: bool,
+        mut inner: Pin<&mut B>,
+    ) -> Result<(), SessionEnd> {
+        let [begin, mut chunk] = begin;
+        observe::not_resumable("event_too_long");
+        if self.session.begin_passing() == PassState::NoReaders {
+            return Err(SessionEnd::Failed);
+        }
+        // Nobody comes back.
+        self.linger = Duration::ZERO;
+        if self.nodes.is_some() {
+            // Clients of other nodes wait for no more.
+            let _ = self.write(RecordKind::Abandoned, Event::new().static_data("")).await;
+        }
+        self.pass(begin).await?;
+        loop {
+            if !chunk.is_empty() {
+                let lf = std::mem::take(&mut skips_lf) && chunk.starts_with(b"\n");
+                self.pass(chunk.slice(usize::from(lf)..)).await?;
+            }
+            tokio::task::consume_budget().await;
+            chunk = match poll_fn(|cx| self.poll_chunk(inner.as_mut(), cx)).await? {
+                Some(chunk) => chunk,
+                None => return Ok(()),
+            };
+        }
+    }
+
+    /// Passes a chunk when all readers have taken the last one.
+    async fn pass(&mut self, chunk: Bytes) -> Result<(), SessionEnd> {
+        poll_fn(|cx| self.poll_passed(cx)).await?;
+        if !chunk.is_empty() {
+            self.session.pass(Some(chunk));
+        }
+        Ok(())
+    }
+
+    /// Passes the last event, if there is one, and the end.
+    pub(super) async fn end_passing(&mut self, last: Option<Event>) {
+        if let Some(last) = last {
+            let _ = self.pass(last.encode()).await;
+        }
+        self.session.pass(None);
+    }
+
+    /// Waits until all readers have taken the last chunk. One that takes nothing for the linger
+    /// while another does is cut off.
+    fn poll_passed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SessionEnd>> {
+        loop {
+            match self.session.pass_state(cx) {
+                PassState::Ready => return Poll::Ready(Ok(())),
+                PassState::NoReaders => return Poll::Ready(Err(SessionEnd::Abandoned)),
+                PassState::Waiting(None) => return Poll::Pending,
+                PassState::Waiting(Some(since)) => {
+                    let Some(at) = since.checked_add(self.session.timing.linger) else {
+                        return Poll::Pending;
+                    };
+                    ready!(self.stalled.poll_until(at, cx));
+                    self.session.cut_off_stalled();
+                }
+            }
+        }
     }
 }
 

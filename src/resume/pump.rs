@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -11,18 +11,17 @@ use http_body::Body;
 use tokio::time::timeout;
 
 use super::elsewhere::write_head;
+use super::ending::{EndGuard, last_event};
 use super::nodes::Nodes;
 use super::parser::EventParser;
-use super::passing::PassState;
-use super::record::{LogProgress, Record, RecordKind, RecordWriter, WriteError, stopped_event};
+use super::record::{LogProgress, Record, RecordKind, RecordWriter, WriteError};
 use super::session::{ReaderStatus, Session, SessionEnd};
 use super::sessions::SessionMap;
 use super::token::TopicPart;
 use crate::event_log::EventLog;
-use crate::observe;
-use crate::state::{Drain, DrainHold, PermitLender};
+use crate::state::{Drain, PermitLender};
 use crate::sync::{LazySleep, catch_panic, now};
-use crate::wire::{CloseReason, Event, EventId};
+use crate::wire::{Event, EventId};
 
 /// For how long a pump goes on without a client.
 pub(super) struct PumpLimits {
@@ -123,75 +122,17 @@ pub(super) async fn run<L, B>(
     }
 }
 
-/// The last event of a session, if its end has one.
-fn last_event(end: SessionEnd, close_event: Option<Duration>) -> Option<Event> {
-    let (event, retry) = match end {
-        SessionEnd::Finished => (CloseReason::Finished.event("close"), Some(close_event?)),
-        SessionEnd::Stopped => (stopped_event(), close_event),
-        SessionEnd::Failed => (CloseReason::Error.event("close"), None),
-        SessionEnd::Abandoned | SessionEnd::Lost => return None,
-    };
-    Some(match retry {
-        Some(retry) => event.retry(retry),
-        None => event,
-    })
-}
-
-/// Ends the session if the pump is dropped or panics, also after the end is known and before it is
-/// in the log.
-struct EndGuard<L: EventLog> {
-    session: Arc<Session<L>>,
-    sessions: Weak<SessionMap<L>>,
-    nodes: Option<Arc<Nodes>>,
-    /// Whether the log says how the session ended.
-    is_written: bool,
-    /// Keeps a drain from being over.
-    #[expect(dead_code, reason = "it is dropped last")]
-    hold: Option<DrainHold>,
-}
-
-impl<L: EventLog> EndGuard<L> {
-    fn end(&self, end: SessionEnd) {
-        if !self.session.end(end) {
-            return;
-        }
-        let Some(sessions) = self.sessions.upgrade() else {
-            return;
-        };
-        match end {
-            SessionEnd::Finished | SessionEnd::Stopped | SessionEnd::Failed => {
-                sessions.note_end(self.session.token);
-            }
-            SessionEnd::Abandoned | SessionEnd::Lost => sessions.remove(self.session.token),
-        }
-        if let Some(nodes) = &self.nodes {
-            nodes.changed.notify_one();
-        }
-    }
-}
-
-impl<L: EventLog> Drop for EndGuard<L> {
-    fn drop(&mut self) {
-        if !self.session.has_ended() {
-            self.end(SessionEnd::Lost);
-        }
-        if !self.is_written {
-            self.session.end_is_unwritten();
-        }
-    }
-}
-
-struct Pump<L> {
-    session: Arc<Session<L>>,
+pub(super) struct Pump<L> {
+    pub(super) session: Arc<Session<L>>,
     writer: RecordWriter<L>,
-    linger: Duration,
+    pub(super) linger: Duration,
     progress: LogProgress,
     /// Until the session is given up, while it has no reader.
     sleep: LazySleep,
     /// Until a reader that takes nothing holds up nobody.
-    stalled: LazySleep,
+    pub(super) stalled: LazySleep,
     permit: Option<Arc<PermitLender>>,
-    nodes: Option<Arc<Nodes>>,
+    pub(super) nodes: Option<Arc<Nodes>>,
     /// Ready when a drain begins. None afterwards, too.
     drain: Option<DrainBegun>,
     /// When the session ends at the latest, since the server drains.
@@ -272,75 +213,7 @@ impl<L: EventLog> Pump<L> {
         }
     }
 
-    /// Passes the rest of the body to the readers that are there.
-    async fn pass_on<B: Body<Data = Bytes>>(
-        &mut self,
-        begin: [Bytes; 2],
-        mut skips_lf: bool,
-        mut inner: Pin<&mut B>,
-    ) -> Result<(), SessionEnd> {
-        let [begin, mut chunk] = begin;
-        observe::not_resumable("event_too_long");
-        if self.session.begin_passing() == PassState::NoReaders {
-            return Err(SessionEnd::Failed);
-        }
-        // Nobody comes back.
-        self.linger = Duration::ZERO;
-        if self.nodes.is_some() {
-            // Clients of other nodes wait for no more.
-            let _ = self.write(RecordKind::Abandoned, Event::new().static_data("")).await;
-        }
-        self.pass(begin).await?;
-        loop {
-            if !chunk.is_empty() {
-                let lf = std::mem::take(&mut skips_lf) && chunk.starts_with(b"\n");
-                self.pass(chunk.slice(usize::from(lf)..)).await?;
-            }
-            tokio::task::consume_budget().await;
-            chunk = match poll_fn(|cx| self.poll_chunk(inner.as_mut(), cx)).await? {
-                Some(chunk) => chunk,
-                None => return Ok(()),
-            };
-        }
-    }
-
-    /// Passes a chunk when all readers have taken the last one.
-    async fn pass(&mut self, chunk: Bytes) -> Result<(), SessionEnd> {
-        poll_fn(|cx| self.poll_passed(cx)).await?;
-        if !chunk.is_empty() {
-            self.session.pass(Some(chunk));
-        }
-        Ok(())
-    }
-
-    /// Passes the last event, if there is one, and the end.
-    async fn end_passing(&mut self, last: Option<Event>) {
-        if let Some(last) = last {
-            let _ = self.pass(last.encode()).await;
-        }
-        self.session.pass(None);
-    }
-
-    /// Waits until all readers have taken the last chunk. One that takes nothing for the linger
-    /// while another does is cut off.
-    fn poll_passed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SessionEnd>> {
-        loop {
-            match self.session.pass_state(cx) {
-                PassState::Ready => return Poll::Ready(Ok(())),
-                PassState::NoReaders => return Poll::Ready(Err(SessionEnd::Abandoned)),
-                PassState::Waiting(None) => return Poll::Pending,
-                PassState::Waiting(Some(since)) => {
-                    let Some(at) = since.checked_add(self.session.timing.linger) else {
-                        return Poll::Pending;
-                    };
-                    ready!(self.stalled.poll_until(at, cx));
-                    self.session.cut_off_stalled();
-                }
-            }
-        }
-    }
-
-    fn poll_chunk<B: Body<Data = Bytes>>(
+    pub(super) fn poll_chunk<B: Body<Data = Bytes>>(
         &mut self,
         inner: Pin<&mut B>,
         cx: &mut Context<'_>,
@@ -425,7 +298,11 @@ impl<L: EventLog> Pump<L> {
         let _ = self.write(RecordKind::Abandoned, Event::new().static_data("")).await;
     }
 
-    async fn write(&mut self, kind: RecordKind, event: Event) -> Result<EventId, WriteError> {
+    pub(super) async fn write(
+        &mut self,
+        kind: RecordKind,
+        event: Event,
+    ) -> Result<EventId, WriteError> {
         self.writer.write(Record { kind, progress: self.progress }, event).await
     }
 }
