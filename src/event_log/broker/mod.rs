@@ -10,6 +10,7 @@
 //! The reader tells a topic of each event that is appended, as an [`Announcement`]. A topic has, or
 //! fetches, all events that it was told of; up to the watermark it was told of all.
 
+mod clock;
 mod cursor;
 mod follower;
 #[cfg(test)]
@@ -30,6 +31,7 @@ use super::wake_list::Ticket;
 use super::{Logged, Page, Start, Topic};
 use crate::sync::{lock, now};
 
+pub(super) use clock::{LogClock, LogHead};
 pub(super) use follower::BrokerFollower;
 pub(super) use topic::{Announcement, BrokerTopic, LoadedTopic};
 use topic::{TopicRequest, Unused};
@@ -252,6 +254,16 @@ impl fmt::Debug for BrokerTopics {
         f.debug_struct("BrokerTopics").field("topics", &self.topics().len()).finish_non_exhaustive()
     }
 }
+
+/// How long a log waits after one more failure, before it asks its broker again.
+pub(super) fn next_delay(delay: Duration) -> Duration {
+    (delay * 2).min(MAX_RETRY_DELAY)
+}
+
+pub(super) const MIN_RETRY_DELAY: Duration = Duration::from_millis(50);
+
+/// After a broker is back, streams are silent for as much longer.
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// How long a topic without followers stays. Clients come back within seconds, and find the window
 /// as it was.

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::CONNECT_TIMEOUT;
 use super::address::RedisAddress;
-use super::link::{MIN_RETRY_DELAY, next_delay};
+use crate::event_log::broker::{MIN_RETRY_DELAY, next_delay};
 use crate::sync::lock;
 
 /// A connection that is made when it is needed first, and again when it is of no use any more.

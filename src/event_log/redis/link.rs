@@ -11,12 +11,12 @@ use tokio::time::{sleep, timeout};
 
 use super::RESPONSE_TIMEOUT;
 use super::address::RedisAddress;
-use super::clock::LogClock;
 use super::connection::{Lease, RedisConnection, is_not_ready};
-use super::protocol::{HeadRequest, LogHead, RedisKeys, RedisScripts};
+use super::protocol::{HeadRequest, RedisKeys, RedisScripts};
 use crate::event_log::Topic;
 use crate::event_log::broker::{
-    BrokerEvent, BrokerFuture, BrokerSource, LoadedTopic, WindowLimits,
+    BrokerEvent, BrokerFuture, BrokerSource, LoadedTopic, LogClock, LogHead, MIN_RETRY_DELAY,
+    WindowLimits, next_delay,
 };
 use crate::event_log::health::HealthCell;
 
@@ -282,16 +282,6 @@ impl BrokerSource for RedisLink {
         self.clock.earliest_after(at)
     }
 }
-
-/// The delay after one more failure.
-pub(super) fn next_delay(delay: Duration) -> Duration {
-    (delay * 2).min(MAX_RETRY_DELAY)
-}
-
-pub(super) const MIN_RETRY_DELAY: Duration = Duration::from_millis(50);
-
-/// After Redis is back, streams are silent for as much longer.
-pub(super) const MAX_RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// The longest time that a request waits for its answer.
 const MAX_REQUEST_TIMEOUT: Duration = Duration::from_secs(60);

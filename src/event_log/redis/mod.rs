@@ -2,7 +2,6 @@
 
 mod address;
 mod builder;
-mod clock;
 mod connection;
 mod feed;
 mod link;
@@ -23,9 +22,9 @@ use tokio::time::timeout;
 
 use self::address::RedisAddress;
 use self::link::RedisLink;
-use self::protocol::{HeadRequest, LogHead, LogLimits, RedisKeys};
+use self::protocol::{HeadRequest, LogLimits, RedisKeys};
 use self::reader::FeedReader;
-use super::broker::{BrokerFollower, BrokerTopic, BrokerTopics, WindowLimits};
+use super::broker::{BrokerFollower, BrokerTopic, BrokerTopics, LogHead, WindowLimits};
 use super::ids::id_before;
 use super::{EventLog, Follow, LogHealth, Page, Start, Step, Topic, Topics};
 use crate::sync::lock;

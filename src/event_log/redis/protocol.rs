@@ -6,7 +6,7 @@ use std::time::Duration;
 use redis::{ErrorKind, RedisError, RedisResult, Script, ScriptInvocation, Value};
 
 use super::feed::FeedPage;
-use crate::event_log::broker::{BrokerEvent, LoadedTopic, WindowLimits};
+use crate::event_log::broker::{BrokerEvent, LoadedTopic, LogHead, WindowLimits};
 use crate::event_log::ids::random;
 use crate::event_log::{Logged, Topic};
 use crate::wire::EventId;
@@ -71,22 +71,11 @@ impl RedisKeys {
     }
 }
 
-/// The head of a log at one moment, and the clock of Redis.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct LogHead {
-    pub(super) epoch: u64,
-    /// The sequence of the last event.
-    pub(super) last_event: u64,
-    /// A sequence that is not smaller, and after which the next event is.
-    pub(super) sequence: u64,
-    /// The clock of Redis, in microseconds.
-    pub(super) clock: u64,
-}
+/// The head as the scripts return it.
+type Head = (u64, u64, u64, u64);
 
-impl LogHead {
-    fn parse((epoch, last_event, sequence, clock): (u64, u64, u64, u64)) -> Self {
-        Self { epoch, last_event, sequence, clock }
-    }
+fn head_of((epoch, last_event, sequence, clock): Head) -> LogHead {
+    LogHead { epoch, last_event, sequence, clock }
 }
 
 /// What a request for the head does with it, if Redis takes writes.
@@ -139,7 +128,7 @@ impl RedisScripts {
         call.key(keys.last(topic)).key(keys.topic(topic)).key(&*keys.feed);
         call.arg(event).arg(keys.limits.events).arg(keys.idle_millis()).arg(topic.as_str());
         call.arg(keys.limits.feed_events).arg(MAX_FEED_EVENT);
-        Ok(LogHead::parse(call.invoke_async(connection).await?))
+        Ok(head_of(call.invoke_async(connection).await?))
     }
 
     /// The head, after Redis is told what this process knows of it. So a server that forgot some
@@ -155,7 +144,7 @@ impl RedisScripts {
         let mut call = Self::begin(&self.head, keys);
         call.arg(known.epoch).arg(known.last_event).arg(known.sequence);
         call.arg(u8::from(request == HeadRequest::Reserve));
-        Ok(LogHead::parse(call.invoke_async(connection).await?))
+        Ok(head_of(call.invoke_async(connection).await?))
     }
 
     /// The last events of a topic, up to these limits, and the head at the same moment.
@@ -169,9 +158,8 @@ impl RedisScripts {
         let mut call = Self::begin(&self.load, keys);
         call.key(keys.last(topic)).key(keys.topic(topic));
         call.arg(limits.events).arg(keys.idle_millis()).arg(limits.bytes);
-        let (head, floor, entries): ((u64, u64, u64, u64), u64, Vec<Value>) =
-            call.invoke_async(connection).await?;
-        let head = LogHead::parse(head);
+        let (head, floor, entries): (Head, u64, Vec<Value>) = call.invoke_async(connection).await?;
+        let head = head_of(head);
         let events = parse_entries(entries.into_iter().rev(), topic)?.events;
         Ok((LoadedTopic { epoch: head.epoch, head: head.sequence, floor, events }, head))
     }

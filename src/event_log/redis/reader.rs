@@ -14,11 +14,11 @@ use tokio::time::{sleep, timeout};
 
 use super::address::RedisAddress;
 use super::feed::FeedPage;
-use super::link::{MIN_RETRY_DELAY, RedisLink, next_delay};
-use super::protocol::{HeadRequest, LogHead};
+use super::link::RedisLink;
+use super::protocol::HeadRequest;
 use super::{CONNECT_TIMEOUT, RESPONSE_TIMEOUT};
 use crate::event_log::Topic;
-use crate::event_log::broker::{BrokerTopic, BrokerTopics};
+use crate::event_log::broker::{BrokerTopic, BrokerTopics, LogHead, MIN_RETRY_DELAY, next_delay};
 
 /// Reads the feed over a connection of its own.
 ///

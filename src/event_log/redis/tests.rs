@@ -12,10 +12,10 @@ use super::address::RedisAddress;
 use super::feed::FeedPage;
 use super::link::RedisLink;
 use super::protocol::tests::{bulk, stored};
-use super::protocol::{LogHead, LogLimits, RedisKeys};
+use super::protocol::{LogLimits, RedisKeys};
 use super::reader::{FeedReader, FeedState};
 use crate::event_log::broker::{BrokerFollower, BrokerTopic, BrokerTopics};
-use crate::event_log::broker::{LoadedTopic, WindowLimits};
+use crate::event_log::broker::{LoadedTopic, LogHead, WindowLimits};
 use crate::event_log::{Follow, Start, Step, Topics};
 
 fn reader() -> (FeedReader, Arc<BrokerTopics>) {

@@ -1,19 +1,30 @@
-//! What this process knows of the last sequences of a log, and the clock of Redis as its answers
+//! What this process knows of the last sequences of a log, and the clock of its broker as the answers
 //! show it.
 
 use std::sync::Mutex;
 use std::time::Instant;
 
-use super::protocol::LogHead;
 use crate::sync::lock;
+
+/// The head of a log at one moment, and the clock of its broker.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::event_log) struct LogHead {
+    pub(in crate::event_log) epoch: u64,
+    /// The sequence of the last event.
+    pub(in crate::event_log) last_event: u64,
+    /// A sequence that is not smaller, and after which the next event is.
+    pub(in crate::event_log) sequence: u64,
+    /// The clock of the broker, in microseconds.
+    pub(in crate::event_log) clock: u64,
+}
 
 /// The head of a log as it was last seen, and when.
 ///
-/// Sequences are at least the clock of Redis. So the least that it can show now is a position before
+/// Sequences are at least the clock of the broker. So the least that it can show now is a position before
 /// all events that are appended from now on, on any node. If the clock was set back, sequences are
 /// ahead of it, and each is one more than the one before.
 #[derive(Debug)]
-pub(super) struct LogClock(Mutex<ClockReading>);
+pub(in crate::event_log) struct LogClock(Mutex<ClockReading>);
 
 #[derive(Clone, Copy, Debug)]
 struct ClockReading {
@@ -24,13 +35,13 @@ struct ClockReading {
 }
 
 impl LogClock {
-    pub(super) fn new() -> Self {
+    pub(in crate::event_log) fn new() -> Self {
         let head = LogHead { epoch: 0, last_event: 0, sequence: 0, clock: 0 };
         Self(Mutex::new(ClockReading { head, read_at: Instant::now() }))
     }
 
-    /// Notes what Redis answered just now.
-    pub(super) fn set(&self, head: LogHead) {
+    /// Notes what the broker answered just now.
+    pub(in crate::event_log) fn set(&self, head: LogHead) {
         let mut reading = lock(&self.0);
         reading.note(head);
         reading.head.clock = head.clock;
@@ -38,16 +49,16 @@ impl LogClock {
     }
 
     /// Notes an event that was read.
-    pub(super) fn note_event(&self, epoch: u64, sequence: u64) {
+    pub(in crate::event_log) fn note_event(&self, epoch: u64, sequence: u64) {
         lock(&self.0).note(LogHead { epoch, last_event: sequence, sequence, clock: 0 });
     }
 
-    pub(super) fn known(&self) -> LogHead {
+    pub(in crate::event_log) fn known(&self) -> LogHead {
         lock(&self.0).head
     }
 
     /// A position before all events that are appended after a time, unless the clock is set back.
-    pub(super) fn earliest_after(&self, time: Instant) -> u64 {
+    pub(in crate::event_log) fn earliest_after(&self, time: Instant) -> u64 {
         let reading = *lock(&self.0);
         let micros = |from: Instant, to: Instant| {
             u64::try_from(to.saturating_duration_since(from).as_micros()).unwrap_or(u64::MAX)
