@@ -9,6 +9,7 @@
 //! | [`start`] | how to put the layers around a first endpoint |
 //! | [`shutdown`] | graceful shutdown, deploys and Kubernetes |
 //! | [`browsers`] | `EventSource`, htmx, Alpine, six connections, reconnecting |
+//! | [`clients`] | which clients are tried, how each comes back, and what stops it |
 //! | [`broadcast`] | one event to many clients |
 //! | [`resume`] | clients that come back: `Last-Event-ID`, answers that outlive their tab |
 //! | [`nodes`] | several servers: which log to choose |
@@ -44,6 +45,7 @@ chapters! {
     start,
     shutdown,
     browsers,
+    clients,
     broadcast,
     resume,
     nodes,

@@ -8,6 +8,7 @@ mod harness;
 
 mod accessibility;
 mod calls;
+mod clients;
 mod demo_in_browser;
 mod dialect_clients;
 mod examples;
