@@ -8,16 +8,18 @@ use std::time::Duration;
 #[cfg(feature = "hub")]
 use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, sse};
+#[cfg(feature = "hub")]
+use axum::response::{IntoResponseParts, ResponseParts};
 use futures_util::stream;
 #[cfg(feature = "hub")]
-use http::request::Parts;
+use http::{header::LINK, request::Parts};
 use http_body::Body as _;
 
 use crate::error::InvalidText;
 #[cfg(feature = "hub")]
 use crate::event_log::{EventLog, Start};
 #[cfg(feature = "hub")]
-use crate::hub::Subscription;
+use crate::hub::{StreamLink, Subscription};
 use crate::wire::{Event, EventId, EventName, lines};
 
 /// The response that [`into_response`](Self::into_response) makes: a handler can return the
@@ -39,6 +41,38 @@ impl<S: Sync> FromRequestParts<S> for Start {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         Ok(Self::of_request(&parts.headers, &parts.uri))
+    }
+}
+
+/// Adds the header `Link` to a response: a handler can return the link beside the state.
+///
+/// # Examples
+///
+/// ```
+/// use axum::extract::State;
+/// use axum::http::StatusCode;
+/// use axum::response::IntoResponse;
+/// use tower_sse::Hub;
+/// use tower_sse::event_log::Topic;
+/// use tower_sse::hub::StreamLink;
+///
+/// async fn orders(State(hub): State<Hub>) -> Result<impl IntoResponse, StatusCode> {
+///     let position = hub.latest(Topic::from_static("orders")).await;
+///     let position = position.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+///     let link = StreamLink::new("/orders/events", &position);
+///     let link = link.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+///     Ok((link, "the orders as they are now"))
+/// }
+/// # let _ = orders;
+/// ```
+#[cfg(feature = "hub")]
+#[cfg_attr(docsrs, doc(cfg(all(feature = "axum", feature = "hub"))))]
+impl IntoResponseParts for StreamLink {
+    type Error = Infallible;
+
+    fn into_response_parts(self, mut parts: ResponseParts) -> Result<ResponseParts, Infallible> {
+        parts.headers_mut().append(LINK, self.header_value().clone());
+        Ok(parts)
     }
 }
 

@@ -40,6 +40,7 @@ pub async fn check<L: EventLog>(log: &L, prefix: &str) {
     check_exactly_once(log, prefix).await;
     check_positions(log, prefix).await;
     check_read(log, prefix).await;
+    check_last(log, prefix).await;
     check_stalled(log, prefix).await;
 }
 
@@ -156,6 +157,33 @@ pub async fn check_read<L: EventLog>(log: &L, prefix: &str) {
     let page = read(Start::After(ids[4].clone()), 2).await;
     assert!(page.gap.is_none() && page.events.is_empty(), "after the last event there is nothing");
     assert!(read(Start::Unknown, 2).await.gap.is_some(), "an unknown position is a gap");
+}
+
+/// Checks that the last events of topics are those that a follower gets last.
+///
+/// # Panics
+///
+/// As [`check`] does.
+pub async fn check_last<L: EventLog>(log: &L, prefix: &str) {
+    let names = ["last.a", "last.b"].map(|name| topic(prefix, name));
+    let both = Topics::new(&names).expect("names");
+    let none = log.last(&both, 2).await.expect("the log can be read");
+    assert!(none.is_empty(), "topics that never were have no last events");
+    for n in 0..EVENTS {
+        append(log, &names[n % 2], n).await;
+    }
+    let of_one = (1..EVENTS).step_by(2).skip(EVENTS / 2 - 2);
+    for (topics, count, expected) in [
+        (Topics::from(&names[1]), 2, of_one.collect::<Vec<_>>()),
+        (both.clone(), 4, (EVENTS - 4..EVENTS).collect()),
+        (both.clone(), EVENTS, (0..EVENTS).collect()),
+        (both.clone(), 4 * EVENTS, (0..EVENTS).collect()),
+        (both, 0, Vec::new()),
+    ] {
+        let last = log.last(&topics, count).await.expect("the log can be read");
+        let last: Vec<_> = last.iter().map(number).collect();
+        assert_eq!(last, expected, "the last {count} events of {topics:?}");
+    }
 }
 
 /// Checks that a follower that does not poll delays no other.

@@ -42,7 +42,7 @@
 //!
 //! | the client's position | it gets | reason of the gap | where it goes on |
 //! | --- | --- | --- | --- |
-//! | none ([`Start::Live`]) | what is appended from now on | | |
+//! | none ([`Start::Live`]), or `now` | what is appended from now on | | |
 //! | `earliest` | all that the log has | | |
 //! | an event, and all after it are kept | what it missed | | |
 //! | an event, and some after it are lost | a gap, then what is kept | [`Expired`](GapReason::Expired) | with the first event that is kept |
@@ -68,6 +68,7 @@ mod finish;
 #[cfg(any(feature = "nats", feature = "redis"))]
 mod health;
 mod ids;
+mod last;
 mod logged;
 mod memory;
 #[cfg(feature = "nats")]
@@ -220,6 +221,58 @@ pub trait EventLog: Clone + Send + Sync + 'static {
         async move {
             let follower = self.follow(topics, from);
             Ok(page::read_by_following(follower, limit, page::SILENCE).await)
+        }
+    }
+
+    /// Reads the last `count` events that the log has of these topics, in the order of their ids.
+    ///
+    /// It returns fewer if there are fewer, and no event that [finishes a topic](Logged::finishes_topic).
+    /// Between the first and the last that it returns, none is missing that the log has. So a follower
+    /// that starts after the last one goes on where they end.
+    ///
+    /// The default implementation reads a single topic page by page. It follows several topics from
+    /// the beginning, until it has come to what is appended meanwhile, or until no event has come for
+    /// a second. It gives up after ten seconds, with what it has seen until then. Implement it if the
+    /// log can look from the end.
+    ///
+    /// # Errors
+    ///
+    /// If the log cannot be read now, as while a broker is away.
+    ///
+    /// # Panics
+    ///
+    /// The default implementation panics outside of a Tokio runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_sse::Event;
+    /// use tower_sse::event_log::{EventLog, MemoryLog, Topic};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let log = MemoryLog::new();
+    /// let topic = Topic::new("chat")?;
+    /// log.append(&topic, Event::new().data("one")).await?;
+    /// let id = log.append(&topic, Event::new().data("two")).await?;
+    ///
+    /// let last = log.last(&(&topic).into(), 1).await?;
+    /// assert_eq!(last.len(), 1);
+    /// assert_eq!(last[0].id(), id.as_str());
+    /// # Ok(())
+    /// # }
+    /// ```
+    fn last(
+        &self,
+        topics: &Topics,
+        count: usize,
+    ) -> impl Future<Output = Result<Vec<Logged>, Self::Error>> + Send {
+        let (log, topics) = (self.clone(), topics.clone());
+        async move {
+            match topics.single() {
+                Some(topic) => last::by_reading(&log, topic, count).await,
+                None => Ok(last::by_following(&log, &topics, count).await),
+            }
         }
     }
 

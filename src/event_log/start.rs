@@ -16,6 +16,10 @@ pub enum Start {
     /// With the events that are appended from now on.
     #[default]
     Live,
+    /// As [`Live`](Self::Live), because the client asked for it. A subscription then sends nothing
+    /// of what it sends to a client that names no position, such as the
+    /// [last events](crate::hub::Subscription::last).
+    Now,
     /// After the event with this id.
     After(EventId),
     /// With the first event that the log has.
@@ -29,8 +33,8 @@ impl Start {
     /// The start that a client requests with the value of a `Last-Event-ID`.
     ///
     /// An empty value is [`Live`](Self::Live): some clients send it after a stream without ids. The
-    /// value `earliest` is [`Earliest`](Self::Earliest). A text that cannot be an id of a log is
-    /// [`Unknown`](Self::Unknown).
+    /// value `earliest` is [`Earliest`](Self::Earliest), and `now` is [`Now`](Self::Now). A text that
+    /// cannot be an id of a log is [`Unknown`](Self::Unknown).
     #[must_use]
     pub fn requested(id: &str) -> Self {
         Self::after(LastEventId::parse(id.as_bytes()))
@@ -56,10 +60,16 @@ impl Start {
         }
     }
 
+    /// Whether it is with the events that are appended from now on.
+    pub(crate) fn is_live(&self) -> bool {
+        matches!(self, Self::Live | Self::Now)
+    }
+
     fn after(id: LastEventId) -> Self {
         match id {
             LastEventId::None => Self::Live,
             LastEventId::Id(id) if id.as_str() == "earliest" => Self::Earliest,
+            LastEventId::Id(id) if id.as_str() == "now" => Self::Now,
             LastEventId::Id(id) if len_without_mark(id.as_str()) <= MAX_ID_LEN => Self::After(id),
             LastEventId::Id(_) | LastEventId::Invalid => Self::Unknown,
         }
@@ -253,6 +263,8 @@ mod tests {
             (None,                  "/?last_event_id=",          Start::Live),
             (None,                  "/?last_event_id=%ff",       Start::Unknown),
             (Some(b"earliest"),     "/",                         Start::Earliest),
+            (None,                  "/?last_event_id=now",       Start::Now),
+            (Some(b"7-1"),          "/?last_event_id=now",       after("7-1")),
             (Some(b"\xff"),         "/?last_event_id=7-9",       Start::Unknown),
             (Some(long.as_bytes()), "/",                         Start::Unknown),
         ];

@@ -51,8 +51,8 @@
 //! # Pages that show a state
 //!
 //! A page that shows a state and follows its changes must not miss a change between the two. Read
-//! the [latest position](crate::Hub::latest) first, then the state, and have the page connect to
-//! `/events?last_event_id=<position>`.
+//! the [latest position](crate::Hub::latest) first, then the state, and have the page connect to the
+//! address of a [`StreamLink`], which has the position in it.
 //!
 //! # Topics that are over
 //!
@@ -66,20 +66,28 @@
 //! and ends it on a shutdown. An `EventIdLayer` leaves the ids alone, because the log gives each
 //! event one.
 
+mod body;
 #[cfg(feature = "json")]
 mod contract;
 mod finished;
+mod link;
+mod names;
+mod opening;
+mod options;
+mod passing;
 // The root exports the hub.
 pub(crate) mod publish;
 #[cfg(feature = "schema")]
 mod reference;
 mod subscription;
 
+pub use body::HubBody;
 #[cfg(feature = "json")]
 #[cfg_attr(docsrs, doc(cfg(feature = "json")))]
 pub use contract::{Contract, ContractError};
+pub use link::StreamLink;
 pub use publish::PublishError;
 #[cfg(feature = "schema")]
 #[cfg_attr(docsrs, doc(cfg(feature = "schema")))]
 pub use reference::Reference;
-pub use subscription::{HubBody, Subscription};
+pub use subscription::Subscription;

@@ -197,7 +197,7 @@ impl<L: EventLog> Hub<L> {
     }
 
     /// The position after the last event of these topics, for a page that is rendered now and
-    /// follows the topics later.
+    /// follows the topics later: see [`StreamLink`](super::StreamLink).
     ///
     /// # Errors
     ///

@@ -1,22 +1,17 @@
-//! Subscriptions: which events a response has, from where on, and the body that follows a log.
+//! Subscriptions: which events a response has, and from where on.
 
-use std::convert::Infallible;
 use std::fmt;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode, request};
-use http_body::{Body, Frame, SizeHint};
-use pin_project_lite::pin_project;
 
-use super::finished::FinishedTopics;
+use super::HubBody;
+use super::names::EventNames;
+use super::passing::EventFilter;
 use crate::event_log::{
-    EventLog, Follow, Gap, GapPolicy, Logged, MemoryLog, Run, Start, Step, Told, Topics,
-    TopicsHash, close_event, finish_id, told,
+    EventLog, GapPolicy, Logged, MemoryLog, Start, Told, Topics, TopicsHash, close_event, told,
 };
-use crate::wire::EventId;
+use crate::wire::{EventId, EventName};
 
 /// The events that a response is to have: made by [`Hub::subscribe`](crate::Hub::subscribe).
 ///
@@ -26,18 +21,19 @@ use crate::wire::EventId;
 /// With the feature `axum` a handler can return it.
 #[must_use]
 pub struct Subscription<L: EventLog = MemoryLog> {
-    log: L,
-    topics: Topics,
-    start: Start,
-    policy: GapPolicy,
-    filter: Option<Box<EventFilter>>,
+    pub(super) log: L,
+    pub(super) topics: Topics,
+    pub(super) start: Start,
+    pub(super) policy: GapPolicy,
+    pub(super) filter: Option<Box<EventFilter>>,
+    pub(super) names: Option<Box<EventNames>>,
+    pub(super) last: usize,
 }
-
-type EventFilter = dyn Fn(&Logged) -> bool + Send + Sync;
 
 impl<L: EventLog> Subscription<L> {
     pub(super) fn new(log: L, topics: Topics) -> Self {
-        Self { log, topics, start: Start::Live, policy: GapPolicy::default(), filter: None }
+        let (start, policy) = (Start::Live, GapPolicy::default());
+        Self { log, topics, start, policy, filter: None, names: None, last: 0 }
     }
 
     /// Sets where the response begins. By default it begins with the next event that is published.
@@ -55,6 +51,39 @@ impl<L: EventLog> Subscription<L> {
     /// Begins after the event with this id.
     pub fn after(self, id: EventId) -> Self {
         self.start(Start::After(id))
+    }
+
+    /// Sends a client that names no position the last `count` events that the log has, and then what
+    /// follows them. By default such a client gets none.
+    ///
+    /// It is for a chat or a log that shows its last lines to a client that is new. A client that
+    /// comes back with an id gets what it missed, and one that asks for [`now`](Start::Now) only what
+    /// is published from now on.
+    ///
+    /// The last events are those that the log has when the body is polled first, of all topics
+    /// together: see [`EventLog::last`]. They are counted before the [filter](Self::filter). If there
+    /// are fewer, the client gets those and no `gap`, since it did not ask for more. While a broker is
+    /// away the client waits, and gets the last events when the broker is back.
+    ///
+    /// A body keeps these events until they are sent: a `count` that a client may choose must have a
+    /// bound of the application.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum::extract::State;
+    /// use tower_sse::Hub;
+    /// use tower_sse::event_log::{Start, Topic};
+    /// use tower_sse::hub::Subscription;
+    ///
+    /// async fn chat(State(hub): State<Hub>, start: Start) -> Subscription {
+    ///     hub.subscribe(Topic::from_static("chat")).start(start).last(50)
+    /// }
+    /// # let _ = chat;
+    /// ```
+    pub fn last(mut self, count: usize) -> Self {
+        self.last = count;
+        self
     }
 
     /// Sets how the response goes on after events that the client missed and the log does not have
@@ -76,6 +105,45 @@ impl<L: EventLog> Subscription<L> {
     pub fn filter(mut self, filter: impl Fn(&Logged) -> bool + Send + Sync + 'static) -> Self {
         self.filter = Some(Box::new(filter));
         self
+    }
+
+    /// Sends events under the names that `name` returns, instead of their own. An event for which it
+    /// returns `None` is sent as it is. A second function replaces the first.
+    ///
+    /// The function is called for each event that passes the [filter](Self::filter), in the task of
+    /// the client's stream. An event that gets another name is copied for the client; without this
+    /// setting all clients share its bytes. The events `gap` and `close` keep their names.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_sse::event_log::{Logged, Topics};
+    /// use tower_sse::{EventName, Hub};
+    ///
+    /// // Events of `orders.42` that are named `paid` are sent as `orders.42/paid`.
+    /// let name = |event: &Logged| {
+    ///     let name = event.name().unwrap_or("message");
+    ///     EventName::new(format!("{}/{name}", event.topic())).ok()
+    /// };
+    /// let subscription = Hub::default().subscribe(Topics::from_static(&["orders.*"])).name_by(name);
+    /// # let _ = subscription;
+    /// ```
+    pub fn name_by(
+        mut self,
+        name: impl Fn(&Logged) -> Option<EventName> + Send + Sync + 'static,
+    ) -> Self {
+        self.names = Some(Box::new(name));
+        self
+    }
+
+    /// Sends each event under the name of its topic, for a client that follows several topics and has
+    /// to tell them apart: see [`name_by`](Self::name_by).
+    ///
+    /// A name is all of an event, beside its data and its id, that an `EventSource` shows. A page
+    /// listens by `addEventListener("orders.42", ..)`, and htmx 2 swaps by `sse-swap="orders.42"`.
+    /// No topic should have the name `gap` or `close` then.
+    pub fn name_by_topic(self) -> Self {
+        self.name_by(|event| EventName::new(event.topic().as_str()).ok())
     }
 
     /// Whether the client was told that these topics are [finished](crate::Hub::finish), and has
@@ -136,193 +204,10 @@ impl<L: EventLog> fmt::Debug for Subscription<L> {
         f.debug_struct("Subscription")
             .field("topics", &self.topics)
             .field("start", &self.start)
+            .field("last", &self.last)
             .field("policy", &self.policy)
             .field("filter", &self.filter.is_some())
+            .field("names", &self.names.is_some())
             .finish_non_exhaustive()
     }
 }
-
-pin_project! {
-    /// The body of a response that follows a log: whole events, whose bytes all followers share.
-    ///
-    /// An event is a frame, and is not copied. There is one exception: if four or more events are
-    /// ready together in a [`MemoryLog`](crate::event_log::MemoryLog), and the body follows one
-    /// topic without a filter, up to 16 KiB of them leave in one frame, which is made once for all
-    /// followers at the same position. So a burst costs a client one write.
-    ///
-    /// The body ends when its topics are [finished](crate::Hub::finish), after a gap under
-    /// [`GapPolicy::End`], and when the log ends, which most logs never do.
-    pub struct HubBody<L: EventLog> {
-        // Dropped at the end, so that the log has one follower less.
-        #[pin]
-        follower: Option<L::Follower>,
-        policy: GapPolicy,
-        // Of the topic, if there is only one.
-        topic: TopicsHash,
-        options: Option<Box<BodyOptions<L>>>,
-    }
-}
-
-/// The settings that most bodies do not have.
-struct BodyOptions<L> {
-    filter: Option<Box<EventFilter>>,
-    /// For a new follower after a gap, under [`GapPolicy::Live`].
-    restart: Option<(L, Topics)>,
-    /// None if there is only one topic.
-    finished: Option<FinishedTopics>,
-    /// The only event of a body without a follower.
-    last: Option<Bytes>,
-}
-
-impl<L: EventLog> HubBody<L> {
-    fn new(subscription: Subscription<L>) -> Self {
-        let Subscription { log, topics, start, policy, filter } = subscription;
-        let follower = Some(log.follow(topics.clone(), start));
-        let topic = TopicsHash::of(&topics);
-        let finished = topics.single().is_none().then(|| FinishedTopics::new(topics.clone()));
-        let restart = (policy == GapPolicy::Live).then_some((log, topics));
-        let options = (filter.is_some() || restart.is_some() || finished.is_some())
-            .then(|| Box::new(BodyOptions { filter, restart, finished, last: None }));
-        Self { follower, policy, topic, options }
-    }
-
-    /// A body without a follower, which has at most one event.
-    fn ended(last: Option<Bytes>) -> Self {
-        let (policy, topic) = (GapPolicy::default(), TopicsHash::default());
-        let options = last.map(|last| {
-            let (filter, restart, finished) = (None, None, None);
-            Box::new(BodyOptions { filter, restart, finished, last: Some(last) })
-        });
-        Self { follower: None, policy, topic, options }
-    }
-
-    /// Goes on after a gap as the policy says, and returns the event `gap`.
-    fn pass_gap(self: Pin<&mut Self>, gap: &Gap) -> Bytes {
-        let policy = self.policy;
-        let mut this = self.project();
-        let restart = this.options.as_ref().and_then(|options| options.restart.as_ref());
-        match (policy, restart) {
-            (GapPolicy::End, _) => this.follower.set(None),
-            (GapPolicy::Live, Some((log, topics))) => {
-                let start = Start::After(gap.position_after(policy).clone());
-                this.follower.set(Some(log.follow(topics.clone(), start)));
-            }
-            _ => {}
-        }
-        gap.encode(policy)
-    }
-}
-
-impl<L: EventLog> Body for HubBody<L> {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        for _ in 0..MAX_FILTERED_PER_POLL {
-            let mut this = self.as_mut().project();
-            let options = this.options.as_deref_mut();
-            let Some(follower) = this.follower.as_mut().as_pin_mut() else {
-                let last = options.and_then(|options| options.last.take());
-                return Poll::Ready(last.map(|last| Ok(Frame::data(last))));
-            };
-            let sent = match options {
-                Some(options) if options.looks_at_events() => {
-                    match ready!(follower.poll_next(cx)) {
-                        Some(Step::Event(event)) => match options.look(event, *this.topic) {
-                            Some(sent) => sent,
-                            None => continue,
-                        },
-                        Some(Step::Gap(gap)) => Sent::Gap(gap),
-                        None => Sent::End,
-                    }
-                }
-                _ => match ready!(follower.poll_run(cx)) {
-                    Some(Run::Events(bytes)) => match finish_id(&bytes) {
-                        None => Sent::Events(bytes),
-                        Some(id) => Sent::Close(close_event(id, *this.topic)),
-                    },
-                    Some(Run::Gap(gap)) => Sent::Gap(gap),
-                    None => Sent::End,
-                },
-            };
-            let bytes = match sent {
-                Sent::Events(bytes) => bytes,
-                Sent::Gap(gap) => self.as_mut().pass_gap(&gap),
-                Sent::Close(bytes) => {
-                    this.follower.set(None);
-                    bytes
-                }
-                Sent::End => {
-                    this.follower.set(None);
-                    return Poll::Ready(None);
-                }
-            };
-            return Poll::Ready(Some(Ok(Frame::data(bytes))));
-        }
-        // More events may be ready: other tasks have their turn first.
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-
-    fn is_end_stream(&self) -> bool {
-        let has_last = || self.options.as_ref().is_some_and(|options| options.last.is_some());
-        self.follower.is_none() && !has_last()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self.is_end_stream() {
-            true => SizeHint::with_exact(0),
-            false => SizeHint::default(),
-        }
-    }
-}
-
-/// What of a follower's events the client is sent.
-enum Sent {
-    Events(Bytes),
-    Gap(Gap),
-    /// The close event, which is the last.
-    Close(Bytes),
-    End,
-}
-
-impl<L> BodyOptions<L> {
-    /// Whether events have to be looked at one by one.
-    fn looks_at_events(&self) -> bool {
-        self.filter.is_some() || self.finished.is_some()
-    }
-
-    /// What is sent of an event; `topic` is that of a body with one topic only.
-    fn look(&mut self, event: Logged, topic: TopicsHash) -> Option<Sent> {
-        let close = match &mut self.finished {
-            Some(finished) => finished.note(&event),
-            None if event.finishes_topic() => Some(close_event(event.id(), topic)),
-            None => None,
-        };
-        let passes = |filter: &EventFilter| filter(&event);
-        match close {
-            Some(close) => Some(Sent::Close(close)),
-            // Others of the topics are not finished.
-            None if event.finishes_topic() => None,
-            None if self.filter.as_deref().is_none_or(passes) => {
-                Some(Sent::Events(event.into_bytes()))
-            }
-            None => None,
-        }
-    }
-}
-
-impl<L: EventLog> fmt::Debug for HubBody<L> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HubBody")
-            .field("policy", &self.policy)
-            .field("ended", &self.follower.is_none())
-            .finish_non_exhaustive()
-    }
-}
-
-/// A filter that lets no event of a busy topic pass must not keep the thread.
-const MAX_FILTERED_PER_POLL: u32 = 256;

@@ -246,7 +246,7 @@ impl EventName {
     }
 
     /// Whether an event of this name has the type of events without a name.
-    pub(super) fn is_default(&self) -> bool {
+    pub(crate) fn is_default(&self) -> bool {
         matches!(self.as_str(), "" | "message")
     }
 }

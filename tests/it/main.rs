@@ -47,6 +47,12 @@ mod hub_blocking;
 mod hub_contracts;
 #[cfg(all(feature = "axum", feature = "hub"))]
 mod hub_finish;
+#[cfg(feature = "hub")]
+mod hub_last;
+#[cfg(feature = "hub")]
+mod hub_names;
+#[cfg(all(feature = "axum", feature = "hub"))]
+mod hub_pages;
 #[cfg(feature = "schema")]
 mod hub_reference;
 #[cfg(feature = "hub")]

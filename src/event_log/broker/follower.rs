@@ -118,7 +118,7 @@ impl BrokerFollower {
             placement = if is_known { Placement::After(position) } else { placement.alone() };
         }
         match (&starting.from, placement) {
-            (Start::Live, _) => {
+            (Start::Live | Start::Now, _) => {
                 // The clock may be known better by now.
                 let live = starting.live.max(self.topics.source.live(starting.began));
                 for (cursor, state) in self.cursors.iter_mut().zip(loaded) {

@@ -77,7 +77,7 @@ impl MemoryFollower {
             return Self { log, delivered: 0, unreplayable: None, cursors };
         };
         let delivered = match placement {
-            Placement::After(position) if from != Start::Live => position,
+            Placement::After(position) if !from.is_live() => position,
             _ => 0,
         };
         let reason = reason(placement, lost);

@@ -6,6 +6,7 @@ mod encoding;
 mod feed;
 mod follower;
 mod inner;
+mod last;
 mod merged;
 mod stored;
 mod topic;
@@ -15,7 +16,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{EventLog, Page, Start, Topic, Topics};
+use super::{EventLog, Logged, Page, Start, Topic, Topics};
 use crate::InvalidSetting;
 use crate::sync::now;
 use crate::wire::{Event, EventId};
@@ -147,6 +148,10 @@ impl EventLog for MemoryLog {
 
     async fn read(&self, topic: &Topic, from: Start, limit: usize) -> Result<Page, MemoryLogError> {
         Ok(MemoryFollower::read(&self.inner, topic, from, limit))
+    }
+
+    async fn last(&self, topics: &Topics, count: usize) -> Result<Vec<Logged>, MemoryLogError> {
+        Ok(self.inner.last(topics, count))
     }
 
     async fn forget(&self, topic: &Topic, after: Duration) -> Result<(), MemoryLogError> {

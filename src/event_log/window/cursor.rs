@@ -21,7 +21,7 @@ impl Placement {
     /// Where a client starts in a log of this epoch that has given out the sequences up to `head`.
     pub(in crate::event_log) fn of(start: &Start, epoch: u64, head: u64) -> Self {
         match start {
-            Start::Live => Self::After(head),
+            Start::Live | Start::Now => Self::After(head),
             Start::Earliest => Self::Earliest,
             Start::Unknown => Self::Gap(GapReason::Unknown),
             Start::After(id) => match parse_position(id) {

@@ -279,7 +279,7 @@ impl<E: Entry> Window<E> {
     }
 
     /// The events after a position, of those that are here.
-    pub(super) fn after(&self, position: u64) -> impl Iterator<Item = &E> + Clone {
+    pub(super) fn after(&self, position: u64) -> impl DoubleEndedIterator<Item = &E> + Clone {
         self.events.range(self.index_after(position)..)
     }
 

@@ -401,6 +401,7 @@ fn a_client_is_put_where_the_table_says() {
     #[rustfmt::skip]
     let table = [
         (Start::Live,       Placement::After(20)),
+        (Start::Now,        Placement::After(20)),
         (Start::Earliest,   Placement::Earliest),
         (Start::Unknown,    Placement::Gap(unknown)),
         (after("7-12"),     Placement::After(12)),

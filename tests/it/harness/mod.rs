@@ -14,6 +14,8 @@ pub mod chunked;
 #[cfg(feature = "schema")]
 pub mod contracts;
 #[cfg(feature = "hub")]
+pub mod history;
+#[cfg(feature = "hub")]
 pub mod hub;
 pub mod layers;
 pub mod net;

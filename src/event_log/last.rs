@@ -1,0 +1,95 @@
+//! The last events of topics, for logs that cannot look from the end.
+
+use std::collections::{HashSet, VecDeque};
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use super::page::SILENCE;
+use super::{EventLog, Follow, Logged, Start, Step, Topic, Topics};
+use crate::wire::EventId;
+
+/// The last events of those that were added.
+struct LastEvents {
+    count: usize,
+    events: VecDeque<Logged>,
+}
+
+impl LastEvents {
+    fn new(count: usize) -> Self {
+        Self { count, events: VecDeque::new() }
+    }
+
+    fn push(&mut self, event: Logged) {
+        if !event.finishes_topic() {
+            self.events.push_back(event);
+        }
+        if self.events.len() > self.count {
+            self.events.pop_front();
+        }
+    }
+}
+
+/// Reads all of a topic.
+pub(super) async fn by_reading<L: EventLog>(
+    log: &L,
+    topic: &Topic,
+    count: usize,
+) -> Result<Vec<Logged>, L::Error> {
+    let (mut last, mut from) = (LastEvents::new(count), Start::Earliest);
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let page = log.read(topic, from, PAGE).await?;
+        let newest = page.events.last().and_then(|newest| EventId::new(newest.id()).ok());
+        page.events.into_iter().for_each(|event| last.push(event));
+        from = match newest {
+            Some(newest) if page.has_more && Instant::now() < until => Start::After(newest),
+            _ => return Ok(last.events.into()),
+        };
+    }
+}
+
+/// Follows topics from the beginning, up to an event that a second follower has, which began with
+/// those that are appended meanwhile.
+pub(super) async fn by_following<L: EventLog>(
+    log: &L,
+    topics: &Topics,
+    count: usize,
+) -> Vec<Logged> {
+    let mut live = pin!(log.follow(topics.clone(), Start::Live));
+    let mut past = pin!(log.follow(topics.clone(), Start::Earliest));
+    let (mut last, mut appended) = (LastEvents::new(count), HashSet::new());
+    let until = Instant::now() + PATIENCE;
+    while Instant::now() < until {
+        let next = poll_fn(|cx| {
+            while appended.len() < PAGE {
+                let Poll::Ready(Some(Step::Event(event))) = live.as_mut().poll_next(cx) else {
+                    break;
+                };
+                appended.insert(event.id().to_owned());
+            }
+            past.as_mut().poll_next(cx)
+        });
+        match timeout(SILENCE, next).await {
+            Ok(Some(Step::Event(event))) => {
+                let is_new = appended.contains(event.id());
+                last.push(event);
+                if is_new {
+                    break;
+                }
+            }
+            // Events after those that were seen are lost, so those are not the last ones.
+            Ok(Some(Step::Gap(_))) => last.events.clear(),
+            Ok(None) | Err(_) => break,
+        }
+    }
+    last.events.into()
+}
+
+const PAGE: usize = 1024;
+
+/// So long a log is read that never comes to an end.
+const PATIENCE: Duration = Duration::from_secs(10);

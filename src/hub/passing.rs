@@ -1,0 +1,66 @@
+//! What of a follower's events a client is sent.
+
+use bytes::Bytes;
+
+use super::finished::FinishedTopics;
+use super::names::{EventNames, renamed};
+use crate::event_log::{Gap, Logged, TopicsHash, close_event};
+
+pub(super) type EventFilter = dyn Fn(&Logged) -> bool + Send + Sync;
+
+/// What a client is sent next.
+pub(super) enum Sent {
+    Events(Bytes),
+    Gap(Gap),
+    /// The close event, which is the last.
+    Close(Bytes),
+    End,
+}
+
+/// Which events a client is sent, and under which names.
+pub(super) struct Passing {
+    pub(super) filter: Option<Box<EventFilter>>,
+    pub(super) names: Option<Box<EventNames>>,
+    /// None if there is only one topic.
+    pub(super) finished: Option<FinishedTopics>,
+}
+
+/// What becomes of an event.
+pub(super) enum Verdict {
+    Send,
+    LeaveOut,
+    /// It is the end, of which the client is told by this close event.
+    Close(Bytes),
+}
+
+impl Passing {
+    /// Whether events have to be looked at one by one.
+    pub(super) fn looks_at_events(&self) -> bool {
+        self.filter.is_some() || self.names.is_some() || self.finished.is_some()
+    }
+
+    /// What becomes of an event; `topic` is that of a body with one topic only.
+    pub(super) fn judge(&mut self, event: &Logged, topic: TopicsHash) -> Verdict {
+        let is_end = event.finishes_topic();
+        let close = match &mut self.finished {
+            Some(finished) => finished.note(event),
+            None if is_end => Some(close_event(event.id(), topic)),
+            None => None,
+        };
+        match (close, &self.filter) {
+            (Some(close), _) => Verdict::Close(close),
+            // Others of the topics are not finished.
+            (None, _) if is_end => Verdict::LeaveOut,
+            (None, Some(filter)) if !filter(event) => Verdict::LeaveOut,
+            (None, _) => Verdict::Send,
+        }
+    }
+
+    /// The event as this client gets it.
+    pub(super) fn encode(&self, event: Logged) -> Bytes {
+        match self.names.as_ref().and_then(|names| names(&event)) {
+            Some(name) => renamed(event.bytes(), &name),
+            None => event.into_bytes(),
+        }
+    }
+}
