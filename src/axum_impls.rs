@@ -19,7 +19,7 @@ use crate::error::InvalidText;
 #[cfg(feature = "hub")]
 use crate::event_log::{EventLog, Start};
 #[cfg(feature = "hub")]
-use crate::hub::{StreamLink, Subscription};
+use crate::hub::{RequestedTopics, StreamLink, Subscription, TopicsRefusal};
 use crate::wire::{Event, EventId, EventName, lines};
 
 /// The response that [`into_response`](Self::into_response) makes: a handler can return the
@@ -41,6 +41,26 @@ impl<S: Sync> FromRequestParts<S> for Start {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         Ok(Self::of_request(&parts.headers, &parts.uri))
+    }
+}
+
+/// The topics that the request names: see [`of_request`](Self::of_request).
+#[cfg(feature = "hub")]
+#[cfg_attr(docsrs, doc(cfg(all(feature = "axum", feature = "hub"))))]
+impl<S: Sync, const MOST: usize> FromRequestParts<S> for RequestedTopics<MOST> {
+    type Rejection = TopicsRefusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, TopicsRefusal> {
+        Self::of_request(&parts.uri)
+    }
+}
+
+/// A response with the [status](Self::status) and the reason, which has nothing of the request.
+#[cfg(feature = "hub")]
+#[cfg_attr(docsrs, doc(cfg(all(feature = "axum", feature = "hub"))))]
+impl IntoResponse for TopicsRefusal {
+    fn into_response(self) -> axum::response::Response {
+        (self.status(), self.to_string()).into_response()
     }
 }
 

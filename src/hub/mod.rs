@@ -79,6 +79,8 @@ mod passing;
 pub(crate) mod publish;
 #[cfg(feature = "schema")]
 mod reference;
+mod requested;
+mod requested_topic;
 mod subscription;
 
 pub use body::HubBody;
@@ -90,4 +92,6 @@ pub use publish::PublishError;
 #[cfg(feature = "schema")]
 #[cfg_attr(docsrs, doc(cfg(feature = "schema")))]
 pub use reference::Reference;
+pub use requested::{RequestedTopics, TopicsRefusal};
+pub use requested_topic::RequestedTopic;
 pub use subscription::Subscription;

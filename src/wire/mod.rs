@@ -30,7 +30,7 @@ pub(crate) use json::json_string;
 pub(crate) use json_line::{in_notation, json_line};
 pub(crate) use json_scanner::SEPARATOR;
 pub(crate) use last_event_id::LastEventId;
-#[cfg(feature = "nats")]
+#[cfg(feature = "hub")]
 pub(crate) use last_event_id::percent_decode;
 pub(crate) use protocol::Protocol;
 pub(crate) use scanner::{BlockId, EndedBlock, Scanner};

@@ -55,6 +55,8 @@ mod hub_names;
 mod hub_pages;
 #[cfg(feature = "schema")]
 mod hub_reference;
+#[cfg(all(feature = "axum", feature = "hub"))]
+mod hub_requested;
 #[cfg(feature = "hub")]
 mod hub_together;
 mod idle;
