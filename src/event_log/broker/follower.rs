@@ -54,24 +54,19 @@ struct Starting {
 type LastPosition = ((u64, u64), Vec<Vec<BrokerEvent>>);
 
 impl BrokerFollower {
-    /// Follows topics. `fetch` must have each new topic fetched.
+    /// Follows topics.
     ///
     /// Patterns are followed in the window of all topics, from which other topics are left out.
     pub(in crate::event_log) fn new(
         topics: Arc<BrokerTopics>,
         followed: &Topics,
         from: Start,
-        fetch: impl Fn(Arc<BrokerTopic>),
     ) -> Self {
         let all = followed.has_patterns().then_some(&Topic::ALL);
         let mut cursors = Vec::new();
         for name in followed.names().chain(all) {
-            let (topic, new) = topics.add_follower(name);
             let filter = name.is_all().then(|| followed.clone());
-            cursors.push(BrokerCursor::new(Arc::clone(&topic), filter));
-            if new {
-                fetch(topic);
-            }
+            cursors.push(BrokerCursor::new(topics.add_follower(name), filter));
         }
         Self::with(topics, cursors, from)
     }

@@ -12,6 +12,7 @@
 
 mod clock;
 mod cursor;
+mod fetches;
 mod follower;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ use super::{Logged, Page, Start, Topic};
 use crate::sync::{lock, now};
 
 pub(super) use clock::{LogClock, LogHead};
+use fetches::FetchQueue;
 pub(super) use follower::BrokerFollower;
 pub(super) use topic::{Announcement, BrokerTopic, LoadedTopic};
 use topic::{TopicRequest, Unused};
@@ -89,6 +91,7 @@ pub(super) struct BrokerTopics {
     source: Box<dyn BrokerSource>,
     limits: WindowLimits,
     topics: Mutex<HashMap<Topic, Arc<BrokerTopic>>>,
+    queue: FetchQueue,
     /// Topics whose last follower was removed, and when they are looked at: those that are still
     /// without one are dropped.
     unused: Mutex<VecDeque<(Instant, Arc<BrokerTopic>)>>,
@@ -104,6 +107,7 @@ impl BrokerTopics {
             source,
             limits,
             topics: Mutex::default(),
+            queue: FetchQueue::new(),
             unused: Mutex::default(),
             watermark: AtomicU64::new(0),
             ended: AtomicBool::new(false),
@@ -114,9 +118,9 @@ impl BrokerTopics {
         lock(&self.topics)
     }
 
-    /// Adds a follower to the topic of this name, and returns the topic and whether it is new: then
-    /// the caller must have it [fetched](Self::fetch).
-    fn add_follower(&self, topic: &Topic) -> (Arc<BrokerTopic>, bool) {
+    /// Adds a follower to the topic of this name, and returns the topic, which waits to be loaded if
+    /// it is new.
+    fn add_follower(&self, topic: &Topic) -> Arc<BrokerTopic> {
         let mut topics = self.topics();
         let mut new = false;
         let topic = topics.entry(topic.clone()).or_insert_with(|| {
@@ -125,20 +129,34 @@ impl BrokerTopics {
         });
         // Under the lock, so that a sweep does not drop the topic in between.
         topic.add_follower();
-        (Arc::clone(topic), new)
+        let topic = Arc::clone(topic);
+        drop(topics);
+        if new {
+            self.add_to_fetch(&topic);
+        }
+        topic
     }
 
     fn remove_follower(&self, topic: &Arc<BrokerTopic>, ticket: &mut Ticket) {
         if topic.remove_follower(ticket) {
+            // Its clients would find nothing when they come back.
+            if topic.loaded_state().is_none() && self.drop_if_unused(topic) {
+                return;
+            }
             lock(&self.unused).push_back((now() + LINGER, Arc::clone(topic)));
         }
+    }
+
+    /// Has a topic fetched that says that it must be. [`run_fetches`](Self::run_fetches) does it.
+    pub(super) fn add_to_fetch(&self, topic: &Arc<BrokerTopic>) {
+        self.queue.add(Arc::clone(topic));
     }
 
     /// Loads a topic that is new, and fetches events that it was told of and does not have.
     ///
     /// It ends when the topic has them all, or when nobody follows it any more while the broker is
     /// away: then the topic is dropped.
-    pub(super) async fn fetch(&self, topic: &Arc<BrokerTopic>) {
+    async fn fetch(&self, topic: &Arc<BrokerTopic>) {
         while let Some(request) = topic.next_request() {
             let answered = match request {
                 TopicRequest::Load(asked) => {
@@ -192,7 +210,9 @@ impl BrokerTopics {
             dropped = topics.remove(&topic.name);
         }
         drop(topics);
-        drop(dropped);
+        if let Some(dropped) = dropped {
+            self.queue.remove(&dropped);
+        }
         unused
     }
 

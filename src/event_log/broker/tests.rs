@@ -81,21 +81,18 @@ struct ScriptedLog {
 
 impl ScriptedLog {
     fn with(loaded: LoadedTopic) -> Self {
-        let loaded = std::cell::Cell::new(Some(loaded));
         let source = ScriptedSource::default();
         let limits = WindowLimits { events: 2, bytes: 1 << 20 };
         let topics = Arc::new(BrokerTopics::new(Box::new(source.clone()), limits));
-        let load = |topic: Arc<BrokerTopic>| {
-            topic.load(loaded.take().expect("there is one topic"), 0);
-            assert_eq!(topic.next_request(), None);
-        };
-        let follower = follow(&topics, Start::Live, load);
+        let follower = follow(&topics, Start::Live);
         let topic = topics.all().remove(0);
+        topic.load(loaded, 0);
+        assert_eq!(topic.next_request(), None);
         Self { source, topics, topic, _follower: follower }
     }
 
     fn follow(&self, from: Start) -> BrokerFollower {
-        follow(&self.topics, from, |_| unreachable!("the topic is loaded"))
+        follow(&self.topics, from)
     }
 
     /// Reads events as after Redis has lost everything.
@@ -125,12 +122,8 @@ fn announcement(event: BrokerEvent, is_short: bool) -> Announcement {
     Announcement { epoch, sequence, before, continues: false, event }
 }
 
-fn follow(
-    topics: &Arc<BrokerTopics>,
-    from: Start,
-    load: impl Fn(Arc<BrokerTopic>),
-) -> BrokerFollower {
-    BrokerFollower::new(Arc::clone(topics), &name().into(), from, load)
+fn follow(topics: &Arc<BrokerTopics>, from: Start) -> BrokerFollower {
+    BrokerFollower::new(Arc::clone(topics), &name().into(), from)
 }
 
 fn name() -> Topic {
@@ -289,7 +282,7 @@ async fn a_topic_that_is_followed_again_stays_and_one_that_is_not_is_dropped() {
     drop(follower);
     topics.sweep();
     assert_eq!(topics.all().len(), 1, "its clients may come back");
-    let again = follow(&topics, Start::Live, |_| unreachable!("the topic is loaded"));
+    let again = follow(&topics, Start::Live);
     advance(LINGER).await;
     topics.sweep();
     assert_eq!(topics.all().len(), 1);

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use super::fetches::Turn;
 use super::{BrokerEvent, WindowLimits};
 use crate::event_log::wake_list::{Ticket, WakeList, look_or_register, wake_list};
 use crate::event_log::window::{Cursor, Entry, Found, Placement, Window};
@@ -16,6 +17,7 @@ use crate::sync::{lock, now};
 pub(in crate::event_log) struct BrokerTopic {
     pub(in crate::event_log) name: Topic,
     limits: WindowLimits,
+    pub(super) turn: Turn,
     state: Mutex<BrokerTopicState>,
 }
 
@@ -25,7 +27,7 @@ struct BrokerTopicState {
     window: Window<BrokerEvent>,
     /// The head of the log when the topic was loaded.
     head: u64,
-    /// A task fetches what is missing.
+    /// The topic waits to be fetched, or is being fetched.
     fetching: bool,
     /// The topic was told of all events so far, so it knows which one is the last.
     complete: bool,
@@ -113,7 +115,7 @@ pub(super) struct LoadedState {
 }
 
 impl BrokerTopic {
-    /// A topic that the caller has fetched.
+    /// A topic that the caller [has fetched](super::BrokerTopics::add_to_fetch).
     pub(super) fn new(name: Topic, limits: WindowLimits) -> Self {
         let state = BrokerTopicState {
             content: Content::Unloaded,
@@ -127,7 +129,7 @@ impl BrokerTopic {
             swept: false,
             wakers: WakeList::new(),
         };
-        Self { name, limits, state: Mutex::new(state) }
+        Self { name, limits, turn: Turn::default(), state: Mutex::new(state) }
     }
 
     /// A topic for one look, which no sweep has to drop, and which has the last event only.

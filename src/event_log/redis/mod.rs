@@ -12,7 +12,7 @@ mod tests;
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -24,10 +24,9 @@ use self::address::RedisAddress;
 use self::link::RedisLink;
 use self::protocol::{HeadRequest, LogLimits, RedisKeys};
 use self::reader::FeedReader;
-use super::broker::{BrokerFollower, BrokerTopic, BrokerTopics, LogHead, WindowLimits};
+use super::broker::{BrokerFollower, BrokerTopics, LogHead, WindowLimits};
 use super::ids::id_before;
 use super::{EventLog, Follow, LogHealth, Page, Start, Step, Topic, Topics};
-use crate::sync::lock;
 use crate::wire::{Event, EventId};
 
 pub use builder::{RedisLogBuilder, RedisLogError};
@@ -131,8 +130,9 @@ struct RedisLogInner {
     runtime: Handle,
     /// The head when the log was made, after which the reader begins.
     head: LogHead,
-    /// The reader, and tasks that load topics: they end with the last handle and the last follower.
-    tasks: Mutex<JoinSet<()>>,
+    /// The reader, and what fetches topics, from the first follower on. They end with the last handle
+    /// and the last follower.
+    tasks: OnceLock<JoinSet<()>>,
     append_timeout: Duration,
     max_event_bytes: usize,
 }
@@ -176,26 +176,21 @@ impl RedisLog {
             address,
             head,
             runtime: Handle::current(),
-            tasks: Mutex::default(),
+            tasks: OnceLock::new(),
             append_timeout: settings.append_timeout,
             max_event_bytes: settings.max_event_bytes,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Spawns a task that loads a topic that is followed for the first time.
-    fn fetch(&self, topic: Arc<BrokerTopic>) {
-        let inner = &self.inner;
-        let topics = Arc::clone(&inner.topics);
-        let mut tasks = lock(&inner.tasks);
-        while tasks.try_join_next().is_some() {}
-        // The reader never ends, so there is no task only before the first topic.
-        if tasks.is_empty() {
-            let (link, address) = (inner.link.clone(), inner.address.clone());
-            let reader = FeedReader::new(link, Arc::clone(&topics), address, inner.head);
-            tasks.spawn_on(reader.run(), &inner.runtime);
-        }
-        tasks.spawn_on(async move { topics.fetch(&topic).await }, &inner.runtime);
+    /// Spawns the reader, and what fetches topics.
+    fn start(&self) -> JoinSet<()> {
+        let RedisLogInner { link, topics, address, head, runtime, .. } = &*self.inner;
+        let reader = FeedReader::new(link.clone(), Arc::clone(topics), address.clone(), *head);
+        let mut tasks = JoinSet::new();
+        tasks.spawn_on(reader.run(), runtime);
+        tasks.spawn_on(Arc::clone(topics).run_fetches(), runtime);
+        tasks
     }
 }
 
@@ -214,8 +209,8 @@ impl EventLog for RedisLog {
     }
 
     fn follow(&self, topics: Topics, from: Start) -> RedisFollower {
-        let known = Arc::clone(&self.inner.topics);
-        let follower = BrokerFollower::new(known, &topics, from, |topic| self.fetch(topic));
+        self.inner.tasks.get_or_init(|| self.start());
+        let follower = BrokerFollower::new(Arc::clone(&self.inner.topics), &topics, from);
         RedisFollower { follower, _log: self.clone() }
     }
 

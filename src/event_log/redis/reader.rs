@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use futures_util::future::{Either, select};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, RedisResult, Value};
-use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::address::RedisAddress;
@@ -18,7 +17,7 @@ use super::link::RedisLink;
 use super::protocol::HeadRequest;
 use super::{CONNECT_TIMEOUT, RESPONSE_TIMEOUT};
 use crate::event_log::Topic;
-use crate::event_log::broker::{BrokerTopic, BrokerTopics, LogHead, MIN_RETRY_DELAY, next_delay};
+use crate::event_log::broker::{BrokerTopics, LogHead, MIN_RETRY_DELAY, next_delay};
 
 /// Reads the feed over a connection of its own.
 ///
@@ -39,8 +38,6 @@ pub(super) struct FeedReader {
     last_reply: Instant,
     /// How long an answer may take.
     patience: Duration,
-    /// Fetch what is not in the feed itself.
-    fetches: JoinSet<()>,
 }
 
 /// What comes of a read.
@@ -71,7 +68,6 @@ impl FeedReader {
             expected: 0,
             last_reply: Instant::now(),
             patience: RESPONSE_TIMEOUT,
-            fetches: JoinSet::new(),
         };
         reader.go_on_after(head);
         reader
@@ -120,7 +116,6 @@ impl FeedReader {
             state = self.read(&mut connection).await?;
             self.link.health.note_reading();
             self.topics.sweep();
-            while self.fetches.try_join_next().is_some() {}
         }
     }
 
@@ -184,7 +179,7 @@ impl FeedReader {
                 let Some(topic) = self.topics.find(name) else { continue };
                 let announcement = entry.announce(&topic.name, self.position);
                 if announcement.is_some_and(|it| topic.announce(it)) {
-                    self.fetch(&topic);
+                    self.topics.add_to_fetch(&topic);
                 }
                 named.push(topic);
             }
@@ -197,11 +192,6 @@ impl FeedReader {
             topic.wake();
         }
         state
-    }
-
-    fn fetch(&mut self, topic: &Arc<BrokerTopic>) {
-        let (topics, topic) = (Arc::clone(&self.topics), Arc::clone(topic));
-        self.fetches.spawn(async move { topics.fetch(&topic).await });
     }
 
     /// Asks for the last sequence of each topic that is followed, and goes on from there.
@@ -226,7 +216,7 @@ impl FeedReader {
             let lasts = self.with_patience(Duration::ZERO, request).await?;
             for (topic, last) in batch.iter().zip(lasts) {
                 if topic.compare(last, none_expired) {
-                    self.fetch(topic);
+                    self.topics.add_to_fetch(topic);
                 }
             }
         }

@@ -14,8 +14,7 @@ use super::link::RedisLink;
 use super::protocol::tests::{bulk, stored};
 use super::protocol::{LogLimits, RedisKeys};
 use super::reader::{FeedReader, FeedState};
-use crate::event_log::broker::{BrokerFollower, BrokerTopic, BrokerTopics};
-use crate::event_log::broker::{LoadedTopic, LogHead, WindowLimits};
+use crate::event_log::broker::{BrokerFollower, BrokerTopics, LoadedTopic, LogHead, WindowLimits};
 use crate::event_log::{Follow, Start, Step, Topics};
 
 fn reader() -> (FeedReader, Arc<BrokerTopics>) {
@@ -31,11 +30,15 @@ fn reader() -> (FeedReader, Arc<BrokerTopics>) {
 }
 
 fn follow(topics: &Arc<BrokerTopics>, names: &[&str]) -> BrokerFollower {
-    let empty = |topic: Arc<BrokerTopic>| {
-        topic.load(LoadedTopic { epoch: 7, head: 0, floor: 0, events: Vec::new() }, 0);
-        assert_eq!(topic.next_request(), None);
-    };
-    BrokerFollower::new(Arc::clone(topics), &Topics::new(names).unwrap(), Start::Earliest, empty)
+    let names = Topics::new(names).unwrap();
+    let follower = BrokerFollower::new(Arc::clone(topics), &names, Start::Earliest);
+    for topic in topics.all() {
+        if topic.next_request().is_some() {
+            topic.load(LoadedTopic { epoch: 7, head: 0, floor: 0, events: Vec::new() }, 0);
+            assert_eq!(topic.next_request(), None);
+        }
+    }
+    follower
 }
 
 /// An entry for the first event of a topic.
