@@ -56,6 +56,8 @@
 //! | [`extras_classic`] | `/tower-sse.extras.classic.js` | the same, after the classic script |
 //! | [`development`] | `/tower-sse.dev.js` | the module with warnings in the console, beside the module |
 //!
+//! The tag of the classic script may stand before or after those of htmx.
+//!
 //! # Integrity
 //!
 //! The constants are what `<script integrity>` takes: a page that has them runs the script that it
