@@ -14,6 +14,7 @@
 //! let log = MemoryLog::builder().events(20).build()?;
 //! contract::check(&log, "contract").await;
 //! contract::check_gaps(&log, "contract", 20).await;
+//! contract::check_idempotent(&log, "contract").await;
 //! # Ok(())
 //! # }
 //! ```
@@ -22,13 +23,16 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::{EventLog, Follow, Gap, GapReason, Logged, Start, Step, Topic, Topics};
+use super::{
+    Appended, EventLog, Follow, Gap, GapReason, Logged, MessageId, Start, Step, Topic, Topics,
+};
 use crate::wire::{Event, EventId};
 
 /// Makes all checks that suit any log, each in topics of its own: all of this module but
-/// [`check_gaps`].
+/// [`check_gaps`] and [`check_idempotent`].
 ///
 /// No topic whose name begins with `prefix` may have had events.
 ///
@@ -243,6 +247,46 @@ pub async fn check_gaps<L: EventLog>(log: &L, prefix: &str, kept: usize) {
     }
 }
 
+/// Checks that a message is taken once in its topic, for a log that implements
+/// [`append_once`](EventLog::append_once).
+///
+/// # Panics
+///
+/// As [`check`] does, and if the log does not implement it.
+pub async fn check_idempotent<L: EventLog>(log: &L, prefix: &str) {
+    let (topic, other) = (topic(prefix, "message.a"), topic(prefix, "message.b"));
+    let refused = log.append_once(&topic, Event::new(), &message(0)).await;
+    assert!(matches!(refused, Some(Err(_))), "an event without data is refused: {refused:?}");
+    let first = append_once(log, &topic, 0, 0).await;
+    assert!(!first.is_repeat, "an event that was refused takes no message id");
+    append(log, &topic, 1).await;
+    for repeat in [append_once(log, &topic, 0, 0).await, append_once(log, &topic, 7, 0).await] {
+        assert_eq!(repeat, Appended::repeat(first.id.clone()), "a repeat has the id of the first");
+    }
+    let next = append_once(log, &topic, 2, 1).await;
+    assert!(!next.is_repeat && next.id != first.id, "another message is another event");
+    let elsewhere = append_once(log, &other, 0, 0).await;
+    assert!(!elsewhere.is_repeat, "a message id is one of its topic");
+    let mut calls = JoinSet::new();
+    for _ in 0..8 {
+        let (log, topic) = (log.clone(), topic.clone());
+        calls.spawn(async move { append_once(&log, &topic, 3, 2).await });
+    }
+    let calls = calls.join_all().await;
+    let appended = calls.iter().filter(|call| !call.is_repeat).count();
+    assert_eq!(appended, 1, "of several calls at the same time one appends: {calls:?}");
+    assert!(calls.iter().all(|call| call.id == calls[0].id), "all have one id: {calls:?}");
+    append(log, &topic, 4).await;
+    append(log, &other, 1).await;
+    for (topic, count) in [(&topic, 5), (&other, 2)] {
+        let mut reader = Reader::new(log, &topic.into(), Start::Earliest);
+        reader.expect_events(0..count, "a follower of messages that were repeated").await;
+    }
+    // The id of a repeat is that of the event.
+    let mut reader = Reader::new(log, &(&topic).into(), Start::After(first.id));
+    reader.expect_events(1..5, "a follower after a message that was repeated").await;
+}
+
 /// A follower, and the last event that it returned.
 struct Reader<F> {
     follower: Pin<Box<F>>,
@@ -303,6 +347,18 @@ fn topic(prefix: &str, name: &str) -> Topic {
 async fn append<L: EventLog>(log: &L, topic: &Topic, n: usize) -> EventId {
     let event = Event::new().data(n.to_string());
     log.append(topic, event).await.expect("the log takes an event")
+}
+
+/// Appends an event with a number as that of a message.
+async fn append_once<L: EventLog>(log: &L, topic: &Topic, n: usize, of: usize) -> Appended {
+    let event = Event::new().data(n.to_string());
+    let appended = log.append_once(topic, event, &message(of)).await;
+    let appended = appended.expect("the log implements `append_once`");
+    appended.expect("the log takes an event")
+}
+
+fn message(n: usize) -> MessageId {
+    MessageId::new(format!("message-{n}")).expect("it has no space")
 }
 
 fn number(event: &Logged) -> usize {

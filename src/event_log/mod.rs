@@ -58,6 +58,25 @@
 //! the first event that is kept, or, if none is kept, one after all events. A client of one topic
 //! gets no other gap there. A client of several topics may get one, if another of its topics has
 //! lost later events.
+//!
+//! # Messages that are taken once
+//!
+//! A caller that gets no answer does not know whether its event was appended. With
+//! [`append_once`](EventLog::append_once) it may ask again: a log takes a [`MessageId`] once within
+//! a window. One set of rules holds for all logs:
+//!
+//! - A message id is one of its topic. In another topic the same id is another message, so one
+//!   message may be published in several topics.
+//! - The window begins when the event is appended. A repeat does not extend it.
+//! - The event of a repeat is not compared: the first one counts.
+//! - An event that is refused takes no id, and neither does [`append`](EventLog::append).
+//! - Of several calls at the same time one appends the event, on whichever nodes they are.
+//!
+//! | log | the window | where ids are remembered | what else forgets an id |
+//! | --- | --- | --- | --- |
+//! | [`MemoryLog`] | [2 minutes](MemoryLogBuilder::duplicate_window) | in the process | [65,536](MemoryLogBuilder::message_ids) later ones |
+//! | `RedisLog` | 2 minutes (`duplicate_window`) | in Redis, a key for each, written with the event | a Redis that lost the event, too |
+//! | `NatsLog` | 2 minutes (`duplicate_window`) | in the stream, as `Nats-Msg-Id` | a server that was restarted after it trimmed the event |
 
 #[cfg(feature = "redis")]
 mod broker;
@@ -73,6 +92,7 @@ mod logged;
 mod memory;
 #[cfg(feature = "nats")]
 mod nats;
+mod once;
 mod page;
 #[cfg(feature = "redis")]
 mod redis;
@@ -108,6 +128,7 @@ pub use memory::{MemoryFollower, MemoryLog, MemoryLogBuilder, MemoryLogError};
 pub use nats::{
     NatsConnectError, NatsFollower, NatsLog, NatsLogBuilder, NatsLogError, NatsStorage,
 };
+pub use once::{Appended, MessageId};
 pub use page::Page;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
@@ -157,6 +178,55 @@ pub trait EventLog: Clone + Send + Sync + 'static {
     fn append_at_once(&self, topic: &Topic, event: &Event) -> Option<Result<EventId, Self::Error>> {
         let _ = (topic, event);
         None
+    }
+
+    /// Appends the event of a message, unless the message was taken before.
+    ///
+    /// It is for callers that may ask twice: after an answer that did not come, it is not known
+    /// whether the event was appended, and to ask again with the same message id is safe. It returns
+    /// the id of the event that was appended first, whatever the event of the repeat is.
+    ///
+    /// A message id is one of its topic, and is taken for a time, the log's `duplicate_window`, from
+    /// when the event was appended: see [the rules](self#messages-that-are-taken-once).
+    ///
+    /// It returns `None`, and appends nothing, if the log cannot do this. So does the default
+    /// implementation: without help of the log, a repeat would be appended a second time.
+    ///
+    /// # Errors
+    ///
+    /// As of [`append`](Self::append). An event that is refused takes no message id.
+    ///
+    /// # Cancellation safety
+    ///
+    /// As of [`append`](Self::append).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_sse::Event;
+    /// use tower_sse::event_log::{EventLog, MemoryLog, MessageId, Topic};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (log, topic) = (MemoryLog::new(), Topic::new("orders.42")?);
+    /// let message = MessageId::new("payment-7")?;
+    /// let paid = || Event::new().data("paid");
+    ///
+    /// let first = log.append_once(&topic, paid(), &message).await.ok_or("it can")??;
+    /// let again = log.append_once(&topic, paid(), &message).await.ok_or("it can")??;
+    /// assert!(!first.is_repeat && again.is_repeat);
+    /// assert_eq!(first.id, again.id);
+    /// # Ok(())
+    /// # }
+    /// ```
+    fn append_once(
+        &self,
+        topic: &Topic,
+        event: Event,
+        message: &MessageId,
+    ) -> impl Future<Output = Option<Result<Appended, Self::Error>>> + Send {
+        let _ = (topic, event, message);
+        ready(None)
     }
 
     /// Follows topics: first the events that were missed, then the events that are appended.

@@ -105,7 +105,7 @@ pub(super) const fn check(text: &str, wildcards: Wildcards) -> Result<bool, Inva
 
 /// Whether the character that begins at byte `at` is whitespace, as [`char::is_whitespace`] says,
 /// which is no `const fn` in Rust 1.85.
-const fn is_whitespace(text: &[u8], at: usize) -> bool {
+pub(super) const fn is_whitespace(text: &[u8], at: usize) -> bool {
     match text[at] {
         b'\t'..=b'\r' | b' ' => true,
         // U+0085 and U+00A0.

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use tokio::runtime::Handle;
 
 use super::Subscription;
-use crate::event_log::{EventLog, MemoryLog, Topic, Topics, finish_event};
+use crate::event_log::{Appended, EventLog, MemoryLog, MessageId, Topic, Topics, finish_event};
 use crate::wire::{Event, EventId};
 
 /// Publishes into a log, and makes responses that follow it.
@@ -61,6 +61,66 @@ impl<L: EventLog> Hub<L> {
         event: Event,
     ) -> impl Future<Output = Result<EventId, L::Error>> + Send {
         self.log.append(topic, event)
+    }
+
+    /// Publishes the event of a message, unless the message was published before: for callers that
+    /// try again when they get no answer, and for requests that come twice.
+    ///
+    /// A message id is taken once in its topic, within the `duplicate_window` of the log: see [the
+    /// rules](crate::event_log#messages-that-are-taken-once).
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::Log`] if the log refuses the event, or does not know whether it has it: then
+    /// call this again with the same message id. [`PublishError::CannotRepeat`] if the log is one
+    /// that cannot recognise a repeat.
+    ///
+    /// # Cancellation safety
+    ///
+    /// As of [`publish`](Self::publish). Whether the message was published shows when this is called
+    /// again with the same message id.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use tower_sse::event_log::{EventLog, MessageId, Topic};
+    /// use tower_sse::hub::PublishError;
+    /// use tower_sse::{Event, Hub};
+    ///
+    /// /// Publishes that an order was paid, also if the connection to the broker is lost meanwhile.
+    /// async fn publish_paid<L: EventLog>(
+    ///     hub: &Hub<L>,
+    ///     order: &Topic,
+    ///     payment: &MessageId,
+    /// ) -> Result<(), PublishError<L::Error>> {
+    ///     let mut tries = 0;
+    ///     loop {
+    ///         match hub.publish_once(order, Event::new().data("paid"), payment).await {
+    ///             Err(PublishError::Log(error)) if !L::is_final(&error) && tries < 10 => tries += 1,
+    ///             published => return published.map(drop),
+    ///         }
+    ///         tokio::time::sleep(Duration::from_secs(1)).await;
+    ///     }
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (order, payment) = (Topic::new("orders.42")?, MessageId::new("payment-7")?);
+    /// # publish_paid(&Hub::default(), &order, &payment).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn publish_once(
+        &self,
+        topic: &Topic,
+        event: Event,
+        message: &MessageId,
+    ) -> Result<Appended, PublishError<L::Error>> {
+        match self.log.append_once(topic, event, message).await {
+            Some(appended) => appended.map_err(PublishError::Log),
+            None => Err(PublishError::CannotRepeat),
+        }
     }
 
     /// Publishes an event from a thread that may block, with or without a runtime.
@@ -220,7 +280,7 @@ impl<L: EventLog> fmt::Debug for Hub<L> {
     }
 }
 
-/// The error of an event that [`Hub::publish_blocking`] did not publish.
+/// The error of an event that [`Hub::publish_blocking`] or [`Hub::publish_once`] did not publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PublishError<E> {
@@ -233,6 +293,9 @@ pub enum PublishError<E> {
     InRuntime,
     /// The runtime ended before the log answered. The event may or may not have been published.
     RuntimeEnded,
+    /// The log cannot recognise a message that it took before: it does not implement
+    /// [`append_once`](EventLog::append_once). Nothing was done.
+    CannotRepeat,
 }
 
 impl<E> fmt::Display for PublishError<E> {
@@ -242,6 +305,7 @@ impl<E> fmt::Display for PublishError<E> {
             Self::NoRuntime => "the hub has no runtime in which to wait for the log",
             Self::InRuntime => "a thread of a runtime must not wait for the log: use `publish`",
             Self::RuntimeEnded => "the runtime ended before the log answered",
+            Self::CannotRepeat => "the log cannot recognise a message that it took before",
         })
     }
 }

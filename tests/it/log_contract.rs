@@ -3,8 +3,10 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tower_sse::event_log::{EventLog, Follow, MemoryFollower, MemoryLog, contract};
-use tower_sse::event_log::{Start, Step, Topic, Topics};
+use tower_sse::event_log::{
+    Appended, EventLog, Follow, MemoryFollower, MemoryLog, MessageId, Start, Step, Topic, Topics,
+    contract,
+};
 use tower_sse::{Event, EventId};
 
 fn small() -> MemoryLog {
@@ -16,6 +18,7 @@ async fn a_log_in_memory_keeps_the_contract() {
     let log = small();
     contract::check(&log, "t").await;
     contract::check_gaps(&log, "t", 16).await;
+    contract::check_idempotent(&log, "t").await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -23,6 +26,7 @@ async fn a_log_of_an_applications_own_keeps_the_contract() {
     let log = Own { log: small(), fault: Fault::None };
     contract::check(&log, "t").await;
     contract::check_gaps(&log, "t", 16).await;
+    contract::check_idempotent(&log, "t").await;
 }
 
 /// What a log does wrong.
@@ -37,6 +41,14 @@ enum Fault {
     Repeats,
     /// It takes any position for the newest one.
     Forgets,
+    /// It takes a message each time.
+    Twice,
+    /// It takes the message of one topic for that of another.
+    OneScope,
+    /// It gives a repeat an id of its own.
+    OtherId,
+    /// It does not know of messages.
+    NoMessages,
 }
 
 #[derive(Clone)]
@@ -57,6 +69,26 @@ impl EventLog for Own {
 
     async fn append(&self, topic: &Topic, event: Event) -> Result<EventId, Self::Error> {
         self.log.append(topic, event).await
+    }
+
+    async fn append_once(
+        &self,
+        topic: &Topic,
+        event: Event,
+        message: &MessageId,
+    ) -> Option<Result<Appended, Self::Error>> {
+        let anywhere = Topic::from_static("anywhere");
+        match self.fault {
+            Fault::NoMessages => None,
+            Fault::Twice => Some(self.log.append(topic, event).await.map(Appended::new)),
+            Fault::OneScope => self.log.append_once(&anywhere, event, message).await,
+            Fault::OtherId => {
+                let appended = self.log.append_once(topic, event, message).await?;
+                let latest = self.log.latest(&topic.into()).await.unwrap();
+                Some(appended.map(|it| if it.is_repeat { Appended::repeat(latest) } else { it }))
+            }
+            _ => self.log.append_once(topic, event, message).await,
+        }
     }
 
     fn follow(&self, topics: Topics, from: Start) -> OwnFollower {
@@ -99,6 +131,11 @@ async fn a_log_that_breaks_the_contract_is_found_out() {
     for fault in [Fault::Silent, Fault::Drops, Fault::Repeats, Fault::Forgets] {
         let log = Own { log: small(), fault };
         let checked = tokio::spawn(async move { contract::check(&log, "t").await });
+        assert!(checked.await.is_err_and(|error| error.is_panic()), "{fault:?}");
+    }
+    for fault in [Fault::Twice, Fault::OneScope, Fault::OtherId, Fault::NoMessages] {
+        let log = Own { log: small(), fault };
+        let checked = tokio::spawn(async move { contract::check_idempotent(&log, "t").await });
         assert!(checked.await.is_err_and(|error| error.is_panic()), "{fault:?}");
     }
     // One that has a gap at the right time passes over those that come later.

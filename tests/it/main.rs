@@ -83,6 +83,8 @@ mod log_gaps;
 #[cfg(feature = "hub")]
 mod log_model;
 #[cfg(feature = "hub")]
+mod log_once;
+#[cfg(feature = "hub")]
 mod log_order;
 #[cfg(feature = "hub")]
 mod log_read;

@@ -30,6 +30,7 @@ async fn a_log_in_nats_keeps_the_contract() {
             let few = settings().stream(name).prefix(name).events(16).window_events(window);
             contract::check_gaps(&nats.log_with(few).await, "t", 16).await;
         }
+        contract::check_idempotent(&nats.log().await, "once").await;
     }
 }
 

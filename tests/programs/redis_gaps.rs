@@ -29,6 +29,7 @@ async fn a_log_in_redis_keeps_the_contract() {
         let few = RedisLog::builder().prefix(name).events(16).window(window, 1 << 20);
         contract::check_gaps(&connect(few, &server.url()).await, "t", 16).await;
     }
+    contract::check_idempotent(&log(&server.url()).await, "once").await;
 }
 
 #[tokio::test]

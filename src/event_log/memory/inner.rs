@@ -12,18 +12,19 @@ use super::directory::{Directory, Matching};
 use super::due::{DueTopics, FiledAs};
 use super::encoding::EncodedEvent;
 use super::feed::Feed;
+use super::messages::MessageIds;
 use super::topic::TopicCell;
 use super::{MemoryLogBuilder, MemoryLogError};
 use crate::event_log::ids::{LogEpoch, MAX_MEMORY_ID_LEN};
 use crate::event_log::wake_list::Ticket;
-use crate::event_log::{Topic, Topics};
+use crate::event_log::{Appended, MessageId, Topic, Topics};
 use crate::sync::{lock, now};
 use crate::wire::{Event, EventId};
 
 /// What all handles of a log share.
 ///
-/// Locks are taken in this order: the directory, then either `order` or `due`, then a topic, then a
-/// feed. Topics do not end while the directory is read. A follower of one topic takes that topic's
+/// Locks are taken in this order: `messages`, the directory, then either `order` or `due`, then a
+/// topic, then a feed. Topics do not end while the directory is read. A follower of one topic takes that topic's
 /// lock only.
 #[derive(Debug)]
 pub(super) struct MemoryLogInner {
@@ -32,6 +33,8 @@ pub(super) struct MemoryLogInner {
     /// Held while a sequence is given out and put into feeds, so that these are in order.
     order: Mutex<()>,
     due: Mutex<DueTopics>,
+    /// Held while the event of a message is appended, so that one of two callers appends it.
+    messages: Mutex<MessageIds>,
     started: Instant,
     /// When the last sweep was, in nanoseconds after the start.
     last_sweep: AtomicU64,
@@ -68,6 +71,7 @@ impl LogState {
 /// An event that was appended, and what is to be done when no lock is held any more.
 struct AppendedEvent {
     id: EventId,
+    sequence: u64,
     cell: Arc<TopicCell>,
     is_unfiled: bool,
     wakers: Option<Slab<Waker>>,
@@ -89,23 +93,64 @@ impl MemoryLogInner {
             directory: RwLock::default(),
             order: Mutex::default(),
             due: Mutex::default(),
+            messages: Mutex::default(),
             started: now(),
             last_sweep: AtomicU64::new(0),
         }
     }
 
     pub(super) fn append(&self, topic: &Topic, event: &Event) -> Result<EventId, MemoryLogError> {
-        let room = "id: \n\n".len() + MAX_MEMORY_ID_LEN;
-        let mut event = EncodedEvent::new(event, room).ok_or(MemoryLogError::NoData)?;
-        if event.len() + room > self.state.limits.bytes {
-            return Err(MemoryLogError::TooLong);
-        }
-        let now = now();
+        let (mut event, now) = (self.encode(event)?, now());
         self.sweep_if_due(now);
-        let appended = match self.append_to_known(topic, &mut event, now) {
-            Some(appended) => appended?,
-            None => self.append_to_new(topic, &mut event, now)?,
-        };
+        let appended = self.store(topic, &mut event, now)?;
+        Ok(self.announce(appended))
+    }
+
+    /// Appends the event of a message, unless it was taken before.
+    pub(super) fn append_once(
+        &self,
+        topic: &Topic,
+        event: &Event,
+        message: &MessageId,
+    ) -> Result<Appended, MemoryLogError> {
+        let (mut event, now) = (self.encode(event)?, now());
+        self.sweep_if_due(now);
+        let mut messages = lock(&self.messages);
+        if let Some(sequence) = messages.find(topic, message, now) {
+            return Ok(Appended::repeat(self.state.epoch.id(sequence)));
+        }
+        let appended = self.store(topic, &mut event, now)?;
+        messages.take((topic, message), appended.sequence, now, &self.state.limits);
+        // A follower that is woken may append the next message.
+        drop(messages);
+        Ok(Appended::new(self.announce(appended)))
+    }
+
+    fn encode(&self, event: &Event) -> Result<EncodedEvent, MemoryLogError> {
+        let room = "id: \n\n".len() + MAX_MEMORY_ID_LEN;
+        let event = EncodedEvent::new(event, room).ok_or(MemoryLogError::NoData)?;
+        match event.len() + room > self.state.limits.bytes {
+            true => Err(MemoryLogError::TooLong),
+            false => Ok(event),
+        }
+    }
+
+    /// Puts an event into its topic. What wakes followers is for the caller to
+    /// [do](Self::announce), since it is foreign code.
+    fn store(
+        &self,
+        topic: &Topic,
+        event: &mut EncodedEvent,
+        now: Instant,
+    ) -> Result<AppendedEvent, MemoryLogError> {
+        match self.append_to_known(topic, event, now) {
+            Some(appended) => appended,
+            None => self.append_to_new(topic, event, now),
+        }
+    }
+
+    /// Wakes the followers of an event, with no lock held.
+    fn announce(&self, appended: AppendedEvent) -> EventId {
         if appended.is_unfiled {
             self.file(&appended.cell);
         }
@@ -116,7 +161,7 @@ impl MemoryLogInner {
         for (feed, wakers) in appended.feeds {
             feed.wake(wakers);
         }
-        Ok(appended.id)
+        appended.id
     }
 
     /// Appends to a topic that is there.
@@ -188,7 +233,7 @@ impl MemoryLogInner {
         let woken = |feed: Arc<Feed>| Some((Arc::clone(&feed), feed.push(sequence, cell)?));
         let feeds = feeds.into_iter().flatten().filter_map(woken).collect();
         let (id, cell) = (EventId::from_parts(&id), Arc::clone(cell));
-        Ok(AppendedEvent { id, cell, is_unfiled, wakers, feeds })
+        Ok(AppendedEvent { id, sequence, cell, is_unfiled, wakers, feeds })
     }
 
     /// Files a topic, after what decides about that has changed.
@@ -311,6 +356,7 @@ impl MemoryLogInner {
         let relaxed = Ordering::Relaxed;
         if self.last_sweep.compare_exchange(last, elapsed, relaxed, relaxed).is_ok() {
             self.sweep(now, MAX_SWEPT);
+            lock(&self.messages).sweep(now, MAX_SWEPT);
         }
     }
 

@@ -8,6 +8,7 @@ mod follower;
 mod inner;
 mod last;
 mod merged;
+mod messages;
 mod stored;
 mod topic;
 
@@ -16,7 +17,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{EventLog, Logged, Page, Start, Topic, Topics};
+use super::{Appended, EventLog, Logged, MessageId, Page, Start, Topic, Topics};
 use crate::InvalidSetting;
 use crate::sync::now;
 use crate::wire::{Event, EventId};
@@ -100,6 +101,23 @@ impl MemoryLog {
         self.inner.append(topic, &event)
     }
 
+    /// Appends an event once for a message id, as [`append_once`](EventLog::append_once) does, and
+    /// wakes the followers of its topic.
+    ///
+    /// It can be called from any thread, and never waits for a follower.
+    ///
+    /// # Errors
+    ///
+    /// As of [`append_now`](Self::append_now). An event that is refused takes no message id.
+    pub fn append_once_now(
+        &self,
+        topic: &Topic,
+        event: Event,
+        message: &MessageId,
+    ) -> Result<Appended, MemoryLogError> {
+        self.inner.append_once(topic, &event, message)
+    }
+
     /// The number of topics, including topics that have followers and no events.
     ///
     /// Topics that have been idle for long enough are ended first.
@@ -140,6 +158,15 @@ impl EventLog for MemoryLog {
         event: &Event,
     ) -> Option<Result<EventId, MemoryLogError>> {
         Some(self.inner.append(topic, event))
+    }
+
+    async fn append_once(
+        &self,
+        topic: &Topic,
+        event: Event,
+        message: &MessageId,
+    ) -> Option<Result<Appended, MemoryLogError>> {
+        Some(self.append_once_now(topic, event, message))
     }
 
     fn follow(&self, topics: Topics, from: Start) -> MemoryFollower {
@@ -207,6 +234,8 @@ pub struct MemoryLogBuilder {
     topics: usize,
     followed: usize,
     total_bytes: Option<usize>,
+    duplicate_window: Duration,
+    message_ids: usize,
 }
 
 impl MemoryLogBuilder {
@@ -285,12 +314,31 @@ impl MemoryLogBuilder {
         self
     }
 
+    /// Sets for how long a [message id](MessageId) is taken.
+    ///
+    /// The default is 2 minutes, as of the other logs: a caller that is not answered tries again
+    /// within seconds, and one whose process was restarted within a minute.
+    pub fn duplicate_window(mut self, time: Duration) -> Self {
+        self.duplicate_window = time;
+        self
+    }
+
+    /// Sets how many message ids are remembered, of all topics together. If more are taken within
+    /// the [window](Self::duplicate_window), the oldest are forgotten before their time.
+    ///
+    /// The default is 65,536, which is 500 messages a second for 2 minutes. With ids as long as a
+    /// UUID that is 16 MiB, and 40 MiB with the longest ones.
+    pub fn message_ids(mut self, count: usize) -> Self {
+        self.message_ids = count;
+        self
+    }
+
     /// Builds the log.
     ///
     /// # Errors
     ///
-    /// [`InvalidSetting`] if a topic could keep no event, if there could be no topic, or if all
-    /// topics together may keep fewer bytes than one.
+    /// [`InvalidSetting`] if a topic could keep no event, if there could be no topic, if no message
+    /// id could be remembered, or if all topics together may keep fewer bytes than one.
     pub fn build(self) -> Result<MemoryLog, InvalidSetting> {
         for (setting, is_zero) in [
             ("events", self.events == 0),
@@ -298,6 +346,8 @@ impl MemoryLogBuilder {
             ("age", self.age.is_zero()),
             ("topics", self.topics == 0),
             ("followed", self.followed == 0),
+            ("duplicate_window", self.duplicate_window.is_zero()),
+            ("message_ids", self.message_ids == 0),
         ] {
             if is_zero {
                 return Err(InvalidSetting::new(setting, "it must not be zero"));
@@ -328,6 +378,8 @@ impl Default for MemoryLogBuilder {
             topics: 65_536,
             followed: 262_144,
             total_bytes: None,
+            duplicate_window: Duration::from_secs(2 * 60),
+            message_ids: 65_536,
         }
     }
 }

@@ -264,7 +264,7 @@ fn expiry(
 }
 
 /// A settings' time may be longer than what a clock counts.
-fn later(from: Instant, time: Duration) -> Instant {
+pub(super) fn later(from: Instant, time: Duration) -> Instant {
     from.checked_add(time.min(LONGEST)).unwrap_or(from)
 }
 

@@ -45,6 +45,7 @@ pub struct NatsLogBuilder {
     pub(super) window_events: usize,
     pub(super) window_bytes: usize,
     pub(super) replays: usize,
+    pub(super) duplicate_window: Option<Duration>,
     pub(super) login: Option<NatsLogin>,
 }
 
@@ -150,6 +151,21 @@ impl NatsLogBuilder {
         self
     }
 
+    /// Sets for how long servers recognise a [message id](crate::event_log::MessageId) that was
+    /// taken, and events that the log sends again.
+    ///
+    /// The default is that of a stream that exists, and for a new one 2 minutes, as of other logs
+    /// and of servers, or the [age](Self::age) if that is shorter. A stream that exists with a
+    /// shorter window than the one set here is refused: it would take a message twice. A longer one
+    /// is kept as it is.
+    ///
+    /// A server keeps each id in memory for this time, also those that the log makes for events of
+    /// its own: about 150 bytes an event.
+    pub fn duplicate_window(mut self, time: Duration) -> Self {
+        self.duplicate_window = Some(time);
+        self
+    }
+
     /// Signs in with a user and a password. By default the log signs in with what is in the
     /// address.
     pub fn user_and_password(
@@ -226,17 +242,21 @@ impl NatsLogBuilder {
         if self.age < MIN_AGE {
             return Err(InvalidSetting::new("age", "it must be at least a second"));
         }
-        if self.append_timeout > self.duplicate_window() {
-            let problem = "it must not exceed the time in which servers recognize duplicates: \
-                           2 minutes, or the age if that is shorter";
+        if self.duplicate_window.is_some_and(|it| it < MIN_DUPLICATE_WINDOW || it > self.age) {
+            let problem = "it must be at least 100 ms, and at most the age";
+            return Err(InvalidSetting::new("duplicate_window", problem));
+        }
+        if self.append_timeout > self.wanted_duplicate_window() {
+            let problem = "it must not exceed the `duplicate_window`, which is by default 2 \
+                           minutes, or the age if that is shorter";
             return Err(InvalidSetting::new("append_timeout", problem));
         }
         Ok(())
     }
 
-    /// How long a server recognizes duplicates of an event.
-    pub(super) fn duplicate_window(&self) -> Duration {
-        DUPLICATE_WINDOW.min(self.age)
+    /// How long a server is to recognise duplicates, in a stream that is created.
+    pub(super) fn wanted_duplicate_window(&self) -> Duration {
+        self.duplicate_window.unwrap_or(DUPLICATE_WINDOW.min(self.age))
     }
 }
 
@@ -255,6 +275,7 @@ impl Default for NatsLogBuilder {
             window_events: 16 * 1024,
             window_bytes: 16 * 1024 * 1024,
             replays: 16,
+            duplicate_window: None,
             login: None,
         }
     }
@@ -262,6 +283,9 @@ impl Default for NatsLogBuilder {
 
 /// The default of servers.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(2 * 60);
+
+/// Servers refuse a shorter one.
+const MIN_DUPLICATE_WINDOW: Duration = Duration::from_millis(100);
 
 /// Servers look for events that are too old about as often.
 const MIN_AGE: Duration = Duration::from_secs(1);

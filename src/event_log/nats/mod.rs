@@ -26,7 +26,7 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use super::page::{Page, read_by_following};
-use super::{EventLog, LogHealth, Start, Topic, Topics};
+use super::{Appended, EventLog, LogHealth, MessageId, Start, Topic, Topics};
 use crate::sync::lock;
 use crate::wire::{Event, EventId};
 
@@ -79,7 +79,8 @@ use window::NatsWindow;
 /// Followers wait, and go on where they were. Publishers wait for [a time that can be
 /// set](NatsLogBuilder::away_timeout), and then get an error. The client library reconnects for
 /// ever. If the connection is lost after an event was sent, the event is sent again with the same
-/// message id, by which the server recognizes it.
+/// message id, by which the server recognizes it. A caller that gets an error all the same, and must
+/// know, appends the event [once](EventLog::append_once), and tries again.
 ///
 /// Messages of other writers under the log's subjects are skipped unless each is one event without
 /// an id, as [`Event::encode`] writes it.
@@ -220,7 +221,16 @@ impl EventLog for NatsLog {
         event: Event,
     ) -> impl Future<Output = Result<EventId, NatsLogError>> + Send {
         let (inner, topic) = (Arc::clone(&self.handle.inner), topic.clone());
-        async move { publish::append(&inner, &topic, &event).await }
+        async move { Ok(publish::append(&inner, &topic, &event, None).await?.id) }
+    }
+
+    async fn append_once(
+        &self,
+        topic: &Topic,
+        event: Event,
+        message: &MessageId,
+    ) -> Option<Result<Appended, NatsLogError>> {
+        Some(publish::append(&self.handle.inner, topic, &event, Some(message)).await)
     }
 
     fn follow(&self, topics: Topics, from: Start) -> NatsFollower {

@@ -2,96 +2,147 @@
 
 use std::pin::pin;
 
-use async_nats::HeaderMap;
 use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::jetstream::context::PublishErrorKind;
+use async_nats::jetstream::publish::PublishAck;
+use async_nats::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 use futures_util::future::{Either, select};
 use tokio::time::timeout;
 
 use super::ids::{Fingerprint, NatsPosition, Slot};
-use super::stream::created;
+use super::link::{NatsLink, fingerprint_of};
+use super::stream::{created, message_at};
 use super::{NatsLogError, NatsLogInner};
-use crate::event_log::Topic;
 use crate::event_log::window::Placement;
-use crate::wire::{Event, EventId};
+use crate::event_log::{Appended, MessageId, Topic};
+use crate::wire::Event;
 
-/// Appends an event, and returns its id.
+/// Appends an event, unless its message was taken before.
 pub(super) async fn append(
     log: &NatsLogInner,
     topic: &Topic,
     event: &Event,
-) -> Result<EventId, NatsLogError> {
+    message: Option<&MessageId>,
+) -> Result<Appended, NatsLogError> {
     let payload = event.encode_without_id().ok_or(NatsLogError::NoData)?;
-    if payload.len() + MAX_HEADERS > log.link.appends.max_payload() {
+    let publication = Publication::new(&log.link, topic, payload.into(), message);
+    if publication.payload.len() + MAX_HEADERS > log.link.appends.max_payload() {
         return Err(NatsLogError::TooLong);
     }
     let mut sent = false;
-    let subject = log.link.subject(topic.as_str());
-    let publish = publish(log, subject, payload.into(), &mut sent);
+    let publish = publication.publish(log, &mut sent);
     match timeout(log.link.settings.append_timeout, publish).await {
         Ok(result) => result,
         Err(_) => Err(no_answer(sent)),
     }
 }
 
-/// Publishes until the server answers. `sent` becomes true when the event may have left.
-async fn publish(
-    log: &NatsLogInner,
+/// An event as it is sent, as often as needed.
+struct Publication {
     subject: String,
+    headers: HeaderMap,
     payload: Bytes,
-    sent: &mut bool,
-) -> Result<EventId, NatsLogError> {
-    let (link, connection) = (&log.link, &log.link.appends);
-    let message_id = link.new_message_id();
-    let fingerprint = Fingerprint::new(message_id.as_bytes(), &payload);
-    let mut headers = HeaderMap::new();
-    headers.insert(NATS_MESSAGE_ID, message_id);
-    loop {
-        log.connected(connection).await.map_err(|_| no_answer(*sent))?;
-        let mut changes = connection.changes();
-        let (now, epoch, known) = {
-            let window = log.window();
-            let now = window.start(Placement::Earliest);
-            (now, window.epoch(), window.known.sequence)
+    fingerprint: Fingerprint,
+    /// What this call is known by, if others may append the same message.
+    call: Option<String>,
+}
+
+impl Publication {
+    fn new(link: &NatsLink, topic: &Topic, payload: Bytes, message: Option<&MessageId>) -> Self {
+        let unique = link.new_message_id();
+        let (id, call) = match message {
+            // Neither has a space, and ids that the log makes have none.
+            Some(message) => (format!("{topic} {message}"), Some(unique)),
+            None => (unique, None),
         };
-        // The client library sends what it was given later if the connection is gone by now.
-        *sent = true;
-        let ack = async {
-            let (subject, headers) = (subject.clone(), headers.clone());
-            let jetstream = &connection.jetstream;
-            jetstream.publish_with_headers(subject, headers, payload.clone()).await?.await
-        };
-        let error = match select(pin!(ack), pin!(changes.changed())).await {
-            Either::Right(_) => continue,
-            Either::Left((Ok(ack), _)) => {
-                let slot = Slot { sequence: ack.sequence, message: Some(fingerprint) };
-                if slot.sequence > known || ack.duplicate {
-                    let mut window = log.window();
-                    if !window.is_past(&now) {
-                        window.note_given_out(slot);
-                    }
-                    return Ok(NatsPosition::event(epoch, slot.sequence, fingerprint).id());
-                }
-                // A sequence that was given out before: the stream was created anew or restored,
-                // and the poller has not noticed it yet.
-                let stream = link.get_stream(connection).await;
-                let stream = stream.map_err(|_| NatsLogError::Unanswered)?;
-                let epoch = created(stream.cached_info());
-                return Ok(NatsPosition::event(epoch, slot.sequence, fingerprint).id());
-            }
-            Either::Left((Err(error), _)) => error,
-        };
-        match error.kind() {
-            // The stream is not there, or not yet, as after a start of the server; or the server
-            // does not answer.
-            PublishErrorKind::StreamNotFound
-            | PublishErrorKind::MaxAckPending
-            | PublishErrorKind::TimedOut
-            | PublishErrorKind::BrokenPipe => {}
-            _ => return Err(NatsLogError::Refused(error.to_string().into())),
+        let fingerprint = Fingerprint::new(id.as_bytes(), &payload);
+        let mut headers = HeaderMap::new();
+        headers.insert(NATS_MESSAGE_ID, id);
+        if let Some(call) = &call {
+            headers.insert(CALL, call.as_str());
         }
-        connection.pause().await;
+        Self { subject: link.subject(topic.as_str()), headers, payload, fingerprint, call }
+    }
+
+    /// Publishes until the server answers. `sent` becomes true when the event may have left.
+    async fn publish(&self, log: &NatsLogInner, sent: &mut bool) -> Result<Appended, NatsLogError> {
+        let connection = &log.link.appends;
+        loop {
+            log.connected(connection).await.map_err(|_| no_answer(*sent))?;
+            let mut changes = connection.changes();
+            let (now, epoch, known) = {
+                let window = log.window();
+                let now = window.start(Placement::Earliest);
+                (now, window.epoch(), window.known.sequence)
+            };
+            // The client library sends what it was given later if the connection is gone by now.
+            *sent = true;
+            let ack = async {
+                let (subject, headers) = (self.subject.clone(), self.headers.clone());
+                let (jetstream, payload) = (&connection.jetstream, self.payload.clone());
+                jetstream.publish_with_headers(subject, headers, payload).await?.await
+            };
+            let error = match select(pin!(ack), pin!(changes.changed())).await {
+                Either::Right(_) => continue,
+                Either::Left((Ok(ack), _)) if ack.duplicate && self.call.is_some() => {
+                    return self.find_first(log, &ack).await;
+                }
+                Either::Left((Ok(ack), _)) => {
+                    let slot = Slot { sequence: ack.sequence, message: Some(self.fingerprint) };
+                    if slot.sequence > known || ack.duplicate {
+                        let mut window = log.window();
+                        if !window.is_past(&now) {
+                            window.note_given_out(slot);
+                        }
+                        return Ok(self.appended(epoch, slot.sequence));
+                    }
+                    // A sequence that was given out before: the stream was created anew or
+                    // restored, and the poller has not noticed it yet.
+                    let stream = log.link.get_stream(connection).await;
+                    let stream = stream.map_err(|_| NatsLogError::Unanswered)?;
+                    return Ok(self.appended(created(stream.cached_info()), slot.sequence));
+                }
+                Either::Left((Err(error), _)) => error,
+            };
+            match error.kind() {
+                // The stream is not there, or not yet, as after a start of the server; or the
+                // server does not answer.
+                PublishErrorKind::StreamNotFound
+                | PublishErrorKind::MaxAckPending
+                | PublishErrorKind::TimedOut
+                | PublishErrorKind::BrokenPipe => {}
+                _ => return Err(NatsLogError::Refused(error.to_string().into())),
+            }
+            connection.pause().await;
+        }
+    }
+
+    fn appended(&self, epoch: u64, sequence: u64) -> Appended {
+        Appended::new(NatsPosition::event(epoch, sequence, self.fingerprint).id())
+    }
+
+    /// Finds the event by which a message was taken: one of this call, which was sent twice, or of
+    /// another.
+    async fn find_first(
+        &self,
+        log: &NatsLogInner,
+        ack: &PublishAck,
+    ) -> Result<Appended, NatsLogError> {
+        let stream = log.link.get_stream(&log.link.appends).await;
+        let stream = stream.map_err(|_| NatsLogError::Unanswered)?;
+        let first = message_at(&stream, ack.sequence).await;
+        let first = first.map_err(|_| NatsLogError::Unanswered)?;
+        let epoch = created(stream.cached_info());
+        let is_own = first.as_ref().is_some_and(|first| {
+            first.headers.get(CALL).map(HeaderValue::as_str) == self.call.as_deref()
+        });
+        if is_own {
+            return Ok(self.appended(epoch, ack.sequence));
+        }
+        // One that was trimmed had this event, as far as anybody knows.
+        let fingerprint = first.as_ref().map_or(self.fingerprint, fingerprint_of);
+        Ok(Appended::repeat(NatsPosition::event(epoch, ack.sequence, fingerprint).id()))
     }
 }
 
@@ -102,5 +153,8 @@ fn no_answer(sent: bool) -> NatsLogError {
     }
 }
 
-/// Room for the header with the message id.
-const MAX_HEADERS: usize = 256;
+/// Names the call that appended a message, of several that may append the same.
+const CALL: &str = "Tower-Sse-Call";
+
+/// Room for the headers: the longest topic and message id, what they are made of, and a call.
+const MAX_HEADERS: usize = 1024;

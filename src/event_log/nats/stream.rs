@@ -47,6 +47,10 @@ pub(super) async fn get_or_create_stream(
         let why = "its `duplicate_window` is shorter than the setting `append_timeout`";
         return Err(NatsConnectError::stream(why));
     }
+    if settings.duplicate_window.is_some_and(|wanted| !window.is_zero() && window < wanted) {
+        let why = "its `duplicate_window` is shorter than the setting of this name";
+        return Err(NatsConnectError::stream(why));
+    }
     Ok(stream)
 }
 
@@ -57,7 +61,7 @@ fn config(settings: &NatsLogBuilder) -> Config {
         max_messages: i64::try_from(settings.events).unwrap_or(i64::MAX),
         max_bytes: i64::try_from(settings.bytes).unwrap_or(i64::MAX),
         max_age: settings.age,
-        duplicate_window: settings.duplicate_window(),
+        duplicate_window: settings.wanted_duplicate_window(),
         retention: RetentionPolicy::Limits,
         discard: DiscardPolicy::Old,
         storage: match settings.storage {
@@ -74,13 +78,21 @@ pub(super) fn created(info: &Info) -> u64 {
     u64::try_from(info.created.unix_timestamp_nanos()).unwrap_or_default()
 }
 
-/// Requests the message that has a sequence.
+/// Requests what a sequence has.
 pub(super) async fn slot_at(stream: &Stream, sequence: u64) -> Result<Slot, RetryLater> {
     let message = match sequence {
         0 => None,
-        _ => found(stream.get_raw_message(sequence).await)?,
+        _ => message_at(stream, sequence).await?,
     };
     Ok(Slot { sequence, message: message.as_ref().map(fingerprint_of) })
+}
+
+/// Requests the message that has a sequence, if it is there.
+pub(super) async fn message_at(
+    stream: &Stream,
+    sequence: u64,
+) -> Result<Option<StreamMessage>, RetryLater> {
+    found(stream.get_raw_message(sequence).await)
 }
 
 /// Requests the last message of a subject, or of the subjects that match a pattern.

@@ -1,6 +1,7 @@
 -- Appends an event to a topic, and names it in the feed: KEYS head, least, epoch, lost, last, topic,
--- feed; ARGV new epoch, event, events, idle in ms, the topic's name, entries of the feed, and how
--- long an event may be that is in the feed itself.
+-- feed, and the message if the event is to be taken once; ARGV new epoch, event, events, idle in ms,
+-- the topic's name, entries of the feed, how long an event may be that is in the feed itself, and
+-- for how many ms a message is taken. If it is taken, its event's id is returned, too.
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local head, least, epoch, lost, last =
@@ -10,6 +11,11 @@ if not epoch then
   redis.call('SET', KEYS[3], epoch)
 end
 head = head or '0'
+local taken = KEYS[8] and redis.call('GET', KEYS[8])
+if taken then
+  local known = math.max(tonumber(head), tonumber(least or '0'))
+  return { epoch, head, string.format('%.0f', known), string.format('%.0f', now), taken }
+end
 -- Microseconds, so that ids that a crash made Redis forget are not given out again.
 local sequence = math.max(tonumber(head) + 1, tonumber(least or '0') + 1, now)
 -- The sequence before, in a key of its own: to ask the stream would copy its first and last event.
@@ -34,4 +40,7 @@ if #ARGV[2] <= tonumber(ARGV[7]) then
 end
 redis.call('XADD', KEYS[7], 'MAXLEN', '~', ARGV[6], text .. '-0', unpack(named))
 redis.call('PEXPIRE', KEYS[7], ARGV[4])
-return { epoch, text, text, string.format('%.0f', now) }
+if KEYS[8] then
+  redis.call('SET', KEYS[8], epoch .. '-' .. text, 'PX', ARGV[8])
+end
+return { epoch, text, text, string.format('%.0f', now), false }

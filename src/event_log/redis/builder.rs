@@ -40,6 +40,7 @@ pub struct RedisLogBuilder {
     pub(super) max_event_bytes: usize,
     pub(super) window: usize,
     pub(super) window_bytes: usize,
+    pub(super) duplicate_window: Duration,
     #[cfg(feature = "redis-sentinel")]
     pub(super) sentinel: Option<Box<str>>,
     #[cfg(feature = "redis-tls")]
@@ -111,6 +112,16 @@ impl RedisLogBuilder {
         self
     }
 
+    /// Sets for how long a [message id](crate::event_log::MessageId) is taken. The default is 2 minutes, as of
+    /// the other logs.
+    ///
+    /// Redis keeps each id as a key for this time, which takes about 200 bytes. So 1,000 messages a
+    /// second take 24 MB.
+    pub fn duplicate_window(mut self, time: Duration) -> Self {
+        self.duplicate_window = time;
+        self
+    }
+
     /// Sets the name of the service whose master Redis Sentinel is asked for. By default none is.
     ///
     /// The URL is then one of a Sentinel, or several with `,` between them, such as
@@ -160,6 +171,12 @@ impl RedisLogBuilder {
             ("idle", is_zero(self.idle), zero),
             ("idle", self.idle > MAX_IDLE, "it must be less than 100 years"),
             ("append_timeout", is_zero(self.append_timeout), zero),
+            ("duplicate_window", is_zero(self.duplicate_window), zero),
+            (
+                "duplicate_window",
+                self.duplicate_window > MAX_IDLE,
+                "it must be less than 100 years",
+            ),
             ("prefix", self.prefix.is_empty(), "it must not be empty"),
             ("prefix", self.prefix.contains(['{', '}']), "it must not have braces"),
         ] {
@@ -182,6 +199,7 @@ impl Default for RedisLogBuilder {
             max_event_bytes: 1024 * 1024,
             window: 1024,
             window_bytes: 1024 * 1024,
+            duplicate_window: Duration::from_secs(2 * 60),
             #[cfg(feature = "redis-sentinel")]
             sentinel: None,
             #[cfg(feature = "redis-tls")]

@@ -12,13 +12,13 @@ use tokio::time::{sleep, timeout};
 use super::RESPONSE_TIMEOUT;
 use super::address::RedisAddress;
 use super::connection::{Lease, RedisConnection, is_not_ready};
-use super::protocol::{HeadRequest, RedisKeys, RedisScripts};
-use crate::event_log::Topic;
+use super::protocol::{EventToAppend, HeadRequest, RedisKeys, RedisScripts};
 use crate::event_log::broker::{
     BrokerEvent, BrokerFuture, BrokerSource, LoadedTopic, LogClock, LogHead, MIN_RETRY_DELAY,
     WindowLimits, next_delay,
 };
 use crate::event_log::health::HealthCell;
+use crate::event_log::{Appended, Topic};
 
 /// The connections for all requests but the reads of the feed.
 #[derive(Clone)]
@@ -66,10 +66,9 @@ impl RedisLink {
     /// right server, the event is sent again over another connection.
     pub(super) async fn append(
         &self,
-        topic: &Topic,
-        event: &[u8],
+        event: &EventToAppend<'_>,
         within: Duration,
-    ) -> Option<RedisResult<LogHead>> {
+    ) -> Option<RedisResult<Appended>> {
         let mut refused = None;
         let append = async {
             let mut delay = MIN_RETRY_DELAY;
@@ -80,14 +79,18 @@ impl RedisLink {
                 let appended = match self.tell_server(&mut lease).await {
                     Ok(()) => {
                         let connection = &mut lease.connection;
-                        self.scripts.append(connection, &self.keys, topic, event).await
+                        self.scripts.append(connection, &self.keys, event).await
                     }
                     Err(error) => Err(error),
                 };
                 answer.came();
                 match connection.note(&lease, appended) {
                     Err(error) if is_not_ready(&error) => refused = Some(error),
-                    other => return self.set_clock(other),
+                    Err(error) => return Err(error),
+                    Ok((appended, head)) => {
+                        self.clock.set(head);
+                        return Ok(appended);
+                    }
                 }
                 sleep(delay).await;
                 delay = next_delay(delay);

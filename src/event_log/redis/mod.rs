@@ -22,11 +22,11 @@ use tokio::time::timeout;
 
 use self::address::RedisAddress;
 use self::link::RedisLink;
-use self::protocol::{HeadRequest, LogLimits, RedisKeys};
+use self::protocol::{EventToAppend, HeadRequest, LogLimits, RedisKeys};
 use self::reader::FeedReader;
 use super::broker::{BrokerFollower, BrokerTopics, LogHead, WindowLimits};
 use super::ids::id_before;
-use super::{EventLog, Follow, LogHealth, Page, Start, Step, Topic, Topics};
+use super::{Appended, EventLog, Follow, LogHealth, MessageId, Page, Start, Step, Topic, Topics};
 use crate::wire::{Event, EventId};
 
 pub use builder::{RedisLogBuilder, RedisLogError};
@@ -88,7 +88,8 @@ pub use builder::{RedisLogBuilder, RedisLogError};
 /// Followers wait, and go on where they were when Redis is back. An append fails, at once or after
 /// [the timeout](RedisLogBuilder::append_timeout). After an [`Away`](RedisLogError::Away) or a
 /// [`TimedOut`](RedisLogError::TimedOut) the event may or may not have been appended. The log does
-/// not try again, since the event might then be there twice.
+/// not try again, since the event might then be there twice. A caller that must know appends the
+/// event [once](EventLog::append_once), and tries again.
 ///
 /// If a server refuses an event because it became a replica, or still reads its data, the log
 /// connects anew and tries again until the timeout: behind the address there may be another server
@@ -163,8 +164,9 @@ impl RedisLog {
 
     async fn with(settings: RedisLogBuilder, url: &str) -> Result<Self, RedisLogError> {
         let address = RedisAddress::parse(&settings, url)?;
-        let RedisLogBuilder { events, feed_events, idle, .. } = settings;
-        let keys = RedisKeys::new(&settings.prefix, LogLimits { events, feed_events, idle });
+        let RedisLogBuilder { events, feed_events, idle, duplicate_window, .. } = settings;
+        let keep = LogLimits { events, feed_events, idle, duplicate_window };
+        let keys = RedisKeys::new(&settings.prefix, keep);
         let limits = WindowLimits { events: settings.window, bytes: settings.window_bytes };
         let link = RedisLink::new(&address, keys, settings.append_timeout);
         // After this there is an epoch, and the clock of Redis is known.
@@ -183,6 +185,22 @@ impl RedisLog {
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    async fn append_event(
+        &self,
+        topic: &Topic,
+        event: &Event,
+        message: Option<&MessageId>,
+    ) -> Result<Appended, RedisLogError> {
+        let inner = &self.inner;
+        let bytes = event.encode_without_id().ok_or(RedisLogError::NoData)?;
+        if bytes.len() > inner.max_event_bytes {
+            return Err(RedisLogError::TooLong);
+        }
+        let event = EventToAppend { topic, bytes: &bytes, message };
+        let appended = inner.link.append(&event, inner.append_timeout).await;
+        Ok(appended.ok_or(RedisLogError::TimedOut)??)
+    }
+
     /// Spawns the reader, and what fetches topics.
     fn start(&self) -> JoinSet<()> {
         let RedisLogInner { link, topics, address, head, runtime, .. } = &*self.inner;
@@ -199,13 +217,16 @@ impl EventLog for RedisLog {
     type Follower = RedisFollower;
 
     async fn append(&self, topic: &Topic, event: Event) -> Result<EventId, RedisLogError> {
-        let event = event.encode_without_id().ok_or(RedisLogError::NoData)?;
-        if event.len() > self.inner.max_event_bytes {
-            return Err(RedisLogError::TooLong);
-        }
-        let appended = self.inner.link.append(topic, &event, self.inner.append_timeout).await;
-        let head = appended.ok_or(RedisLogError::TimedOut)??;
-        Ok(EventId::with_epoch(head.epoch, head.sequence))
+        self.append_event(topic, &event, None).await.map(|appended| appended.id)
+    }
+
+    async fn append_once(
+        &self,
+        topic: &Topic,
+        event: Event,
+        message: &MessageId,
+    ) -> Option<Result<Appended, RedisLogError>> {
+        Some(self.append_event(topic, &event, Some(message)).await)
     }
 
     fn follow(&self, topics: Topics, from: Start) -> RedisFollower {

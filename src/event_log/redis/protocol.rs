@@ -7,8 +7,8 @@ use redis::{ErrorKind, RedisError, RedisResult, Script, ScriptInvocation, Value}
 
 use super::feed::FeedPage;
 use crate::event_log::broker::{BrokerEvent, LoadedTopic, LogHead, WindowLimits};
-use crate::event_log::ids::random;
-use crate::event_log::{Logged, Topic};
+use crate::event_log::ids::{parse_id, random};
+use crate::event_log::{Appended, Logged, MessageId, Topic};
 use crate::wire::EventId;
 
 /// The keys of a log in Redis, and how much they keep. All keys have one hash tag, so that a
@@ -25,6 +25,7 @@ pub(super) struct RedisKeys {
     pub(super) feed: Box<str>,
     topics: Box<str>,
     lasts: Box<str>,
+    messages: Box<str>,
     pub(super) limits: LogLimits,
 }
 
@@ -37,6 +38,8 @@ pub(super) struct LogLimits {
     pub(super) feed_events: usize,
     /// How long a topic is kept after its last event.
     pub(super) idle: Duration,
+    /// For how long a message id is taken.
+    pub(super) duplicate_window: Duration,
 }
 
 impl RedisKeys {
@@ -50,6 +53,7 @@ impl RedisKeys {
             feed: key("feed"),
             topics: key("topic:"),
             lasts: key("last:"),
+            messages: key("message:"),
             limits,
         }
     }
@@ -66,9 +70,18 @@ impl RedisKeys {
         }
     }
 
-    fn idle_millis(&self) -> u64 {
-        u64::try_from(self.limits.idle.as_millis()).unwrap_or(u64::MAX)
+    /// The key of a message of a topic. Neither has a space.
+    fn message(&self, topic: &Topic, message: &MessageId) -> String {
+        format!("{}{topic} {message}", self.messages)
     }
+
+    fn idle_millis(&self) -> u64 {
+        millis(self.limits.idle)
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The head as the scripts return it.
@@ -84,6 +97,16 @@ pub(super) enum HeadRequest {
     Read,
     /// Takes a sequence that no event will have.
     Reserve,
+}
+
+/// An event that is to be appended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct EventToAppend<'a> {
+    pub(super) topic: &'a Topic,
+    /// The event without an id.
+    pub(super) bytes: &'a [u8],
+    /// The message that is to be taken once, if it is one.
+    pub(super) message: Option<&'a MessageId>,
 }
 
 /// The scripts. Redis knows them by their hashes; they are sent again if it forgot them.
@@ -117,18 +140,32 @@ impl RedisScripts {
         call
     }
 
+    /// Appends an event, unless its message was taken.
     pub(super) async fn append(
         &self,
         connection: &mut (impl redis::aio::ConnectionLike + Send),
         keys: &RedisKeys,
-        topic: &Topic,
-        event: &[u8],
-    ) -> RedisResult<LogHead> {
+        event: &EventToAppend<'_>,
+    ) -> RedisResult<(Appended, LogHead)> {
+        let EventToAppend { topic, bytes, message } = *event;
         let mut call = Self::begin(&self.append, keys);
         call.key(keys.last(topic)).key(keys.topic(topic)).key(&*keys.feed);
-        call.arg(event).arg(keys.limits.events).arg(keys.idle_millis()).arg(topic.as_str());
+        call.arg(bytes).arg(keys.limits.events).arg(keys.idle_millis()).arg(topic.as_str());
         call.arg(keys.limits.feed_events).arg(MAX_FEED_EVENT);
-        Ok(head_of(call.invoke_async(connection).await?))
+        if let Some(message) = message {
+            call.key(keys.message(topic, message)).arg(millis(keys.limits.duplicate_window));
+        }
+        let (epoch, last_event, sequence, clock, taken): (_, _, _, _, Option<String>) =
+            call.invoke_async(connection).await?;
+        let head = head_of((epoch, last_event, sequence, clock));
+        let appended = match taken {
+            None => Appended::new(EventId::with_epoch(epoch, sequence)),
+            Some(id) => {
+                let (epoch, sequence) = parse_id(&id).ok_or_else(not_understood)?;
+                Appended::repeat(EventId::with_epoch(epoch, sequence))
+            }
+        };
+        Ok((appended, head))
     }
 
     /// The head, after Redis is told what this process knows of it. So a server that forgot some

@@ -22,7 +22,10 @@ fn reader() -> (FeedReader, Arc<BrokerTopics>) {
     let address = RedisAddress::parse(&builder, "redis://127.0.0.1:1").unwrap();
     let limits = WindowLimits { events: 10_000, bytes: 1 << 20 };
     let idle = Duration::from_secs(3600);
-    let keys = RedisKeys::new("p", LogLimits { events: 10_000, feed_events: 100, idle });
+    let keys = RedisKeys::new(
+        "p",
+        LogLimits { events: 10_000, feed_events: 100, idle, duplicate_window: idle },
+    );
     let link = RedisLink::new(&address, keys, Duration::from_secs(1));
     let topics = Arc::new(BrokerTopics::new(Box::new(link.clone()), limits));
     let head = LogHead { epoch: 7, last_event: 0, sequence: 0, clock: 0 };

@@ -24,6 +24,7 @@ pub mod nats;
 #[path = "../../it/harness/net.rs"]
 pub mod net;
 pub mod nginx;
+pub mod once;
 pub mod pages;
 pub mod process;
 pub mod proxy;
