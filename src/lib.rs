@@ -53,6 +53,7 @@
 //! | `nats` | off | [`NatsLog`](event_log::NatsLog), with `hub` |
 //! | `nats-nkeys` | off | signing in to NATS with a key pair or a credentials file |
 //! | `nats-tls` | off | NATS servers that ask for TLS; it builds `ring` |
+//! | `postgres` | off | [`PostgresLog`](event_log::PostgresLog), with `hub`; TLS is given by the application |
 //! | `redis` | off | [`RedisLog`](event_log::RedisLog), with `hub` |
 //! | `redis-sentinel` | off | the address of a Redis that Sentinel names, with `redis` |
 //! | `redis-tls` | off | `rediss://`: Redis servers that ask for TLS, with `redis` |

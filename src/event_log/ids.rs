@@ -56,7 +56,7 @@ impl LogEpoch {
 }
 
 /// The id of the position right before a sequence. It is the id of no event, so it reveals none.
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "postgres", feature = "redis"))]
 pub(super) fn id_before(epoch: u64, sequence: u64) -> EventId {
     let id = format!("{epoch}-{sequence}{BEFORE}");
     // Digits, a hyphen and a letter: this is always an id.
@@ -104,7 +104,7 @@ mod tests {
         assert_ne!(LogEpoch::random().number, LogEpoch::random().number);
     }
 
-    #[cfg(feature = "redis")]
+    #[cfg(any(feature = "postgres", feature = "redis"))]
     #[test]
     fn an_id_is_a_position_in_its_own_epoch_only() {
         #[rustfmt::skip]

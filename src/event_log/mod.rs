@@ -1,9 +1,10 @@
-//! Logs of events: the [`EventLog`] trait, its three implementations, and the types of their API.
+//! Logs of events: the [`EventLog`] trait, its four implementations, and the types of their API.
 //!
 //! A log stores events in topics, gives each event an id, and lets any number of clients follow
 //! topics from any position: first the events that they missed, then the events that are appended.
-//! [`MemoryLog`] keeps events in the process, `RedisLog` (feature `redis`) in Redis Streams, and
-//! `NatsLog` (feature `nats`) in NATS JetStream; the last two are shared by several nodes.
+//! [`MemoryLog`] keeps events in the process, `RedisLog` (feature `redis`) in Redis Streams, `NatsLog`
+//! (feature `nats`) in NATS JetStream, and `PostgresLog` (feature `postgres`) in a table of
+//! PostgreSQL; the last three are shared by several nodes.
 //!
 //! Most applications use a log through a [`Hub`](crate::Hub), which makes responses from it.
 //!
@@ -78,13 +79,13 @@
 //! | `RedisLog` | 2 minutes (`duplicate_window`) | in Redis, a key for each, written with the event | a Redis that lost the event, too |
 //! | `NatsLog` | 2 minutes (`duplicate_window`) | in the stream, as `Nats-Msg-Id` | a server that was restarted after it trimmed the event |
 
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "postgres", feature = "redis"))]
 mod broker;
 #[cfg(feature = "testing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod contract;
 mod finish;
-#[cfg(any(feature = "nats", feature = "redis"))]
+#[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
 mod health;
 mod ids;
 mod last;
@@ -94,6 +95,8 @@ mod memory;
 mod nats;
 mod once;
 mod page;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
 mod start;
@@ -102,8 +105,8 @@ mod topics;
 mod tree;
 mod wake_list;
 #[cfg_attr(
-    not(feature = "redis"),
-    allow(dead_code, reason = "Redis drives all of it, and each other log a part")
+    not(any(feature = "postgres", feature = "redis")),
+    allow(dead_code, reason = "logs of a broker drive all of it, and each other log a part")
 )]
 mod window;
 
@@ -118,8 +121,8 @@ use bytes::Bytes;
 use crate::wire::{Event, EventId};
 
 pub(crate) use finish::{Told, TopicsHash, close_event, finish_event, finish_id, told};
-#[cfg(any(feature = "nats", feature = "redis"))]
-#[cfg_attr(docsrs, doc(cfg(any(feature = "nats", feature = "redis"))))]
+#[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "nats", feature = "postgres", feature = "redis"))))]
 pub use health::LogHealth;
 pub use logged::{InvalidEvent, Logged};
 pub use memory::{MemoryFollower, MemoryLog, MemoryLogBuilder, MemoryLogError};
@@ -130,6 +133,9 @@ pub use nats::{
 };
 pub use once::{Appended, MessageId};
 pub use page::Page;
+#[cfg(feature = "postgres")]
+#[cfg_attr(docsrs, doc(cfg(feature = "postgres")))]
+pub use postgres::{PostgresFollower, PostgresLog, PostgresLogBuilder, PostgresLogError};
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use redis::{RedisFollower, RedisLog, RedisLogBuilder, RedisLogError};

@@ -41,7 +41,7 @@ impl Topic {
     }
 }
 
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "postgres", feature = "redis"))]
 impl Topic {
     /// Stands for all topics of a log. As a pattern, it is the name of none.
     pub(super) const ALL: Self = Self(Text::Static(">"));

@@ -87,7 +87,7 @@ impl WakeList {
     }
 
     /// Frees the room of an empty list.
-    #[cfg(feature = "redis")]
+    #[cfg(any(feature = "postgres", feature = "redis"))]
     pub(super) fn shrink_if_empty(&mut self) {
         if self.waiting.is_empty() {
             (self.waiting, self.spare) = (Slab::new(), Slab::new());
@@ -131,7 +131,7 @@ pub(super) fn look_or_register<G: DerefMut, T>(
 
 /// Takes the wakers of a list under its lock, and wakes them outside of it: the first thing that
 /// most of them do, on other threads, is to take that lock.
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "postgres", feature = "redis"))]
 pub(super) fn wake_list<G: DerefMut>(
     lock: impl Fn() -> G,
     list: impl Fn(&mut G::Target) -> &mut WakeList,

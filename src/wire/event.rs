@@ -197,7 +197,7 @@ impl Event {
     }
 
     /// The bytes of the event without its id, as brokers keep it. None if there is no data.
-    #[cfg(any(feature = "nats", feature = "redis"))]
+    #[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
     pub(crate) fn encode_without_id(&self) -> Option<Vec<u8>> {
         let mut bytes = self.encode_unended("\n".len())?;
         bytes.push(b'\n');

@@ -29,6 +29,7 @@ mod observe;
 mod pages_hostile;
 mod pages_obey;
 mod pages_survive;
+mod postgres_gaps;
 mod proxies;
 mod real_clients;
 mod redis_away;

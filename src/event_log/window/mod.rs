@@ -163,7 +163,7 @@ impl<E> Window<E> {
     }
 
     /// The last sequence that is known to have been appended.
-    #[cfg(feature = "redis")]
+    #[cfg(any(feature = "postgres", feature = "redis"))]
     pub(super) fn announced(&self) -> u64 {
         self.announced
     }

@@ -26,6 +26,7 @@ pub mod net;
 pub mod nginx;
 pub mod once;
 pub mod pages;
+pub mod postgres;
 pub mod process;
 pub mod proxy;
 pub mod redis;

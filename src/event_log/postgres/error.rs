@@ -1,0 +1,150 @@
+//! [`PostgresLogError`], the errors of a log in PostgreSQL, and what an error of the server means.
+
+use std::error::Error;
+use std::fmt;
+
+use tokio_postgres::error::SqlState;
+
+use crate::InvalidSetting;
+
+/// Why a [`PostgresLog`](super::PostgresLog) did not do what it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PostgresLogError {
+    /// The event has no data, so clients would not dispatch it. It was not appended.
+    NoData,
+    /// The event is longer than [what may be appended](super::PostgresLogBuilder::max_event_bytes).
+    /// It was not appended.
+    TooLong,
+    /// A setting is invalid, or the address is.
+    Setting(InvalidSetting),
+    /// PostgreSQL refused the request, as when its disk is full or a right is missing. The event was
+    /// not appended.
+    Refused(Box<str>),
+    /// PostgreSQL is away, or went away before it answered. The event may or may not have been
+    /// appended.
+    Away(Box<str>),
+    /// PostgreSQL did not answer in time. The event may or may not have been appended.
+    TimedOut,
+}
+
+impl From<InvalidSetting> for PostgresLogError {
+    fn from(setting: InvalidSetting) -> Self {
+        Self::Setting(setting)
+    }
+}
+
+impl fmt::Display for PostgresLogError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoData => f.write_str("the event has no data"),
+            Self::TooLong => f.write_str("the event is longer than what may be appended"),
+            Self::Setting(setting) => write!(f, "the log in PostgreSQL has an {setting}"),
+            Self::Refused(why) => write!(f, "PostgreSQL refused: {why}"),
+            Self::Away(why) => write!(f, "PostgreSQL is away: {why}"),
+            Self::TimedOut => f.write_str("PostgreSQL did not answer in time"),
+        }
+    }
+}
+
+impl Error for PostgresLogError {}
+
+/// Why a request failed.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    pub(super) kind: FailureKind,
+    why: Box<str>,
+}
+
+/// What can be done after a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FailureKind {
+    /// The connection was lost, or could not be made. A request that was sent may have been done.
+    Away,
+    /// The same, as there was no answer in time.
+    TimedOut,
+    /// The server did nothing, and another connection may lead to one that does: it starts, it is a
+    /// replica by now, or the tables of the log were dropped.
+    NotReady,
+    /// The server did nothing.
+    Refused,
+}
+
+pub(super) type PgResult<T> = Result<T, Failure>;
+
+impl Failure {
+    pub(super) fn new(kind: FailureKind, why: impl Into<Box<str>>) -> Self {
+        Self { kind, why: why.into() }
+    }
+
+    pub(super) fn timed_out() -> Self {
+        Self::new(FailureKind::TimedOut, "there was no answer in time")
+    }
+
+    /// Whether the connection is of no use any more.
+    pub(super) fn ends_connection(&self) -> bool {
+        self.kind != FailureKind::Refused
+    }
+}
+
+impl From<tokio_postgres::Error> for Failure {
+    fn from(error: tokio_postgres::Error) -> Self {
+        if let Some(refused) = error.as_db_error() {
+            return Self::new(kind_of(refused.code()), refused.to_string());
+        }
+        // What the error says of itself is short; its cause says what happened.
+        let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+        Self::new(FailureKind::Away, format!("{error}{cause}"))
+    }
+}
+
+impl From<Failure> for PostgresLogError {
+    fn from(Failure { kind, why }: Failure) -> Self {
+        match kind {
+            FailureKind::Away => Self::Away(why),
+            FailureKind::TimedOut => Self::TimedOut,
+            FailureKind::NotReady | FailureKind::Refused => Self::Refused(why),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
+fn kind_of(code: &SqlState) -> FailureKind {
+    match code.code() {
+        // It is shut down, also in the middle of a commit, or ends the connection for another reason.
+        "57P01" | "57P02" | "57P05" | "08000" | "08003" | "08006" | "08P01" => FailureKind::Away,
+        // It starts, has no connection left, or is read-only; or there is no table, no function or
+        // no row of the log.
+        "57P03" | "53300" | "25006" | "42P01" | "42883" | "P0002" => FailureKind::NotReady,
+        _ => FailureKind::Refused,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_the_server_says_what_can_be_done() {
+        #[rustfmt::skip]
+        let table = [
+            ("57P01", FailureKind::Away,     "terminating connection"),
+            ("08006", FailureKind::Away,     "connection failure"),
+            ("57P03", FailureKind::NotReady, "the database system is starting up"),
+            ("25006", FailureKind::NotReady, "cannot execute in a read-only transaction"),
+            ("42P01", FailureKind::NotReady, "relation does not exist"),
+            ("53100", FailureKind::Refused,  "disk full"),
+            ("42501", FailureKind::Refused,  "permission denied"),
+            ("55P03", FailureKind::Refused,  "canceling statement due to lock timeout"),
+            ("22021", FailureKind::Refused,  "invalid byte sequence"),
+        ];
+        for (code, kind, what) in table {
+            assert_eq!(kind_of(&SqlState::from_code(code)), kind, "{what}");
+        }
+    }
+}

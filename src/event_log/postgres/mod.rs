@@ -1,0 +1,310 @@
+//! [`PostgresLog`], a log in PostgreSQL that any number of nodes share.
+
+mod address;
+mod builder;
+mod connection;
+mod error;
+mod feed;
+mod link;
+mod reader;
+mod rows;
+mod schema;
+mod session;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_postgres::Config;
+
+use self::address::with_defaults;
+use self::connection::SessionOpener;
+use self::link::PostgresLink;
+use self::reader::FeedReader;
+use self::schema::Statements;
+use self::writer::{LogLimits, Writer, WriterHandle};
+use super::broker::{BrokerFollower, BrokerTopics, LogHead, WindowLimits};
+use super::ids::id_before;
+use super::{EventLog, Follow, LogHealth, Page, Start, Step, Topic, Topics};
+use crate::wire::{Event, EventId};
+
+pub use builder::PostgresLogBuilder;
+pub use error::PostgresLogError;
+
+/// A log in PostgreSQL that any number of nodes share: an event has the same id on each node, and a
+/// client of one node can resume at another.
+///
+/// It is for applications that have a PostgreSQL already and no broker. It needs version 13 or
+/// later, and is tested with version 15. Clones are handles to the same log.
+///
+/// # How nodes write
+///
+/// All events of a log are rows of one table. A transaction that appends locks the log until it is
+/// committed, so events become visible in the order of their ids: a reader that sees one has seen
+/// all before it. A `bigserial` would not do, since transactions commit in another order than they
+/// take its numbers.
+///
+/// So a log commits one transaction after the other, each of which waits for the disk. A process
+/// puts the events that wait into one transaction, up to 128. With `synchronous_commit = off` a
+/// commit does not wait, and a crash of the server loses the last events.
+///
+/// # How nodes read
+///
+/// An append tells all nodes by `NOTIFY`, which names no more than its sequence. A node then reads
+/// the rows after those that it has, with a request of the same size whatever it follows. Events of
+/// at most 512 bytes come with it, and longer ones are fetched if their topics are followed. The
+/// last row is the position of the node in all of its topics. If a `NOTIFY` is lost, the node
+/// looks for rows after five seconds at most, so an event is late and not lost.
+///
+/// `NOTIFY` takes a lock that all transactions of a server that notify share, while they commit. If
+/// other parts of an application notify much, give the log a server of its own.
+///
+/// A process has three connections: for appends, for what clients missed, and for the feed, from its
+/// first follower on. It makes a fourth when it fetches long events. They must be sessions of their
+/// own: with PgBouncer, use `pool_mode = session` or go around it.
+///
+/// # Appending from SQL
+///
+/// A transaction of the application can append an event together with the rows that it tells of.
+/// Then the event is there if they are:
+///
+/// ```sql
+/// BEGIN;
+/// UPDATE orders SET state = 'paid' WHERE id = 42;
+/// SELECT tower_sse_append(
+///     '{orders.42}', ARRAY[convert_to(E'event: paid\ndata: 12.50\n\n', 'UTF8')],
+///     1024,            -- how many events of the topic are kept, as `events`
+///     86400000000      -- microseconds, as `idle`
+/// );
+/// COMMIT;
+/// ```
+///
+/// The text is one event as [`Event::encode`] writes it, without an `id`; others are not sent to
+/// anybody. Append last: the log is locked until the transaction ends, and all that append wait. The
+/// isolation level must be `READ COMMITTED`, which is the default; the function refuses others.
+///
+/// # What PostgreSQL keeps
+///
+/// PostgreSQL keeps [a number of events](PostgresLogBuilder::events) of a topic, and drops the topic
+/// [a time](PostgresLogBuilder::idle) after its last event. A client that asks for events that are
+/// gone gets a [`Gap`](super::Gap). A topic that was
+/// [let go of](EventLog::forget) leaves its name and its last sequence until it is dropped.
+///
+/// A log that lost events which a node had read or appended begins another epoch: its clients
+/// get a gap with [`Restarted`](super::GapReason::Restarted), and then all that is kept. So it is if
+/// the server was set back to an earlier copy, or a replica that was behind took its place; and if
+/// the tables were dropped, emptied or restored from a dump. If no node is left that knows what was
+/// lost, nobody can tell.
+///
+/// # While PostgreSQL is away
+///
+/// Followers wait, and go on where they were when PostgreSQL is back. An append fails, at once or
+/// after [the timeout](PostgresLogBuilder::append_timeout). After an
+/// [`Away`](PostgresLogError::Away) or a [`TimedOut`](PostgresLogError::TimedOut) the event may or
+/// may not have been appended. The log does not try again, since the event might then be there
+/// twice.
+///
+/// If a server refuses events because it starts, or is a replica by now, the log connects anew and
+/// tries again until the timeout. With several hosts and `target_session_attrs=read-write` in the
+/// address it finds the one that takes writes. A connection that was idle is checked before an event
+/// is sent over it.
+///
+/// If the Tokio runtime ends in which the log was made, its followers end, too.
+///
+/// # Patterns
+///
+/// A node that has a follower of a pattern keeps the last events of all topics in one window more. A
+/// client that comes back gets all that was appended after the last event that was deleted, of
+/// whatever topic, and a gap if its position is before that, also if no event that matches was lost.
+///
+/// # Rights
+///
+/// The log makes its tables and functions if there are none. A role that may not do so needs them
+/// [made](PostgresLogBuilder::schema), and then:
+///
+/// ```sql
+/// GRANT SELECT, INSERT, UPDATE, DELETE
+///     ON tower_sse_log, tower_sse_events, tower_sse_topics TO the_role;
+/// ```
+///
+/// # Examples
+///
+/// ```no_run
+/// use tower_sse::event_log::{PostgresLog, Topic};
+/// use tower_sse::{Event, Hub};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let hub = Hub::new(PostgresLog::connect("postgres://127.0.0.1/app").await?);
+/// hub.publish(&Topic::new("news")?, Event::new().data("extra")).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct PostgresLog {
+    inner: Arc<PostgresLogInner>,
+}
+
+struct PostgresLogInner {
+    link: PostgresLink,
+    writer: WriterHandle,
+    topics: Arc<BrokerTopics>,
+    runtime: Handle,
+    /// The head when the log was made, after which the reader begins.
+    head: LogHead,
+    /// The writer. It ends with the last handle and the last follower.
+    _writing: JoinSet<()>,
+    /// From the first follower on, the reader and what fetches topics.
+    reading: OnceLock<JoinSet<()>>,
+    append_timeout: Duration,
+    max_event_bytes: usize,
+}
+
+impl PostgresLog {
+    /// Connects to the PostgreSQL at an address such as `postgres://user:password@host/database`,
+    /// with the default settings: see [`PostgresLogBuilder`].
+    ///
+    /// # Errors
+    ///
+    /// See [`PostgresLogBuilder::connect`].
+    pub async fn connect(address: &str) -> Result<Self, PostgresLogError> {
+        Self::builder().connect(address).await
+    }
+
+    /// Whether the log reads what is appended, since when, and if not, why.
+    ///
+    /// It reads from its first follower on.
+    #[must_use]
+    pub fn health(&self) -> LogHealth {
+        self.inner.link.health.get()
+    }
+
+    /// Creates a builder, which sets the settings of a log.
+    pub fn builder() -> PostgresLogBuilder {
+        PostgresLogBuilder::default()
+    }
+
+    async fn with(settings: PostgresLogBuilder, config: Config) -> Result<Self, PostgresLogError> {
+        let opener = SessionOpener {
+            connector: settings.connector,
+            config: Arc::new(with_defaults(config)),
+            statements: Arc::new(Statements::new(&settings.name)),
+        };
+        let link = PostgresLink::new(opener, settings.append_timeout);
+        // After this there are tables, and the clock of the server is known.
+        let head = link.head().await?;
+        let limits = WindowLimits { events: settings.window, bytes: settings.window_bytes };
+        let topics = Arc::new(BrokerTopics::new(Box::new(link.clone()), limits));
+        let kept = LogLimits { events: settings.events, idle: settings.idle };
+        let (handle, writer) = Writer::new(link.clone(), kept);
+        let mut writing = JoinSet::new();
+        writing.spawn(writer.run());
+        let inner = PostgresLogInner {
+            link,
+            writer: handle,
+            topics,
+            head,
+            runtime: Handle::current(),
+            _writing: writing,
+            reading: OnceLock::new(),
+            append_timeout: settings.append_timeout,
+            max_event_bytes: settings.max_event_bytes,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Spawns the reader, and what fetches topics.
+    fn start_reading(&self) -> JoinSet<()> {
+        let PostgresLogInner { link, topics, head, runtime, .. } = &*self.inner;
+        let reader = FeedReader::new(link.clone(), Arc::clone(topics), *head);
+        let mut tasks = JoinSet::new();
+        tasks.spawn_on(reader.run(), runtime);
+        tasks.spawn_on(Arc::clone(topics).run_fetches(), runtime);
+        tasks
+    }
+}
+
+impl EventLog for PostgresLog {
+    type Error = PostgresLogError;
+    type Follower = PostgresFollower;
+
+    async fn append(&self, topic: &Topic, event: Event) -> Result<EventId, PostgresLogError> {
+        let event = event.encode_without_id().ok_or(PostgresLogError::NoData)?;
+        if event.len() > self.inner.max_event_bytes {
+            return Err(PostgresLogError::TooLong);
+        }
+        let append = self.inner.writer.append(topic, event, self.inner.append_timeout);
+        let (epoch, sequence) = append.await?;
+        Ok(EventId::with_epoch(epoch, sequence))
+    }
+
+    fn follow(&self, topics: Topics, from: Start) -> PostgresFollower {
+        self.inner.reading.get_or_init(|| self.start_reading());
+        let follower = BrokerFollower::new(Arc::clone(&self.inner.topics), &topics, from);
+        PostgresFollower { follower, _log: self.clone() }
+    }
+
+    async fn read(
+        &self,
+        topic: &Topic,
+        from: Start,
+        limit: usize,
+    ) -> Result<Page, PostgresLogError> {
+        let read = Arc::clone(&self.inner.topics).read(topic, from, limit);
+        timeout(self.inner.append_timeout, read).await.map_err(|_| PostgresLogError::TimedOut)
+    }
+
+    async fn forget(&self, topic: &Topic, after: Duration) -> Result<(), PostgresLogError> {
+        let request = timeout(self.inner.append_timeout, self.inner.link.forget(topic, after));
+        Ok(request.await.map_err(|_| PostgresLogError::TimedOut)??)
+    }
+
+    fn is_final(error: &PostgresLogError) -> bool {
+        use PostgresLogError::{NoData, Setting, TooLong};
+        matches!(error, NoData | TooLong | Setting(_))
+    }
+
+    async fn latest(&self, _: &Topics) -> Result<EventId, PostgresLogError> {
+        let request = timeout(self.inner.append_timeout, self.inner.link.head());
+        let head = request.await.map_err(|_| PostgresLogError::TimedOut)??;
+        Ok(id_before(head.epoch, head.sequence.saturating_add(1)))
+    }
+}
+
+impl fmt::Debug for PostgresLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresLog")
+            .field("name", &self.inner.link.statements().channel)
+            .field("topics", &self.inner.topics)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Follows topics of a [`PostgresLog`]: a position in each topic, and a waker while it waits.
+pub struct PostgresFollower {
+    follower: BrokerFollower,
+    /// So that the reader goes on while there is a follower.
+    _log: PostgresLog,
+}
+
+impl Follow for PostgresFollower {
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Step>> {
+        Pin::new(&mut self.follower).poll_next(cx)
+    }
+}
+
+impl fmt::Debug for PostgresFollower {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.follower.fmt(f)
+    }
+}
+
+/// How long an answer to a request of a follower or the reader may take at first.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);

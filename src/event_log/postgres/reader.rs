@@ -1,0 +1,222 @@
+//! The reader: the one task of a process that reads what is appended, and tells the topics that are
+//! followed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+use tokio_postgres::Row;
+use tokio_postgres::types::{ToSql, Type};
+
+use super::RESPONSE_TIMEOUT;
+use super::error::{FailureKind, PgResult};
+use super::feed::{announce, announce_to_all};
+use super::link::PostgresLink;
+use super::rows::{StoredEvents, to_sql, value};
+use super::session::Session;
+use crate::event_log::Topic;
+use crate::event_log::broker::{BrokerTopics, LogHead, MIN_RETRY_DELAY, next_delay};
+
+/// Reads the table of all events over a connection of its own, after each `NOTIFY`.
+///
+/// What it asks PostgreSQL for does not depend on what is followed, unless the log begins another
+/// epoch: then it asks once for the last sequence of each topic that is followed.
+pub(super) struct FeedReader {
+    link: PostgresLink,
+    topics: Arc<BrokerTopics>,
+    epoch: u64,
+    /// The sequence up to which events were read.
+    position: u64,
+    /// How often there was an answer.
+    answers: u64,
+    /// How long an answer may take.
+    patience: Duration,
+}
+
+/// What comes of a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FeedState {
+    /// There may be more events.
+    More,
+    /// All events were read.
+    AtEnd,
+    /// The log is of another epoch.
+    Restarted,
+}
+
+impl FeedReader {
+    /// A reader that begins after the head of a log.
+    pub(super) fn new(link: PostgresLink, topics: Arc<BrokerTopics>, head: LogHead) -> Self {
+        topics.set_watermark(head.last_event);
+        Self {
+            link,
+            topics,
+            epoch: head.epoch,
+            position: head.last_event,
+            answers: 0,
+            patience: RESPONSE_TIMEOUT,
+        }
+    }
+
+    /// Reads for ever. After any failure it connects anew, and reads on where it was.
+    pub(super) async fn run(mut self) {
+        let mut delay = MIN_RETRY_DELAY;
+        loop {
+            let before = self.answers;
+            if let Err(failure) = self.connect_and_read().await {
+                self.link.health.note_problem(&failure);
+            }
+            self.topics.sweep();
+            if self.answers > before {
+                delay = MIN_RETRY_DELAY;
+            }
+            sleep(delay).await;
+            delay = next_delay(delay);
+        }
+    }
+
+    /// Reads over one connection, until there is a failure.
+    async fn connect_and_read(&mut self) -> PgResult<()> {
+        let session = self.link.opener.open(MAX_PATIENCE).await?;
+        // Before anything is read, so that what is appended afterwards is heard.
+        session.listen(self.link.statements()).await?;
+        loop {
+            // This tells whether the server lacks what was read, and keeps the clock, too, by which
+            // live followers start.
+            if self.link.head().await?.epoch != self.epoch {
+                self.compare(&session).await?;
+            }
+            loop {
+                let read = self.read(&session).await?;
+                let state = self.take(read);
+                self.link.health.note_reading();
+                self.topics.sweep();
+                match state {
+                    FeedState::More => {}
+                    FeedState::Restarted => break,
+                    // A `NOTIFY` that is lost delays an event, and loses none.
+                    FeedState::AtEnd => {
+                        if timeout(POLL_INTERVAL, session.hear(self.position)).await.is_err() {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    async fn read(&mut self, session: &Session) -> PgResult<StoredEvents> {
+        let (after, count, bytes) = (to_sql(self.position), MAX_EVENTS, MAX_FEED_EVENT);
+        let parameters: [(&(dyn ToSql + Sync), Type); 3] =
+            [(&after, Type::INT8), (&count, Type::INT8), (&bytes, Type::INT4)];
+        let statement = &self.link.statements().feed;
+        let answer = session.ask(self.patience, statement, &parameters).await;
+        StoredEvents::parse(&self.note(answer)?)
+    }
+
+    /// Notes whether there was an answer. If there was none, the next one has more time, so that it
+    /// comes in the end, over a slow connection, too.
+    fn note(&mut self, answer: PgResult<Vec<Row>>) -> PgResult<Vec<Row>> {
+        match &answer {
+            Ok(_) => (self.answers, self.patience) = (self.answers + 1, RESPONSE_TIMEOUT),
+            Err(failure) if failure.kind == FailureKind::TimedOut => {
+                self.patience = (self.patience * 2).min(MAX_PATIENCE);
+            }
+            Err(_) => {}
+        }
+        answer
+    }
+
+    /// Tells topics that are followed, and the window of all topics if a pattern is followed, what
+    /// was read.
+    pub(super) fn take(&mut self, read: StoredEvents) -> FeedState {
+        let StoredEvents { head, trimmed, floor: expired, events } = read;
+        if head.epoch != self.epoch {
+            return FeedState::Restarted;
+        }
+        if expired > self.position {
+            // A topic may have had events that were not read, and that nothing tells of any more.
+            for topic in self.topics.all() {
+                topic.compare(None, false);
+            }
+        }
+        let has_more = events.len() >= usize::try_from(MAX_EVENTS).unwrap_or(usize::MAX);
+        let mut named = Vec::new();
+        for stored in &events {
+            for name in [&*stored.topic, Topic::ALL.as_str()] {
+                let Some(topic) = self.topics.find(name) else { continue };
+                let announcement = match topic.name.is_all() {
+                    true => announce_to_all(stored, self.epoch, self.position, trimmed),
+                    false => announce(stored, self.epoch, &topic.name),
+                };
+                if announcement.is_some_and(|it| topic.announce(it)) {
+                    self.topics.add_to_fetch(&topic);
+                }
+                named.push(topic);
+            }
+            self.position = stored.sequence;
+        }
+        if let Some(last) = events.last() {
+            self.link.note_event(self.epoch, last.sequence, &last.topic);
+        }
+        self.link.clock.set(head);
+        self.topics.set_watermark(self.position);
+        for topic in named {
+            topic.wake();
+        }
+        if has_more { FeedState::More } else { FeedState::AtEnd }
+    }
+
+    /// Asks for the last sequence of each topic that is followed, and goes on in the epoch of now.
+    async fn compare(&mut self, session: &Session) -> PgResult<()> {
+        // Before anything else, so that what is appended meanwhile is read after this.
+        let head = self.link.head().await?;
+        self.topics.set_watermark(0);
+        let topics = self.topics.all();
+        for topic in &topics {
+            topic.reset(head.epoch, 0);
+        }
+        for batch in topics.chunks(MAX_COMPARED) {
+            let names: Vec<&str> = batch.iter().map(|topic| topic.name.as_str()).collect();
+            let statement = &self.link.statements().lasts;
+            let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&names, Type::TEXT_ARRAY)];
+            let answer = session.ask(self.patience, statement, &parameters).await;
+            for (topic, row) in batch.iter().zip(self.note(answer)?) {
+                let last = value::<Option<i64>>(&row, 0)?.and_then(|it| u64::try_from(it).ok());
+                let last = if topic.name.is_all() { Some(head.last_event) } else { last };
+                if topic.compare(last, true) {
+                    self.topics.add_to_fetch(topic);
+                }
+            }
+        }
+        (self.epoch, self.position) = (head.epoch, head.last_event);
+        self.topics.set_watermark(self.position);
+        for topic in topics {
+            topic.wake();
+        }
+        Ok(())
+    }
+}
+
+impl Drop for FeedReader {
+    /// Its runtime has ended: followers would wait for ever.
+    fn drop(&mut self) {
+        self.topics.end();
+    }
+}
+
+/// The most events in one answer, which have at most a kilobyte each.
+const MAX_EVENTS: i64 = 512;
+
+/// An event with no more bytes is in the feed itself. Each node reads it there, also nodes that do
+/// not follow its topic; a node that does saves a request, which has about as many bytes.
+const MAX_FEED_EVENT: i32 = 512;
+
+/// The most topics whose last sequences are asked for at a time.
+const MAX_COMPARED: usize = 512;
+
+/// How often the reader looks for events though it heard of none.
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The longest time that an answer may take.
+const MAX_PATIENCE: Duration = Duration::from_secs(60);

@@ -1,0 +1,172 @@
+//! A PostgreSQL of a test's own, and logs in it.
+
+#![allow(dead_code, unreachable_pub, reason = "every test uses a part of this")]
+
+use std::ops::{Deref, DerefMut};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use tower_sse::event_log::{EventLog, Follow, PostgresLog, PostgresLogBuilder, Start};
+
+pub use crate::harness::broker::*;
+
+/// A server, with one database and the user `postgres`.
+#[derive(Debug)]
+pub struct Server(Broker);
+
+impl Server {
+    pub async fn start() -> Self {
+        Self::with(command).await
+    }
+
+    pub async fn with(command: fn(u16, &Path) -> Command) -> Self {
+        let answers = |port| psql(port, "SELECT 1").is_some();
+        Self(Broker::start(Kind { scheme: "postgres", command, answers }).await)
+    }
+
+    /// An address, also for a [`Way`] to this.
+    pub fn address(&self) -> String {
+        address(&self.url())
+    }
+
+    /// Runs SQL as the superuser, and gives what `psql` prints.
+    pub fn sql(&self, sql: &str) -> String {
+        let printed = psql(self.port, sql);
+        printed.unwrap_or_else(|| panic!("`psql` fails: {sql}")).trim().to_owned()
+    }
+
+    /// Remembers what it has stored, for [`set_back`](Self::set_back).
+    pub async fn save(&mut self) {
+        self.kill();
+        copy(self.directory(), &self.saved());
+        self.restart().await;
+    }
+
+    /// Kills it, and has it begin with what it had stored when it was saved.
+    pub async fn set_back(&mut self) {
+        self.kill();
+        copy(&self.saved(), self.directory());
+        self.restart().await;
+    }
+
+    fn saved(&self) -> PathBuf {
+        self.directory().with_extension("saved")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(self.saved());
+    }
+}
+
+impl Deref for Server {
+    type Target = Broker;
+
+    fn deref(&self) -> &Broker {
+        &self.0
+    }
+}
+
+impl DerefMut for Server {
+    fn deref_mut(&mut self) -> &mut Broker {
+        &mut self.0
+    }
+}
+
+/// The address of a log behind the URL of a server or of a way to it.
+pub fn address(url: &str) -> String {
+    format!("{}/postgres", url.replace("://", "://postgres@"))
+}
+
+fn copy(from: &Path, to: &Path) {
+    let _ = std::fs::remove_dir_all(to);
+    // With the owner, who is not the user that tests may run as.
+    let status = Command::new("cp").arg("-a").args([from, to]).status();
+    assert!(status.unwrap().success());
+}
+
+/// Makes a cluster when there is none, and runs its server in the foreground.
+fn command(port: u16, directory: &Path) -> Command {
+    with_settings(port, directory, "")
+}
+
+/// The same with settings such as `-c fsync=off`.
+pub fn with_settings(port: u16, directory: &Path, settings: &str) -> Command {
+    let data = directory.join("data");
+    let script = format!(
+        "set -e
+        [ -e {data}/PG_VERSION ] ||
+            {initdb} -D {data} -U postgres -A trust -N -E UTF8 --no-locale >/dev/null
+        # A server that was killed left it.
+        rm -f {data}/postmaster.pid
+        exec {postgres} -D {data} -p {port} -c listen_addresses=127.0.0.1 \
+            -c unix_socket_directories= -c max_connections=60 {settings}",
+        data = data.display(),
+        initdb = program("initdb").display(),
+        postgres = program("postgres").display(),
+    );
+    let is_root = std::fs::metadata(directory).is_ok_and(|it| owner(&it) == 0);
+    if !is_root {
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]).current_dir(directory);
+        return command;
+    }
+    // The server refuses to run as root.
+    let _ = Command::new("chown").arg("postgres").arg(directory).status();
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "sh", "-c", &script]);
+    command.current_dir(directory);
+    command
+}
+
+fn owner(file: &std::fs::Metadata) -> u32 {
+    std::os::unix::fs::MetadataExt::uid(file)
+}
+
+/// A program of the server. Debian has those of each version in a directory of its own.
+fn program(name: &str) -> PathBuf {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let found = versions.map(|version| version.path().join("bin").join(name));
+    found.filter(|it| it.exists()).max().unwrap_or_else(|| name.into())
+}
+
+/// What `psql` prints; `None` if it fails.
+fn psql(port: u16, sql: &str) -> Option<String> {
+    let output = Command::new("psql")
+        .args(["-XqAt", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-U", "postgres"])
+        .args(["-p", &port.to_string(), "-c", sql])
+        .output();
+    let output = output.expect("`psql` is installed");
+    output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
+}
+
+pub async fn log(address: &str) -> PostgresLog {
+    connect(PostgresLog::builder(), address).await
+}
+
+pub async fn connect(settings: PostgresLogBuilder, address: &str) -> PostgresLog {
+    let settings = settings.append_timeout(Duration::from_secs(2));
+    settings.connect(address).await.expect("PostgreSQL is there")
+}
+
+/// Events `from` to `to`, one after the other.
+pub async fn append_all(log: &PostgresLog, name: &str, numbers: std::ops::Range<u32>) {
+    for n in numbers {
+        append(log, name, &n.to_string()).await;
+    }
+}
+
+/// That nothing comes for a time.
+pub async fn nothing<F: Follow + Unpin>(follower: &mut F) {
+    assert!(is_quiet(follower).await, "something comes");
+}
+
+pub fn follow(
+    log: &PostgresLog,
+    names: &[&str],
+    from: Start,
+) -> <PostgresLog as EventLog>::Follower {
+    log.follow(topics(names), from)
+}
