@@ -27,7 +27,8 @@ pin_project! {
     /// all followers at the same position. So a burst costs a client one write.
     ///
     /// The body ends when its topics are [finished](crate::Hub::finish), after a gap under
-    /// [`GapPolicy::End`], and when the log ends, which most logs never do.
+    /// [`GapPolicy::End`], after a [snapshot](super::Snapshot) that could not be made, and when the
+    /// log ends, which most logs never do.
     pub struct HubBody<L: EventLog> {
         // Dropped at the end, so that the log has one follower less.
         #[pin]
@@ -55,13 +56,23 @@ impl<L: EventLog> HubBody<L> {
         Self { follower: None, policy, topic, options: last.map(BodyOptions::ended) }
     }
 
-    /// Begins as it was found out.
-    fn open(mut self: Pin<&mut Self>, opened: Opened) {
-        let Opened::WithLast { events, position } = opened;
-        if let Some(options) = self.as_mut().project().options {
-            (options.opening, options.replay) = (None, events.into_iter());
-        }
+    /// Begins as it was found out. Returns the event that comes before all others, if there is one.
+    fn open(mut self: Pin<&mut Self>, opened: Opened) -> Option<Bytes> {
+        let options = self.as_mut().project().options.as_deref_mut()?;
+        options.opening = None;
+        let (event, position) = match opened {
+            Opened::WithLast { events, position } => {
+                options.replay = events.into_iter();
+                (None, position)
+            }
+            Opened::WithSnapshot { event, position } => {
+                options.note_snapshot();
+                (Some(event), position)
+            }
+            Opened::Failed(event) => return Some(event),
+        };
         self.follow_anew(Start::After(position));
+        event
     }
 
     /// Follows the log from another position on.
@@ -73,18 +84,23 @@ impl<L: EventLog> HubBody<L> {
         }
     }
 
-    /// Goes on after a gap as the policy says, and returns the event `gap`.
-    fn pass_gap(mut self: Pin<&mut Self>, gap: &Gap) -> Bytes {
-        let policy = self.policy;
+    /// Goes on after a gap as the policy says, and returns the event `gap`. `None` if a snapshot takes
+    /// its place.
+    fn pass_gap(mut self: Pin<&mut Self>, gap: &Gap) -> Option<Bytes> {
+        let (policy, mut this) = (self.policy, self.as_mut().project());
+        if this.options.as_deref_mut().is_some_and(|options| options.opens_after(gap)) {
+            this.follower.set(None);
+            return None;
+        }
         match policy {
-            GapPolicy::End => self.as_mut().project().follower.set(None),
+            GapPolicy::End => this.follower.set(None),
             GapPolicy::Live => {
                 let start = Start::After(gap.position_after(policy).clone());
                 self.follow_anew(start);
             }
             GapPolicy::Replay => {}
         }
-        gap.encode(policy)
+        Some(gap.encode(policy))
     }
 }
 
@@ -101,14 +117,16 @@ impl<L: EventLog> Body for HubBody<L> {
             let mut options = this.options.as_deref_mut();
             if let Some(opening) = options.as_mut().and_then(|options| options.opening.as_mut()) {
                 let opened = ready!(opening.as_mut().poll(cx));
-                self.as_mut().open(opened);
-                continue;
+                match self.as_mut().open(opened) {
+                    Some(event) => return Poll::Ready(Some(Ok(Frame::data(event)))),
+                    None => continue,
+                }
             }
             let Some(follower) = this.follower.as_mut().as_pin_mut() else {
                 let last = options.and_then(|options| options.last.take());
                 return Poll::Ready(last.map(|last| Ok(Frame::data(last))));
             };
-            let sent = match options {
+            let sent = match &mut options {
                 Some(options) if options.looks_at_events() => {
                     match ready!(options.poll_sent(follower, *this.topic, cx)) {
                         Some(sent) => sent,
@@ -125,8 +143,16 @@ impl<L: EventLog> Body for HubBody<L> {
                 },
             };
             let bytes = match sent {
-                Sent::Events(bytes) => bytes,
-                Sent::Gap(gap) => self.as_mut().pass_gap(&gap),
+                Sent::Events(bytes) => {
+                    if let Some(options) = options {
+                        options.note_event();
+                    }
+                    bytes
+                }
+                Sent::Gap(gap) => match self.as_mut().pass_gap(&gap) {
+                    Some(bytes) => bytes,
+                    None => continue,
+                },
                 Sent::Close(bytes) => {
                     this.follower.set(None);
                     bytes

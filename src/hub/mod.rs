@@ -81,6 +81,7 @@ pub(crate) mod publish;
 mod reference;
 mod requested;
 mod requested_topic;
+mod snapshot;
 mod subscription;
 
 pub use body::HubBody;
@@ -94,4 +95,5 @@ pub use publish::PublishError;
 pub use reference::Reference;
 pub use requested::{RequestedTopics, TopicsRefusal};
 pub use requested_topic::RequestedTopic;
+pub use snapshot::{Snapshot, SnapshotRequest};
 pub use subscription::Subscription;

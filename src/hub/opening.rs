@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::sleep;
 
 use crate::event_log::{EventLog, Logged, Topics};
@@ -16,6 +17,10 @@ pub(super) type Opening = Pin<Box<dyn Future<Output = Opened> + Send>>;
 pub(super) enum Opened {
     /// With these events, and then what is after the position.
     WithLast { events: Vec<Logged>, position: EventId },
+    /// With this event, and then what is after the position.
+    WithSnapshot { event: Bytes, position: EventId },
+    /// With this event, which is also the last.
+    Failed(Bytes),
 }
 
 /// Looks for the last events. A broker that is away is asked again until it is back, as a follower

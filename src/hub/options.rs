@@ -8,8 +8,9 @@ use bytes::Bytes;
 
 use super::opening::{Opening, with_last};
 use super::passing::{Passing, Sent, Verdict};
-use super::{Subscription, finished::FinishedTopics};
-use crate::event_log::{EventLog, Follow, GapPolicy, Logged, Start, Step, Topics, TopicsHash};
+use super::snapshot::failed;
+use super::{Snapshot, Subscription, finished::FinishedTopics};
+use crate::event_log::{EventLog, Follow, Gap, GapPolicy, Logged, Start, Step, Topics, TopicsHash};
 
 /// The settings of a body that most bodies do not have, and what they have to remember.
 pub(super) struct BodyOptions<L> {
@@ -18,6 +19,9 @@ pub(super) struct BodyOptions<L> {
     pub(super) source: Option<(L, Topics)>,
     /// Until there is a follower.
     pub(super) opening: Option<Opening>,
+    snapshot: Option<Snapshot>,
+    /// How many snapshots there were since the last event.
+    snapshots_in_a_row: u32,
     /// Events before those of the follower.
     pub(super) replay: vec::IntoIter<Logged>,
     /// The only event of a body without a follower.
@@ -27,32 +31,63 @@ pub(super) struct BodyOptions<L> {
 impl<L: EventLog> BodyOptions<L> {
     /// The options of a subscription, if it has any.
     pub(super) fn of(subscription: &mut Subscription<L>) -> Option<Box<Self>> {
-        let Subscription { log, topics, start, policy, filter, names, last } = subscription;
+        let Subscription { log, topics, start, policy, filter, names, last, snapshot } =
+            subscription;
         let passing = Passing {
             filter: filter.take(),
             names: names.take(),
             finished: topics.single().is_none().then(|| FinishedTopics::new(topics.clone())),
         };
-        let has_opening = *start == Start::Live && *last > 0;
-        let opening = has_opening.then(|| with_last(log.clone(), topics.clone(), *last));
-        let has_source = has_opening || *policy == GapPolicy::Live;
+        let (snapshot, is_new) = (snapshot.take(), *start == Start::Live);
+        let opening = match &snapshot {
+            Some(snapshot) if is_new => Some(snapshot.open(log, topics, None)),
+            None if is_new && *last > 0 => Some(with_last(log.clone(), topics.clone(), *last)),
+            _ => None,
+        };
+        let has_source = opening.is_some() || snapshot.is_some() || *policy == GapPolicy::Live;
         let source = has_source.then(|| (log.clone(), topics.clone()));
-        (has_source || passing.looks_at_events()).then(|| {
-            Box::new(Self { passing, source, opening, replay: Vec::new().into_iter(), last: None })
-        })
+        (has_source || passing.looks_at_events())
+            .then(|| Box::new(Self { source, opening, snapshot, ..Self::new(passing) }))
+    }
+
+    fn new(passing: Passing) -> Self {
+        Self {
+            passing,
+            source: None,
+            opening: None,
+            snapshot: None,
+            snapshots_in_a_row: 0,
+            replay: Vec::new().into_iter(),
+            last: None,
+        }
     }
 
     /// The options of a body without a follower.
     pub(super) fn ended(last: Bytes) -> Box<Self> {
         let passing = Passing { filter: None, names: None, finished: None };
-        let last = Some(last);
-        Box::new(Self {
-            passing,
-            source: None,
-            opening: None,
-            replay: Vec::new().into_iter(),
-            last,
-        })
+        Box::new(Self { last: Some(last), ..Self::new(passing) })
+    }
+
+    /// Makes a snapshot in place of a gap, if there are snapshots.
+    pub(super) fn opens_after(&mut self, gap: &Gap) -> bool {
+        let (Some(snapshot), Some((log, topics))) = (&self.snapshot, &self.source) else {
+            return false;
+        };
+        self.opening = Some(match self.snapshots_in_a_row < MAX_SNAPSHOTS_IN_A_ROW {
+            true => snapshot.open(log, topics, Some(gap.clone())),
+            false => failed(gap.requested.as_ref()),
+        });
+        true
+    }
+
+    /// Notes that a snapshot is sent.
+    pub(super) fn note_snapshot(&mut self) {
+        self.snapshots_in_a_row += 1;
+    }
+
+    /// Notes that an event is sent.
+    pub(super) fn note_event(&mut self) {
+        self.snapshots_in_a_row = 0;
     }
 
     /// Whether events have to be looked at one by one.
@@ -83,3 +118,6 @@ impl<L: EventLog> BodyOptions<L> {
         })
     }
 }
+
+/// A client that gets one snapshot after another is sent away for a while.
+const MAX_SNAPSHOTS_IN_A_ROW: u32 = 3;

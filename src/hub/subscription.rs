@@ -5,9 +5,9 @@ use std::fmt;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode, request};
 
-use super::HubBody;
 use super::names::EventNames;
 use super::passing::EventFilter;
+use super::{HubBody, Snapshot};
 use crate::event_log::{
     EventLog, GapPolicy, Logged, MemoryLog, Start, Told, Topics, TopicsHash, close_event, told,
 };
@@ -28,12 +28,14 @@ pub struct Subscription<L: EventLog = MemoryLog> {
     pub(super) filter: Option<Box<EventFilter>>,
     pub(super) names: Option<Box<EventNames>>,
     pub(super) last: usize,
+    pub(super) snapshot: Option<Snapshot>,
 }
 
 impl<L: EventLog> Subscription<L> {
     pub(super) fn new(log: L, topics: Topics) -> Self {
         let (start, policy) = (Start::Live, GapPolicy::default());
-        Self { log, topics, start, policy, filter: None, names: None, last: 0 }
+        let (filter, names, last, snapshot) = (None, None, 0, None);
+        Self { log, topics, start, policy, filter, names, last, snapshot }
     }
 
     /// Sets where the response begins. By default it begins with the next event that is published.
@@ -83,6 +85,16 @@ impl<L: EventLog> Subscription<L> {
     /// ```
     pub fn last(mut self, count: usize) -> Self {
         self.last = count;
+        self
+    }
+
+    /// Sends a client the state when it names no position, and in place of each `gap`: see
+    /// [`Snapshot`].
+    ///
+    /// With a snapshot, [`last`](Self::last) and [`on_gap`](Self::on_gap) have no effect. The event is
+    /// sent as the function makes it, without filter and under its own name.
+    pub fn snapshot(mut self, snapshot: Snapshot) -> Self {
+        self.snapshot = Some(snapshot);
         self
     }
 
@@ -205,6 +217,7 @@ impl<L: EventLog> fmt::Debug for Subscription<L> {
             .field("topics", &self.topics)
             .field("start", &self.start)
             .field("last", &self.last)
+            .field("snapshot", &self.snapshot)
             .field("policy", &self.policy)
             .field("filter", &self.filter.is_some())
             .field("names", &self.names.is_some())

@@ -58,6 +58,8 @@ mod hub_reference;
 #[cfg(all(feature = "axum", feature = "hub"))]
 mod hub_requested;
 #[cfg(feature = "hub")]
+mod hub_snapshot;
+#[cfg(feature = "hub")]
 mod hub_together;
 mod idle;
 mod inner_service;
