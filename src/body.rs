@@ -11,7 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use crate::driver::{
-    BodyEnd, Claim, Deferred, FastPath, Framing, Output, PassOn, Stream, StreamLink, trailers,
+    BodyEnd, Claim, Deferred, FastPath, Output, PassOn, Stream, StreamLink, trailers,
 };
 use crate::state::Permit;
 
@@ -58,19 +58,15 @@ enum End<E> {
 
 #[derive(Debug)]
 enum Mode<E> {
+    /// A stream that the driver works on.
+    Driven(Pin<Box<Stream>>),
     /// The inner body as it is.
-    Plain,
-    /// The inner body as it is, without its size.
-    Unsized,
+    Plain(Size),
     /// The inner body as it is, with a link for outer layers or the permit of a limit.
     Linked(Box<Linked>),
     /// The inner body as it is, which its head claims to be an event stream that is looked after.
     Claimed(Box<Claim>),
-    /// An event stream that the driver works on.
-    Driven(Pin<Box<Stream>>),
-    /// A stream of another framing that the driver works on.
-    Framed(Pin<Box<Stream>>),
-    /// An event stream whose inner body has ended.
+    /// A stream whose inner body has ended.
     Ending(Box<Ending<E>>),
     /// An answer that passes as it is until it turns out to be a stream.
     Deferred(Box<Deferred>),
@@ -80,13 +76,6 @@ enum Mode<E> {
     /// The whole of an event stream of this crate.
     Once(Box<(Bytes, Arc<StreamLink>)>),
     Ended,
-}
-
-impl<E> Mode<E> {
-    fn of(framing: Framing, stream: Stream) -> Self {
-        let stream = Box::pin(stream);
-        if framing == Framing::Sse { Self::Driven(stream) } else { Self::Framed(stream) }
-    }
 }
 
 /// What is kept for a stream whose inner body has ended.
@@ -102,23 +91,30 @@ struct Ending<E> {
 struct Linked {
     link: Arc<StreamLink>,
     permit: Option<Permit>,
-    is_unsized: bool,
+    size: Size,
+}
+
+/// Whether a body that passes as it is tells its size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Size {
+    Told,
+    Untold,
 }
 
 impl<B: Body> SseBody<B> {
     /// The inner body as it is, with a link if it is a stream that has no other.
     pub(crate) fn plain(body: B, link: Option<Arc<StreamLink>>) -> Self {
-        Self::passing(body, Mode::Plain, link)
+        Self::passing(body, Size::Told, link)
     }
 
     /// The inner body as it is, without its size.
     pub(crate) fn unsized_stream(body: B, link: Option<Arc<StreamLink>>) -> Self {
-        Self::passing(body, Mode::Unsized, link)
+        Self::passing(body, Size::Untold, link)
     }
 
     /// The inner body as it is, with the permit of a limit.
     pub(crate) fn counted(body: B, permit: Permit, link: Arc<StreamLink>) -> Self {
-        let linked = Linked { link, permit: Some(permit), is_unsized: false };
+        let linked = Linked { link, permit: Some(permit), size: Size::Told };
         Self::new(Some(body), Mode::Linked(Box::new(linked)))
     }
 
@@ -126,24 +122,25 @@ impl<B: Body> SseBody<B> {
         Self { inner, mode }
     }
 
-    fn passing(body: B, mode: Mode<B::Error>, link: Option<Arc<StreamLink>>) -> Self {
-        let is_unsized = matches!(mode, Mode::Unsized);
-        let linked = link.map(|link| Linked { link, permit: None, is_unsized });
-        let mode = linked.map_or(mode, |linked| Mode::Linked(Box::new(linked)));
+    fn passing(body: B, size: Size, link: Option<Arc<StreamLink>>) -> Self {
+        let mode = match link {
+            Some(link) => Mode::Linked(Box::new(Linked { link, permit: None, size })),
+            None => Mode::Plain(size),
+        };
         Self::new(Some(body), mode)
     }
 
     /// This body, with a claim to check if it passes as it is.
     pub(crate) fn with_claim(mut self, claim: impl FnOnce() -> Claim) -> Self {
-        if let Mode::Plain | Mode::Unsized = self.mode {
+        if let Mode::Plain(_) = self.mode {
             self.mode = Mode::Claimed(Box::new(claim()));
         }
         self
     }
 
     /// A stream that the driver works on.
-    pub(crate) fn driven(body: B, framing: Framing, stream: Stream) -> Self {
-        Self::new(Some(body), Mode::of(framing, stream))
+    pub(crate) fn driven(body: B, stream: Stream) -> Self {
+        Self::new(Some(body), Mode::Driven(Box::pin(stream)))
     }
 
     /// An event stream of these bytes.
@@ -169,20 +166,20 @@ impl<B: Body> SseBody<B> {
     /// The link that outer layers share with this body.
     fn link(&self) -> Option<Arc<StreamLink>> {
         match &self.mode {
-            Mode::Driven(stream) | Mode::Framed(stream) => stream.link().cloned(),
+            Mode::Driven(stream) => stream.link().cloned(),
             Mode::Ending(ending) => ending.stream.link().cloned(),
             Mode::Linked(linked) => Some(Arc::clone(&linked.link)),
             Mode::Claimed(claim) => claim.link(),
             Mode::Deferred(deferred) => Some(Arc::clone(deferred.link())),
             Mode::Once(once) => Some(Arc::clone(&once.1)),
-            Mode::Plain | Mode::Unsized | Mode::Whole(_) | Mode::Ended => None,
+            Mode::Plain(_) | Mode::Whole(_) | Mode::Ended => None,
         }
     }
 
     /// Drops the inner body, and then the stream, which ends with an error if the body panics.
     fn end(self: Pin<&mut Self>) {
         let mut this = self.project();
-        if let Mode::Driven(stream) | Mode::Framed(stream) = this.mode {
+        if let Mode::Driven(stream) = this.mode {
             guarded(stream.as_mut(), |_| this.inner.set(None));
         } else {
             this.inner.set(None);
@@ -194,28 +191,24 @@ impl<B: Body> SseBody<B> {
 /// Polls the inner body of a stream that is on this path, and returns what can be returned as it
 /// is. Gives what else the body returned. A function in its place costs a fifth more.
 macro_rules! poll_fast {
-    ($path:expr, $stream:ident, $inner:expr, $cx:ident) => {{
-        let mut stream = $stream.as_mut();
-        match $inner.as_pin_mut() {
-            Some(body) if stream.is_on($path) => {
-                match guarded(stream.as_mut(), |_| body.poll_frame($cx)) {
-                    Poll::Pending if stream.waits($cx.waker()) => return Poll::Pending,
-                    Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                        Ok(data) if stream.pass($path, &data) => {
-                            return Poll::Ready(Some(Ok(Frame::data(data))));
-                        }
-                        Ok(data) => Some(Poll::Ready(Some(Ok(Frame::data(data))))),
-                        Err(other) => Some(Poll::Ready(Some(Ok(other)))),
-                    },
-                    other => Some(other),
+    ($path:expr, $stream:ident, $body:ident, $cx:ident) => {
+        match guarded($stream.as_mut(), |_| $body.poll_frame($cx)) {
+            // The first question, since most are.
+            Poll::Ready(Some(Ok(frame))) if frame.is_data() => match frame.into_data() {
+                Ok(data) if $stream.as_mut().pass($path, &data) => {
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
-            }
-            _ => None,
+                Ok(data) => Some(Poll::Ready(Some(Ok(Frame::data(data))))),
+                Err(other) => Some(Poll::Ready(Some(Ok(other)))),
+            },
+            Poll::Pending if $stream.waits($cx.waker()) => return Poll::Pending,
+            other => Some(other),
         }
-    }};
+    };
 }
 
-type Polled<B> = Poll<Option<Result<Frame<Bytes>, <B as Body>::Error>>>;
+type Polled<B> = PolledFrame<<B as Body>::Error>;
+type PolledFrame<E> = Poll<Option<Result<Frame<Bytes>, E>>>;
 
 impl<B> Body for SseBody<B>
 where
@@ -226,21 +219,32 @@ where
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled<B> {
         let this = self.as_mut().project();
-        let polled = match this.mode {
+        let polled = match (this.inner.as_pin_mut(), this.mode) {
             // The fast path stands apart, so that the usual frame costs as little as possible. It
-            // is another one for each mode, so that events do not pay for the choice.
-            Mode::Driven(stream) => poll_fast!(FastPath::Whole, stream, this.inner, cx),
-            Mode::Framed(stream) => poll_fast!(FastPath::Framed, stream, this.inner, cx),
-            Mode::Plain | Mode::Unsized => match this.inner.as_pin_mut() {
-                Some(body) => {
-                    let polled = body.poll_frame(cx);
-                    if let Poll::Ready(None) = polled {
-                        self.end();
-                    }
-                    return polled;
+            // is another one for each framing, which is asked for once.
+            (Some(body), Mode::Driven(stream)) => {
+                let mut stream = stream.as_mut();
+                match stream.fast_path() {
+                    FastPath::Messages => poll_fast!(FastPath::Messages, stream, body, cx),
+                    FastPath::Lines => poll_fast!(FastPath::Lines, stream, body, cx),
+                    FastPath::Events => poll_fast!(FastPath::Events, stream, body, cx),
+                    _ => None,
                 }
-                None => None,
-            },
+            }
+            (Some(body), Mode::Plain(_)) => {
+                return match body.poll_frame(cx) {
+                    // Nothing but the data is copied.
+                    Poll::Ready(Some(Ok(frame))) if frame.is_data() => match frame.into_data() {
+                        Ok(data) => Poll::Ready(Some(Ok(Frame::data(data)))),
+                        Err(other) => Poll::Ready(Some(Ok(other))),
+                    },
+                    Poll::Ready(None) => {
+                        self.end();
+                        Poll::Ready(None)
+                    }
+                    other => other,
+                };
+            }
             _ => None,
         };
         self.poll_closely(cx, polled)
@@ -249,16 +253,12 @@ where
     fn is_end_stream(&self) -> bool {
         match (&self.mode, &self.inner) {
             (
-                Mode::Plain
-                | Mode::Unsized
-                | Mode::Linked(_)
-                | Mode::Claimed(_)
-                | Mode::Deferred(_),
+                Mode::Plain(_) | Mode::Linked(_) | Mode::Claimed(_) | Mode::Deferred(_),
                 Some(body),
             ) => body.is_end_stream(),
             (Mode::Whole(frames), _) => frames.is_empty(),
             // Too early, and what was still to be sent would be lost.
-            (Mode::Driven(stream) | Mode::Framed(stream), _) => stream.ended().is_some(),
+            (Mode::Driven(stream), _) => stream.ended().is_some(),
             (Mode::Ending(ending), _) => ending.stream.ended().is_some() && ending.end.is_none(),
             (Mode::Once(_), _) => false,
             _ => true,
@@ -278,20 +278,19 @@ where
         match (&self.mode, &self.inner) {
             // An exact hint becomes a `Content-Length`, which would cut what is added.
             (
-                Mode::Unsized
+                Mode::Plain(Size::Untold)
                 | Mode::Claimed(_)
                 | Mode::Driven(_)
-                | Mode::Framed(_)
                 | Mode::Ending(_)
                 | Mode::Once(_),
                 _,
             ) => SizeHint::default(),
-            (Mode::Linked(linked), _) if linked.is_unsized => SizeHint::default(),
+            (Mode::Linked(linked), _) if linked.size == Size::Untold => SizeHint::default(),
             // As the answer of a unary call has it.
-            (Mode::Plain | Mode::Linked(_) | Mode::Deferred(_), Some(body)) => body.size_hint(),
+            (Mode::Plain(_) | Mode::Linked(_) | Mode::Deferred(_), Some(body)) => body.size_hint(),
             (Mode::Whole(frames), _) if !frames.is_empty() => SizeHint::default(),
             (
-                Mode::Plain | Mode::Linked(_) | Mode::Deferred(_) | Mode::Whole(_) | Mode::Ended,
+                Mode::Plain(_) | Mode::Linked(_) | Mode::Deferred(_) | Mode::Whole(_) | Mode::Ended,
                 _,
             ) => SizeHint::with_exact(0),
         }
@@ -311,7 +310,7 @@ where
     ) -> Polled<B> {
         let this = self.as_mut().project();
         let mut inner = this.inner;
-        let (Mode::Driven(stream) | Mode::Framed(stream)) = &mut *this.mode else {
+        let Mode::Driven(stream) = &mut *this.mode else {
             return self.poll_rarely(cx);
         };
         for _ in 0..ROUNDS {
@@ -340,12 +339,10 @@ where
             let end = match polled {
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(chunk) => {
-                        if let Some(bytes) =
-                            guarded(stream.as_mut(), |stream| stream.handle_data(chunk))
-                        {
-                            return send(stream.as_mut(), bytes);
+                        match guarded(stream.as_mut(), |stream| stream.handle_data(chunk)) {
+                            Some(bytes) => return send(stream.as_mut(), bytes),
+                            None => continue,
                         }
-                        continue;
                     }
                     Err(trailers) => End::Trailers(trailers),
                 },
@@ -359,7 +356,7 @@ where
             };
             guarded(stream.as_mut(), |_| inner.set(None));
             let mode = self.as_mut().project().mode;
-            if let Mode::Driven(stream) | Mode::Framed(stream) = mem::replace(mode, Mode::Ended) {
+            if let Mode::Driven(stream) = mem::replace(mode, Mode::Ended) {
                 *mode = Mode::Ending(Box::new(Ending { stream, end: Some(end) }));
             }
             return self.poll_rarely(cx);
@@ -373,7 +370,7 @@ where
     fn poll_rarely(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled<B> {
         let mut this = self.as_mut().project();
         match this.mode {
-            Mode::Driven(_) | Mode::Framed(_) => self.poll_closely(cx, None),
+            Mode::Driven(_) => self.poll_closely(cx, None),
             Mode::Ending(ending) => {
                 let polled = ending.poll_frame(cx);
                 if !matches!(polled, Poll::Ready(Some(Ok(ref frame))) if frame.is_data()) {
@@ -384,7 +381,7 @@ where
             Mode::Linked(linked) => {
                 // Once no outer layer can ask for the link any more, its memory is released.
                 if linked.permit.is_none() && Arc::weak_count(&linked.link) == 0 {
-                    *this.mode = if linked.is_unsized { Mode::Unsized } else { Mode::Plain };
+                    *this.mode = Mode::Plain(linked.size);
                 }
                 let polled = match this.inner.as_pin_mut() {
                     Some(body) => body.poll_frame(cx),
@@ -415,7 +412,7 @@ where
                     }
                 };
                 *this.mode = match replacement {
-                    Ok(stream) => Mode::of(claim.framing(), stream),
+                    Ok(stream) => Mode::Driven(Box::pin(stream)),
                     Err(refusal) => {
                         this.inner.set(None);
                         Mode::Once(Box::new(refusal))
@@ -444,7 +441,7 @@ where
                         // It opens before it takes what was polled. No message is sent for that,
                         // but its credential may have expired.
                         let opening = guarded(stream.as_mut(), |stream| stream.poll_output(cx));
-                        *this.mode = Mode::Framed(stream);
+                        *this.mode = Mode::Driven(stream);
                         if let Some(last) = opening {
                             self.end();
                             return tell(last);
@@ -465,7 +462,7 @@ where
                 self.end();
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
-            Mode::Plain | Mode::Unsized | Mode::Ended => {
+            Mode::Plain(_) | Mode::Ended => {
                 self.end();
                 Poll::Ready(None)
             }
@@ -515,13 +512,13 @@ fn take_end<E>(stream: Pin<&mut Stream>, end: &mut Option<End<E>>) -> Option<Byt
 
 /// Sends bytes of a stream.
 #[inline]
-fn send<E>(stream: Pin<&mut Stream>, bytes: Bytes) -> Poll<Option<Result<Frame<Bytes>, E>>> {
+fn send<E>(stream: Pin<&mut Stream>, bytes: Bytes) -> PolledFrame<E> {
     stream.sent(bytes.len());
     Poll::Ready(Some(Ok(Frame::data(bytes))))
 }
 
 /// Ends a stream with this.
-fn tell<E>(last: Output) -> Poll<Option<Result<Frame<Bytes>, E>>> {
+fn tell<E>(last: Output) -> PolledFrame<E> {
     Poll::Ready(Some(Ok(match last {
         Output::Frame(message) => Frame::data(message),
         Output::Status(status) => Frame::trailers(trailers(&status)),

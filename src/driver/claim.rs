@@ -24,7 +24,6 @@ pub(crate) struct Claim {
     passed: bool,
     /// They ended with a whole event or a comment.
     on_boundary: bool,
-    framing: Framing,
     /// Reads what passes, where the last bytes of a chunk do not tell.
     scanner: Option<Scanner>,
 }
@@ -46,7 +45,6 @@ impl Claim {
             is_wrong: false,
             passed: false,
             on_boundary: true,
-            framing,
             scanner: (framing != Framing::Sse).then(|| Scanner::new(framing)),
         }
     }
@@ -54,11 +52,6 @@ impl Claim {
     /// The link of the stream, if that is not over.
     pub(crate) fn link(&self) -> Option<Arc<StreamLink>> {
         self.link.upgrade()
-    }
-
-    /// How events are found in the body.
-    pub(crate) fn framing(&self) -> Framing {
-        self.framing
     }
 
     /// Polls the body, and checks the claim.

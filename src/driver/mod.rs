@@ -115,10 +115,18 @@ impl Places {
         self.registered.as_ref().is_some_and(|registered| registered.has_mail(engine))
     }
 
-    /// Whether something is given back with the last frame.
-    #[inline]
-    fn is_held_until_end(&self) -> bool {
-        self.permit.is_some() || self.link.is_some()
+    /// Counts a frame that is sent, and gives back what is held until the last one.
+    #[inline(never)]
+    fn sent(&mut self, bytes: usize, engine: &mut Engine) {
+        if let Some(registered) = &mut self.registered {
+            registered.sent(bytes, engine);
+        }
+        let is_held = self.permit.is_some() || self.link.is_some();
+        if is_held && engine.ended().is_some() {
+            // A client that learns of the end from this frame may come back before the body is
+            // dropped.
+            (self.permit, self.link) = (None, None);
+        }
     }
 
     /// Whether a newer stream may have replaced this one.
@@ -147,12 +155,13 @@ impl Stream {
         self.timer.link().or_else(|| self.places.as_ref()?.link.as_ref())
     }
 
-    /// Whether the body can be asked at once, and a chunk that [passes](Self::pass) on this path be
-    /// sent as it is.
+    /// How a chunk may [pass](Self::pass), if the body can be asked at once.
     #[inline]
-    pub(crate) fn is_on(&self, path: FastPath) -> bool {
-        !self.shutdown.as_ref().is_some_and(Registration::is_signalled)
-            && self.engine.fast_path() == path
+    pub(crate) fn fast_path(&self) -> FastPath {
+        match &self.shutdown {
+            Some(registration) if registration.is_signalled() => FastPath::Scan,
+            _ => self.engine.fast_path(),
+        }
     }
 
     /// Takes a chunk of the body on this path, if it can be sent as it is.
@@ -464,17 +473,12 @@ impl Stream {
     pub(crate) fn sent(self: Pin<&mut Self>, bytes: usize) {
         let this = self.project();
         if let Some(places) = this.places.as_deref_mut() {
-            if let Some(registered) = &mut places.registered {
-                registered.sent(bytes, this.engine);
-            }
-            if places.is_held_until_end() && this.engine.ended().is_some() {
-                // A client that learns of the end from this frame may come back before the body is
-                // dropped.
-                (places.permit, places.link) = (None, None);
-            }
+            places.sent(bytes, this.engine);
         }
-        let engine = this.engine;
-        this.observer.sent(bytes, move || engine.progress(), now);
+        if this.observer.is_on() {
+            let engine = this.engine;
+            this.observer.sent(bytes, move || engine.progress(), now);
+        }
     }
 
     /// Leaves the lists.

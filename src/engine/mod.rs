@@ -89,7 +89,7 @@ use frames::{Frames, PendingTail};
 use lifetime::Lifetime;
 use position::{EventPosition, IdTracking, Ids};
 use silence::{Activity, Patience, Silence};
-use splitter::{Room, Splitter, Until};
+use splitter::{Room, Splitter, Until, Watch};
 use spread::Retry;
 
 /// The machine that carries out the layers' settings on one stream.
@@ -112,18 +112,18 @@ pub(crate) struct Engine {
 /// What has to be done before the body is polled, or how much work its next chunk needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FastPath {
-    /// Nothing waits, and a chunk that ends in a blank line is whole: [`Engine::pass`] is enough.
-    Whole,
-    /// Like `Whole`, as long as no timeout is due.
-    Timed,
-    /// A chunk that ends in a blank line is whole, but each frame is counted.
-    Counted,
+    /// Nothing waits, and a chunk of whole messages passes: [`Engine::pass`] is enough.
+    Messages,
+    /// The same for whole lines of JSON.
+    Lines,
+    /// The same for whole events, as the blank line at the end of a chunk tells.
+    Events,
+    /// Like `Events`, but a timeout may be due, or each frame is counted.
+    WatchedEvents,
+    /// Like `Messages` or `Lines`, but a timeout may be due, or each frame is counted.
+    Watched,
     /// Events are given ids.
     Numbered,
-    /// Like `Whole` for another framing than that of events.
-    Framed,
-    /// Like `Timed` or `Counted` for another framing.
-    FramedCounted,
     /// Every byte is scanned.
     Scan,
     /// Frames wait for [`Engine::poll_output`].
@@ -140,12 +140,12 @@ impl FastPath {
     #[inline]
     pub(crate) fn is_quiet(self) -> bool {
         match self {
-            Self::Whole
-            | Self::Timed
-            | Self::Counted
+            Self::Messages
+            | Self::Lines
+            | Self::Events
+            | Self::WatchedEvents
+            | Self::Watched
             | Self::Numbered
-            | Self::Framed
-            | Self::FramedCounted
             | Self::Scan => true,
             Self::Queued | Self::Due | Self::Over => false,
         }
@@ -263,22 +263,23 @@ impl Engine {
     #[expect(clippy::inline_always, reason = "on its own it costs as much as what it saves")]
     #[inline(always)]
     pub(crate) fn pass(&mut self, path: FastPath, chunk: &[u8]) -> bool {
-        let whole = match path {
-            FastPath::Whole | FastPath::Timed | FastPath::Counted => self.splitter.pass(chunk),
-            FastPath::Framed | FastPath::FramedCounted => self.splitter.pass_framed(chunk),
+        let is_whole = match path {
+            FastPath::Messages => splitter::are_messages(chunk),
+            FastPath::Lines => splitter::are_lines(chunk),
+            FastPath::Events => self.splitter.pass_events(chunk),
             _ => false,
         };
-        if whole {
+        if is_whole {
             self.activity = Activity::Something;
         }
-        whole
+        is_whole
     }
 
     /// Takes a chunk of the body.
     #[inline]
     pub(crate) fn handle_data(&mut self, settings: &Settings, chunk: Bytes) -> Option<Bytes> {
         match self.path {
-            FastPath::Whole | FastPath::Timed | FastPath::Counted if self.splitter.pass(&chunk) => {
+            FastPath::Events | FastPath::WatchedEvents if self.splitter.pass_events(&chunk) => {
                 self.activity = Activity::Something;
                 Some(chunk)
             }
@@ -286,7 +287,9 @@ impl Engine {
                 Some(blank) => Some(self.number_event(settings, chunk, blank)),
                 None => self.split(settings, chunk),
             },
-            FastPath::Framed | FastPath::FramedCounted if self.splitter.pass_framed(&chunk) => {
+            FastPath::Messages | FastPath::Lines | FastPath::Watched
+                if self.splitter.is_whole(&chunk) =>
+            {
                 self.activity = Activity::Something;
                 Some(chunk)
             }
@@ -555,7 +558,7 @@ impl Engine {
     }
 
     fn next_path(&self, settings: &Settings) -> FastPath {
-        let path = match *settings {
+        match *settings {
             _ if self.cold.as_ref().is_some_and(|cold| !cold.output.is_empty()) => FastPath::Queued,
             _ if !self.splitter.is_clear() => FastPath::Scan,
             Settings { ids: Some(_), .. } if self.splitter.has_events() => FastPath::Numbered,
@@ -566,16 +569,12 @@ impl Engine {
                 FastPath::Scan
             }
             Settings { observation: Observation::Frames | Observation::FirstEvent, .. } => {
-                FastPath::Counted
+                self.splitter.path(Watch::Frames)
             }
-            _ if self.cold.as_ref().is_some_and(|cold| cold.is_timed()) => FastPath::Timed,
-            _ => FastPath::Whole,
-        };
-        match path {
-            _ if self.splitter.has_events() => path,
-            FastPath::Whole => FastPath::Framed,
-            FastPath::Timed | FastPath::Counted => FastPath::FramedCounted,
-            path => path,
+            _ if self.cold.as_ref().is_some_and(|cold| cold.is_timed()) => {
+                self.splitter.path(Watch::Frames)
+            }
+            _ => self.splitter.path(Watch::Nothing),
         }
     }
 }

@@ -2,10 +2,11 @@
 
 use bytes::{Buf, Bytes};
 
-use super::EndReason;
 use super::frames::{FrameBuilder, Frames, PendingTail, stamp};
 use super::position::Ids;
+use super::{EndReason, FastPath};
 use crate::wire::{BlockId, EndedBlock, EventScanner, LineEnd, Notation, Scanner};
+pub(super) use crate::wire::{are_lines, are_messages};
 
 /// Where the bytes of a stream that have been sent end.
 #[derive(Debug)]
@@ -37,6 +38,14 @@ pub(super) enum Room {
     AfterLineEnd,
     /// Nowhere: an event that is too long to hold is under way, or the stream is over.
     None,
+}
+
+/// What has to be looked at beside the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Watch {
+    Nothing,
+    /// Each frame, or the time at which it comes.
+    Frames,
 }
 
 /// How far a chunk is split.
@@ -92,6 +101,19 @@ impl Splitter {
         clear && self.stage == Stage::Whole
     }
 
+    /// How whole chunks pass.
+    pub(super) fn path(&self, watch: Watch) -> FastPath {
+        match (&self.scanner, watch) {
+            (Scanner::Events(_), Watch::Nothing) => FastPath::Events,
+            (Scanner::Events(_), Watch::Frames) => FastPath::WatchedEvents,
+            (Scanner::Lines(_), Watch::Nothing) => FastPath::Lines,
+            (Scanner::Messages(..), Watch::Nothing) => FastPath::Messages,
+            (Scanner::Lines(_) | Scanner::Messages(..), Watch::Frames) => FastPath::Watched,
+            // Where a chunk of these ends, its last bytes do not tell.
+            (Scanner::Records(_) | Scanner::Text(_), _) => FastPath::Scan,
+        }
+    }
+
     /// Whether an event has begun and not ended.
     pub(super) fn in_event(&self) -> bool {
         self.scanner.in_event()
@@ -123,7 +145,7 @@ impl Splitter {
     /// that it is whole.
     #[expect(clippy::inline_always, reason = "on its own it costs as much as what it saves")]
     #[inline(always)]
-    pub(super) fn pass(&mut self, chunk: &[u8]) -> bool {
+    pub(super) fn pass_events(&mut self, chunk: &[u8]) -> bool {
         let Some(line_end) = blank_at_end(chunk) else {
             return false;
         };
@@ -131,11 +153,14 @@ impl Splitter {
         true
     }
 
-    /// Passes a chunk of another framing that begins on a boundary, if it ends on one.
-    #[expect(clippy::inline_always, reason = "on its own it costs as much as what it saves")]
-    #[inline(always)]
-    pub(super) fn pass_framed(&mut self, chunk: &[u8]) -> bool {
-        self.scanner.is_whole(chunk)
+    /// Whether a chunk of lines or messages that begins on a boundary ends on one.
+    #[inline]
+    pub(super) fn is_whole(&self, chunk: &[u8]) -> bool {
+        match self.scanner {
+            Scanner::Lines(_) => are_lines(chunk),
+            Scanner::Messages(..) => are_messages(chunk),
+            Scanner::Events(_) | Scanner::Records(_) | Scanner::Text(_) => false,
+        }
     }
 
     /// Passes a chunk that begins on a boundary and is one event with one line, as most are: to

@@ -233,7 +233,7 @@ impl Responder<'_> {
         self.tell(&link);
         let position = self.asked.request.position();
         let stream = stream(self.asked, framing, resolved, position, link);
-        SseBody::driven(body, framing, stream)
+        SseBody::driven(body, stream)
     }
 
     /// A body whose bytes stay as they are.

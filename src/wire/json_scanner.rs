@@ -72,6 +72,13 @@ impl LineScanner {
     }
 }
 
+/// Whether a chunk that begins with a line ends with one.
+#[expect(clippy::inline_always, reason = "on its own it costs as much as what it saves")]
+#[inline(always)]
+pub(crate) fn are_lines(chunk: &[u8]) -> bool {
+    chunk.ends_with(b"\n")
+}
+
 impl RecordScanner {
     pub(super) fn next_boundary(&mut self, chunk: &[u8], from: usize) -> Option<Boundary> {
         for (at, &byte) in chunk.iter().enumerate().skip(from) {

@@ -148,25 +148,46 @@ impl MessageScanner {
     pub(super) fn wants_more_than(&self, limit: usize) -> bool {
         self.at == At::Lost || self.left_of_message() > limit
     }
+}
 
-    /// Whether a chunk that begins with a message ends with one, and none of them is the last.
-    #[inline]
-    pub(super) fn is_whole(chunk: &[u8]) -> bool {
-        let Some(last) = chunk.len().checked_sub(PREFIX) else {
-            return chunk.is_empty();
-        };
+/// Whether a chunk that begins with a message ends with one, and none of them is the last.
+///
+/// Each prefix tells where the next one is. Most chunks are one message.
+#[expect(clippy::inline_always, reason = "on its own it costs as much as what it saves")]
+#[inline(always)]
+pub(crate) fn are_messages(chunk: &[u8]) -> bool {
+    let first = end_of_first(chunk);
+    first == chunk.len() as u64 || are_messages_from(chunk, first)
+}
+
+#[inline]
+fn are_messages_from(chunk: &[u8], first: u64) -> bool {
+    let Some(last_prefix) = chunk.len().checked_sub(PREFIX) else {
+        return false;
+    };
+    let (mut at, mut flags) = (first, 0);
+    while at <= last_prefix as u64 {
+        #[expect(clippy::cast_possible_truncation, reason = "it is in the chunk")]
+        let at_prefix = at as usize;
+        let prefix = &chunk[at_prefix..at_prefix + PREFIX];
+        flags |= prefix[0];
+        let len = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]);
         // A length that leads out of the chunk is no overflow in 64 bits.
-        let (mut at, mut flags) = (0_u64, 0);
-        while at <= last as u64 {
-            #[expect(clippy::cast_possible_truncation, reason = "it is in the chunk")]
-            let at_prefix = at as usize;
-            let prefix = &chunk[at_prefix..at_prefix + PREFIX];
-            flags |= prefix[0];
-            let len = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]);
-            at += PREFIX as u64 + u64::from(len);
-        }
-        at == chunk.len() as u64 && flags <= COMPRESSED
+        at += PREFIX as u64 + u64::from(len);
     }
+    at == chunk.len() as u64 && flags <= COMPRESSED
+}
+
+/// Where the first message of a chunk ends. Zero if the chunk is too short for a look at it.
+#[inline]
+fn end_of_first(chunk: &[u8]) -> u64 {
+    let Some(word) = chunk.first_chunk() else {
+        return 0;
+    };
+    // The flag and the length at once: another flag makes a length that no chunk has.
+    let prefix = u64::from_be_bytes(*word) >> (u64::BITS - PREFIX_BITS);
+    let len = prefix & !(u64::from(COMPRESSED) << u32::BITS);
+    PREFIX as u64 + len
 }
 
 impl At {
@@ -182,3 +203,39 @@ impl At {
 
 /// The flag and the length.
 const PREFIX: usize = 5;
+const PREFIX_BITS: u32 = 40;
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    use super::*;
+
+    /// A message with this flag, whose prefix may be wrong by some bytes.
+    fn message() -> impl Strategy<Value = Vec<u8>> {
+        let flag = prop_oneof![8 => Just(0), 4 => Just(COMPRESSED), 1 => any::<u8>()];
+        let wrong = prop_oneof![20 => Just(0_i32), 1 => select(vec![-1, 1, 4, i32::MAX])];
+        (flag, vec(any::<u8>(), 0..12), wrong).prop_map(|(flag, text, wrong)| {
+            let len = u32::try_from(text.len()).unwrap().wrapping_add_signed(wrong);
+            [&[flag][..], &len.to_be_bytes(), &text].concat()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_chunk_passes_without_a_scan_if_the_scanner_ends_on_a_boundary_in_it(
+            messages in vec(message(), 0..5),
+            is_cut in proptest::bool::weighted(0.3),
+        ) {
+            let mut chunk = messages.concat();
+            chunk.truncate(chunk.len().saturating_sub(usize::from(is_cut)));
+            let (mut scanner, mut from) = (MessageScanner::default(), 0);
+            while let Some(boundary) = scanner.next_boundary(Protocol::Grpc, &chunk, from) {
+                from = boundary.end;
+            }
+            prop_assert_eq!(are_messages(&chunk), scanner.at == At::Flag);
+        }
+    }
+}

@@ -28,10 +28,11 @@ pub(crate) use event_scanner::EventScanner;
 pub(crate) use framing::{ByLineEnd, Framing, LineEnd, Notation};
 pub(crate) use json::json_string;
 pub(crate) use json_line::{in_notation, json_line};
-pub(crate) use json_scanner::SEPARATOR;
+pub(crate) use json_scanner::{SEPARATOR, are_lines};
 pub(crate) use last_event_id::LastEventId;
 #[cfg(feature = "hub")]
 pub(crate) use last_event_id::percent_decode;
+pub(crate) use message_scanner::are_messages;
 pub(crate) use protocol::Protocol;
 pub(crate) use scanner::{BlockId, EndedBlock, Scanner};
 pub(crate) use status::Status;

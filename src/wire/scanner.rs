@@ -95,18 +95,6 @@ impl Scanner {
         ended
     }
 
-    /// Whether a chunk that begins on a boundary ends on one, as far as that can be told without a
-    /// scan.
-    #[expect(clippy::inline_always, reason = "on its own it costs as much as what it saves")]
-    #[inline(always)]
-    pub(crate) fn is_whole(&self, chunk: &[u8]) -> bool {
-        match self {
-            Self::Lines(_) => chunk.ends_with(b"\n"),
-            Self::Messages(..) => MessageScanner::is_whole(chunk),
-            Self::Events(_) | Self::Records(_) | Self::Text(_) => false,
-        }
-    }
-
     /// Whether neither an event nor a line has begun.
     #[inline]
     pub(crate) fn on_boundary(&self) -> bool {

@@ -168,7 +168,7 @@ fn short_limits_do_not_spin() {
 #[test]
 fn frames_pass_unscanned_until_it_is_time() {
     let mut run = run(&aged(Some(10), None), None, &[A; 20]);
-    assert_eq!(run.engine.fast_path(), FastPath::Timed);
+    assert_eq!(run.engine.fast_path(), FastPath::WatchedEvents);
     run.pass(INTERVAL * 4);
     assert_eq!(run.engine.fast_path(), FastPath::Over);
 }
