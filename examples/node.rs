@@ -22,7 +22,7 @@ use axum::{Router, serve};
 use tokio::net::TcpListener;
 use tower_sse::event_log::{EventLog, MemoryLog, Start, Topic};
 use tower_sse::hub::Subscription;
-use tower_sse::{Event, Hub, Shutdown, SseLayer};
+use tower_sse::{Event, Farewell, Hub, Shutdown, SseLayer};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -39,7 +39,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 async fn node(log: impl EventLog) -> Result<(), Box<dyn Error>> {
     let port: u16 = env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
-    let shutdown = Shutdown::new();
+    // A page stops at `close`, and this feed goes on at another node.
+    let shutdown = Shutdown::builder().farewell(Farewell::reconnect()).build()?;
     let app = app(Hub::new(log), &shutdown);
 
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;

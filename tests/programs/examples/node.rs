@@ -42,7 +42,7 @@ async fn drained_from_one_to_the_other(log: &str) {
         ids.push(publish(&b, &n.to_string()).await);
     }
     assert_eq!(status.code(), Some(0));
-    assert!(first.contains("event: close\n"), "{first}");
+    assert!(first.contains("event: reconnect\n"), "{first}");
     assert_eq!(a.exit().await.0.code(), Some(0));
 
     let header = format!("Last-Event-ID: {}", last_id(&first));
@@ -53,7 +53,7 @@ async fn drained_from_one_to_the_other(log: &str) {
             event.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().to_owned()
         };
         let events = text.split_terminator("\n\n").filter(|it| it.contains("data: "));
-        let events = events.filter(|it| !it.contains("event: close"));
+        let events = events.filter(|it| !it.contains("event: reconnect"));
         events.map(|it| (field(it, "data: "), field(it, "id: "))).collect()
     };
     let expected: Vec<_> = ids.into_iter().enumerate().map(|(n, id)| (n.to_string(), id)).collect();
