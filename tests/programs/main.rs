@@ -46,5 +46,6 @@ mod redis_resume;
 mod redis_tls;
 mod redis_upstream;
 mod resume_in_browser;
+mod rolling_deploy;
 mod tabs_in_browser;
 mod typescript;

@@ -14,6 +14,12 @@ impl Nginx {
         Self(PROXY.start(Setting::Stock, upstream).await)
     }
 
+    /// Passes what is below `/events` on to any of `nodes`, and the rest to `pages`.
+    pub async fn before_nodes(nodes: &[u16], pages: u16) -> Self {
+        let servers = nodes.iter().map(|port| format!("server 127.0.0.1:{port} max_fails=0;\n"));
+        Self(BALANCER.start_with(Setting::Stock, pages, &servers.collect::<String>()).await)
+    }
+
     pub fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.0.port)
     }
@@ -33,6 +39,8 @@ const PROXY: Proxy = Proxy {
     env: &[],
     files: &[("nginx.conf", CONFIG)],
 };
+
+const BALANCER: Proxy = Proxy { files: &[("nginx.conf", BALANCER_CONFIG)], ..PROXY };
 
 /// What a server has that knows nothing of event streams.
 const CONFIG: &str = "
@@ -55,6 +63,37 @@ http {
             proxy_pass http://127.0.0.1:UPSTREAM;
             proxy_http_version 1.1;
             proxy_set_header Connection '';
+        }
+    }
+}
+";
+
+/// As the manual says it: a server that was away is asked again at once.
+const BALANCER_CONFIG: &str = "
+daemon off;
+master_process off;
+pid FOLDER/nginx.pid;
+error_log FOLDER/error.log;
+events {}
+http {
+    access_log off;
+    client_body_temp_path FOLDER/body;
+    proxy_temp_path FOLDER/proxy;
+    fastcgi_temp_path FOLDER/fastcgi;
+    uwsgi_temp_path FOLDER/uwsgi;
+    scgi_temp_path FOLDER/scgi;
+    proxy_http_version 1.1;
+    proxy_set_header Connection '';
+    upstream nodes {
+        MORE
+    }
+    server {
+        listen 127.0.0.1:PORT;
+        location /events {
+            proxy_pass http://nodes;
+        }
+        location / {
+            proxy_pass http://127.0.0.1:UPSTREAM;
         }
     }
 }

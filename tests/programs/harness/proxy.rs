@@ -44,6 +44,11 @@ pub struct Running {
 impl Proxy {
     /// Starts it before the server at this port.
     pub async fn start(&self, setting: Setting, upstream: u16) -> Running {
+        self.start_with(setting, upstream, "").await
+    }
+
+    /// Starts it with this text for `MORE` in its files.
+    pub async fn start_with(&self, setting: Setting, upstream: u16, more: &str) -> Running {
         let (port, second) = (free_port(), free_port());
         let name = format!("proxy-{}-{port}", std::process::id());
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -54,7 +59,8 @@ impl Proxy {
                 Setting::Stock => text.to_owned(),
                 Setting::Production => text.replace("#production ", ""),
             };
-            text.replace("FOLDER", &folder.display().to_string())
+            text.replace("MORE", more)
+                .replace("FOLDER", &folder.display().to_string())
                 .replace("TOOLS", &tools.display().to_string())
                 .replace("UPSTREAM", &upstream.to_string())
                 .replace("SECOND", &second.to_string())
