@@ -180,6 +180,34 @@ pub(crate) fn not_resumable(reason: &'static str) {
     });
 }
 
+/// Counts a log of a broker that cannot be read, until this is dropped.
+#[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
+#[derive(Debug)]
+pub(crate) struct UnreadLog(Option<Gauge>);
+
+#[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
+impl UnreadLog {
+    pub(crate) fn new() -> Self {
+        let counter = |recorder: &dyn Recorder| LOG_FAILURES.counter(Unit::Count, recorder);
+        catch_panic(|| with_recorder(counter).increment(1));
+        // The recorder that was told of the beginning is told of the end, too.
+        let gauge = catch_panic(|| with_recorder(|recorder| UNREAD_LOGS.gauge(recorder)));
+        if let Some(gauge) = &gauge {
+            catch_panic(|| gauge.increment(1));
+        }
+        Self(gauge)
+    }
+}
+
+#[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
+impl Drop for UnreadLog {
+    fn drop(&mut self) {
+        if let Some(gauge) = &self.0 {
+            catch_panic(|| gauge.decrement(1));
+        }
+    }
+}
+
 /// A metric's name and description.
 #[derive(Clone, Copy, Debug)]
 struct Named(&'static str, &'static str);
@@ -232,4 +260,10 @@ const NOT_RESUMABLE: Named = Named(
     "tower_sse_not_resumable_total",
     "Streams of a resume layer to which clients cannot come back, by reason.",
 );
+#[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
+const UNREAD_LOGS: Named =
+    Named("tower_sse_unread_logs", "Logs of brokers that cannot be read now.");
+#[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
+const LOG_FAILURES: Named =
+    Named("tower_sse_log_failures_total", "Times that a log of a broker could not be read.");
 const REFUSED: Named = Named("tower_sse_refused_total", "Requests not given a stream, by reason.");

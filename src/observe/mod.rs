@@ -22,6 +22,8 @@
 //! | `tower_sse_refused_total` | counter | requests | `reason` | requests not given a stream; `draining` while a [`Shutdown`](crate::Shutdown) drains, `limit` at the cap of a [`LimitLayer`](crate::LimitLayer) |
 //! | `tower_sse_not_resumable_total` | counter | streams | `reason` | streams of a `ResumeLayer` (feature `resume`) to which clients cannot come back; `no_room` for one above its bounds, `event_too_long` for one with an event that is not kept, `no_runtime` outside of Tokio |
 //! | `tower_sse_drain_pending` | gauge | streams | | streams that a drain still waits for; zero without a drain |
+//! | `tower_sse_unread_logs` | gauge | logs | | logs of brokers (features `redis`, `nats` and `postgres`) that cannot be read now, as `LogHealth` says; zero if all is well |
+//! | `tower_sse_log_failures_total` | counter | failures | | times that such a log stopped being read |
 //!
 //! `reason` is the only label, and its values are words of this crate. Nothing that comes from a
 //! request or a [`Label`](crate::Label) becomes a label, so the number of time series is fixed.
@@ -55,6 +57,8 @@
 //! | info | event `drain is forced`, at [`Shutdown::force`](crate::Shutdown::force) | |
 //! | info | event `drain ended`, when the last stream has left, or the deadline has passed and [`Shutdown::drain`](crate::Shutdown::drain) is waited for | those of a [`DrainReport`](crate::DrainReport): `closed`, `finished`, `cut`, `stalled`, `forced`, `elapsed_secs` |
 //! | warn | event `an event stream with a Content-Encoding passes untouched`, once a layer | `path` |
+//! | warn | event `a log cannot be read`, when a log of a broker (features `redis`, `nats` and `postgres`) stops being read | `log`: `redis`, `nats` or `postgres`; `problem` |
+//! | info | event `a log is read again`, when it goes on | `log`; `unread_secs` |
 //!
 //! The plan names each setting as it holds for this stream: its value or `on`, `off` where a layer
 //! turned it off, and `-` where no layer set it: `keep_alive=15s event_ids=on no_buffer=on
@@ -78,11 +82,15 @@ mod tracing;
 
 use http::Method;
 
+#[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
+pub(crate) use self::metrics::UnreadLog;
 #[cfg(feature = "resume")]
 pub(crate) use self::metrics::not_resumable;
 pub(crate) use self::metrics::{PendingGauge, mailbox_dropped, refused};
 pub(crate) use self::stream::{LayerObserver, StreamObserver};
 pub(crate) use self::tracing::{drain_begins, drain_ended, drain_forced};
+#[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
+pub(crate) use self::tracing::{log_cannot_be_read, log_is_read_again};
 
 /// What is known of a stream when it opens.
 #[derive(Clone, Copy, Debug)]
@@ -153,6 +161,17 @@ mod metrics {
         pub(crate) fn remove(&self, _: usize) {}
     }
 
+    #[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
+    #[derive(Debug)]
+    pub(crate) struct UnreadLog(());
+
+    #[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
+    impl UnreadLog {
+        pub(crate) fn new() -> Self {
+            Self(())
+        }
+    }
+
     pub(crate) fn mailbox_dropped(_: usize) {}
     #[cfg(feature = "resume")]
     pub(crate) fn not_resumable(_: &'static str) {}
@@ -167,4 +186,8 @@ mod tracing {
     pub(crate) fn drain_begins(_: usize, _: Duration, _: Duration, _: Duration) {}
     pub(crate) fn drain_forced() {}
     pub(crate) fn drain_ended(_: [usize; 5], _: Duration) {}
+    #[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
+    pub(crate) fn log_cannot_be_read(_: &'static str, _: &str) {}
+    #[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
+    pub(crate) fn log_is_read_again(_: &'static str, _: Duration) {}
 }

@@ -110,5 +110,18 @@ pub(crate) fn drain_ended(counts: [usize; 5], elapsed: Duration) {
     });
 }
 
+/// Warns that a log of a broker cannot be read.
+#[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
+pub(crate) fn log_cannot_be_read(log: &'static str, problem: &str) {
+    catch_panic(|| warn!(target: TARGET, log, problem, "a log cannot be read"));
+}
+
+/// Logs that a log of a broker is read again, which it was not for so long.
+#[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
+pub(crate) fn log_is_read_again(log: &'static str, unread: Duration) {
+    let unread_secs = unread.as_secs_f64();
+    catch_panic(|| info!(target: TARGET, log, unread_secs, "a log is read again"));
+}
+
 /// Not the module's path: a filter by target finds the same word in every version.
 const TARGET: &str = "tower_sse";

@@ -28,7 +28,7 @@ const STRATA: &[(&str, &[&str])] = &[
     ),
     ("early_head", &["wire", "dialect", "engine", "plan", "service"]),
     ("client", &[]),
-    ("event_log", &["wire", "state"]),
+    ("event_log", &["wire", "observe", "state"]),
     ("hub", &["wire", "event_log"]),
     ("resume", &["wire", "observe", "state", "service", "event_log"]),
     ("axum_impls", &["wire", "event_log", "hub"]),

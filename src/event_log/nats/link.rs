@@ -62,7 +62,7 @@ impl NatsLink {
         let open = || Connection::open(&servers, login.clone(), ack_timeout);
         let (appends, reads, replays) = (open().await?, open().await?, open().await?);
         let message_prefix = appends.client.new_inbox();
-        let (messages, health) = (AtomicU64::new(0), HealthCell::new());
+        let (messages, health) = (AtomicU64::new(0), HealthCell::new("nats"));
         Ok(Self { appends, reads, replays, settings, message_prefix, messages, health })
     }
 

@@ -64,7 +64,7 @@ impl PostgresLink {
             within: append_timeout,
             replaying: Arc::new(Semaphore::new(MAX_REPLAYS)),
             filling: Arc::new(Semaphore::new(MAX_REPLAYS)),
-            health: Arc::new(HealthCell::new()),
+            health: Arc::new(HealthCell::new("postgres")),
         }
     }
 

@@ -58,7 +58,7 @@ impl RedisLink {
             replaying: Arc::new(Semaphore::new(MAX_REPLAYS)),
             filling: Arc::new(Semaphore::new(MAX_REPLAYS)),
             renew_reader,
-            health: Arc::new(HealthCell::new()),
+            health: Arc::new(HealthCell::new("redis")),
         }
     }
 
