@@ -122,6 +122,10 @@ The server's processor time for an event and a client, over sockets of the loopb
 
 {followers}
 
+## Topics
+
+{topics}
+
 ## Waking
 
 {waking}
@@ -136,6 +140,7 @@ def main():
         "instructions": output_of("instructions", features=("metrics", "tracing")),
         "memory": output_of("memory"),
         "followers": output_of("followers"),
+        "topics": output_of("topics"),
         "waking": output_of("waking"),
     }
     (BENCHES / "README.md").write_text(README.format(**figures))
