@@ -98,6 +98,9 @@ mod mail;
 mod mail_at_the_end;
 mod manual;
 mod manual_wire;
+mod manual_wire_heads;
+#[cfg(feature = "hub")]
+mod manual_wire_logs;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod ndjson;

@@ -1,8 +1,9 @@
-//! The manual's chapter about the wire says what is written, word for word.
+//! The manual's chapter about the wire says what is written, word for word: comments, the ends of
+//! streams and calls, refusals.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::RangeInclusive;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -16,19 +17,22 @@ use tower_sse::{
 };
 
 use crate::harness::SECOND;
-use crate::harness::rig::{Client, Feed, Handler, HandlerOf, Piece, call, get, open, open_with};
+use crate::harness::rig::{
+    Client, Feed, Handler, HandlerOf, Piece, at_once, call, get, open, open_with,
+};
+use crate::manual::file;
 
-const CHAPTER: &str = include_str!("../../src/manual/wire.md");
+pub(crate) static CHAPTER: LazyLock<String> = LazyLock::new(|| file("src/manual/wire.md"));
 
 /// The cells of the rows of the table whose first heading is `first`.
-fn table(first: &str) -> Vec<Vec<&'static str>> {
+pub(crate) fn table(first: &str) -> Vec<Vec<&'static str>> {
     let (_, rest) = CHAPTER.split_once(&format!("\n| {first} |")).expect("the table is there");
     let rows = rest.lines().skip(2).take_while(|line| line.starts_with('|'));
     rows.map(|row| row.trim_matches('|').split(" | ").map(str::trim).collect()).collect()
 }
 
 /// A cell without its backticks.
-fn code(cell: &str) -> &str {
+pub(crate) fn code(cell: &str) -> &str {
     cell.trim_matches('`')
 }
 
@@ -152,6 +156,35 @@ async fn each_reason_of_an_end_is_told_and_counted_as_the_manual_says() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_the_manual_says_beside_the_table_of_ends_is_so() {
+    let shutdown = at_once();
+    let layer = ShutdownLayer::new(shutdown.clone()).farewell(Farewell::reconnect());
+    let (_feed, client) = open(&mut layer.layer(Handler));
+    shutdown.trigger();
+    let last = client.rest().await;
+    assert!(last.contains("event: reconnect\n"), "{last}");
+    assert!(CHAPTER.contains("writes `reconnect` in place of `close`"));
+
+    let counted = table("word").into_iter().map(|row| code(row[3]));
+    let counted: BTreeSet<_> = counted.collect();
+    let all = [
+        EndReason::Finished,
+        EndReason::ClientGone,
+        EndReason::Closed,
+        EndReason::Kicked,
+        EndReason::Rotated,
+        EndReason::Stalled,
+        EndReason::Error,
+        EndReason::Cut,
+    ];
+    let others = all.map(EndReason::as_str).into_iter().filter(|word| !counted.contains(word));
+    let others: Vec<String> = others.map(|reason| format!("`{reason}`")).collect();
+    let (last, first) = others.split_last().unwrap();
+    let shown = format!("has the reason {} or {last} in metrics", first.join(", "));
+    assert!(CHAPTER.contains(&shown), "the chapter does not say that such a stream {shown}");
+}
+
 /// `text` with the numbers of `retry` replaced, as the chapter shows it.
 fn as_shown(text: &str) -> String {
     let lines = text.split_inclusive('\n').map(|line| match line.strip_prefix("retry: ") {
@@ -162,7 +195,7 @@ fn as_shown(text: &str) -> String {
 }
 
 /// Asserts that the chapter has a block with these bytes.
-fn assert_shown(bytes: &str) {
+pub(crate) fn assert_shown(bytes: &str) {
     let block = format!("```text\n{bytes}```\n");
     assert!(CHAPTER.contains(&block), "the chapter does not show:\n{block}");
 }
@@ -306,6 +339,9 @@ async fn status_of(
         registry.close(registry.snapshot()[0].id, Farewell::close());
     } else if by == "a failure" {
         feed.as_ref().unwrap().give(Piece::Fail);
+    } else {
+        let by_time = ["the maximum age", "idleness", "an expiry"];
+        assert!(by_time.contains(&by), "the chapter names what ends no call: {by}");
     }
     let trailers = body.frame().await.unwrap().unwrap().into_trailers().unwrap();
     drop(second);
