@@ -97,6 +97,8 @@ mod log_topics;
 mod mail;
 mod mail_at_the_end;
 mod manual;
+mod manual_figures;
+mod manual_links;
 mod manual_wire;
 mod manual_wire_heads;
 #[cfg(feature = "hub")]

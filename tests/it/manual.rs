@@ -22,10 +22,12 @@ fn between<'a>(text: &'a str, before: &str, after: &str) -> BTreeSet<&'a str> {
     text.split(before).skip(1).map(|rest| rest.split_once(after).unwrap().0).collect()
 }
 
-/// All prose for people: the manual, the README and the outline.
-fn prose() -> Vec<(String, String)> {
+/// All prose for people: the manual, the outline, and the files about the repository's parts.
+pub(crate) fn prose() -> Vec<(String, String)> {
     let manual = chapters().into_iter().map(|name| format!("src/manual/{name}.md"));
-    let all = manual.chain(["README.md", "llms.txt", "benches/README.md"].map(str::to_owned));
+    let others =
+        ["README.md", "llms.txt", "CONTRIBUTING.md", "benches/README.md", "client/README.md"];
+    let all = manual.chain(others.map(str::to_owned));
     all.map(|path| (path.clone(), file(&path))).collect()
 }
 
@@ -71,6 +73,42 @@ fn files_that_the_readme_names_exist() {
     for example in list.split('`').skip(1).step_by(2) {
         let path = root.join("examples").join(example);
         assert!(path.is_dir() || path.with_extension("rs").exists(), "no example {example}");
+    }
+}
+
+#[test]
+fn features_that_the_prose_names_exist() {
+    let manifest = file("Cargo.toml");
+    let (_, features) = manifest.split_once("\n[features]\n").unwrap();
+    let (features, _) = features.split_once("\n[").unwrap();
+    let known = features.lines().filter_map(|line| line.split_once(" = "));
+    let known: BTreeSet<_> = known.map(|(name, _)| name).collect();
+
+    let readme = file("README.md");
+    let (_, table) = readme.split_once("| | feature |").unwrap();
+    let mut named = BTreeSet::from(["default".to_owned(), "testing".to_owned()]);
+    for line in table.lines().skip(1).take_while(|line| line.starts_with('|')) {
+        let cell = line.trim_matches('|').split('|').nth(1).unwrap();
+        let mut base = "";
+        for name in cell.split('`').skip(1).step_by(2) {
+            // After `redis`, `-tls` is short for `redis-tls`.
+            base = if name.starts_with('-') { base } else { name };
+            named.insert(if name.starts_with('-') { base.to_owned() + name } else { name.into() });
+        }
+    }
+    for name in &named {
+        assert!(known.contains(&**name), "the README names a feature that does not exist: {name}");
+    }
+    // Those with a dash add to another one.
+    for name in known.iter().filter(|name| !name.contains('-')) {
+        assert!(named.contains(*name), "the README does not name the feature {name}");
+    }
+
+    for (path, text) in prose() {
+        for rest in text.split("he feature `").skip(1) {
+            let (name, _) = rest.split_once('`').unwrap();
+            assert!(known.contains(name), "{path} names a feature that does not exist: {name}");
+        }
     }
 }
 
