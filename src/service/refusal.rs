@@ -20,7 +20,7 @@ use crate::observe::{StreamObserver, refused};
 use crate::plan::Plan;
 use crate::state::{Drain, LimitInner};
 use crate::sync::catch_panic;
-use crate::wire::{CloseReason, Status};
+use crate::wire::{CloseReason, Notation, Status, in_notation};
 
 /// Marks a refusal in its extensions: an event stream that is none of the handler's.
 #[derive(Clone, Copy, Debug)]
@@ -180,12 +180,13 @@ pub(super) fn refuse_late(
     refusal: &Refusal,
 ) -> (Bytes, Arc<StreamLink>) {
     refused(refusal.reason());
+    let line = |notation| in_notation(refusal.notice.reason.json_line("close"), notation);
     let words = match framing {
-        Framing::Calls(protocol) => refusal.of_call.last_message(protocol),
-        Framing::Sse | Framing::JsonLines | Framing::JsonSequence => None,
+        Framing::Sse => stream(&asked.request, &asked.resolved.plan.dialect(), &refusal.notice),
+        Framing::JsonLines => line(Notation::Lines),
+        Framing::JsonSequence => line(Notation::Records),
+        Framing::Calls(protocol) => refusal.of_call.last_message(protocol).unwrap_or_default(),
     };
-    let words = words
-        .unwrap_or_else(|| stream(&asked.request, &asked.resolved.plan.dialect(), &refusal.notice));
     (words, link())
 }
 

@@ -114,6 +114,7 @@ mod panics;
 mod pre_stop;
 mod public_names;
 mod read_ahead;
+mod refusal_after_head;
 mod refusal_by_function;
 mod refusals;
 mod registry;
