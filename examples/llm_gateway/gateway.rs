@@ -11,8 +11,8 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::post;
 use tower_sse::resume::ResumeKey;
 use tower_sse::{
-    Dialect, DialectLayer, EarlyHeadLayer, InvalidSetting, KeepAliveLayer, Limit, LimitLayer,
-    ResumeLayer, Shutdown, ShutdownLayer, SseLayer,
+    Dialect, EarlyHeadLayer, InvalidSetting, KeepAliveLayer, Limit, LimitLayer, ResumeLayer,
+    Shutdown, ShutdownLayer, SseLayer,
 };
 
 use super::forward::{Upstream, forward};
@@ -48,8 +48,6 @@ pub(super) fn routes(
         Router::new()
             .route(path, post(forward))
             .layer(early.clone())
-            // The error of a model is a part of the answer that clients come back to.
-            .layer(DialectLayer::new(dialect.clone()))
             .layer(ResumeLayer::new(resumable).linger(Duration::from_secs(60)))
             .layer(layers)
             .layer(from_fn_with_state(dialect.clone(), admit))

@@ -41,7 +41,7 @@ impl Dialect {
         mcp("mcp_2025_11")
             .farewell(|notice| match notice.reason {
                 CloseReason::Finished => Farewell::none(),
-                CloseReason::Error | CloseReason::Timeout => {
+                CloseReason::Error | CloseReason::Timeout | CloseReason::Stopped => {
                     Farewell::event(Event::new().data(json_rpc::error(notice)))
                 }
                 _ => Farewell::event(Event::new().static_data("")),

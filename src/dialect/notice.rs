@@ -51,6 +51,7 @@ impl Notice {
     /// | `Shutdown`, `Draining`, `Kicked`, `Rotated`, `Idle` | 503 |
     /// | `Limit`, `Replaced` | 429 |
     /// | `Expired` | 401 |
+    /// | `Stopped` | 410 |
     /// | `Error` | 500 |
     /// | `Timeout` | 504 |
     /// | `Finished` | 200 |
@@ -64,6 +65,7 @@ impl Notice {
             | CloseReason::Idle => StatusCode::SERVICE_UNAVAILABLE,
             CloseReason::Limit | CloseReason::Replaced => StatusCode::TOO_MANY_REQUESTS,
             CloseReason::Expired => StatusCode::UNAUTHORIZED,
+            CloseReason::Stopped => StatusCode::GONE,
             CloseReason::Error => StatusCode::INTERNAL_SERVER_ERROR,
             CloseReason::Timeout => StatusCode::GATEWAY_TIMEOUT,
             CloseReason::Finished => StatusCode::OK,

@@ -84,7 +84,8 @@ impl CloseReason {
         match self {
             // The last two refuse a stream, which then does not begin.
             Self::Shutdown | Self::Limit | Self::Draining => EndReason::Closed,
-            Self::Kicked | Self::Replaced => EndReason::Kicked,
+            // The last ends what a stream is read from, which is no stream of an engine.
+            Self::Kicked | Self::Replaced | Self::Stopped => EndReason::Kicked,
             Self::Rotated | Self::Expired | Self::Idle => EndReason::Rotated,
             Self::Error | Self::Timeout => EndReason::Error,
             Self::Finished => EndReason::Finished,

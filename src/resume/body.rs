@@ -9,13 +9,14 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
+use super::ending::failure;
 use super::passing::CutOff;
 use super::reader::ReaderHandle;
 use super::record::{Record, RecordKind, frame};
 use super::remote::RemoteReader;
 use super::token::SessionToken;
+use crate::dialect::Dialect;
 use crate::event_log::{EventLog, Follow, Gap, GapPolicy, MemoryLog, Start, Step, Topic};
-use crate::wire::CloseReason;
 
 pin_project! {
     /// The body of a response of a [`ResumeLayer`](crate::ResumeLayer): a stream out of the log, or
@@ -131,6 +132,8 @@ pub(super) struct StreamSource<L> {
     pub(super) token: SessionToken,
     pub(super) log: L,
     pub(super) topic: Topic,
+    /// In which the client is told that the log does not say how the session ended.
+    pub(super) dialect: Dialect,
 }
 
 impl<L: EventLog> StreamSource<L> {
@@ -219,7 +222,7 @@ impl<L: EventLog> ResumeStream<L> {
                             return Poll::Ready(Some(frame(&event, &rest, &self.source.token)));
                         }
                         RecordKind::Abandoned if self.is_passed() => return self.poll_passed(cx),
-                        RecordKind::Abandoned => return self.end(Some(close_for_error())),
+                        RecordKind::Abandoned => return self.fail(),
                         kind if kind.is_end() => return self.end(None),
                         _ => {}
                     }
@@ -239,7 +242,7 @@ impl<L: EventLog> ResumeStream<L> {
                     let has_died =
                         self.remote.as_mut().is_some_and(|reader| reader.poll_died(cx).is_ready());
                     if is_lost || has_died {
-                        return self.end(Some(close_for_error()));
+                        return self.fail();
                     }
                     // After the waker was registered.
                     return if self.is_passed() { self.poll_passed(cx) } else { Poll::Pending };
@@ -263,7 +266,7 @@ impl<L: EventLog> ResumeStream<L> {
         };
         match ready!(reader.poll_passed(cx)) {
             Some(Ok(chunk)) => Poll::Ready(Some(chunk)),
-            Some(Err(CutOff)) => self.end(Some(close_for_error())),
+            Some(Err(CutOff)) => self.fail(),
             None => self.end(None),
         }
     }
@@ -295,16 +298,15 @@ impl<L: EventLog> ResumeStream<L> {
         Some(Poll::Ready(Some(encode_gap(gap, &self.source.token))))
     }
 
+    fn fail(&mut self) -> Poll<Option<Bytes>> {
+        let last = failure(&self.source.dialect);
+        self.end(Some(last))
+    }
+
     fn end(&mut self, last: Option<Bytes>) -> Poll<Option<Bytes>> {
         (self.follower, self.reader, self.remote) = (None, None, None);
         Poll::Ready(last)
     }
-}
-
-/// The last event of a stream whose log does not say how it ended. It has no id, so that the client
-/// keeps its position.
-fn close_for_error() -> Bytes {
-    CloseReason::Error.event("close").encode()
 }
 
 /// The event `gap`, with the ids that clients know.

@@ -61,7 +61,7 @@ impl<L: EventLog> Resumer<L> {
             First::Nothing if self.has_died(log, node, deadline).await => return None,
             _ => {}
         }
-        Some(head.response(self.stream_of((log, topic), (token, node), start)))
+        Some(head.response(self.stream_of(request, (log, topic), (token, node), start)))
     }
 
     async fn has_died(&self, log: &L, node: SessionToken, deadline: Instant) -> bool {
@@ -86,13 +86,15 @@ impl<L: EventLog> Resumer<L> {
             if join == Join::FromNow && has_ended(log, &topic, deadline).await {
                 continue;
             }
-            return Some(head.response(self.stream_of((log, topic), (token, node), join.start())));
+            let stream = self.stream_of(request, (log, topic), (token, node), join.start());
+            return Some(head.response(stream));
         }
         None
     }
 
     fn stream_of<B>(
         &self,
+        request: &ResumeRequest,
         (log, topic): (&L, Topic),
         (token, node): (SessionToken, SessionToken),
         from: Start,
@@ -108,7 +110,8 @@ impl<L: EventLog> Resumer<L> {
             buffer: self.settings.buffer,
         };
         let reader = RemoteReader::new(session, from.clone());
-        let source = StreamSource { token, log: log.clone(), topic };
+        let (log, dialect) = (log.clone(), request.dialect.clone());
+        let source = StreamSource { token, log, topic, dialect };
         ResumeBody::resumable(ResumeStream::elsewhere(source, from, reader))
     }
 

@@ -1,28 +1,53 @@
-//! How a session ends: its last event, and the guard that notes the end if the pump is dropped.
+//! How a session ends: its last events, and the guard that notes the end if the pump is dropped.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::nodes::Nodes;
-use super::record::stopped_event;
+use super::parser::EventParser;
 use super::session::{Session, SessionEnd};
 use super::sessions::SessionMap;
+use crate::dialect::{Dialect, Notice};
 use crate::event_log::EventLog;
+use crate::service::last_words;
 use crate::state::DrainHold;
 use crate::wire::{CloseReason, Event};
 
-/// The last event of a session, if its end has one.
-pub(super) fn last_event(end: SessionEnd, close_event: Option<Duration>) -> Option<Event> {
-    let (event, retry) = match end {
-        SessionEnd::Finished => (CloseReason::Finished.event("close"), Some(close_event?)),
-        SessionEnd::Stopped => (stopped_event(), close_event),
-        SessionEnd::Failed => (CloseReason::Error.event("close"), None),
-        SessionEnd::Abandoned | SessionEnd::Lost => return None,
+/// The last events of a session, in the words of its dialect. There are none if the end has none.
+///
+/// `close_event` is the `retry` of the end that a session comes to by itself, if that is told.
+pub(super) fn last_events(
+    end: SessionEnd,
+    dialect: &Dialect,
+    close_event: Option<Duration>,
+) -> Vec<Event> {
+    let (reason, retry) = match (end, close_event) {
+        (SessionEnd::Finished, Some(_)) => (CloseReason::Finished, close_event),
+        (SessionEnd::Stopped, _) => (CloseReason::Stopped, close_event),
+        (SessionEnd::Failed, _) => (CloseReason::Error, None),
+        (SessionEnd::Finished | SessionEnd::Abandoned | SessionEnd::Lost, _) => return Vec::new(),
     };
-    Some(match retry {
-        Some(retry) => event.retry(retry),
-        None => event,
-    })
+    let words = match reason {
+        CloseReason::Error => failure(dialect),
+        _ => last_words(dialect, &Notice { retry, ..Notice::new(reason) }),
+    };
+    // They are kept as the handler's events are: without an id, in whatever form they came.
+    let (mut parser, mut rest) = (EventParser::new(usize::MAX), &words[..]);
+    std::iter::from_fn(|| parser.next(&mut rest).ok().flatten()).collect()
+}
+
+/// What a client is told of a session that failed. It has no id, so that a client that gets it
+/// beside the log keeps its position.
+///
+/// A dialect without words for a failure has it passed on, which a log cannot do.
+pub(super) fn failure(dialect: &Dialect) -> Bytes {
+    let notice = Notice::new(CloseReason::Error);
+    match last_words(dialect, &notice) {
+        words if words.is_empty() => last_words(&Dialect::event_source(), &notice),
+        words => words,
+    }
 }
 
 /// Ends the session if the pump is dropped or panics, also after the end is known and before it is

@@ -96,6 +96,9 @@ impl<L: EventLog> ResumeLayer<L> {
     /// Ends a stream that comes to its own end with an event `close`, `{"reason":"finished"}`, and
     /// this `retry`. By default there is no such event.
     ///
+    /// It is what the route's [`Dialect`](crate::Dialect) says at this end, which may be nothing. A
+    /// stream that is [stopped](crate::resume::ResumeHandle::stop) ends with this `retry`, too.
+    ///
     /// A page can close its source at this event. A client that does not close comes back after the
     /// `retry`, and gets the answer that [`finished`](Self::finished) sets. 20 seconds are a good
     /// value.
@@ -283,7 +286,7 @@ impl<L: EventLog> ResumeLayer<L> {
     /// It is for streams of [other nodes](Self::other_nodes), and should be the same on all nodes. A
     /// node that runs streams gives a sign of life in the log three times a lease. A client that
     /// reads a stream of a dead node gets all events that the log has, then an event `close` with
-    /// `{"reason":"error"}`, within one and a half leases; if it comes back, it gets a new stream.
+    /// `{"reason":"error"}`, or the error of its dialect, within one and a half leases; if it comes back, it gets a new stream.
     ///
     /// A shorter lease also ends streams whose node is alive, but was stopped or cut off from the
     /// log for a moment. While the log itself is away, no lease expires.

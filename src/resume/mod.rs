@@ -91,6 +91,12 @@
 //! | goes with its node, for readers at [other nodes](crate::ResumeLayer::other_nodes) | `close` with `{"reason":"error"}`, without an id, after the [`lease`](crate::ResumeLayer::lease) | a new stream |
 //! | has an event that is too long, see [below](#events-that-are-not-kept) | the body's last event | a new stream |
 //!
+//! These are the words of [`Dialect::event_source`](crate::Dialect::event_source). On a route with
+//! another [`Dialect`](crate::Dialect) they are in its words, with an id where the others have one:
+//! an answer of a language model that fails ends with the error that its SDK raises. The dialect is
+//! that of the request that began the stream, and for readers at other nodes that of their own. A
+//! failure that a dialect passes on is told as by default, since a log cannot fail.
+//!
 //! A stop is told from a disconnect: only [`ResumeHandle::stop`] and the [`StopService`] stop a
 //! stream, on whichever node it runs. A handler that has not answered yet has no stream, and ends
 //! with its request.
@@ -138,8 +144,12 @@
 //! client has left, or, if clients may read it at [other nodes](crate::ResumeLayer::other_nodes), a
 //! moment before the drain's deadline. The drain is not over before the log says so.
 //!
-//! Layers inside act on the handler's stream: their keepalives are comments,
-//! and reach no client.
+//! Layers inside act on the handler's stream: their keepalives are comments, and reach no client.
+//! Of the layers around this one they know the dialect only.
+//!
+//! A [`DialectLayer`](crate::DialectLayer) stands around this layer, as the others do. One inside is
+//! known for the streams that begin here, but a client that comes back is refused, and told of a
+//! drain, in the words of the layers around.
 //!
 //! The service needs a Tokio runtime to be called in. Without one, streams pass as they are.
 

@@ -30,7 +30,7 @@ impl EventParser {
     pub(super) fn next(&mut self, rest: &mut &[u8]) -> Result<Option<Event>, EventTooLong> {
         // Piece by piece, so that the decoder never keeps more than an event may have.
         while !rest.is_empty() {
-            let room = self.max_len.saturating_sub(self.decoder.held()) + 1;
+            let room = self.max_len.saturating_sub(self.decoder.held()).saturating_add(1);
             let (mut piece, tail) = rest.split_at(room.min(rest.len()));
             let message = self.decoder.next_event(&mut piece);
             *rest = &rest[rest.len() - tail.len() - piece.len()..];

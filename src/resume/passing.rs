@@ -183,10 +183,10 @@ impl<L: EventLog> Pump<L> {
         Ok(())
     }
 
-    /// Passes the last event, if there is one, and the end.
-    pub(super) async fn end_passing(&mut self, last: Option<Event>) {
-        if let Some(last) = last {
-            let _ = self.pass(last.encode()).await;
+    /// Passes the last events and the end.
+    pub(super) async fn end_passing(&mut self, last: &[Event]) {
+        for event in last {
+            let _ = self.pass(event.encode()).await;
         }
         self.session.pass(None);
     }

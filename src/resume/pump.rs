@@ -11,7 +11,7 @@ use http_body::Body;
 use tokio::time::timeout;
 
 use super::elsewhere::write_head;
-use super::ending::{EndGuard, last_event};
+use super::ending::{EndGuard, last_events};
 use super::nodes::Nodes;
 use super::parser::EventParser;
 use super::record::{LogProgress, Record, RecordKind, RecordWriter, WriteError};
@@ -86,17 +86,14 @@ pub(super) async fn run<L, B>(
         ending: LazySleep::default(),
     };
     let end = pump.read_until_ended(inner).await;
-    let last = last_event(end, close_event);
+    let last = last_events(end, &pump.session.dialect, close_event);
     if pump.session.is_passing() {
-        pump.end_passing(last).await;
+        pump.end_passing(&last).await;
         guard.is_written = true;
         guard.end(SessionEnd::Abandoned);
         return;
     }
-    let written = match last {
-        Some(event) => pump.append(event).await,
-        None => Ok(()),
-    };
+    let written = pump.append_all(last).await;
     let kind = match end {
         SessionEnd::Finished => RecordKind::Finished,
         SessionEnd::Stopped => RecordKind::Stopped,
@@ -278,6 +275,13 @@ impl<L: EventLog> Pump<L> {
             true => Poll::Ready(SessionEnd::Abandoned),
             false => Poll::Pending,
         }
+    }
+
+    async fn append_all(&mut self, events: Vec<Event>) -> Result<(), WriteError> {
+        for event in events {
+            self.append(event).await?;
+        }
+        Ok(())
     }
 
     /// Appends an event for clients.

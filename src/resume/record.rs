@@ -102,11 +102,6 @@ impl Record {
     }
 }
 
-/// The last event of a stream that somebody stopped.
-pub(super) fn stopped_event() -> Event {
-    Event::new().named("close").static_data(r#"{"reason":"stopped"}"#)
-}
-
 /// The bytes that clients get: without the record, and with the session's token before the id.
 pub(super) fn frame(event: &Logged, without_record: &[u8], token: &SessionToken) -> Bytes {
     let id_at = without_record.len() - event.id().len() - "\n\n".len();

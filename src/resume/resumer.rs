@@ -21,9 +21,10 @@ use super::session::{Session, SessionEnd, SessionTiming};
 use super::sessions::SessionMap;
 use super::settings::{Finished, Join, ResumeSettings};
 use super::token::{SessionToken, TopicPart};
+use crate::dialect::Dialect;
 use crate::event_log::{EventLog, Start, Step};
 use crate::observe;
-use crate::service::{OuterTask, is_event_stream, separate};
+use crate::service::{OuterTask, dialect_inside, is_event_stream, separate_response};
 use crate::state::PermitLender;
 use crate::wire::{CloseReason, EventId};
 
@@ -48,6 +49,8 @@ pub(super) struct ResumeRequest {
     finished: Finished,
     /// From where the client joins a stream that runs, if it does.
     pub(super) join: Option<Join>,
+    /// That of the layers further out.
+    pub(super) dialect: Dialect,
     outer: Option<OuterTask>,
 }
 
@@ -123,8 +126,9 @@ impl<L: EventLog> Resumer<L> {
         };
         let join = (self.settings.join)(parts);
         let outer = OuterTask::of(&parts.extensions);
+        let dialect = outer.as_ref().map(|outer| outer.dialect.clone()).unwrap_or_default();
         let method = parts.method.clone();
-        Some(ResumeRequest { key, method, last_event, finished, join, outer })
+        Some(ResumeRequest { key, method, last_event, finished, join, dialect, outer })
     }
 
     /// The answer to a client that comes back to a session of this process, or joins one.
@@ -187,7 +191,9 @@ impl<L: EventLog> Resumer<L> {
         if !is_event_stream(&request.method, &parts) {
             return Response::from_parts(parts, ResumeBody::plain(body));
         }
-        let begun = self.begin_session(request, SavedHead::of(&parts));
+        let inside = dialect_inside(&body, &parts.extensions);
+        let dialect = inside.unwrap_or_else(|| request.dialect.clone());
+        let begun = self.begin_session(request, SavedHead::of(&parts), dialect);
         let Some(BegunSession { session, reader, runtime, permit }) = begun else {
             return Response::from_parts(parts, ResumeBody::plain(body));
         };
@@ -207,14 +213,19 @@ impl<L: EventLog> Resumer<L> {
         let kept_in_log = self.settings.kept_in_log();
         let limits = PumpLimits { linger, permit, drain, nodes, kept_in_log };
         runtime.spawn(pump::run(session, sessions, body, limits, close_event));
-        separate(&mut parts.extensions);
+        separate_response(&mut parts.extensions);
         parts.headers.remove(http::header::CONTENT_LENGTH);
         Response::from_parts(parts, ResumeBody::resumable(stream))
     }
 
     /// None if there is no runtime, no randomness, no log, or no room, be it here or for a limit of
     /// a layer further out, which then refuses the stream.
-    fn begin_session(&self, request: &ResumeRequest, head: SavedHead) -> Option<BegunSession<L>> {
+    fn begin_session(
+        &self,
+        request: &ResumeRequest,
+        head: SavedHead,
+        dialect: Dialect,
+    ) -> Option<BegunSession<L>> {
         let Ok(runtime) = Handle::try_current() else {
             observe::not_resumable("no_runtime");
             return None;
@@ -229,7 +240,8 @@ impl<L: EventLog> Resumer<L> {
         };
         let weak = permit.as_ref().map_or_else(Weak::new, Arc::downgrade);
         let timing = SessionTiming { buffer, linger: self.settings.linger };
-        let session = Session::new((token, request.key.clone()), head, (log, topic), timing, weak);
+        let name = (token, request.key.clone());
+        let session = Session::new(name, head, (log, topic), dialect, timing, weak);
         let session = Arc::new(session);
         self.sessions.remove_old(self.settings.remember);
         let reader = session.add_reader(ReaderStart::Beginning)?;

@@ -15,7 +15,7 @@ use tower_service::Service;
 use super::body::ResumeBody;
 use super::resumer::{ResumeRequest, Resumer};
 use crate::event_log::{EventLog, MemoryLog};
-use crate::service::separate;
+use crate::service::separate_request;
 
 /// The service that a [`ResumeLayer`](crate::ResumeLayer) makes.
 pub struct ResumeService<S, L: EventLog = MemoryLog> {
@@ -74,7 +74,7 @@ where
             return ResumeFuture { state, begin: None };
         }
         if asked.is_some() {
-            separate(&mut parts.extensions);
+            separate_request(&mut parts.extensions);
         }
         let request = Request::from_parts(parts, body);
         let begin = asked.map(|asked| (asked, Arc::clone(&self.resumer)));

@@ -13,6 +13,7 @@ use super::passing::Passing;
 use super::reader::{ReaderHandle, ReaderStart, ReaderState};
 use super::record::LogProgress;
 use super::token::SessionToken;
+use crate::dialect::Dialect;
 use crate::event_log::{EventLog, Topic};
 use crate::state::PermitLender;
 use crate::sync::{lock, now, replace_waker};
@@ -29,6 +30,8 @@ pub(super) struct Session<L> {
     pub(super) head: SavedHead,
     pub(super) log: L,
     pub(super) topic: Topic,
+    /// That of the request that began it.
+    pub(super) dialect: Dialect,
     pub(super) timing: SessionTiming,
     /// The permit of the pump, while it runs and has one.
     pub(super) permit: Weak<PermitLender>,
@@ -99,6 +102,7 @@ impl<L: EventLog> Session<L> {
         (token, key): (SessionToken, ResumeKey),
         head: SavedHead,
         (log, topic): (L, Topic),
+        dialect: Dialect,
         timing: SessionTiming,
         permit: Weak<PermitLender>,
     ) -> Self {
@@ -116,7 +120,7 @@ impl<L: EventLog> Session<L> {
             passing: None,
         };
         let (since, state) = (SystemTime::now(), Mutex::new(state));
-        Self { token, key, since, head, log, topic, timing, permit, state }
+        Self { token, key, since, head, log, topic, dialect, timing, permit, state }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, SessionState> {
@@ -153,7 +157,8 @@ impl<L: EventLog> Session<L> {
 
     /// Where its events are.
     pub(super) fn source(&self) -> StreamSource<L> {
-        StreamSource { token: self.token, log: self.log.clone(), topic: self.topic.clone() }
+        let (log, topic) = (self.log.clone(), self.topic.clone());
+        StreamSource { token: self.token, log, topic, dialect: self.dialect.clone() }
     }
 
     /// The number of readers, if the session runs.
@@ -368,8 +373,8 @@ mod tests {
         let head = SavedHead::of(&http::Response::new(()).into_parts().0);
         let buffer = LogProgress { events: 1, bytes: 1 };
         let timing = SessionTiming { buffer, linger: Duration::from_secs(30) };
-        let session =
-            Session::new((token, key), head, (MemoryLog::new(), topic), timing, Weak::new());
+        let (log, dialect) = ((MemoryLog::new(), topic), Dialect::default());
+        let session = Session::new((token, key), head, log, dialect, timing, Weak::new());
         let session = Arc::new(session);
         drop(session.add_reader(ReaderStart::Beginning));
         let alone_since = || session.readers(Waker::noop()).alone_since.unwrap();

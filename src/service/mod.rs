@@ -56,7 +56,9 @@ pub(crate) use early_head::{
 #[cfg(feature = "resume")]
 pub(crate) use head::is_event_stream;
 #[cfg(feature = "resume")]
-pub(crate) use request::{OuterTask, separate};
+pub(crate) use refusal::last_words;
+#[cfg(feature = "resume")]
+pub(crate) use request::{OuterTask, dialect_inside, separate_request, separate_response};
 
 use std::fmt;
 use std::pin::Pin;
@@ -73,7 +75,7 @@ use tower_service::Service;
 use crate::body::SseBody;
 use crate::observe::LayerObserver;
 use crate::plan::{Plan, ResolvedPlan};
-use crate::state::{CappedKey, Drain, Expiry, Label};
+use crate::state::{Drain, Expiry};
 use admission::{EarlyPermit, EarlyRefusal, admit};
 use request::{MadeStreams, OuterPlan, RequestInfo};
 
@@ -151,6 +153,10 @@ impl<S> SseService<S> {
         let outer = request.extensions.get::<Arc<OuterPlan>>();
         let outer_made = outer.map(|outer| outer.made.clone());
         let expiry = request.extensions.get::<Expiry>().copied();
+        let alone = || {
+            let request = Arc::new(RequestInfo::of(request));
+            OuterPlan::new(Arc::clone(&own.alone), request, own.observer.clone())
+        };
         let mut asked = match outer {
             Some(outer) => OuterPlan {
                 resolved: own.within(&outer.resolved),
@@ -166,20 +172,7 @@ impl<S> SseService<S> {
                 made: MadeStreams::default(),
                 observer: own.observer.clone(),
             },
-            None => OuterPlan {
-                resolved: Arc::clone(&own.alone),
-                request: Arc::new(RequestInfo::of(request)),
-                label: Label::default(),
-                key: CappedKey::default(),
-                early: Weak::new(),
-                early_head: None,
-                for_refusal: None,
-                finish_within: None,
-                expiry,
-                outer_drains: Vec::new(),
-                made: MadeStreams::default(),
-                observer: own.observer.clone(),
-            },
+            None => OuterPlan { expiry, ..alone() },
         };
         if let Some(setting) = own.plan.registry.on() {
             asked.label = setting.label_of(request);

@@ -16,6 +16,8 @@ use crate::body::SseBody;
 use crate::dialect::{Dialect, Notice, Opening};
 use crate::driver::{Done, Framing, Protocol, Registrations, StreamLink, trailers};
 use crate::engine::Farewell;
+#[cfg(feature = "resume")]
+use crate::engine::Position;
 use crate::observe::{StreamObserver, refused};
 use crate::plan::Plan;
 use crate::state::{Drain, LimitInner};
@@ -227,6 +229,12 @@ fn stream(request: &RequestInfo, dialect: &Dialect, notice: &Notice) -> Bytes {
     };
     let words = farewell(dialect, notice).alone(notice.reason, notice.retry, &request.position());
     [opening.as_bytes(), &words].concat().into()
+}
+
+/// The last words of a stream, for a client that keeps its position.
+#[cfg(feature = "resume")]
+pub(crate) fn last_words(dialect: &Dialect, notice: &Notice) -> Bytes {
+    farewell(dialect, notice).alone(notice.reason, notice.retry, &Position::None)
 }
 
 /// The last words of a stream.

@@ -12,9 +12,13 @@ use super::admission::EarlyPermit;
 #[cfg(feature = "resume")]
 use super::early_head::take_early_head;
 use super::head;
+#[cfg(feature = "resume")]
+use crate::dialect::Dialect;
 use crate::driver::{EarlyHeadLink, Registrations, StreamLink};
 use crate::engine::Position;
 use crate::observe::{LayerObserver, StreamObserver};
+#[cfg(feature = "resume")]
+use crate::plan::Setting;
 use crate::plan::{Plan, ResolvedPlan};
 use crate::state::{CappedKey, Drain, Expiry, Label, Permit};
 #[cfg(feature = "resume")]
@@ -50,6 +54,38 @@ pub(super) struct OuterPlan {
 }
 
 impl OuterPlan {
+    /// A plan of which nothing else is known.
+    pub(super) fn new(
+        resolved: Arc<ResolvedPlan>,
+        request: Arc<RequestInfo>,
+        observer: LayerObserver,
+    ) -> Self {
+        Self {
+            resolved,
+            request,
+            label: Label::default(),
+            key: CappedKey::default(),
+            early: Weak::new(),
+            finish_within: None,
+            for_refusal: None,
+            expiry: None,
+            outer_drains: Vec::new(),
+            early_head: None,
+            made: MadeStreams::default(),
+            observer,
+        }
+    }
+
+    /// What is left of it where a stream begins that is not that of the layers that asked: the
+    /// words of the route. None if they have not chosen any.
+    #[cfg(feature = "resume")]
+    fn dialect_alone(&self) -> Option<Self> {
+        let dialect = self.resolved.plan.dialect.on()?.clone();
+        let plan = Plan { dialect: Setting::On(dialect), ..Plan::default() };
+        let (request, observer) = (Arc::clone(&self.request), self.observer.clone());
+        Some(Self::new(Arc::new(plan.resolve()), request, observer))
+    }
+
     /// The first of the drains of all layers that refuses new streams.
     pub(super) fn refusing_drain(&self) -> Option<&Arc<Drain>> {
         let drain = self.resolved.plan.shutdown.on().map(|shutdown| &shutdown.drain);
@@ -181,17 +217,39 @@ impl RequestInfo {
     }
 }
 
-/// Removes what layers tell each other, where a stream begins or ends that is not the same on both
-/// sides.
+/// Leaves of what layers further out ask for only their dialect, for layers further in whose stream
+/// is another one.
 #[cfg(feature = "resume")]
-pub(crate) fn separate(extensions: &mut Extensions) {
+pub(crate) fn separate_request(extensions: &mut Extensions) {
+    let asked = extensions.remove::<Arc<OuterPlan>>();
+    if let Some(dialect) = asked.and_then(|asked| asked.dialect_alone()) {
+        extensions.insert(Arc::new(dialect));
+    }
+}
+
+/// Removes what layers further in tell of their stream, for layers further out whose stream is
+/// another one.
+#[cfg(feature = "resume")]
+pub(crate) fn separate_response(extensions: &mut Extensions) {
     extensions.remove::<Arc<OuterPlan>>();
     extensions.remove::<CarriedStream>();
     drop(take_early_head(extensions));
 }
 
-/// What layers further out ask of a task that goes on without its request: their limit, and their
-/// drain.
+/// The dialect of the layers that have seen the stream in a response, if they have chosen one.
+#[cfg(feature = "resume")]
+pub(crate) fn dialect_inside(body: &impl Body, extensions: &Extensions) -> Option<Dialect> {
+    let told = || extensions.get::<CarriedStream>()?.0.upgrade();
+    let link = StreamLink::inside(body).or_else(told)?;
+    match link.done().dialect() {
+        Setting::Unset => None,
+        Setting::Off => Some(Dialect::default()),
+        Setting::On(dialect) => Some(dialect),
+    }
+}
+
+/// What layers further out ask of a task that goes on without its request: their limit, their
+/// drain, and their dialect.
 #[cfg(feature = "resume")]
 #[derive(Clone, Debug)]
 pub(crate) struct OuterTask {
@@ -199,6 +257,7 @@ pub(crate) struct OuterTask {
     key: CappedKey,
     early: Weak<EarlyPermit>,
     pub(crate) drain: Option<Arc<Drain>>,
+    pub(crate) dialect: Dialect,
     made: MadeStreams,
 }
 
@@ -210,7 +269,7 @@ impl OuterTask {
         let limit = resolved.plan.limit.on().map(|setting| Arc::clone(&setting.limit));
         let drain = resolved.plan.shutdown.on().map(|shutdown| Arc::clone(&shutdown.drain));
         let (key, early, made) = (key.clone(), Weak::clone(early), made.clone());
-        Some(Self { limit, key, early, drain, made })
+        Some(Self { limit, key, early, drain, dialect: resolved.plan.dialect(), made })
     }
 
     /// A permit for the task; none if nothing limits it.

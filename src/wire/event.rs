@@ -310,6 +310,8 @@ pub enum CloseReason {
     Draining,
     /// The stream's own body [gave nothing](crate::KeepAliveLayer::give_up_after) for too long.
     Timeout,
+    /// The application stopped the answer that clients can come back to, with `ResumeHandle::stop`.
+    Stopped,
 }
 
 /// Pairs each reason with its word, which clients read, and its message, which people read.
@@ -353,6 +355,7 @@ reasons! {
     Limit: "limit", "too many streams are open";
     Draining: "draining", "the server shuts down";
     Timeout: "timeout", "the stream gave nothing for too long";
+    Stopped: "stopped", "the stream was stopped";
 }
 
 impl CloseReason {

@@ -35,7 +35,8 @@ impl Status {
             | CloseReason::Rotated
             | CloseReason::Idle
             | CloseReason::Draining
-            | CloseReason::Timeout => Code::Unavailable,
+            | CloseReason::Timeout
+            | CloseReason::Stopped => Code::Unavailable,
             CloseReason::Replaced | CloseReason::Limit => Code::ResourceExhausted,
             CloseReason::Expired => Code::Unauthenticated,
             CloseReason::Error | CloseReason::Finished => Code::Internal,

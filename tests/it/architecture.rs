@@ -30,7 +30,7 @@ const STRATA: &[(&str, &[&str])] = &[
     ("client", &[]),
     ("event_log", &["wire", "observe", "state"]),
     ("hub", &["wire", "event_log"]),
-    ("resume", &["wire", "observe", "state", "service", "event_log"]),
+    ("resume", &["wire", "observe", "state", "dialect", "service", "event_log"]),
     ("axum_impls", &["wire", "event_log", "hub"]),
     ("manual", &[]),
     ("testing", &["wire"]),

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tower::Layer;
 use tower_sse::event_log::{EventLog, MemoryFollower, MemoryLog, Start, Topic, Topics};
-use tower_sse::{Event, EventId};
+use tower_sse::{Dialect, Event, EventId, KeepAliveLayer, SseLayer};
 
 use crate::harness::SECOND;
 use crate::harness::bodies::Step::{self, Data, Wait};
@@ -139,6 +139,17 @@ async fn a_log_that_stays_away_ends_the_stream_and_its_readers_are_told() {
         assert!(all.ended && handled.dropped());
         assert_eq!(service.streams(), 0);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_stays_away_is_told_of_in_the_words_of_the_route() {
+    let layer = layer().linger(10 * SECOND).log(failing(&[Append, Fail]));
+    let service = layer.layer(handler(&Handled::default(), three));
+    let layers = SseLayer::new().keep_alive(KeepAliveLayer::off()).dialect(Dialect::anthropic());
+    let all = seen(&layers.layer(service), request(None), 60 * SECOND).await;
+    let error = r#"{"type":"error","error":{"type":"api_error","message":"the stream failed"}}"#;
+    assert_eq!((all.data(), all.ended), (strings(&["1", error]), true));
+    assert!(all.text.contains("event: error\n"), "{}", all.text);
 }
 
 /// Wherever that is: in an event, in the close event, or when nothing but the end is to be written.

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tower::{Layer, Service, service_fn};
 use tower_sse::event_log::{EventLog, MemoryFollower, MemoryLog, Page, Start, Topic, Topics};
 use tower_sse::resume::{Join, ResumeKey, ResumeService};
-use tower_sse::{Event, EventId, ResumeLayer};
+use tower_sse::{Dialect, Event, EventId, KeepAliveLayer, ResumeLayer, SseLayer};
 
 use crate::harness::SECOND;
 use crate::harness::bodies::Step::{self, Data, Hang, Wait};
@@ -275,6 +275,31 @@ async fn readers_of_a_node_that_died_get_what_there_is_and_an_end_within_one_and
     tokio::time::sleep(100 * SECOND).await;
     let list = third.layer.handle().list("ann").await.unwrap();
     assert!(list.iter().all(|stream| stream.node() == other.layer.handle().node()), "{list:?}");
+}
+
+/// The log has no words of the dead node.
+#[tokio::test(start_paused = true)]
+async fn readers_of_a_node_that_died_are_told_so_in_the_words_of_their_own_route() {
+    for (dialect, error) in [
+        (
+            Dialect::openai_chat(),
+            "event: error\ndata: {\"error\":{\"message\":\"the stream failed\"",
+        ),
+        (Dialect::ag_ui(), "data: {\"type\":\"RUN_ERROR\""),
+        (Dialect::graphql_sse(), "event: next\ndata: {\"errors\":"),
+    ] {
+        let (one, other, _) = Node::two(one_and_silence);
+        let first = seen(&one.service, request(None), SECOND).await;
+        let _local = ask(&one.service, request(Some(&first.id(0)))).await;
+        let layers = SseLayer::new().keep_alive(KeepAliveLayer::off()).dialect(dialect);
+        let route = layers.layer(other.service.clone());
+        let mut there = ask(&route, request(Some(&first.id(1)))).await.into_body();
+        read(&mut there, 60 * SECOND).await;
+        one.link.is_cut.store(true, Ordering::SeqCst);
+        let end = read(&mut there, 999 * SECOND).await;
+        assert!(end.ended && end.text().starts_with(error), "{}", end.text());
+        assert!(!end.text().contains("id: "), "{}", end.text());
+    }
 }
 
 #[tokio::test(start_paused = true)]
