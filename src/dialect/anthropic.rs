@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use super::answer::own_error;
 use super::{Dialect, DialectBuilder, Notice};
 use crate::engine::Farewell;
 use crate::wire::{Event, json_string};
@@ -53,7 +54,11 @@ impl Dialect {
             .interval(Duration::from_secs(10))
             .event(Event::new().named("ping").static_data(r#"{"type":"ping"}"#))
             .give_up_after(Duration::from_secs(600))
-            .error(|notice| Farewell::event(Event::new().named("error").data(error(notice))))
+            .error(|notice| {
+                let own = own_error(notice, r#"{"type":"error""#).map(str::to_owned);
+                let data = own.unwrap_or_else(|| error(notice));
+                Farewell::event(Event::new().named("error").data(data))
+            })
             .refusal(|notice| notice.json_response(error(notice)))
             .build()
     }

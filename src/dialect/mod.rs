@@ -152,9 +152,6 @@ impl Dialect {
     /// The last words of a stream, or of a refusal that is a stream.
     #[must_use]
     pub fn farewell(&self, notice: &Notice) -> Farewell {
-        if let Some(passed_on) = self.passed_on(notice) {
-            return passed_on;
-        }
         match (&self.spec().farewell, notice.reason) {
             (Some(farewell), _) => farewell(notice),
             (None, CloseReason::Draining) => {

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use super::answer::own_error;
 use super::{Dialect, DialectBuilder, Notice};
 use crate::engine::Farewell;
-use crate::wire::{Event, json_string};
+use crate::wire::{Event, json_member, json_string};
 
 impl Dialect {
     /// The dialect of [chat completions of OpenAI][api], and of the many servers with their API.
@@ -69,17 +70,16 @@ impl Dialect {
     /// sends, too. A `response.failed` would need the whole response, which this server does not
     /// know, and neither does it know the sequence number.
     ///
+    /// An error of the API in an answer that comes after an [early head](crate::EarlyHeadLayer) is
+    /// put into that form, with its own message.
+    ///
     /// [api]: https://platform.openai.com/docs/api-reference/responses-streaming/error
     #[must_use]
     pub fn openai_responses() -> Self {
         openai("openai_responses")
             .error(|notice| {
-                let (error, message) = (error(notice), json_string(&notice.message));
-                let (_, code) = kind(notice.status);
-                let data = format!(
-                    r#"{{"type":"error","sequence_number":0,"code":"{code}","message":{message},"param":null,"error":{error}}}"#
-                );
-                Farewell::event(Event::new().named("error").data(data))
+                let error = own_object(notice).map_or_else(|| error(notice), str::to_owned);
+                Farewell::event(Event::new().named("error").data(response_error(&error, notice)))
             })
             .build()
     }
@@ -92,7 +92,29 @@ fn openai(name: &'static str) -> DialectBuilder {
 }
 
 fn said(event: Event, notice: &Notice) -> Farewell {
-    Farewell::event(event.data(enveloped(notice)))
+    let own = own_error(notice, ENVELOPE).map(str::to_owned);
+    Farewell::event(event.data(own.unwrap_or_else(|| enveloped(notice))))
+}
+
+/// How an error of the API begins.
+const ENVELOPE: &str = r#"{"error":"#;
+
+/// The error object of a late answer.
+fn own_object(notice: &Notice) -> Option<&str> {
+    json_member(own_error(notice, ENVELOPE)?, "error").filter(|error| error.starts_with('{'))
+}
+
+/// The [event](https://platform.openai.com/docs/api-reference/responses-streaming/error) of this
+/// error object.
+fn response_error(error: &str, notice: &Notice) -> String {
+    let text = |name| json_member(error, name).filter(|text| text.starts_with('"'));
+    let said = json_string(&notice.message);
+    let (_, of_status) = kind(notice.status);
+    let (message, of_status) = (text("message").unwrap_or(&said), json_string(of_status));
+    let (code, param) = (text("code").unwrap_or(&of_status), text("param").unwrap_or("null"));
+    format!(
+        r#"{{"type":"error","sequence_number":0,"code":{code},"message":{message},"param":{param},"error":{error}}}"#
+    )
 }
 
 fn enveloped(notice: &Notice) -> String {

@@ -26,7 +26,7 @@ pub(crate) use event::lines;
 pub(crate) use event::{CloseReason, Event};
 pub(crate) use event_scanner::EventScanner;
 pub(crate) use framing::{ByLineEnd, Framing, LineEnd, Notation};
-pub(crate) use json::json_string;
+pub(crate) use json::{json_member, json_string};
 pub(crate) use json_line::{in_notation, json_line};
 pub(crate) use json_scanner::{SEPARATOR, are_lines};
 pub(crate) use last_event_id::LastEventId;

@@ -9,7 +9,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use tokio::time::sleep;
 use tower::{Layer, ServiceExt, service_fn};
-use tower_sse::{Dialect, EarlyHeadLayer, SseLayer};
+use tower_sse::{Dialect, EarlyHeadLayer, Event, Farewell, Notice, SseLayer};
 
 use crate::harness::SECOND;
 use crate::harness::bodies::Step::{Data, Fail, Flood, Hang, Wait};
@@ -64,6 +64,60 @@ async fn an_error_of_the_own_api_is_passed_on_as_it_is() {
     let other = told(json(529, ANTHROPIC), Dialect::openai_chat()).await;
     assert!(other.contains(r#""message":"the answer came with the status 529""#), "{other}");
     assert!(!other.contains("Overloaded"), "{other}");
+}
+
+/// The form of an error in a stream of responses is another than that of a response.
+#[tokio::test(start_paused = true)]
+async fn an_error_of_the_api_of_responses_is_put_into_the_form_of_its_events() {
+    let event = |[code, message, param, error]: [&str; 4]| {
+        format!(
+            "event: error\ndata: {{\"type\":\"error\",\"sequence_number\":0,\"code\":{code},\
+             \"message\":{message},\"param\":{param},\"error\":{error}}}\n\n"
+        )
+    };
+    const BUSY: &str = r#""rate_limit_exceeded""#;
+    const STATUS: &str = r#""the answer came with the status 429 Too Many Requests""#;
+    const WHOLE: &str = r#"{"message":"slow \"down\"","param":"input","code":"too_many"}"#;
+    const PART: &str = r#"{"message":"slow","code":null,"n":[1]}"#;
+    #[rustfmt::skip]
+    let table = [
+        (
+            r#"{"error":{"message":"slow \"down\"","param":"input","code":"too_many"}}"#,
+            [r#""too_many""#, r#""slow \"down\"""#, r#""input""#, WHOLE],
+        ),
+        // What it does not say is that of the status.
+        (
+            r#"{ "error" : {"message":"slow","code":null,"n":[1]}, "id": 1 }"#,
+            [BUSY, r#""slow""#, "null", PART],
+        ),
+        (r#"{"error":{}}"#, [BUSY, STATUS, "null", "{}"]),
+    ];
+    for (answer, expected) in table {
+        let text = told(json(429, answer), Dialect::openai_responses()).await;
+        assert_eq!(text, event(expected), "{answer}");
+    }
+    // What has no error object is told by its status.
+    for other in [r#"{"error":"slow down"}"#, r#"{"error":{"message":"#, ANTHROPIC, "[]"] {
+        let text = told(json(429, other), Dialect::openai_responses()).await;
+        let begin = "event: error\ndata: {\"type\":\"error\",\"sequence_number\":0,\"code\":";
+        assert!(text.starts_with(begin) && text.contains(STATUS), "{text}");
+        assert!(!text.contains("slow down") && !text.contains("Overloaded"), "{text}");
+    }
+}
+
+/// As those of the crate do, by what it finds in the notice.
+#[tokio::test(start_paused = true)]
+async fn a_dialect_of_the_application_can_pass_on_the_errors_of_its_api() {
+    let code = |notice: &Notice| format!("{{\"code\":{}}}", notice.status.as_u16());
+    let dialect = Dialect::builder().farewell(move |notice| {
+        let own = notice.answer.as_deref().filter(|json| json.starts_with("{\"code\":"));
+        let data = own.map_or_else(|| code(notice), str::to_owned);
+        Farewell::event(Event::new().data(data)).bare()
+    });
+    let dialect = dialect.build();
+    let own = told(json(429, r#"{"code":7}"#), dialect.clone()).await;
+    assert_eq!(own, "data: {\"code\":7}\n\n");
+    assert_eq!(told(json(429, OPENAI), dialect).await, "data: {\"code\":429}\n\n");
 }
 
 #[tokio::test(start_paused = true)]
