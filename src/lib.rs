@@ -116,7 +116,7 @@ pub mod testing;
 pub mod wire;
 
 pub use body::SseBody;
-pub use dialect::{Dialect, DialectBuilder, Notice};
+pub use dialect::{Dialect, DialectBuilder, JsonRpcId, Notice};
 pub use early_head::{EarlyHead, EarlyHeadBody, EarlyHeadFuture, EarlyHeadLayer};
 pub use engine::{EndReason, Farewell};
 pub use error::{InvalidSetting, InvalidText};

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
+use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
 
-use super::{Dialect, Notice, Opening, Spec};
+use super::spec::{Opening, Spec};
+use super::{Dialect, Notice};
 use crate::engine::{Farewell, MAX_TIMER, MIN_TIMER, Signal};
 use crate::wire::{CloseReason, Comment, Event};
 
@@ -72,6 +74,19 @@ impl DialectBuilder {
         self
     }
 
+    /// Adds a header to the event streams that the server begins by itself: with an [early
+    /// head](crate::EarlyHeadLayer), and with a refusal that is a stream. Clients that come back to an
+    /// answer that a `ResumeLayer` has kept get it, too, unless the handler has set it.
+    ///
+    /// A value that was set before for this name is replaced. `Content-Length` and
+    /// `Transfer-Encoding` are not added.
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        if ![CONTENT_LENGTH, TRANSFER_ENCODING].contains(&name) {
+            self.0.headers.push((name, value));
+        }
+        self
+    }
+
     /// Ends a stream whose own body gives nothing for `limit`, as
     /// [`KeepAliveLayer::give_up_after`](crate::KeepAliveLayer::give_up_after) does. Disabled by
     /// default and by zero.
@@ -86,6 +101,9 @@ impl DialectBuilder {
     ///
     /// By default they are [`Farewell::close`], a failure is passed on, and a request that an
     /// `EventSource` may have made is refused in a stream of one event.
+    ///
+    /// [`Notice::answer`] has the JSON of an answer that came too late. If it is an error of the same
+    /// API, it says more than its status does, and can be the data of the event.
     ///
     /// The function is called once for each stream that ends so. If it panics, nothing is sent.
     pub fn farewell<F>(mut self, farewell: F) -> Self
@@ -110,7 +128,7 @@ impl DialectBuilder {
     where
         F: Fn(&Notice) -> Response<Bytes> + Send + Sync + 'static,
     {
-        self.0.refusal = Some(Box::new(refusal));
+        self.0.refusal = Some(Arc::new(refusal));
         self
     }
 

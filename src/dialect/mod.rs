@@ -10,20 +10,24 @@ mod json_rpc;
 mod mcp;
 mod notice;
 mod openai;
+mod per_request;
+mod spec;
 mod vercel;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
 
 pub use builder::DialectBuilder;
+pub use json_rpc::JsonRpcId;
 pub use notice::Notice;
+pub(crate) use spec::Opening;
 
-use crate::engine::{Farewell, Signal, Words};
+use crate::engine::Farewell;
 use crate::wire::{CloseReason, Event};
+use spec::{EVENT_SOURCE, Spec};
 
 /// What the server's own words look like on a route: the keepalive, the last event of a stream
 /// that ends, and the response to a request that is refused.
@@ -53,6 +57,9 @@ use crate::wire::{CloseReason, Event};
 /// It is for event streams. Streams of JSON and of gRPC have [forms of their
 /// own](crate::SseLayer#streams).
 ///
+/// An answer that a `ResumeLayer` keeps ends in the dialect of the request that began it, and a
+/// stopped one does so, too.
+///
 /// Settings that are made explicitly win over the dialect's: the interval, the comment or the event
 /// of a [`KeepAliveLayer`](crate::KeepAliveLayer), and a [`Farewell`] wherever one is set. Of
 /// several dialects that of the layer nearest to the handler holds.
@@ -75,41 +82,6 @@ use crate::wire::{CloseReason, Event};
 /// ```
 #[derive(Clone)]
 pub struct Dialect(Option<Arc<Spec>>);
-
-/// What a dialect is made of.
-struct Spec {
-    name: &'static str,
-    interval: Duration,
-    signal: Signal,
-    opening: Opening,
-    give_up_after: Option<Duration>,
-    farewell: Option<Arc<FarewellOf>>,
-    refusal: Option<Box<RefusalOf>>,
-}
-
-type FarewellOf = dyn Fn(&Notice) -> Farewell + Send + Sync;
-type RefusalOf = dyn Fn(&Notice) -> Response<Bytes> + Send + Sync;
-
-/// What a stream begins with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Opening {
-    Comment,
-    Nothing,
-}
-
-impl Spec {
-    const EVENT_SOURCE: Self = Self {
-        name: "event_source",
-        interval: INTERVAL,
-        signal: Signal::COMMENT,
-        opening: Opening::Comment,
-        give_up_after: None,
-        farewell: None,
-        refusal: None,
-    };
-}
-
-static EVENT_SOURCE: Spec = Spec::EVENT_SOURCE;
 
 impl Dialect {
     /// The dialect of an [`EventSource`][spec], and of clients that are like it. The default.
@@ -153,7 +125,7 @@ impl Dialect {
     #[must_use]
     pub fn farewell(&self, notice: &Notice) -> Farewell {
         match (&self.spec().farewell, notice.reason) {
-            (Some(farewell), _) => farewell(notice),
+            (Some(farewell), _) => farewell(&self.respond(notice)),
             (None, CloseReason::Draining) => {
                 Farewell::event(Event::new().named("draining").static_data("{}"))
             }
@@ -173,33 +145,7 @@ impl Dialect {
     /// without a body.
     #[must_use]
     pub fn refusal(&self, notice: &Notice) -> Option<Response<Bytes>> {
-        self.spec().refusal.as_ref().map(|refusal| refusal(notice))
-    }
-
-    /// What the last words of streams are, for their engines. None if they are close events.
-    pub(crate) fn words(&self) -> Option<Words> {
-        let farewell = Arc::clone(self.spec().farewell.as_ref()?);
-        Some(Words::new(move |reason, retry| farewell(&Notice { retry, ..Notice::new(reason) })))
-    }
-
-    pub(crate) fn name(&self) -> &'static str {
-        self.spec().name
-    }
-
-    pub(crate) fn interval(&self) -> Duration {
-        self.spec().interval
-    }
-
-    pub(crate) fn signal(&self) -> &Signal {
-        &self.spec().signal
-    }
-
-    pub(crate) fn opening(&self) -> Opening {
-        self.spec().opening
-    }
-
-    pub(crate) fn give_up_after(&self) -> Option<Duration> {
-        self.spec().give_up_after
+        self.spec().refusal.as_ref().map(|refusal| refusal(&self.respond(notice)))
     }
 }
 
@@ -214,12 +160,3 @@ impl fmt::Debug for Dialect {
         f.debug_tuple("Dialect").field(self.spec()).finish()
     }
 }
-
-impl fmt::Debug for Spec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name)
-    }
-}
-
-/// Half of the shortest idle limit that common proxies have.
-const INTERVAL: Duration = Duration::from_secs(15);

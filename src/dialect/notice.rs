@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 
+use super::JsonRpcId;
 use crate::wire::CloseReason;
 
 /// What has to be said to a client whose stream ends or is refused.
@@ -39,8 +40,11 @@ pub struct Notice {
     pub retry: Option<Duration>,
     /// The JSON of an answer that came too late to be the response, since an
     /// [`EarlyHeadLayer`](crate::EarlyHeadLayer) has sent its head. The status is that of the
-    /// answer then. A dialect whose API it is passes it on.
+    /// answer then. A dialect passes it on if it is an error of its API.
     pub answer: Option<Arc<str>>,
+    /// The id of the request of JSON-RPC that this responds to, if the dialect was [told
+    /// it](crate::Dialect::json_rpc_id).
+    pub json_rpc_id: Option<JsonRpcId>,
 }
 
 impl Notice {
@@ -70,7 +74,8 @@ impl Notice {
             CloseReason::Timeout => StatusCode::GATEWAY_TIMEOUT,
             CloseReason::Finished => StatusCode::OK,
         };
-        Self { reason, status, message: Cow::Borrowed(reason.message()), retry: None, answer: None }
+        let message = Cow::Borrowed(reason.message());
+        Self { reason, status, message, retry: None, answer: None, json_rpc_id: None }
     }
 
     /// A response with the status of this notice, for [`DialectBuilder::refusal`].

@@ -148,7 +148,7 @@ impl Plan {
             rotation.as_ref().is_some_and(Rotation::is_on),
             replaces,
             self.close_at_end.on().is_some(),
-            dialect.words().is_some(),
+            dialect.has_words(),
         ];
         let engine = Settings {
             keep_alive: keep_alive.on().filter(|it| it.drives()).map(|it| it.resolve(&dialect)),

@@ -168,7 +168,7 @@ impl PlanSetting for Dialect {
 
     /// An error of the body becomes its last words.
     fn drives(&self) -> bool {
-        self.words().is_some()
+        self.has_words()
     }
 
     fn describe(&self) -> Cow<'static, str> {

@@ -8,6 +8,7 @@ use http::header::{
 use http::response::Parts;
 use http::{Response, StatusCode};
 
+use crate::dialect::Dialect;
 use crate::state::Expiry;
 
 /// The head of a response, for the responses to clients that come back.
@@ -20,8 +21,12 @@ pub(super) struct SavedHead {
 }
 
 impl SavedHead {
-    pub(super) fn of(parts: &Parts) -> Self {
-        let mut headers = parts.headers.clone();
+    /// The head of this response, with what the dialect adds to it.
+    pub(super) fn of(parts: &Parts, dialect: &Dialect) -> Self {
+        let mut headers = HeaderMap::new();
+        dialect.add_headers(&mut headers);
+        // They replace headers of the same name.
+        headers.extend(parts.headers.clone());
         for first_only in [CONTENT_LENGTH, CONNECTION, DATE, SET_COOKIE] {
             headers.remove(first_only);
         }
@@ -78,7 +83,7 @@ mod tests {
             .header("x-a", "1, 2")
             .header("x-a", "3");
         let (parts, ()) = response.body(()).unwrap().into_parts();
-        let head = SavedHead::of(&parts);
+        let head = SavedHead::of(&parts, &Dialect::default());
         let text = head.to_text().unwrap();
         assert_eq!(text, "201\ncontent-type: text/event-stream\nx-a: 1, 2\nx-a: 3");
         let read = SavedHead::from_text(&text).unwrap();

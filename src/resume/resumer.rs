@@ -87,6 +87,7 @@ impl ResumeRequest {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        self.dialect.add_headers(headers);
         response
     }
 
@@ -193,7 +194,7 @@ impl<L: EventLog> Resumer<L> {
         }
         let inside = dialect_inside(&body, &parts.extensions);
         let dialect = inside.unwrap_or_else(|| request.dialect.clone());
-        let begun = self.begin_session(request, SavedHead::of(&parts), dialect);
+        let begun = self.begin_session(request, SavedHead::of(&parts, &dialect), dialect);
         let Some(BegunSession { session, reader, runtime, permit }) = begun else {
             return Response::from_parts(parts, ResumeBody::plain(body));
         };

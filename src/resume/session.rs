@@ -370,7 +370,8 @@ mod tests {
         let token = SessionToken::random().unwrap();
         let key = ResumeKey::new("answer", "ann");
         let topic = token.topic(&key, TopicPart::Events).unwrap();
-        let head = SavedHead::of(&http::Response::new(()).into_parts().0);
+        let head = http::Response::new(()).into_parts().0;
+        let head = SavedHead::of(&head, &Dialect::default());
         let buffer = LogProgress { events: 1, bytes: 1 };
         let timing = SessionTiming { buffer, linger: Duration::from_secs(30) };
         let (log, dialect) = ((MemoryLog::new(), topic), Dialect::default());

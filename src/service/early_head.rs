@@ -45,7 +45,7 @@ impl EarlyHeadRequest {
             None => Arc::new(RequestInfo::of(request)),
         };
         let of_plan = || plan.as_ref().map(|plan| plan.plan.dialect()).unwrap_or_default();
-        let dialect = dialect.cloned().unwrap_or_else(of_plan);
+        let dialect = dialect.map_or_else(of_plan, |dialect| dialect.of_request(request));
         let link = Arc::new(EarlyHeadLink::new(plan));
         if let Some(outer) = request.extensions.get_mut::<Arc<OuterPlan>>() {
             // The layers that asked have the plan without it.
@@ -65,6 +65,7 @@ impl EarlyHeadRequest {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        self.dialect.add_headers(headers);
         response.extensions_mut().insert(SentEarly(Arc::clone(&self.link)));
         response
     }

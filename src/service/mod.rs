@@ -74,7 +74,7 @@ use tower_service::Service;
 
 use crate::body::SseBody;
 use crate::observe::LayerObserver;
-use crate::plan::{Plan, ResolvedPlan};
+use crate::plan::{Plan, ResolvedPlan, Setting};
 use crate::state::{Drain, Expiry};
 use admission::{EarlyPermit, EarlyRefusal, admit};
 use request::{MadeStreams, OuterPlan, RequestInfo};
@@ -174,6 +174,11 @@ impl<S> SseService<S> {
             },
             None => OuterPlan { expiry, ..alone() },
         };
+        if let Some(dialect) = own.plan.dialect.on().filter(|it| it.depends_on_request()) {
+            let dialect = Setting::On(dialect.of_request(request));
+            let plan = Plan { dialect, ..asked.resolved.plan.clone() };
+            asked.resolved = Arc::new(plan.resolve_as(&asked.resolved));
+        }
         if let Some(setting) = own.plan.registry.on() {
             asked.label = setting.label_of(request);
         }

@@ -110,6 +110,7 @@ pub(super) fn answer(request: &RequestInfo, dialect: &Dialect, notice: &Notice) 
             let headers = answer.headers_mut();
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
             headers.insert(CACHE_CONTROL, NO_STORE);
+            dialect.add_headers(headers);
             answer
         }
         own => finish(own.unwrap_or_else(|| empty(notice)), notice),

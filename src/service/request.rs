@@ -80,7 +80,7 @@ impl OuterPlan {
     /// words of the route. None if they have not chosen any.
     #[cfg(feature = "resume")]
     fn dialect_alone(&self) -> Option<Self> {
-        let dialect = self.resolved.plan.dialect.on()?.clone();
+        let dialect = self.resolved.plan.dialect.on()?.passing_failures();
         let plan = Plan { dialect: Setting::On(dialect), ..Plan::default() };
         let (request, observer) = (Arc::clone(&self.request), self.observer.clone());
         Some(Self::new(Arc::new(plan.resolve()), request, observer))

@@ -13,23 +13,23 @@ use crate::harness::SECOND;
 use crate::harness::rig::{Failure, Fate, Handler, Piece, at_once, call, get, open, open_with};
 
 /// What one dialect says.
-struct Words {
-    dialect: Dialect,
+pub(crate) struct Words {
+    pub(crate) dialect: Dialect,
     /// After so many seconds of silence.
-    silence: (u64, &'static str),
-    error: &'static str,
-    drain: &'static str,
-    limit: Refusal,
-    draining: Refusal,
+    pub(crate) silence: (u64, &'static str),
+    pub(crate) error: &'static str,
+    pub(crate) drain: &'static str,
+    pub(crate) limit: Refusal,
+    pub(crate) draining: Refusal,
 }
 
-struct Refusal {
+pub(crate) struct Refusal {
     /// To a POST.
-    status: u16,
-    content_type: &'static str,
-    body: &'static str,
+    pub(crate) status: u16,
+    pub(crate) content_type: &'static str,
+    pub(crate) body: &'static str,
     /// To an `EventSource`, where that gets something else.
-    event: Option<&'static str>,
+    pub(crate) event: Option<&'static str>,
 }
 
 const fn json(status: u16, body: &'static str) -> Refusal {
@@ -63,7 +63,7 @@ fn json_rpc() -> (Refusal, Refusal) {
 
 /// The client of each stream is at the position `41`, and waits for a second before it comes back.
 #[rustfmt::skip]
-fn all() -> Vec<Words> {
+pub(crate) fn all() -> Vec<Words> {
     let limit = || event(429, ":\nevent: limit\nretry: 1000\ndata: {\"reason\":\"limit\"}\nid: 41\n\n");
     let draining = || event(503, ":\nevent: draining\nretry: 1000\ndata: {}\nid: 41\n\n");
     let text = |status, body| Refusal { status, content_type: "text/plain; charset=utf-8", body, event: None };
@@ -264,7 +264,7 @@ async fn each_dialect_refuses_at_a_limit_and_in_a_drain() {
 }
 
 /// The reasons that a stream ends for, but for its own end.
-const ENDS: [CloseReason; 8] = [
+const ENDS: [CloseReason; 9] = [
     CloseReason::Shutdown,
     CloseReason::Kicked,
     CloseReason::Replaced,
@@ -273,6 +273,7 @@ const ENDS: [CloseReason; 8] = [
     CloseReason::Idle,
     CloseReason::Error,
     CloseReason::Timeout,
+    CloseReason::Stopped,
 ];
 
 #[test]

@@ -16,6 +16,8 @@ mod close_at_end;
 mod compression;
 #[cfg(feature = "axum")]
 mod deadline;
+mod dialect_headers;
+mod dialect_requests;
 mod dialect_words;
 mod dialects;
 mod drain_between;
@@ -124,6 +126,8 @@ mod report_threads;
 mod resume;
 #[cfg(feature = "resume")]
 mod resume_bounds;
+#[cfg(feature = "resume")]
+mod resume_dialects;
 #[cfg(feature = "resume")]
 mod resume_end;
 #[cfg(feature = "resume")]

@@ -8,7 +8,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use futures_util::stream::{self, BoxStream};
@@ -17,7 +19,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio::time::{sleep, timeout};
-use tower_sse::{Dialect, KeepAliveLayer, Limit, Shutdown, SseLayer};
+use tower_sse::{Dialect, JsonRpcId, KeepAliveLayer, Limit, Shutdown, SseLayer};
 
 use crate::harness::LONG;
 
@@ -25,16 +27,13 @@ use crate::harness::LONG;
 type Events = fn(&Value) -> [String; 3];
 
 /// Each client with its dialect. It asks below the path of its name.
-fn clients() -> [(&'static str, &'static str, Dialect, Events); 5] {
+fn clients() -> [(&'static str, &'static str, Dialect, Events); 6] {
+    let with_id = Dialect::for_request(|request| {
+        Dialect::a2a().json_rpc_id(request.extensions.get::<JsonRpcId>().cloned())
+    });
     [
-        ("a2a", "", Dialect::a2a(), |request| {
-            let id = &request["id"];
-            let update = |task| {
-                let result = task_update(task);
-                format!("data: {}\n\n", json!({ "jsonrpc": "2.0", "id": id, "result": result }))
-            };
-            [update("one"), update("two"), String::new()]
-        }),
+        ("a2a", "", with_id, a2a),
+        ("a2a_without_id", "", Dialect::a2a(), a2a),
         ("a2a_http", "/message:stream", Dialect::a2a(), |_| {
             let update = |task| format!("data: {}\n\n", task_update(task));
             [update("one"), update("two"), String::new()]
@@ -69,6 +68,26 @@ fn clients() -> [(&'static str, &'static str, Dialect, Events); 5] {
             [begin.to_owned() + &part("one"), part("two"), end.to_owned()]
         }),
     ]
+}
+
+fn a2a(request: &Value) -> [String; 3] {
+    let id = &request["id"];
+    let update = |task| {
+        let result = task_update(task);
+        format!("data: {}\n\n", json!({ "jsonrpc": "2.0", "id": id, "result": result }))
+    };
+    [update("one"), update("two"), String::new()]
+}
+
+/// Leaves the id of a request of JSON-RPC for the layers further in.
+async fn read_id(request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let body = to_bytes(body, 1 << 20).await.expect("a short body");
+    let id = serde_json::from_slice::<Value>(&body).expect("requests are JSON")["id"].as_i64();
+    if let Some(id) = id {
+        parts.extensions.insert(JsonRpcId::from(id));
+    }
+    next.run(Request::from_parts(parts, Body::from(body))).await
 }
 
 fn task_update(task: &str) -> Value {
@@ -141,6 +160,7 @@ async fn each_client_understands_what_is_said_in_its_dialect() {
     let app = clients().into_iter().fold(Router::new(), |app, (name, path, dialect, events)| {
         app.merge(routes(name, path, &dialect, events))
     });
+    let app = app.layer(from_fn(read_id));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let server = tokio::spawn(async { axum::serve(listener, app).await });
@@ -158,10 +178,20 @@ async fn each_client_understands_what_is_said_in_its_dialect() {
     let raised = |error: &str| json!({ "seen": ["one"], "error": error });
     let told = |error: &str| json!({ "seen": ["one", error] });
     let refused = |error: &str| json!({ "seen": [], "error": error });
+    let raised_by_a2a = |error: &str, code: i32| {
+        raised(&format!("SSE event contained an error: {error} (Code: {code}) Data: {{}}"))
+    };
     // What the client says of a response of JSON-RPC without the id of its request.
     let mismatch = "JSON-RPC response ID mismatch in SSE event. Expected 1, got null.";
     let expected = json!({
         "a2a": {
+            "quiet": quiet,
+            "fails": raised_by_a2a("the stream failed", -32603),
+            "drained": raised_by_a2a("the server shuts down", -32000),
+            "limit": refused("too many streams are open"),
+            "draining": refused("the server shuts down"),
+        },
+        "a2a_without_id": {
             "quiet": quiet,
             "fails": raised(mismatch),
             "drained": raised(mismatch),

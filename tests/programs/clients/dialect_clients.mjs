@@ -27,6 +27,7 @@ async function readA2a(factory, url, seen) {
 /** How each client reads a stream. It pushes what it sees, and throws what its client throws. */
 const CLIENTS = {
     "a2a": (url, seen) => readA2a(new a2a.JsonRpcTransportFactory(), url, seen),
+    "a2a_without_id": (url, seen) => readA2a(new a2a.JsonRpcTransportFactory(), url, seen),
     "a2a_http": (url, seen) => readA2a(new a2a.RestTransportFactory(), url, seen),
     async ag_ui(url, seen) {
         const agent = new HttpAgent({ url, threadId: "t" });
