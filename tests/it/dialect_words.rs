@@ -276,6 +276,40 @@ const ENDS: [CloseReason; 9] = [
     CloseReason::Stopped,
 ];
 
+/// As the table of [`Notice::new`] has them.
+#[test]
+fn each_reason_has_the_status_that_says_the_same() {
+    let source = include_str!("../../src/dialect/notice.rs");
+    let (_, rows) = source.split_once("/// | --- | --- |\n").expect("the table is there");
+    let rows = rows.lines().map_while(|row| row.trim().strip_prefix("/// | "));
+    let mut known = Vec::new();
+    for row in rows {
+        let (reasons, status) = row.trim_end_matches(" |").split_once(" | ").unwrap();
+        for reason in reasons.split(", ") {
+            known.push((reason.trim_matches('`').to_owned(), status.parse().unwrap()));
+        }
+    }
+    let all =
+        ENDS.iter().chain(&[CloseReason::Finished, CloseReason::Limit, CloseReason::Draining]);
+    let mut expected: Vec<_> =
+        all.map(|&reason| (format!("{reason:?}"), Notice::new(reason).status.as_u16())).collect();
+    known.sort();
+    expected.sort();
+    assert_eq!(known, expected);
+}
+
+/// A ping must not hide for ever that nothing comes any more.
+#[tokio::test(start_paused = true)]
+async fn a_message_of_anthropic_that_gives_nothing_is_given_up_after_ten_minutes() {
+    let layer = SseLayer::new().dialect(Dialect::anthropic());
+    let (feed, mut client) = open(&mut layer.layer(Handler));
+    let pings = client.during(600 * SECOND - Duration::from_millis(1)).await;
+    assert!(pings.len() > 40 && pings[1..].iter().all(|(_, text)| text == PING));
+    let last = client.during(70 * SECOND).await;
+    assert!(last.last().unwrap().1.contains("\"timeout_error\""), "{last:?}");
+    assert!(feed.is_gone());
+}
+
 #[test]
 fn a_status_that_an_upstream_gave_becomes_the_type_that_the_api_has_for_it() {
     #[rustfmt::skip]

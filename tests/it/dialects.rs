@@ -133,6 +133,47 @@ async fn a_keepalive_is_a_comment_a_block_or_an_event() {
     }
 }
 
+/// An id would be the client's position.
+#[tokio::test(start_paused = true)]
+async fn what_breaks_silence_in_a_dialect_has_no_id_and_takes_at_least_a_millisecond() {
+    let event = Event::new().id(tower_sse::EventId::from_static("9")).data("{}");
+    for (dialect, opening, signal) in [
+        (Dialect::builder().comment(Comment::from_static("a")), ": a\n", ": a\n"),
+        (Dialect::builder().event(event), ":\n", "data: {}\n\n"),
+    ] {
+        let layer = SseLayer::new().keep_alive(steady(KeepAliveLayer::new()));
+        let never = dialect.interval(Duration::ZERO).give_up_after(Duration::ZERO);
+        let (_feed, mut client) = open(&mut layer.dialect(never.build()).layer(Handler));
+        assert_eq!(client.now().await.0, opening);
+        let seen = client.during(Duration::from_millis(20)).await;
+        assert!((9..=20).contains(&seen.len()), "{seen:?}");
+        assert!(seen.iter().all(|(_, text)| text == signal), "{seen:?}");
+    }
+}
+
+/// A dialect may know better than the limit how long its clients are to wait.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_of_a_dialect_keeps_its_own_headers_but_not_its_length() {
+    let dialect = Dialect::builder().refusal(|notice| {
+        let mut response = notice.response(HeaderValue::from_static("text/plain"), "wait");
+        for (name, value) in
+            [("retry-after", "9"), ("cache-control", "private"), ("content-length", "99")]
+        {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        response
+    });
+    let layer = SseLayer::new().dialect(dialect.build()).limit(Limit::new(0));
+    let response = call(&mut layer.layer(Handler), post());
+    let headers = response.headers();
+    for (name, value) in
+        [("retry-after", "9"), ("cache-control", "private"), ("content-length", "4")]
+    {
+        assert_eq!(headers.get_all(name).iter().collect::<Vec<_>>(), [value], "{name}");
+    }
+    assert_eq!(text(response).await, "wait");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_dialect_may_begin_with_the_streams_own_first_byte() {
     let (feed, mut client) = open(&mut SseLayer::new().dialect(dialect()).layer(Handler));

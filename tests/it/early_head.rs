@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
+use http_body_util::BodyExt;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_sse::{Dialect, EarlyHeadLayer};
 
@@ -126,16 +127,35 @@ async fn a_predicate_names_requests_and_one_that_panics_names_none() {
         request.uri.path() == "/complete"
     });
     let service = by_path.layer(handler);
-    for (method, path, is_early) in [
-        (Method::POST, "/complete", true),
-        (Method::HEAD, "/complete", false),
-        (Method::POST, "/other", false),
-        (Method::POST, "/panic", false),
+    let json = "application/json";
+    for (method, path, content_type, is_early) in [
+        (Method::POST, "/complete", json, true),
+        (Method::HEAD, "/complete", json, false),
+        (Method::CONNECT, "/complete", json, false),
+        (Method::POST, "/complete", "application/grpc", false),
+        (Method::POST, "/complete", "application/grpc-web+proto", false),
+        (Method::POST, "/complete", "application/connect+json", false),
+        (Method::POST, "/other", json, false),
+        (Method::POST, "/panic", json, false),
     ] {
-        let request = Request::builder().method(&method).uri(path).body(()).unwrap();
+        let request = Request::builder().method(&method).uri(path);
+        let request = request.header("content-type", content_type).body(()).unwrap();
         let seen = seen(&service, request, 20 * SECOND).await;
-        assert_eq!(seen.is_early(), is_early, "{method} {path}");
+        assert_eq!(seen.is_early(), is_early, "{method} {path} {content_type}");
     }
+}
+
+/// A service may be called before a runtime is there.
+#[test]
+fn only_a_request_whose_head_may_be_early_needs_a_runtime_and_only_to_be_polled() {
+    let handler = || async { Ok::<_, Infallible>(Response::new(Script::new([Data("a")]))) };
+    let mut service = EarlyHeadLayer::new().layer(service_fn(move |_: Request<()>| handler()));
+    let plain = service.call(Request::new(())).now_or_never().expect("it answers at once");
+    let Ok(response) = plain;
+    assert!(Box::pin(response.into_body()).frame().now_or_never().is_some());
+    let call = service.call(get());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    assert!(runtime.block_on(call).is_ok());
 }
 
 /// Without any other layer, the body says it itself.

@@ -145,6 +145,43 @@ async fn an_event_source_is_told_the_status_and_how_long_to_wait() {
     assert_eq!(text, "event: close\nretry: 7000\ndata: {\"reason\":\"error\",\"status\":503}\n\n");
 }
 
+/// Without a clock that agrees a date says nothing.
+#[tokio::test(start_paused = true)]
+async fn a_retry_after_in_whole_seconds_is_passed_on_and_no_other() {
+    for (value, retry) in [
+        ("7", "retry: 7000\n"),
+        (" 7 ", "retry: 7000\n"),
+        ("0", "retry: 1\n"),
+        ("99999999999", "retry: 2147483647\n"),
+        ("1.5", ""),
+        ("-1", ""),
+        ("Fri, 31 Dec 1999 23:59:59 GMT", ""),
+        ("\u{e9}", ""),
+    ] {
+        let busy = move || {
+            let response = Response::builder().status(503).header("retry-after", value);
+            response.header("x-handler", "its own").body(Script::new([])).unwrap()
+        };
+        let text = told(busy, Dialect::event_source()).await;
+        let expected =
+            format!("event: close\n{retry}data: {{\"reason\":\"error\",\"status\":503}}\n\n");
+        assert_eq!(text, expected, "{value}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn json_of_64_kib_is_passed_on_and_of_one_byte_more_is_told_by_its_status() {
+    let begin = r#"{"error":{"message":""#;
+    for (len, is_own) in [(64 * 1024, true), (64 * 1024 + 1, false)] {
+        let text = begin.to_owned() + &"x".repeat(len - begin.len() - 3) + "\"}}";
+        assert_eq!(text.len(), len);
+        let text: &str = text.leak();
+        let told = told(json(503, text), Dialect::openai_chat()).await;
+        assert_eq!(told == format!("event: error\ndata: {text}\n\n"), is_own, "{len}");
+        assert_eq!(told.contains("the answer came with the status 503"), !is_own, "{len}");
+    }
+}
+
 /// What is told of what is no event stream that can be read.
 #[tokio::test(start_paused = true)]
 async fn no_byte_of_another_kind_of_body_gets_into_the_stream() {

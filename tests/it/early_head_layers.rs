@@ -3,16 +3,16 @@
 use std::convert::Infallible;
 use std::future::pending;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
-use http::{Request, Response, StatusCode};
+use http::{Extensions, Request, Response, StatusCode};
 use tokio::time::{Instant, sleep};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_sse::{
     CloseAtEndLayer, Dialect, DialectLayer, EarlyHeadLayer, EndReason, Event, EventIdLayer,
-    EventName, Farewell, KeepAliveLayer, Limit, LimitLayer, Registry, RegistryLayer, Shutdown,
-    ShutdownLayer, SseLayer,
+    EventName, Expiry, Farewell, KeepAliveLayer, Limit, LimitLayer, Registry, RegistryLayer,
+    Shutdown, ShutdownLayer, SseLayer,
 };
 
 use crate::harness::SECOND;
@@ -295,6 +295,63 @@ async fn a_wait_delays_nothing_of_what_comes_after_it() {
     assert_eq!((&*last.1, &*last.2), ("a", "100"));
     assert!(!cancelled.get());
     assert_eq!(began.elapsed(), Duration::from_secs(3));
+}
+
+/// The head of the answer comes too late to say it.
+#[tokio::test(start_paused = true)]
+async fn an_expiry_of_the_request_ends_the_stream_and_one_of_a_late_answer_is_lost() {
+    let until = Expiry::at(SystemTime::now() + Duration::from_secs(40));
+    for (seconds, in_request, expires) in
+        [(5, true, true), (5, false, false), (1, true, true), (1, false, true)]
+    {
+        let expiring = move || {
+            let mut response = answer(200, EVENTS, endless)();
+            response.extensions_mut().extend(if in_request {
+                Extensions::new()
+            } else {
+                with(until)
+            });
+            response
+        };
+        let (handler, _) = thinking(seconds * SECOND, expiring);
+        let mut request = get();
+        request.extensions_mut().extend(if in_request { with(until) } else { Extensions::new() });
+        let service = SseLayer::new().layer(early().layer(handler));
+        let seen = seen(&service, request, 99 * SECOND).await;
+        assert_eq!(seen.read.text().contains("expired"), expires, "{seconds} {in_request}");
+        assert_eq!(seen.read.ended, expires);
+    }
+}
+
+fn with(expiry: Expiry) -> Extensions {
+    let mut extensions = Extensions::new();
+    extensions.insert(expiry);
+    extensions
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_setting_on_both_sides_that_of_the_outer_layer_holds_after_an_early_head() {
+    for (think, interval) in [(5, 10), (1, 4)] {
+        let every = |seconds: u32| KeepAliveLayer::every(seconds * SECOND).jitter(0.0);
+        let (handler, _) = thinking(think * SECOND, answer(200, EVENTS, || vec![Hang]));
+        let service = every(10).layer(early().layer(every(4).layer(handler)));
+        let Ok(response) = service.oneshot(get()).await;
+        let mut body = Box::pin(response.into_body());
+        read(&mut body, 20 * SECOND).await;
+        let comments = read(&mut body, 100 * SECOND).await.text().matches(":\n").count();
+        let expected = 100 / interval;
+        assert!((expected - 1..=expected + 1).contains(&comments), "{think}: {comments}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_bound_of_a_wait_is_none_for_the_stream_that_follows() {
+    let (handler, _) =
+        thinking(5 * SECOND, answer(200, EVENTS, || vec![Wait(500 * SECOND), Data("data: a\n\n")]));
+    let service = early().give_up_after(10 * SECOND).layer(handler);
+    let seen = seen(&service, get(), 999 * SECOND).await;
+    assert!(seen.is_early() && seen.read.ended);
+    assert_eq!(seen.chunks(), [(505_000, "data: a\n\n")]);
 }
 
 /// The log of a resumable stream has what a late answer says, for clients that come back.
