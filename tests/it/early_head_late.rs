@@ -69,16 +69,16 @@ async fn an_error_of_the_own_api_is_passed_on_as_it_is() {
 /// The form of an error in a stream of responses is another than that of a response.
 #[tokio::test(start_paused = true)]
 async fn an_error_of_the_api_of_responses_is_put_into_the_form_of_its_events() {
+    const BUSY: &str = r#""rate_limit_exceeded""#;
+    const STATUS: &str = r#""the answer came with the status 429 Too Many Requests""#;
+    const WHOLE: &str = r#"{"message":"slow \"down\"","param":"input","code":"too_many"}"#;
+    const PART: &str = r#"{"message":"slow","code":null,"n":[1]}"#;
     let event = |[code, message, param, error]: [&str; 4]| {
         format!(
             "event: error\ndata: {{\"type\":\"error\",\"sequence_number\":0,\"code\":{code},\
              \"message\":{message},\"param\":{param},\"error\":{error}}}\n\n"
         )
     };
-    const BUSY: &str = r#""rate_limit_exceeded""#;
-    const STATUS: &str = r#""the answer came with the status 429 Too Many Requests""#;
-    const WHOLE: &str = r#"{"message":"slow \"down\"","param":"input","code":"too_many"}"#;
-    const PART: &str = r#"{"message":"slow","code":null,"n":[1]}"#;
     #[rustfmt::skip]
     let table = [
         (

@@ -1,13 +1,13 @@
 //! An answer that is kept ends in the words of its route, however it ends and whoever reads it.
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, Method};
 use tower::Layer;
 use tower_sse::event_log::MemoryLog;
-use tower_sse::resume::{Finished, ResumeKey};
+use tower_sse::resume::{Finished, Join, ResumeKey};
 use tower_sse::wire::Decoder;
 use tower_sse::{
-    CloseReason, Dialect, DialectLayer, EarlyHeadLayer, Event, Farewell, KeepAliveLayer, Limit,
-    NoBufferLayer, SseLayer,
+    CloseReason, Dialect, DialectLayer, EarlyHeadLayer, Event, Farewell, JsonRpcId, KeepAliveLayer,
+    Limit, NoBufferLayer, SseLayer,
 };
 
 use crate::dialect_words;
@@ -276,6 +276,29 @@ async fn a_reader_at_another_node_has_the_last_words_of_the_node_and_else_its_ow
         assert_eq!((events_of(&rest.text), rest.ended), (said(error), true), "{dialect:?}");
         assert!(!rest.text.contains("id: ") && !rest.text.contains("retry: "), "{}", rest.text);
     }
+}
+
+/// Whoever reads it: the response is that to the request.
+#[tokio::test(start_paused = true)]
+async fn a_kept_answer_names_the_request_of_json_rpc_that_began_it() {
+    let resume = layer().join(Join::FromBeginning);
+    let handle = resume.handle();
+    let dialect = Dialect::for_request(|request| {
+        Dialect::a2a().json_rpc_id(request.extensions.get::<JsonRpcId>().cloned())
+    });
+    let service = route(&dialect).layer(resume.layer(handler(&Handled::default(), hanging())));
+    let mut post = request(None);
+    post.extensions_mut().insert(JsonRpcId::from("first"));
+    let _first = ask(&service, post).await;
+    let mut get = request(None);
+    *get.method_mut() = Method::GET;
+    get.extensions_mut().insert(JsonRpcId::from("second"));
+    let mut joined = ask(&service, get).await.into_body();
+    tokio::time::sleep(SECOND).await;
+    handle.stop(&ResumeKey::new("/answer", "ann")).await.unwrap();
+    let text = read(&mut joined, SECOND).await.text();
+    let error = r#"{"jsonrpc":"2.0","id":"first","error":{"code":-32000,"message":"the stream was stopped"}}"#;
+    assert_eq!(last_of(&text), said(&[("error", error)]));
 }
 
 /// As a model that says nothing for long, and then fails.

@@ -1,5 +1,5 @@
 //! What the clients of several APIs see of a stream in their dialect: its silence, its failure, a
-//! drain, and that it is refused.
+//! drain, that it is refused, and the ends of an answer that is kept.
 //!
 //! `tests/run` installs them, as `clients/npm.txt` pins them.
 
@@ -10,6 +10,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::Request;
+use axum::http::request::Parts;
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
@@ -19,7 +20,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio::time::{sleep, timeout};
-use tower_sse::{Dialect, JsonRpcId, KeepAliveLayer, Limit, Shutdown, SseLayer};
+use tower_sse::resume::ResumeKey;
+use tower_sse::{Dialect, JsonRpcId, KeepAliveLayer, Limit, ResumeLayer, Shutdown, SseLayer};
 
 use crate::harness::LONG;
 
@@ -110,6 +112,16 @@ fn routes(name: &str, path: &str, dialect: &Dialect, events: Events) -> Router {
     let quiet = async move |request: Bytes| stream_of(&request, |events| quiet(events));
     let fails = async move |request: Bytes| stream_of(&request, |events| fails(events));
 
+    let resume = ResumeLayer::new(|request: &Parts| Some(answer_of(request.uri.path())));
+    let (handle, stopped_path) = (resume.handle(), own_path("stopped"));
+    let is_stopped = async move |request: Bytes| -> Response {
+        tokio::spawn(async move {
+            sleep(SILENCE).await;
+            handle.stop(&answer_of(&stopped_path)).await
+        });
+        stream_of(&request, |[begin, ..]| stays(begin))
+    };
+
     let draining = Shutdown::builder().build().unwrap();
     draining.trigger();
     let drained = Shutdown::builder().window(Duration::ZERO).build().unwrap();
@@ -124,9 +136,15 @@ fn routes(name: &str, path: &str, dialect: &Dialect, events: Events) -> Router {
     Router::new()
         .route(&own_path("quiet"), post(quiet).layer(layer()))
         .route(&own_path("fails"), post(fails).layer(layer()))
+        .route(&own_path("kept_fails"), post(fails).layer((layer(), resume.clone())))
+        .route(&own_path("stopped"), post(is_stopped).layer((layer(), resume)))
         .route(&own_path("drained"), post(is_drained).layer(layer().shutdown(drained)))
         .route(&own_path("limit"), post(quiet).layer(layer().limit(Limit::new(0))))
         .route(&own_path("draining"), post(quiet).layer(layer().shutdown(draining)))
+}
+
+fn answer_of(path: &str) -> ResumeKey {
+    ResumeKey::new(path, "anyone")
 }
 
 type Chunks = BoxStream<'static, io::Result<String>>;
@@ -187,6 +205,8 @@ async fn each_client_understands_what_is_said_in_its_dialect() {
         "a2a": {
             "quiet": quiet,
             "fails": raised_by_a2a("the stream failed", -32603),
+            "kept_fails": raised_by_a2a("the stream failed", -32603),
+            "stopped": raised_by_a2a("the stream was stopped", -32000),
             "drained": raised_by_a2a("the server shuts down", -32000),
             "limit": refused("too many streams are open"),
             "draining": refused("the server shuts down"),
@@ -194,6 +214,8 @@ async fn each_client_understands_what_is_said_in_its_dialect() {
         "a2a_without_id": {
             "quiet": quiet,
             "fails": raised(mismatch),
+            "kept_fails": raised(mismatch),
+            "stopped": raised(mismatch),
             "drained": raised(mismatch),
             "limit": refused("too many streams are open"),
             "draining": refused("the server shuts down"),
@@ -201,6 +223,8 @@ async fn each_client_understands_what_is_said_in_its_dialect() {
         "a2a_http": {
             "quiet": quiet,
             "fails": raised("the stream failed"),
+            "kept_fails": raised("the stream failed"),
+            "stopped": raised("the stream was stopped"),
             "drained": raised("the server shuts down"),
             "limit": refused("too many streams are open"),
             "draining": refused("the server shuts down"),
@@ -208,6 +232,8 @@ async fn each_client_understands_what_is_said_in_its_dialect() {
         "ag_ui": {
             "quiet": quiet,
             "fails": told("error: the stream failed"),
+            "kept_fails": told("error: the stream failed"),
+            "stopped": told("stopped: the stream was stopped"),
             "drained": told("shutdown: the server shuts down"),
             "limit": refused(
                 r#"HTTP 429: {"type":"RUN_ERROR","message":"too many streams are open","code":"limit"}"#
@@ -219,6 +245,8 @@ async fn each_client_understands_what_is_said_in_its_dialect() {
         "graphql_sse": {
             "quiet": quiet,
             "fails": told("ERROR: the stream failed"),
+            "kept_fails": told("ERROR: the stream failed"),
+            "stopped": told("STOPPED: the stream was stopped"),
             "drained": told("SHUTDOWN: the server shuts down"),
             "limit": refused("Server responded with 429: Too Many Requests"),
             "draining": refused("Server responded with 503: Service Unavailable"),
@@ -226,6 +254,8 @@ async fn each_client_understands_what_is_said_in_its_dialect() {
         "vercel_ui_message": {
             "quiet": { "seen": ["one", "onetwo"] },
             "fails": raised("the stream failed"),
+            "kept_fails": raised("the stream failed"),
+            "stopped": { "seen": ["one"] },
             "drained": raised("the server shuts down"),
             "limit": refused("too many streams are open"),
             "draining": refused("the server shuts down"),

@@ -69,7 +69,7 @@ async function outcome(read, url) {
 const outcomes = {};
 for (const [name, read] of Object.entries(CLIENTS)) {
     outcomes[name] = {};
-    for (const what of ["quiet", "fails", "drained", "limit", "draining"]) {
+    for (const what of ["quiet", "fails", "kept_fails", "stopped", "drained", "limit", "draining"]) {
         outcomes[name][what] = await outcome(read, `${url}/${name}/${what}`);
     }
 }
