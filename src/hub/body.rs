@@ -45,6 +45,8 @@ impl<L: EventLog> HubBody<L> {
         let options = BodyOptions::of(&mut subscription);
         let Subscription { log, topics, start, policy, .. } = subscription;
         let topic = TopicsHash::of(&topics);
+        // A log of an application's own may not know the word of clients.
+        let start = if start.is_live() { Start::Live } else { start };
         let is_opening = options.as_ref().is_some_and(|options| options.opening.is_some());
         let follower = (!is_opening).then(|| log.follow(topics, start));
         Self { follower, policy, topic, options }

@@ -52,7 +52,14 @@
 //!
 //! A page that shows a state and follows its changes must not miss a change between the two. Read
 //! the [latest position](crate::Hub::latest) first, then the state, and have the page connect to the
-//! address of a [`StreamLink`], which has the position in it.
+//! address of a [`StreamLink`], which has the position in it. Or let the state come through the stream:
+//! a [`Snapshot`] is sent to a client that is new or has lost events.
+//!
+//! # Slow clients and several topics
+//!
+//! A [`Conflation`] leaves out what a client that lags need not have.
+//! [`RequestedTopics`] are topics that a client names itself, and
+//! [`Subscription::name_by_topic`] tells it of which topic an event is.
 //!
 //! # Topics that are over
 //!
@@ -67,6 +74,7 @@
 //! event one.
 
 mod body;
+mod conflation;
 #[cfg(feature = "json")]
 mod contract;
 mod finished;
@@ -85,6 +93,7 @@ mod snapshot;
 mod subscription;
 
 pub use body::HubBody;
+pub use conflation::Conflation;
 #[cfg(feature = "json")]
 #[cfg_attr(docsrs, doc(cfg(feature = "json")))]
 pub use contract::{Contract, ContractError};

@@ -1,11 +1,12 @@
 //! The settings of a body that most bodies do not have.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::vec;
 
 use bytes::Bytes;
 
+use super::conflation::Batch;
 use super::opening::{Opening, with_last};
 use super::passing::{Passing, Sent, Verdict};
 use super::snapshot::failed;
@@ -19,6 +20,8 @@ pub(super) struct BodyOptions<L> {
     pub(super) source: Option<(L, Topics)>,
     /// Until there is a follower.
     pub(super) opening: Option<Opening>,
+    /// What waits for a client that may lag.
+    batch: Option<Box<Batch>>,
     snapshot: Option<Snapshot>,
     /// How many snapshots there were since the last event.
     snapshots_in_a_row: u32,
@@ -31,7 +34,7 @@ pub(super) struct BodyOptions<L> {
 impl<L: EventLog> BodyOptions<L> {
     /// The options of a subscription, if it has any.
     pub(super) fn of(subscription: &mut Subscription<L>) -> Option<Box<Self>> {
-        let Subscription { log, topics, start, policy, filter, names, last, snapshot } =
+        let Subscription { log, topics, start, policy, filter, names, last, snapshot, conflation } =
             subscription;
         let passing = Passing {
             filter: filter.take(),
@@ -46,8 +49,9 @@ impl<L: EventLog> BodyOptions<L> {
         };
         let has_source = opening.is_some() || snapshot.is_some() || *policy == GapPolicy::Live;
         let source = has_source.then(|| (log.clone(), topics.clone()));
-        (has_source || passing.looks_at_events())
-            .then(|| Box::new(Self { source, opening, snapshot, ..Self::new(passing) }))
+        let batch = conflation.take().map(|it| Box::new(Batch::new(it)));
+        (has_source || batch.is_some() || passing.looks_at_events())
+            .then(|| Box::new(Self { source, opening, batch, snapshot, ..Self::new(passing) }))
     }
 
     fn new(passing: Passing) -> Self {
@@ -55,6 +59,7 @@ impl<L: EventLog> BodyOptions<L> {
             passing,
             source: None,
             opening: None,
+            batch: None,
             snapshot: None,
             snapshots_in_a_row: 0,
             replay: Vec::new().into_iter(),
@@ -92,7 +97,7 @@ impl<L: EventLog> BodyOptions<L> {
 
     /// Whether events have to be looked at one by one.
     pub(super) fn looks_at_events(&self) -> bool {
-        self.passing.looks_at_events() || self.replay.len() > 0
+        self.passing.looks_at_events() || self.batch.is_some() || self.replay.len() > 0
     }
 
     /// Polls for what the client is sent of the next event; `topic` is that of a body with one topic
@@ -103,19 +108,47 @@ impl<L: EventLog> BodyOptions<L> {
         topic: TopicsHash,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Sent>> {
+        if let Some(sent) = self.batch.as_mut().and_then(|batch| batch.pop()) {
+            return Poll::Ready(Some(sent));
+        }
         let step = match self.replay.next() {
             Some(event) => Some(Step::Event(event)),
-            None => ready!(follower.poll_next(cx)),
-        };
-        Poll::Ready(match step {
-            Some(Step::Event(event)) => match self.passing.judge(&event, topic) {
-                Verdict::Send => Some(Sent::Events(self.passing.encode(event))),
-                Verdict::LeaveOut => None,
-                Verdict::Close(close) => Some(Sent::Close(close)),
+            None => match (follower.poll_next(cx), &mut self.batch) {
+                (Poll::Ready(step), _) => step,
+                (Poll::Pending, Some(batch)) if !batch.is_empty() => {
+                    batch.seal(None);
+                    return Poll::Ready(None);
+                }
+                (Poll::Pending, _) => return Poll::Pending,
             },
-            Some(Step::Gap(gap)) => Some(Sent::Gap(gap)),
-            None => Some(Sent::End),
-        })
+        };
+        let sent = match step {
+            Some(Step::Event(event)) => match self.passing.judge(&event, topic) {
+                Verdict::Send => return Poll::Ready(self.send(event)),
+                Verdict::LeaveOut => return Poll::Ready(None),
+                Verdict::Close(close) => Sent::Close(close),
+            },
+            Some(Step::Gap(gap)) => Sent::Gap(gap),
+            None => Sent::End,
+        };
+        match &mut self.batch {
+            // After the events before it.
+            Some(batch) => {
+                batch.seal(Some(sent));
+                Poll::Ready(None)
+            }
+            None => Poll::Ready(Some(sent)),
+        }
+    }
+
+    /// Sends an event, or puts it to those that wait.
+    fn send(&mut self, event: Logged) -> Option<Sent> {
+        let Some(batch) = &mut self.batch else {
+            return Some(Sent::Events(self.passing.encode(event)));
+        };
+        let key = batch.conflation.key_of(&event);
+        batch.push(key, self.passing.encode(event));
+        None
     }
 }
 

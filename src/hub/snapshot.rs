@@ -74,6 +74,10 @@ use crate::wire::{CloseReason, Event, EventId, end_with_id};
 /// sent, so that a client that is too slow for the topic does not have one made after another. The
 /// error itself is dropped: the function should report it. If the client leaves, the future is
 /// dropped.
+///
+/// # Panics
+///
+/// A body with snapshots panics if it is polled outside of a Tokio runtime with a clock.
 #[derive(Clone)]
 #[must_use]
 pub struct Snapshot {

@@ -7,7 +7,7 @@ use http::{Response, StatusCode, request};
 
 use super::names::EventNames;
 use super::passing::EventFilter;
-use super::{HubBody, Snapshot};
+use super::{Conflation, HubBody, Snapshot};
 use crate::event_log::{
     EventLog, GapPolicy, Logged, MemoryLog, Start, Told, Topics, TopicsHash, close_event, told,
 };
@@ -29,13 +29,14 @@ pub struct Subscription<L: EventLog = MemoryLog> {
     pub(super) names: Option<Box<EventNames>>,
     pub(super) last: usize,
     pub(super) snapshot: Option<Snapshot>,
+    pub(super) conflation: Option<Conflation>,
 }
 
 impl<L: EventLog> Subscription<L> {
     pub(super) fn new(log: L, topics: Topics) -> Self {
         let (start, policy) = (Start::Live, GapPolicy::default());
-        let (filter, names, last, snapshot) = (None, None, 0, None);
-        Self { log, topics, start, policy, filter, names, last, snapshot }
+        let (filter, names, last, snapshot, conflation) = (None, None, 0, None, None);
+        Self { log, topics, start, policy, filter, names, last, snapshot, conflation }
     }
 
     /// Sets where the response begins. By default it begins with the next event that is published.
@@ -158,6 +159,12 @@ impl<L: EventLog> Subscription<L> {
         self.name_by(|event| EventName::new(event.topic().as_str()).ok())
     }
 
+    /// Leaves out events for a client that lags, if later ones have the same key: see [`Conflation`].
+    pub fn conflate(mut self, conflation: Conflation) -> Self {
+        self.conflation = Some(conflation);
+        self
+    }
+
     /// Whether the client was told that these topics are [finished](crate::Hub::finish), and has
     /// come back all the same.
     ///
@@ -218,6 +225,7 @@ impl<L: EventLog> fmt::Debug for Subscription<L> {
             .field("start", &self.start)
             .field("last", &self.last)
             .field("snapshot", &self.snapshot)
+            .field("conflation", &self.conflation)
             .field("policy", &self.policy)
             .field("filter", &self.filter.is_some())
             .field("names", &self.names.is_some())

@@ -45,6 +45,8 @@ mod heads;
 mod hub;
 #[cfg(feature = "hub")]
 mod hub_blocking;
+#[cfg(feature = "hub")]
+mod hub_conflation;
 #[cfg(all(feature = "hub", feature = "json"))]
 mod hub_contracts;
 #[cfg(all(feature = "axum", feature = "hub"))]

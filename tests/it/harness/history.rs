@@ -15,19 +15,23 @@ pub const NAMES: [&str; 4] = ["a", "b", "c.1", "c.2"];
 /// What clients follow: by one name, by several, and by patterns.
 pub const SETS: [&[&str]; 5] = [&["a"], &["a", "b"], &["c.*"], &["a", "c.>"], &["a", "*", "c.1"]];
 
-/// How many events a topic keeps.
-pub const KEPT: usize = 4;
-
 /// Everything that was ever appended: its topic and its id. The data of an event is its number.
 pub struct History {
     pub log: MemoryLog,
     pub all: Vec<(usize, EventId)>,
+    kept: usize,
 }
 
 impl History {
+    /// Of a log that keeps few events of a topic.
     pub fn new() -> Self {
-        let log = MemoryLog::builder().events(KEPT).build().unwrap();
-        Self { log, all: Vec::new() }
+        Self::keeping(4)
+    }
+
+    /// Of a log that keeps so many events of a topic.
+    pub fn keeping(kept: usize) -> Self {
+        let log = MemoryLog::builder().events(kept).build().unwrap();
+        Self { log, all: Vec::new(), kept }
     }
 
     pub fn append(&mut self, name: usize) {
@@ -47,7 +51,7 @@ impl History {
 
     pub fn is_kept(&self, at: usize) -> bool {
         let same = |it: &&(usize, EventId)| it.0 == self.all[at].0;
-        self.all[at + 1..].iter().filter(same).count() < KEPT
+        self.all[at + 1..].iter().filter(same).count() < self.kept
     }
 }
 
