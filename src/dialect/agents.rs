@@ -45,10 +45,10 @@ impl Dialect {
     /// data: {"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"the server shuts down"}}
     /// ```
     ///
-    /// The SDK for Python (1.3) and the HTTP binding of that for TypeScript (1.3) raise its message.
-    /// The JSON-RPC binding of the latter does so only if the id is that of the request, of which the
-    /// dialect has to be [told](Self::json_rpc_id). A refused request gets the same object as JSON,
-    /// with its status and with `Retry-After`.
+    /// The SDK for Python (1.3) and the HTTP binding of that for TypeScript (1.3) raise its
+    /// message. The JSON-RPC binding of the latter does so only if the id is that of the request,
+    /// of which the dialect has to be [told](Self::json_rpc_id). A refused request gets the same
+    /// object as JSON, with its status and with `Retry-After`.
     ///
     /// A client whose stream has ended can [subscribe to its task again][subscribe].
     ///

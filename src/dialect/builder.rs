@@ -75,8 +75,8 @@ impl DialectBuilder {
     }
 
     /// Adds a header to the event streams that the server begins by itself: with an [early
-    /// head](crate::EarlyHeadLayer), and with a refusal that is a stream. Clients that come back to an
-    /// answer that a `ResumeLayer` has kept get it, too, unless the handler has set it.
+    /// head](crate::EarlyHeadLayer), and with a refusal that is a stream. Clients that come back to
+    /// an answer that a `ResumeLayer` has kept get it, too, unless the handler has set it.
     ///
     /// A value that was set before for this name is replaced. `Content-Length` and
     /// `Transfer-Encoding` are not added.
@@ -102,8 +102,8 @@ impl DialectBuilder {
     /// By default they are [`Farewell::close`], a failure is passed on, and a request that an
     /// `EventSource` may have made is refused in a stream of one event.
     ///
-    /// [`Notice::answer`] has the JSON of an answer that came too late. If it is an error of the same
-    /// API, it says more than its status does, and can be the data of the event.
+    /// [`Notice::answer`] has the JSON of an answer that came too late. If it is an error of the
+    /// same API, it says more than its status does, and can be the data of the event.
     ///
     /// The function is called once for each stream that ends so. If it panics, nothing is sent.
     pub fn farewell<F>(mut self, farewell: F) -> Self

@@ -30,10 +30,11 @@ impl Dialect {
     /// data: {"jsonrpc":"2.0","id":null,"error":{"code":-32603,"message":"the stream failed"}}
     /// ```
     ///
-    /// Its id is that of the request if the dialect is [told it](Self::json_rpc_id), and else null.
-    /// The SDK for Python (2.3) takes one with a null id for the response. That for TypeScript
-    /// (1.32) reports it, and comes back if it has got an id. A refused request, a GET as well, gets
-    /// such an error as JSON, with its status and with `Retry-After`.
+    /// Its id is that of the request if the dialect is [told it](Self::json_rpc_id), and the call
+    /// fails with its message. Else it is null. The SDK for Python (2.3) takes that for the
+    /// response, too. That for TypeScript (1.32) reports it, and comes back if it has got an id. A
+    /// refused request, a GET as well, gets such an error as JSON, with its status and with
+    /// `Retry-After`.
     ///
     /// [spec]: https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#streamable-http
     #[must_use]
@@ -62,12 +63,12 @@ impl Dialect {
     /// data: {"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"the server shuts down"}}
     /// ```
     ///
-    /// Its id is that of the request if the dialect is [told it](Self::json_rpc_id), and else null.
-    /// The SDK for Python (2.3) takes one with a null id for the response. That for TypeScript
-    /// (client 2.4) reports it, and fails the request when the stream has ended. The application can do better, with the result of the
-    /// request as its last event: see
-    /// [`ShutdownLayer::finish_within`](crate::ShutdownLayer::finish_within). A refused request gets
-    /// such an error as JSON, with its status and with `Retry-After`.
+    /// Its id is that of the request if the dialect is [told it](Self::json_rpc_id), and the call
+    /// fails with its message. Else it is null. The SDK for Python (2.3) takes that for the
+    /// response, too. That for TypeScript (client 2.4) reports it, and fails the request when the
+    /// stream has ended. The application can do better, with the result of the request as its last
+    /// event: see [`ShutdownLayer::finish_within`](crate::ShutdownLayer::finish_within). A refused
+    /// request gets such an error as JSON, with its status and with `Retry-After`.
     ///
     /// [spec]: https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http
     #[must_use]

@@ -57,8 +57,8 @@ use spec::{EVENT_SOURCE, Spec};
 /// It is for event streams. Streams of JSON and of gRPC have [forms of their
 /// own](crate::SseLayer#streams).
 ///
-/// An answer that a `ResumeLayer` keeps ends in the dialect of the request that began it, and a
-/// stopped one does so, too.
+/// An answer that a `ResumeLayer` keeps ends in the dialect of the request that began it, also when
+/// it is stopped.
 ///
 /// Settings that are made explicitly win over the dialect's: the interval, the comment or the event
 /// of a [`KeepAliveLayer`](crate::KeepAliveLayer), and a [`Farewell`] wherever one is set. Of

@@ -27,9 +27,9 @@ impl Dialect {
     /// let layer = SseLayer::new().dialect(dialect);
     /// ```
     ///
-    /// The function is called once for each request and layer. It may look into the extensions, where
-    /// a layer further out has left what it knows of the request. If it panics, or returns a dialect
-    /// that is made by this function, too, it is [`event_source`](Self::event_source).
+    /// The function is called once for each request and layer. It may look into the extensions,
+    /// where a layer further out has left what it knows of the request. If it panics, or returns a
+    /// dialect that is made by this function, too, it is [`event_source`](Self::event_source).
     #[must_use]
     pub fn for_request<F>(dialect: F) -> Self
     where

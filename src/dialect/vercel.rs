@@ -27,8 +27,8 @@ impl Dialect {
     /// A refused request gets its message as plain text, with its status: the chat of the SDK (6.0)
     /// makes its error of the text of such a response.
     ///
-    /// An [early head](crate::EarlyHeadLayer) has the header `x-vercel-ai-ui-message-stream: v1`. In
-    /// other responses it is the application's to set.
+    /// An [early head](crate::EarlyHeadLayer) has the header `x-vercel-ai-ui-message-stream: v1`.
+    /// In other responses it is the application's to set.
     ///
     /// [spec]: https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol#error-part
     #[must_use]

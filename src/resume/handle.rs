@@ -84,8 +84,9 @@ impl<L: EventLog> ResumeHandle<L> {
     ///
     /// A stop is not a disconnect: the body of each handler is dropped at once, with readers and
     /// without. Readers get what was produced until then, and an event `close` with
-    /// `{"reason":"stopped"}`, or what the route's [`Dialect`](crate::Dialect) says then. Clients that come back later get the same as long as the layer
-    /// [remembers](crate::ResumeLayer::remember) it, and then the answer that
+    /// `{"reason":"stopped"}`, or what the route's [`Dialect`](crate::Dialect) says then. Clients
+    /// that come back later get the same as long as the layer
+    /// [remembers](crate::ResumeLayer::remember) the stream, and then the answer that
     /// [`finished`](crate::ResumeLayer::finished) sets, without a call of the handler.
     ///
     /// # Errors

@@ -283,10 +283,11 @@ impl<L: EventLog> ResumeLayer<L> {
     /// Sets after what time without a sign of life a node is taken to be dead. By default 30
     /// seconds; less than one second counts as one.
     ///
-    /// It is for streams of [other nodes](Self::other_nodes), and should be the same on all nodes. A
-    /// node that runs streams gives a sign of life in the log three times a lease. A client that
+    /// It is for streams of [other nodes](Self::other_nodes), and should be the same on all nodes.
+    /// A node that runs streams gives a sign of life in the log three times a lease. A client that
     /// reads a stream of a dead node gets all events that the log has, then an event `close` with
-    /// `{"reason":"error"}`, or the error of its dialect, within one and a half leases; if it comes back, it gets a new stream.
+    /// `{"reason":"error"}`, or the error of its dialect, within one and a half leases; if it comes
+    /// back, it gets a new stream.
     ///
     /// A shorter lease also ends streams whose node is alive, but was stopped or cut off from the
     /// log for a moment. While the log itself is away, no lease expires.

@@ -147,8 +147,8 @@
 //! Layers inside act on the handler's stream: their keepalives are comments, and reach no client.
 //! Of the layers around this one they know the dialect only.
 //!
-//! A [`DialectLayer`](crate::DialectLayer) stands around this layer, as the others do. One inside is
-//! known for the streams that begin here, but a client that comes back is refused, and told of a
+//! A [`DialectLayer`](crate::DialectLayer) stands around this layer, as the others do. One inside
+//! is known for the streams that begin here, but a client that comes back is refused, and told of a
 //! drain, in the words of the layers around.
 //!
 //! The service needs a Tokio runtime to be called in. Without one, streams pass as they are.

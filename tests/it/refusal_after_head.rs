@@ -13,7 +13,8 @@ use crate::harness::rig::{Client, Failure, Fate, HandlerOf, at_once, call, get};
 
 type OwnBody = UnsyncBoxBody<Bytes, Failure>;
 
-/// A body that lets go of the stream that its head names when it is polled first, and gives nothing.
+/// A body that lets go of the stream that its head names when it is polled first, and gives
+/// nothing.
 fn forgetful(
     content_type: &'static str,
     shutdown: &Shutdown,

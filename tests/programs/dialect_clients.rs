@@ -7,13 +7,14 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::Request;
+use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use axum::{Json, Router};
 use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt};
 use serde_json::{Value, json};
@@ -29,12 +30,14 @@ use crate::harness::LONG;
 type Events = fn(&Value) -> [String; 3];
 
 /// Each client with its dialect. It asks below the path of its name.
-fn clients() -> [(&'static str, &'static str, Dialect, Events); 6] {
-    let with_id = Dialect::for_request(|request| {
-        Dialect::a2a().json_rpc_id(request.extensions.get::<JsonRpcId>().cloned())
-    });
+fn clients() -> [(&'static str, &'static str, Dialect, Events); 7] {
+    let with_id = |dialect: fn() -> Dialect| {
+        Dialect::for_request(move |request| {
+            dialect().json_rpc_id(request.extensions.get::<JsonRpcId>().cloned())
+        })
+    };
     [
-        ("a2a", "", with_id, a2a),
+        ("a2a", "", with_id(Dialect::a2a), a2a),
         ("a2a_without_id", "", Dialect::a2a(), a2a),
         ("a2a_http", "/message:stream", Dialect::a2a(), |_| {
             let update = |task| format!("data: {}\n\n", task_update(task));
@@ -56,6 +59,16 @@ fn clients() -> [(&'static str, &'static str, Dialect, Events); 6] {
         ("graphql_sse", "", Dialect::graphql_sse(), |_| {
             let next = |n| format!("event: next\ndata: {}\n\n", json!({ "data": { "n": n } }));
             [next("one"), next("two"), "event: complete\ndata:\n\n".to_owned()]
+        }),
+        ("mcp", "", with_id(Dialect::mcp_2026_07), |request| {
+            let message = |data: &str| {
+                let params = json!({ "level": "info", "data": data });
+                let method = "notifications/message";
+                json!({ "jsonrpc": "2.0", "method": method, "params": params })
+            };
+            let result = json!({ "content": [] });
+            let result = json!({ "jsonrpc": "2.0", "id": &request["id"], "result": result });
+            [message("one"), message("two"), result].map(|json| format!("data: {json}\n\n"))
         }),
         ("vercel_ui_message", "", Dialect::vercel_ui_message(), |_| {
             let part = |id: &str| {
@@ -81,12 +94,26 @@ fn a2a(request: &Value) -> [String; 3] {
     [update("one"), update("two"), String::new()]
 }
 
-/// Leaves the id of a request of JSON-RPC for the layers further in.
+/// Leaves the id of a request of JSON-RPC for the layers further in, and does what a server of MCP
+/// does before the first call.
 async fn read_id(request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let body = to_bytes(body, 1 << 20).await.expect("a short body");
-    let id = serde_json::from_slice::<Value>(&body).expect("requests are JSON")["id"].as_i64();
-    if let Some(id) = id {
+    let message: Value = serde_json::from_slice(&body).unwrap_or_default();
+    match message["method"].as_str().unwrap_or_default() {
+        "initialize" => {
+            let result = json!({
+                "protocolVersion": message["params"]["protocolVersion"],
+                "capabilities": { "logging": {}, "tools": {} },
+                "serverInfo": { "name": "tests", "version": "1.0.0" },
+            });
+            let id = &message["id"];
+            return Json(json!({ "jsonrpc": "2.0", "id": id, "result": result })).into_response();
+        }
+        "notifications/initialized" => return StatusCode::ACCEPTED.into_response(),
+        _ => {}
+    }
+    if let Some(id) = message["id"].as_i64() {
         parts.extensions.insert(JsonRpcId::from(id));
     }
     next.run(Request::from_parts(parts, Body::from(body))).await
@@ -192,6 +219,11 @@ async fn each_client_understands_what_is_said_in_its_dialect() {
     let errors = String::from_utf8_lossy(&output.stderr);
     let seen: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{errors}"));
 
+    assert_eq!(seen, expected(), "{errors}");
+}
+
+/// What each client sees, and what it throws.
+fn expected() -> Value {
     let quiet = json!({ "seen": ["one", "two"] });
     let raised = |error: &str| json!({ "seen": ["one"], "error": error });
     let told = |error: &str| json!({ "seen": ["one", error] });
@@ -199,9 +231,15 @@ async fn each_client_understands_what_is_said_in_its_dialect() {
     let raised_by_a2a = |error: &str, code: i32| {
         raised(&format!("SSE event contained an error: {error} (Code: {code}) Data: {{}}"))
     };
+    // The first request was that of the handshake.
+    let refused_by_mcp = |error: &str| {
+        refused(&format!(
+            r#"Streamable HTTP error: Error POSTing to endpoint: {{"jsonrpc":"2.0","id":1,"error":{{"code":-32000,"message":"{error}"}}}}"#
+        ))
+    };
     // What the client says of a response of JSON-RPC without the id of its request.
     let mismatch = "JSON-RPC response ID mismatch in SSE event. Expected 1, got null.";
-    let expected = json!({
+    json!({
         "a2a": {
             "quiet": quiet,
             "fails": raised_by_a2a("the stream failed", -32603),
@@ -251,6 +289,15 @@ async fn each_client_understands_what_is_said_in_its_dialect() {
             "limit": refused("Server responded with 429: Too Many Requests"),
             "draining": refused("Server responded with 503: Service Unavailable"),
         },
+        "mcp": {
+            "quiet": quiet,
+            "fails": raised("MCP error -32603: the stream failed"),
+            "kept_fails": raised("MCP error -32603: the stream failed"),
+            "stopped": raised("MCP error -32000: the stream was stopped"),
+            "drained": raised("MCP error -32000: the server shuts down"),
+            "limit": refused_by_mcp("too many streams are open"),
+            "draining": refused_by_mcp("the server shuts down"),
+        },
         "vercel_ui_message": {
             "quiet": { "seen": ["one", "onetwo"] },
             "fails": raised("the stream failed"),
@@ -260,6 +307,5 @@ async fn each_client_understands_what_is_said_in_its_dialect() {
             "limit": refused("too many streams are open"),
             "draining": refused("the server shuts down"),
         },
-    });
-    assert_eq!(seen, expected, "{errors}");
+    })
 }

@@ -9,6 +9,10 @@ const a2a = require("@a2a-js/sdk/client");
 const { HttpAgent } = require("@ag-ui/client");
 const ai = require("ai");
 const graphql = require("graphql-sse");
+const mcp = "@modelcontextprotocol/sdk";
+const { Client } = require(`${mcp}/client/index.js`);
+const { StreamableHTTPClientTransport } = require(`${mcp}/client/streamableHttp.js`);
+const { CallToolResultSchema, LoggingMessageNotificationSchema } = require(`${mcp}/types.js`);
 
 // The client of AG-UI writes errors that it throws, too.
 console.error = () => {};
@@ -41,6 +45,13 @@ const CLIENTS = {
         for await (const { data, errors } of client.iterate({ query: "subscription { n }" })) {
             seen.push(data?.n ?? `${errors[0].extensions.code}: ${errors[0].message}`);
         }
+    },
+    async mcp(url, seen) {
+        const client = new Client({ name: "tests", version: "1.0.0" });
+        const onmessage = ({ params }) => void seen.push(params.data);
+        client.setNotificationHandler(LoggingMessageNotificationSchema, onmessage);
+        await client.connect(new StreamableHTTPClientTransport(new URL(url)));
+        await client.callTool({ name: "tool" }, CallToolResultSchema, { timeout: 20_000 });
     },
     async vercel_ui_message(api, seen) {
         const transport = new ai.DefaultChatTransport({ api });
