@@ -113,6 +113,22 @@ fn no_link_in_the_prose_is_dead() {
     assert!(count > 200, "{count} links");
 }
 
+/// Their crates are no dependencies of the tests here.
+#[test]
+fn rust_that_is_not_compiled_is_in_an_example() {
+    for (path, text) in prose() {
+        for block in text.split("```rust,ignore\n").skip(1) {
+            assert_eq!(path, "src/manual/watching.md", "its blocks are to be compiled");
+            let (block, _) = block.split_once("```").unwrap();
+            let example = file("examples/observe.rs");
+            for call in [".install_recorder()?", ".route(\"/metrics\", get(async move || "] {
+                assert!(block.contains(call), "{block}");
+                assert!(example.contains(call.trim_end_matches('?')), "{call}");
+            }
+        }
+    }
+}
+
 #[test]
 fn names_of_links_are_used_and_defined() {
     for (path, text) in prose() {

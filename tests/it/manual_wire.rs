@@ -222,6 +222,9 @@ async fn farewells_and_refusals_are_shown_as_they_are_written() {
             (response.status(), &response.headers()["cache-control"]),
             (200.try_into().unwrap(), &HeaderValue::from_static("no-store"))
         );
+        let head = "To a `GET` that accepts `text/event-stream`, with status 200 and `Cache-Control: \
+            no-store`";
+        assert!(CHAPTER.contains(head));
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
         assert_shown(&as_shown(std::str::from_utf8(&bytes).unwrap()));
 
@@ -230,6 +233,7 @@ async fn farewells_and_refusals_are_shown_as_they_are_written() {
         let seconds = response.headers()["retry-after"].to_str().unwrap();
         assert!(seconds.parse::<u64>().is_ok(), "{seconds}");
         assert!(CHAPTER.contains(&format!("{status} ")));
+        assert!(CHAPTER.contains("with `Retry-After` in whole seconds, and no body"));
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
         assert!(bytes.is_empty());
     }

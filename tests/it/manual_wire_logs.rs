@@ -1,8 +1,9 @@
-//! The manual's chapter about the wire, on gaps and on answers that are stopped.
+//! The manual's chapter about the wire, on gaps, snapshots and answers that are stopped.
 
 use tower_sse::event_log::{MemoryLog, Start};
+use tower_sse::hub::Snapshot;
 use tower_sse::wire::Decoder;
-use tower_sse::{EventId, Hub};
+use tower_sse::{Event, EventId, Hub};
 
 use crate::harness::hub::{append, id, text, topic};
 use crate::manual_wire::{CHAPTER, assert_shown, code, table};
@@ -41,6 +42,15 @@ fn a_gap_is_shown_as_it_is_written_and_its_reasons_are_those_of_the_manual() {
     // A client whose id is none at all is told as well.
     let mut body = hub.subscribe(topic("t")).start(Start::Unknown).into_body();
     assert!(text(&mut body).contains("\"reason\":\"unknown\""));
+}
+
+#[tokio::test]
+async fn the_last_event_of_a_client_without_a_snapshot_is_shown_as_it_is_written() {
+    let hub = Hub::new(MemoryLog::new());
+    append(hub.log(), "t", "x");
+    let snapshot = Snapshot::by(|_| std::future::ready(Err::<Event, _>("there is none")));
+    let body = hub.subscribe(topic("t")).after(id("7-3")).snapshot(snapshot);
+    assert_shown(&text(&mut body.into_body()));
 }
 
 #[cfg(feature = "resume")]
