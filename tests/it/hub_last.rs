@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use tower_sse::event_log::{EventLog, GapPolicy, MemoryFollower, MemoryLog, MemoryLogError};
+use tower_sse::event_log::{
+    EventLog, GapPolicy, Logged, MemoryFollower, MemoryLog, MemoryLogError,
+};
 use tower_sse::event_log::{Start, Topic, Topics};
 use tower_sse::hub::HubBody;
 use tower_sse::wire::Decoder;
@@ -141,6 +143,65 @@ impl EventLog for Own {
     async fn latest(&self, topics: &Topics) -> Result<EventId, MemoryLogError> {
         self.log.latest(topics).await
     }
+}
+
+/// A log to which events are appended while it is asked for something.
+#[derive(Clone)]
+struct Busy(MemoryLog);
+
+impl EventLog for Busy {
+    type Error = MemoryLogError;
+    type Follower = MemoryFollower;
+
+    async fn append(&self, topic: &Topic, event: Event) -> Result<EventId, MemoryLogError> {
+        self.0.append(topic, event).await
+    }
+
+    fn follow(&self, topics: Topics, from: Start) -> MemoryFollower {
+        append(&self.0, "t", "before it is followed");
+        self.0.follow(topics, from)
+    }
+
+    async fn last(&self, topics: &Topics, count: usize) -> Result<Vec<Logged>, MemoryLogError> {
+        let last = self.0.last(topics, count).await;
+        append(&self.0, "t", "after the last events");
+        last
+    }
+
+    async fn latest(&self, topics: &Topics) -> Result<EventId, MemoryLogError> {
+        let latest = self.0.latest(topics).await;
+        append(&self.0, "t", "after the position");
+        latest
+    }
+}
+
+#[test]
+fn an_event_that_comes_while_the_last_ones_are_looked_for_is_not_lost() {
+    let follow = ["after the last events", "before it is followed"];
+    let hub = Hub::new(Busy(MemoryLog::new()));
+    append(&hub.log().0, "t", "a");
+    let mut body = hub.subscribe(topic("t")).last(2).into_body();
+    assert_eq!(said(&text(&mut body))[..2], ["a", "after the position"]);
+    let mut body = hub.subscribe(topics(&["t", "u"])).last(1).into_body();
+    let got = said(&text(&mut body));
+    assert_eq!((&*got[0], &got[1..]), ("after the position", &follow.map(str::to_owned)[..]));
+}
+
+#[tokio::test]
+async fn the_last_events_of_many_topics_are_looked_for_in_slices() {
+    let hub = Hub::default();
+    for n in 0..3_000 {
+        append(hub.log(), &format!("t.{n}"), &n.to_string());
+    }
+    let mut body = hub.subscribe(topics(&["t.*"])).last(2).into_body();
+    let mut polls = 0;
+    let got = std::future::poll_fn(|cx| {
+        polls += 1;
+        http_body::Body::poll_frame(std::pin::Pin::new(&mut body), cx)
+    });
+    let got = got.await.unwrap().unwrap().into_data().unwrap();
+    assert!(got.starts_with(b"data: 2998\n"), "{got:?}");
+    assert_eq!(polls, 3);
 }
 
 fn own(failures: u32) -> Hub<Own> {

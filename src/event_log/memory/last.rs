@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tokio::task::yield_now;
+
 use super::feed::Feed;
 use super::inner::MemoryLogInner;
 use super::topic::TopicCell;
@@ -11,12 +13,15 @@ use crate::sync::now;
 
 impl MemoryLogInner {
     /// The last `count` events of these topics.
-    pub(super) fn last(&self, topics: &Topics, count: usize) -> Vec<Logged> {
+    pub(super) async fn last(&self, topics: &Topics, count: usize) -> Vec<Logged> {
         let (now, state) = (now(), &self.state);
         // Read before topics are looked at, so that of the events up to it none is missing.
         let head = state.head();
         let mut last = BTreeMap::new();
-        for cell in self.cells(topics) {
+        for (at, cell) in self.cells(topics).into_iter().enumerate() {
+            if at % MAX_LOOKS == MAX_LOOKS - 1 {
+                yield_now().await;
+            }
             let topic = cell.trimmed(now, state);
             let events = topic.window.after(0).rev();
             for event in events.filter(|event| event.sequence <= head && !event.finishes) {
@@ -44,3 +49,6 @@ impl MemoryLogInner {
         cells
     }
 }
+
+/// So many topics are looked at before other tasks have their turn.
+const MAX_LOOKS: usize = 1024;

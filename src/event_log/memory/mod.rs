@@ -178,7 +178,7 @@ impl EventLog for MemoryLog {
     }
 
     async fn last(&self, topics: &Topics, count: usize) -> Result<Vec<Logged>, MemoryLogError> {
-        Ok(self.inner.last(topics, count))
+        Ok(self.inner.last(topics, count).await)
     }
 
     async fn forget(&self, topic: &Topic, after: Duration) -> Result<(), MemoryLogError> {
