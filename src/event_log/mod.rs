@@ -64,7 +64,7 @@
 //!
 //! A caller that gets no answer does not know whether its event was appended. With
 //! [`append_once`](EventLog::append_once) it may ask again: a log takes a [`MessageId`] once within
-//! a window. One set of rules holds for all logs that can do this:
+//! a window. One set of rules holds for all logs:
 //!
 //! - A message id is one of its topic. In another topic the same id is another message, so one
 //!   message may be published in several topics.
@@ -77,9 +77,8 @@
 //! | --- | --- | --- | --- |
 //! | [`MemoryLog`] | [2 minutes](MemoryLogBuilder::duplicate_window) | in the process | [65,536](MemoryLogBuilder::message_ids) later ones |
 //! | `RedisLog` | 2 minutes (`duplicate_window`) | in Redis, a key for each, written with the event | a Redis that lost the event, too |
+//! | `PostgresLog` | 2 minutes (`duplicate_window`) | in PostgreSQL, a row for each, written with the event | a server that was set back and lost the event, too |
 //! | `NatsLog` | 2 minutes (`duplicate_window`) | in the stream, as `Nats-Msg-Id` | a server that was restarted after it trimmed the event |
-//!
-//! `PostgresLog` does not do this yet: its `append_once` returns `None`.
 
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod broker;

@@ -36,6 +36,7 @@ pub struct PostgresLogBuilder {
     pub(super) name: Box<str>,
     pub(super) events: usize,
     pub(super) idle: Duration,
+    pub(super) duplicate_window: Duration,
     pub(super) append_timeout: Duration,
     pub(super) max_event_bytes: usize,
     pub(super) window: usize,
@@ -71,6 +72,15 @@ impl PostgresLogBuilder {
     /// set a long time.
     pub fn idle(mut self, time: Duration) -> Self {
         self.idle = time;
+        self
+    }
+
+    /// Sets for how long a [message id](crate::event_log::MessageId) is taken. The default is
+    /// 2 minutes, as of the other logs.
+    ///
+    /// PostgreSQL keeps each id as a row for this time.
+    pub fn duplicate_window(mut self, time: Duration) -> Self {
+        self.duplicate_window = time;
         self
     }
 
@@ -166,6 +176,12 @@ impl PostgresLogBuilder {
             ("max_event_bytes", self.max_event_bytes == 0, zero),
             ("idle", is_zero(self.idle), zero),
             ("idle", self.idle > MAX_IDLE, "it must be less than 100 years"),
+            ("duplicate_window", is_zero(self.duplicate_window), zero),
+            (
+                "duplicate_window",
+                self.duplicate_window > MAX_IDLE,
+                "it must be less than 100 years",
+            ),
             ("append_timeout", is_zero(self.append_timeout), zero),
             ("append_timeout", self.append_timeout > MAX_TIMEOUT, "it must be less than a day"),
         ] {
@@ -183,6 +199,7 @@ impl Default for PostgresLogBuilder {
             name: "tower_sse".into(),
             events: 1024,
             idle: Duration::from_secs(24 * 60 * 60),
+            duplicate_window: Duration::from_secs(2 * 60),
             append_timeout: Duration::from_secs(5),
             max_event_bytes: 1024 * 1024,
             window: 1024,

@@ -33,7 +33,7 @@ use self::schema::Statements;
 use self::writer::{LogLimits, Writer, WriterHandle};
 use super::broker::{BrokerFollower, BrokerTopics, LogHead, WindowLimits};
 use super::ids::id_before;
-use super::{EventLog, Follow, LogHealth, Page, Start, Step, Topic, Topics};
+use super::{Appended, EventLog, Follow, LogHealth, MessageId, Page, Start, Step, Topic, Topics};
 use crate::wire::{Event, EventId};
 
 pub use builder::PostgresLogBuilder;
@@ -110,7 +110,7 @@ pub use error::PostgresLogError;
 /// after [the timeout](PostgresLogBuilder::append_timeout). After an
 /// [`Away`](PostgresLogError::Away) or a [`TimedOut`](PostgresLogError::TimedOut) the event may or
 /// may not have been appended. The log does not try again, since the event might then be there
-/// twice.
+/// twice. A caller that must know appends the event [once](EventLog::append_once), and tries again.
 ///
 /// If a server refuses events because it starts, or is a replica by now, the log connects anew and
 /// tries again until the timeout. With several hosts and `target_session_attrs=read-write` in the
@@ -132,7 +132,7 @@ pub use error::PostgresLogError;
 ///
 /// ```sql
 /// GRANT SELECT, INSERT, UPDATE, DELETE
-///     ON tower_sse_log, tower_sse_events, tower_sse_topics TO the_role;
+///     ON tower_sse_log, tower_sse_events, tower_sse_topics, tower_sse_messages TO the_role;
 /// ```
 ///
 /// # Examples
@@ -202,7 +202,8 @@ impl PostgresLog {
         let head = link.head().await?;
         let limits = WindowLimits { events: settings.window, bytes: settings.window_bytes };
         let topics = Arc::new(BrokerTopics::new(Box::new(link.clone()), limits));
-        let kept = LogLimits { events: settings.events, idle: settings.idle };
+        let PostgresLogBuilder { events, idle, duplicate_window, .. } = settings;
+        let kept = LogLimits { events, idle, duplicate_window };
         let (handle, writer) = Writer::new(link.clone(), kept);
         let mut writing = JoinSet::new();
         writing.spawn(writer.run());
@@ -218,6 +219,21 @@ impl PostgresLog {
             max_event_bytes: settings.max_event_bytes,
         };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    async fn append_event(
+        &self,
+        topic: &Topic,
+        event: &Event,
+        message: Option<&MessageId>,
+    ) -> Result<Appended, PostgresLogError> {
+        let inner = &self.inner;
+        let event = event.encode_without_id().ok_or(PostgresLogError::NoData)?;
+        if event.len() > inner.max_event_bytes {
+            return Err(PostgresLogError::TooLong);
+        }
+        let appended = inner.writer.append(topic, event, message, inner.append_timeout);
+        Ok(appended.await?)
     }
 
     /// Spawns the reader, and what fetches topics.
@@ -236,13 +252,16 @@ impl EventLog for PostgresLog {
     type Follower = PostgresFollower;
 
     async fn append(&self, topic: &Topic, event: Event) -> Result<EventId, PostgresLogError> {
-        let event = event.encode_without_id().ok_or(PostgresLogError::NoData)?;
-        if event.len() > self.inner.max_event_bytes {
-            return Err(PostgresLogError::TooLong);
-        }
-        let append = self.inner.writer.append(topic, event, self.inner.append_timeout);
-        let (epoch, sequence) = append.await?;
-        Ok(EventId::with_epoch(epoch, sequence))
+        self.append_event(topic, &event, None).await.map(|appended| appended.id)
+    }
+
+    async fn append_once(
+        &self,
+        topic: &Topic,
+        event: Event,
+        message: &MessageId,
+    ) -> Option<Result<Appended, PostgresLogError>> {
+        Some(self.append_event(topic, &event, Some(message)).await)
     }
 
     fn follow(&self, topics: Topics, from: Start) -> PostgresFollower {

@@ -47,7 +47,9 @@ impl Statements {
             channel: name.into(),
             schema: schema(name),
             version: named("SELECT version, tower_sse_last() FROM tower_sse_log"),
-            append: named("SELECT epoch, sequence FROM tower_sse_append($1, $2, $3, $4)"),
+            append: named(
+                "SELECT epoch, sequence, is_repeat FROM tower_sse_append($1, $2, $3, $4, $5, $6)",
+            ),
             head: named(
                 "SELECT l.epoch, tower_sse_last(), tower_sse_now(), tower_sse_lacks($1, $2, $3)
                 FROM tower_sse_log l",

@@ -39,6 +39,18 @@ CREATE TABLE IF NOT EXISTS tower_sse_topics (
   UNIQUE (look_at, topic)
 );
 
+-- Messages that are taken once.
+CREATE TABLE IF NOT EXISTS tower_sse_messages (
+  topic text COLLATE "C",
+  message text COLLATE "C",
+  -- The event of the message.
+  sequence bigint NOT NULL,
+  -- When the message may be taken again, in microseconds.
+  until bigint NOT NULL,
+  PRIMARY KEY (topic, message),
+  UNIQUE (until, topic, message)
+);
+
 CREATE OR REPLACE FUNCTION tower_sse_now() RETURNS bigint LANGUAGE sql VOLATILE AS $$
   SELECT floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint
 $$;
@@ -81,10 +93,13 @@ END
 $$;
 
 -- Appends events, each to its topic, and returns the epoch and their sequences. Of a topic so many
--- events are kept. A topic is looked at when it had no event for so many microseconds.
+-- events are kept. A topic is looked at when it had no event for so many microseconds. An event of a
+-- message that was taken in the last microseconds of a window is not appended: the sequence of the
+-- first one is returned.
 CREATE OR REPLACE FUNCTION tower_sse_append(
-  topics text[], events bytea[], keep bigint, idle bigint
-) RETURNS TABLE (epoch bigint, sequence bigint) LANGUAGE plpgsql AS $$
+  topics text[], events bytea[], keep bigint, idle bigint,
+  messages text[] DEFAULT NULL, duplicate_window bigint DEFAULT 0
+) RETURNS TABLE (epoch bigint, sequence bigint, is_repeat boolean) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
   log tower_sse_log;
@@ -112,6 +127,14 @@ BEGIN
   head := tower_sse_last();
   trimmed_to := log.trimmed;
   FOR i IN 1 .. cardinality(topics) LOOP
+    epoch := log.epoch;
+    SELECT m.sequence INTO sequence FROM tower_sse_messages m
+      WHERE m.topic = topics[i] AND m.message = messages[i] AND m.until > clock;
+    is_repeat := FOUND;
+    IF is_repeat THEN
+      RETURN NEXT;
+      CONTINUE;
+    END IF;
     head := greatest(head + 1, clock);
     is_unsure := false;
     SELECT e.sequence, e.number INTO before, count FROM tower_sse_events e
@@ -133,7 +156,11 @@ BEGIN
       DELETE FROM tower_sse_events e WHERE e.topic = topics[i] AND e.sequence <= bound;
       trimmed_to := greatest(trimmed_to, bound);
     END IF;
-    epoch := log.epoch;
+    IF messages[i] IS NOT NULL THEN
+      INSERT INTO tower_sse_messages VALUES (topics[i], messages[i], head, clock + duplicate_window)
+        ON CONFLICT (topic, message) DO UPDATE
+        SET sequence = excluded.sequence, until = excluded.until;
+    END IF;
     sequence := head;
     RETURN NEXT;
   END LOOP;
@@ -144,7 +171,7 @@ BEGIN
 END
 $$;
 
--- Deletes what may be forgotten, and topics that had no event for so many microseconds. Returns
+-- Deletes what may be forgotten, messages that may be taken again, and topics that had no event for so many microseconds. Returns
 -- whether there may be more.
 CREATE OR REPLACE FUNCTION tower_sse_sweep(idle bigint) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
@@ -153,10 +180,15 @@ DECLARE
   clock bigint := tower_sse_now();
   last bigint;
   swept integer := 0;
+  messages integer;
 BEGIN
+  DELETE FROM tower_sse_messages m WHERE (m.topic, m.message) IN (
+    SELECT o.topic, o.message FROM tower_sse_messages o
+    WHERE o.until <= clock ORDER BY o.until LIMIT 1000);
+  GET DIAGNOSTICS messages = ROW_COUNT;
   PERFORM FROM tower_sse_topics t WHERE t.look_at <= clock LIMIT 1;
   IF NOT FOUND THEN
-    RETURN false;
+    RETURN messages = 1000;
   END IF;
   SELECT * INTO STRICT log FROM tower_sse_log FOR UPDATE;
   FOR due IN SELECT * FROM tower_sse_topics t WHERE t.look_at <= clock
@@ -182,7 +214,7 @@ BEGIN
   END LOOP;
   UPDATE tower_sse_log l SET trimmed = log.trimmed, expired = log.expired
     WHERE (l.trimmed, l.expired) <> (log.trimmed, log.expired);
-  RETURN swept = 8;
+  RETURN swept = 8 OR messages = 1000;
 END
 $$;
 

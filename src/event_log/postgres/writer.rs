@@ -10,20 +10,20 @@ use tokio_postgres::types::{ToSql, Type};
 use super::error::{Failure, FailureKind, PgResult};
 use super::link::{PostgresLink, micros};
 use super::rows::{no_log, not_understood, number, value};
-use crate::event_log::Topic;
 use crate::event_log::broker::{MIN_RETRY_DELAY, next_delay};
+use crate::event_log::{Appended, MessageId, Topic};
+use crate::wire::EventId;
 
 /// An event that waits to be appended.
 pub(super) struct Pending {
     topic: Topic,
     event: Vec<u8>,
+    /// The message, if the event is to be taken once.
+    message: Option<MessageId>,
     /// When the caller gives up.
     until: Instant,
     answer: oneshot::Sender<PgResult<Appended>>,
 }
-
-/// The epoch and the sequence of an event.
-pub(super) type Appended = (u64, u64);
 
 /// Hands events to the writer.
 #[derive(Clone, Debug)]
@@ -44,6 +44,8 @@ pub(super) struct LogLimits {
     pub(super) events: usize,
     /// How long a topic is kept after its last event.
     pub(super) idle: Duration,
+    /// How long a message is taken.
+    pub(super) duplicate_window: Duration,
 }
 
 impl WriterHandle {
@@ -52,11 +54,12 @@ impl WriterHandle {
         &self,
         topic: &Topic,
         event: Vec<u8>,
+        message: Option<&MessageId>,
         within: Duration,
     ) -> PgResult<Appended> {
         let (answer, answered) = oneshot::channel();
-        let pending =
-            Pending { topic: topic.clone(), event, until: Instant::now() + within, answer };
+        let (topic, message, until) = (topic.clone(), message.cloned(), Instant::now() + within);
+        let pending = Pending { topic, event, message, until, answer };
         let append = async {
             self.0.send(pending).await.map_err(|_| writer_ended())?;
             answered.await.map_err(|_| writer_ended())?
@@ -134,27 +137,37 @@ impl Writer {
         }
     }
 
-    async fn try_append(&self, batch: &[Pending]) -> PgResult<Vec<Appended>> {
+    async fn try_append<'a>(&self, batch: &'a [Pending]) -> PgResult<Vec<Appended>> {
         let topics: Vec<&str> = batch.iter().map(|pending| pending.topic.as_str()).collect();
         let events: Vec<&[u8]> = batch.iter().map(|pending| &*pending.event).collect();
         let keep = i64::try_from(self.limits.events).unwrap_or(i64::MAX);
         let idle = micros(self.limits.idle);
-        let parameters: [(&(dyn ToSql + Sync), Type); 4] = [
+        let message = |pending: &'a Pending| pending.message.as_ref().map(MessageId::as_str);
+        let messages: Vec<Option<&str>> = batch.iter().map(message).collect();
+        let window = micros(self.limits.duplicate_window);
+        let parameters: [(&(dyn ToSql + Sync), Type); 6] = [
             (&topics, Type::TEXT_ARRAY),
             (&events, Type::BYTEA_ARRAY),
             (&keep, Type::INT8),
             (&idle, Type::INT8),
+            (&messages, Type::TEXT_ARRAY),
+            (&window, Type::INT8),
         ];
         let session = self.link.short().await?;
         let statement = &self.link.statements().append;
         let rows = session.ask(self.link.within, statement, &parameters).await?;
-        let parse = |row| Ok((number(row, 0)?, number(row, 1)?));
-        let appended = rows.iter().map(parse).collect::<PgResult<Vec<Appended>>>()?;
-        if appended.len() != batch.len() {
+        if rows.len() != batch.len() {
             return Err(not_understood());
         }
-        if let (Some((epoch, sequence)), Some(topic)) = (appended.last(), topics.last()) {
-            self.link.note_event(*epoch, *sequence, topic);
+        let mut appended = Vec::with_capacity(rows.len());
+        for (row, topic) in rows.iter().zip(&topics) {
+            let (epoch, sequence) = (number(row, 0)?, number(row, 1)?);
+            let id = EventId::with_epoch(epoch, sequence);
+            self.link.note_event(epoch, sequence, topic);
+            appended.push(match value::<bool>(row, 2)? {
+                true => Appended::repeat(id),
+                false => Appended::new(id),
+            });
         }
         Ok(appended)
     }
