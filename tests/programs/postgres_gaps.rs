@@ -25,6 +25,7 @@ async fn a_log_in_postgres_keeps_the_contract() {
     contract::check(&log(&server.address()).await, "wide").await;
     let narrow = PostgresLog::builder().window(2, 1 << 20);
     contract::check(&connect(narrow, &server.address()).await, "narrow").await;
+    contract::check_idempotent(&log(&server.address()).await, "idempotent").await;
     for (name, window) in [("few", 100), ("fewer", 2)] {
         let few = PostgresLog::builder().name(name).events(16).window(window, 1 << 20);
         contract::check_gaps(&connect(few, &server.address()).await, "t", 16).await;

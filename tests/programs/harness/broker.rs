@@ -71,6 +71,16 @@ impl Broker {
         self.child.wait().unwrap();
     }
 
+    /// Waits for it to end by itself, but not for long.
+    pub fn wait(&mut self) {
+        for _ in 0..500 {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Starts it anew with what it had stored, on the same port.
     pub async fn restart(&mut self) {
         self.child = spawn(self.kind, self.port, &self.directory);

@@ -29,11 +29,13 @@ pub mod pages;
 pub mod postgres;
 pub mod process;
 pub mod proxy;
+pub mod reconnects;
 pub mod redis;
 #[path = "../../it/harness/resume.rs"]
 pub mod resume;
 pub mod resume_nodes;
 pub mod sdk;
+pub mod set_back;
 pub mod site;
 pub mod tap;
 #[path = "../../it/harness/topics.rs"]

@@ -2,9 +2,11 @@
 
 #![allow(dead_code, unreachable_pub, reason = "every test uses a part of this")]
 
+use std::io::{BufRead, BufReader, Write};
 use std::ops::{Deref, DerefMut};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tower_sse::event_log::{EventLog, Follow, PostgresLog, PostgresLogBuilder, Start};
@@ -50,6 +52,19 @@ impl Server {
         self.restart().await;
     }
 
+    /// Begins a transaction and runs SQL in it, which has been done when this returns.
+    pub fn begin(&self, sql: &str) -> Transaction {
+        let mut command = Command::new("psql");
+        command.args(["-XqAt", "-h", "127.0.0.1", "-U", "postgres", "-p", &self.port.to_string()]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut transaction = Transaction(command.spawn().expect("`psql` is installed"));
+        transaction.write(&format!("BEGIN; {sql};\n\\echo begun\n"));
+        let stdout = transaction.0.stdout.take().expect("it is piped");
+        let mut lines = BufReader::new(stdout).lines().map(Result::unwrap);
+        assert!(lines.any(|line| line == "begun"), "it runs: {sql}");
+        transaction
+    }
+
     fn saved(&self) -> PathBuf {
         self.directory().with_extension("saved")
     }
@@ -57,6 +72,12 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        // One that is killed would leave a segment of shared memory to the machine.
+        let pid = std::fs::read_to_string(self.directory().join("data/postmaster.pid"));
+        if let Some(pid) = pid.ok().as_deref().and_then(|it| it.lines().next()) {
+            let _ = Command::new("kill").args(["-s", "QUIT", pid]).stderr(Stdio::null()).status();
+            self.0.wait();
+        }
         let _ = std::fs::remove_dir_all(self.saved());
     }
 }
@@ -72,6 +93,22 @@ impl Deref for Server {
 impl DerefMut for Server {
     fn deref_mut(&mut self) -> &mut Broker {
         &mut self.0
+    }
+}
+
+/// A transaction that is not committed yet.
+#[derive(Debug)]
+pub struct Transaction(Child);
+
+impl Transaction {
+    pub fn commit(mut self) {
+        self.write("COMMIT;\n");
+        drop(self.0.stdin.take());
+        assert!(self.0.wait().unwrap().success());
+    }
+
+    fn write(&mut self, text: &str) {
+        self.0.stdin.as_mut().expect("it is piped").write_all(text.as_bytes()).unwrap();
     }
 }
 
@@ -99,15 +136,15 @@ pub fn with_settings(port: u16, directory: &Path, settings: &str) -> Command {
         "set -e
         [ -e {data}/PG_VERSION ] ||
             {initdb} -D {data} -U postgres -A trust -N -E UTF8 --no-locale >/dev/null
-        # A server that was killed left it.
-        rm -f {data}/postmaster.pid
+        # Those that served a server that was killed end by themselves, and hold what it held.
+        while ls -l /proc/[0-9]*/cwd 2>/dev/null | grep -q ' {data}$'; do sleep 0.05; done
         exec {postgres} -D {data} -p {port} -c listen_addresses=127.0.0.1 \
             -c unix_socket_directories= -c max_connections=60 {settings}",
         data = data.display(),
         initdb = program("initdb").display(),
         postgres = program("postgres").display(),
     );
-    let is_root = std::fs::metadata(directory).is_ok_and(|it| owner(&it) == 0);
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|it| it.uid() == 0);
     if !is_root {
         let mut command = Command::new("sh");
         command.args(["-c", &script]).current_dir(directory);
@@ -119,10 +156,6 @@ pub fn with_settings(port: u16, directory: &Path, settings: &str) -> Command {
     command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "sh", "-c", &script]);
     command.current_dir(directory);
     command
-}
-
-fn owner(file: &std::fs::Metadata) -> u32 {
-    std::os::unix::fs::MetadataExt::uid(file)
 }
 
 /// A program of the server. Debian has those of each version in a directory of its own.

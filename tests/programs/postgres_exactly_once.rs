@@ -1,0 +1,205 @@
+//! A client that comes back gets what it missed from PostgreSQL, exactly once and in order, on
+//! whichever node it lands.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use tower_sse::event_log::{EventLog, PostgresLog, PostgresLogError, Start, Step};
+
+use crate::harness::postgres::{
+    Server, after, all, append, append_all, connect, data, follow, log, nothing, said, step, topic,
+    topics,
+};
+use crate::harness::reconnects::{AHEAD, a_thousand_reconnects_lose_and_repeat_nothing};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_reconnects_to_two_nodes_lose_and_repeat_nothing() {
+    reconnect(&["orders"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_reconnects_over_several_topics_lose_and_repeat_nothing() {
+    reconnect(&["a", "b", "c.1"]).await;
+}
+
+async fn reconnect(names: &[&'static str]) {
+    let server = Server::start().await;
+    // A small window, so that many of the reads go to PostgreSQL.
+    let settings = || PostgresLog::builder().events(3 * AHEAD as usize).window(64, 1 << 20);
+    let node = async || connect(settings(), &server.address()).await;
+    let nodes = [node().await, node().await, node().await];
+    a_thousand_reconnects_lose_and_repeat_nothing(nodes, names).await;
+}
+
+#[tokio::test]
+async fn an_event_has_one_id_on_all_nodes() {
+    let server = Server::start().await;
+    let (one, two) = (log(&server.address()).await, log(&server.address()).await);
+    let mut followers = [follow(&one, &["t"], Start::Live), follow(&two, &["t", "u"], Start::Live)];
+    for (log, name, text) in [(&one, "t", "1"), (&two, "u", "2"), (&two, "t", "3")] {
+        let id = append(log, name, text).await;
+        for follower in &mut followers[usize::from(name == "u")..] {
+            let Step::Event(event) = step(follower).await else {
+                panic!("there is no gap");
+            };
+            assert_eq!(event.id(), id.as_str());
+            assert_eq!(event.topic(), &topic(name));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_follower_gets_each_event_from_then_on_wherever_it_is_appended() {
+    let server = Server::start().await;
+    let (one, two) = (log(&server.address()).await, log(&server.address()).await);
+    for n in 0..50 {
+        let name = format!("t.{n}");
+        append(&one, &name, "before").await;
+        // Not polled before the event is there.
+        let mut first = follow(&one, &[&name], Start::Live);
+        let mut second = follow(&two, &[&name], Start::Live);
+        append(&two, &name, "after").await;
+        assert_eq!(said(&mut first).await, "after");
+        // What was just before, on another node, may come as well.
+        let said_first = said(&mut second).await;
+        if said_first == "before" {
+            assert_eq!(said(&mut second).await, "after");
+        }
+    }
+}
+
+#[tokio::test]
+async fn pages_that_follow_their_state_miss_nothing() {
+    let server = Server::start().await;
+    let (one, two) = (log(&server.address()).await, log(&server.address()).await);
+    append(&one, "t", "1").await;
+    let place = one.latest(&topics(&["t"])).await.unwrap();
+    append(&two, "t", "2").await;
+    for log in [&one, &two] {
+        assert_eq!(said(&mut follow(log, &["t"], Start::After(place.clone()))).await, "2");
+    }
+}
+
+/// One `psql`, which ends when it has run all.
+fn transaction(server: &Server, sql: &str) -> std::process::Child {
+    let mut command = Command::new("psql");
+    command.args(["-XqAt", "-h", "127.0.0.1", "-U", "postgres", "-p", &server.port.to_string()]);
+    command.args(["-v", "ON_ERROR_STOP=1", "-1", "-c", sql]).stdout(Stdio::null());
+    command.spawn().expect("`psql` is installed")
+}
+
+/// Appends in SQL, as an application does in a transaction of its own.
+fn append_in_sql(name: &str, text: &str) -> String {
+    format!(
+        "SELECT tower_sse_append('{{{name}}}', ARRAY[convert_to(E'data: {text}\\n\\n', 'UTF8')], \
+         1024, 86400000000)"
+    )
+}
+
+/// With numbers of a sequence, which a transaction takes before it commits, one of them would come
+/// late or never.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_is_committed_late_is_not_passed_over() {
+    let server = Server::start().await;
+    let log = log(&server.address()).await;
+    let start = append(&log, "t", "0").await;
+    let mut live = follow(&log, &["t", "u"], Start::Live);
+    nothing(&mut live).await;
+    let late = server.begin(&append_in_sql("t", "late"));
+    let later = tokio::spawn({
+        let log = log.clone();
+        async move { append(&log, "u", "later").await }
+    });
+    nothing(&mut live).await;
+    assert!(!later.is_finished(), "it waits for the transaction");
+    late.commit();
+    later.await.unwrap();
+    assert_eq!(all(&mut live, 2).await, ["late", "later"]);
+    let mut again = follow(&log, &["t", "u"], after(&start));
+    assert_eq!(all(&mut again, 2).await, ["late", "later"]);
+}
+
+#[tokio::test]
+async fn an_event_of_a_transaction_that_is_rolled_back_never_was() {
+    let server = Server::start().await;
+    let log = log(&server.address()).await;
+    append(&log, "t", "0").await;
+    let mut live = follow(&log, &["t"], Start::Live);
+    nothing(&mut live).await;
+    let sql = format!("{}; SELECT 1 / 0", append_in_sql("t", "never"));
+    let mut failed = transaction(&server, &sql);
+    assert!(!failed.wait().unwrap().success());
+    server.sql(&append_in_sql("t", "with rows"));
+    append(&log, "t", "2").await;
+    assert_eq!(all(&mut live, 2).await, ["with rows", "2"]);
+    // Of another level it would read what was there before others appended.
+    let sql =
+        format!("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; {}", append_in_sql("t", "never"));
+    assert!(!transaction(&server, &sql).wait().unwrap().success());
+    nothing(&mut live).await;
+}
+
+#[tokio::test]
+async fn an_append_that_waits_too_long_for_the_log_is_not_done_later() {
+    let server = Server::start().await;
+    let quick = PostgresLog::builder().append_timeout(Duration::from_millis(300));
+    let quick = quick.connect(&server.address()).await.unwrap();
+    let log = log(&server.address()).await;
+    append(&log, "t", "0").await;
+    let mut live = follow(&log, &["t"], Start::Live);
+    nothing(&mut live).await;
+    let holds = server.begin(&append_in_sql("t", "1"));
+    let refused = quick.append(&topic("t"), data("too late")).await.unwrap_err();
+    let is_told = matches!(refused, PostgresLogError::Refused(_) | PostgresLogError::TimedOut);
+    assert!(is_told, "{refused:?}");
+    holds.commit();
+    append(&log, "t", "2").await;
+    assert_eq!(all(&mut live, 2).await, ["1", "2"]);
+}
+
+#[tokio::test]
+async fn a_notify_that_is_lost_delays_an_event_and_loses_none() {
+    let server = Server::start().await;
+    let log = log(&server.address()).await;
+    append(&log, "t", "0").await;
+    let mut live = follow(&log, &["t"], Start::Live);
+    nothing(&mut live).await;
+    server.sql(
+        "DO $$ BEGIN EXECUTE replace(pg_get_functiondef('tower_sse_append'::regproc),
+            'PERFORM pg_notify(''tower_sse'', head::text);', ''); END $$",
+    );
+    append_all(&log, "t", 1..4).await;
+    assert_eq!(all(&mut live, 3).await, ["1", "2", "3"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_that_wait_together_are_appended_in_one_transaction() {
+    let server = Server::start().await;
+    let log = log(&server.address()).await;
+    append(&log, "t.0", "x").await;
+    let transactions = || -> u64 {
+        let xid = server.sql("SELECT pg_snapshot_xmax(pg_current_snapshot())::text");
+        xid.parse().unwrap()
+    };
+    let before = transactions();
+    let appends = (0..2_000).map(|n| {
+        let (log, name) = (log.clone(), format!("t.{}", n % 7));
+        tokio::spawn(async move { append(&log, &name, &n.to_string()).await })
+    });
+    let mut ids = Vec::new();
+    for append in appends.collect::<Vec<_>>() {
+        ids.push(append.await.unwrap());
+    }
+    let used = transactions() - before;
+    assert!(used < 400, "{used} transactions");
+    println!("2,000 events in {used} transactions");
+    ids.sort_unstable_by_key(|id| id.as_str().to_owned());
+    ids.dedup();
+    assert_eq!(ids.len(), 2_000, "each has an id of its own");
+    let names: Vec<String> = (0..7).map(|n| format!("t.{n}")).collect();
+    let names: Vec<&str> = names.iter().map(|name| &**name).collect();
+    let mut all_of_them = all(&mut follow(&log, &names, Start::Earliest), 2_001).await;
+    all_of_them.remove(0);
+    all_of_them.sort_unstable_by_key(|n| n.parse::<u32>().unwrap());
+    assert_eq!(all_of_them, (0..2_000).map(|n| n.to_string()).collect::<Vec<_>>());
+}
