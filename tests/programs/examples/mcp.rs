@@ -33,13 +33,18 @@ async fn ctrl_c_ends_streams_that_listen_at_once_and_lets_calls_answer() {
         signalled.elapsed()
     };
     let outcomes = join_all(server.calls.iter_mut().map(Call::outcome));
-    let (told, outcomes, (status, _)) = tokio::join!(listener, outcomes, server.example.exit());
+    let (told, outcomes, (status, exited)) =
+        tokio::join!(listener, outcomes, server.example.exit());
 
     for (name, outcome, took) in &outcomes {
         assert_eq!(outcome, &format!("result written in {SECONDS} s"), "{name}");
         assert!(told < *took, "{told:?}, {name}: {took:?}");
     }
     assert_eq!(status.code(), Some(0));
+    // With the last call, and not at the deadline.
+    let last = outcomes.iter().map(|(_, _, took)| *took).max().expect("three of them");
+    let after = exited.duration_since(signalled).saturating_sub(last);
+    assert!(after < Duration::from_secs(10), "{after:?} after the last call");
 }
 
 #[tokio::test]
