@@ -163,6 +163,7 @@ impl BrokerCursor {
                 TopicLookup::Below(floor) => {
                     self.fetch = Some((floor, source.page(&self.topic.name, self.position())));
                 }
+                TopicLookup::Gone(lost) => self.lose(lost),
                 TopicLookup::Restarted(reason) => self.lose(Some(reason)),
                 TopicLookup::Nothing | TopicLookup::Awaited if !registered => {
                     self.register(cx);

@@ -168,7 +168,7 @@ mod tests {
 
     impl BrokerSource for EmptySource {
         fn load(&self, _: &Topic, _: WindowLimits) -> BrokerFuture<LoadedTopic> {
-            self.answer(LoadedTopic { epoch: 1, head: 10, floor: 10, events: Vec::new() })
+            self.answer(nothing())
         }
 
         fn page(&self, _: &Topic, _: u64) -> BrokerFuture<Vec<BrokerEvent>> {
@@ -195,6 +195,10 @@ mod tests {
         fn live(&self, _: Instant) -> u64 {
             10
         }
+    }
+
+    fn nothing() -> LoadedTopic {
+        LoadedTopic { epoch: 1, head: 10, floor: 10, events: Vec::new(), whole: true }
     }
 
     fn topics_of(source: &EmptySource) -> Arc<BrokerTopics> {
@@ -265,7 +269,7 @@ mod tests {
         let _follower = follow(&topics, 0);
         let topic = topics.all().remove(0);
         drop(topics.queue.new.next().await);
-        topic.load(LoadedTopic { epoch: 1, head: 10, floor: 10, events: Vec::new() }, 0);
+        topic.load(nothing(), 0);
         assert_eq!(topic.next_request(), None);
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&topics).run_fetches());

@@ -101,7 +101,7 @@ impl ScriptedLog {
         self.topic.reset(epoch, 0);
         assert!(self.topic.compare(Some(last), true));
         let events = events(epoch, before, sequences);
-        self.topic.load(LoadedTopic { epoch, head: last, floor: 0, events }, last);
+        self.topic.load(LoadedTopic { epoch, head: last, floor: 0, events, whole: false }, last);
         assert_eq!(self.topic.next_request(), None);
         self.topics.set_watermark(last);
         self.topic.wake();
@@ -141,6 +141,11 @@ fn events(epoch: u64, before: u64, sequences: &[u64]) -> Vec<BrokerEvent> {
     before.zip(sequences.iter().copied()).map(event).collect()
 }
 
+/// What the broker has of the topic, or the last of it.
+fn loaded(head: u64, floor: u64, events: Vec<BrokerEvent>) -> LoadedTopic {
+    LoadedTopic { epoch: 1, head, floor, events, whole: false }
+}
+
 fn after(epoch: u64, sequence: u64) -> Start {
     Start::After(EventId::with_epoch(epoch, sequence))
 }
@@ -162,9 +167,7 @@ fn ready_ids(follower: &mut BrokerFollower) -> Vec<String> {
 #[test]
 fn events_of_a_new_epoch_that_a_page_had_are_not_returned_again() {
     for noticed_first in [true, false] {
-        let events_before = events(1, 98, &[99, 100]);
-        let loaded = LoadedTopic { epoch: 1, head: 100, floor: 0, events: events_before };
-        let log = ScriptedLog::with(loaded);
+        let log = ScriptedLog::with(loaded(100, 0, events(1, 98, &[99, 100])));
         let (page, rest) = (answer(&log.source.pages), answer(&log.source.pages));
         let mut follower = log.follow(after(1, 50));
         assert!(ready_ids(&mut follower).is_empty());
@@ -188,7 +191,7 @@ fn events_of_a_new_epoch_that_a_page_had_are_not_returned_again() {
 /// A follower asks for a topic that had no event, and reads the first one before the reader does.
 #[test]
 fn the_first_event_of_a_topic_is_no_gap_for_a_follower_that_reads_it_early() {
-    let log = ScriptedLog::with(LoadedTopic { epoch: 1, head: 99, floor: 50, events: Vec::new() });
+    let log = ScriptedLog::with(loaded(99, 50, Vec::new()));
     answer(&log.source.pages).send(first_event()).unwrap();
     assert_eq!(ready_ids(&mut log.follow(Start::Earliest)), ["1-100"]);
     // If events may have come and expired meanwhile, it is.
@@ -205,15 +208,32 @@ fn first_event() -> Vec<BrokerEvent> {
 
 #[test]
 fn what_was_loaded_is_returned_without_another_request() {
-    let loaded = events(1, 98, &[99, 100]);
-    let log = ScriptedLog::with(LoadedTopic { epoch: 1, head: 100, floor: 100, events: loaded });
+    let log = ScriptedLog::with(loaded(100, 100, events(1, 98, &[99, 100])));
     assert_eq!(ready_ids(&mut log.follow(after(1, 98))), ["1-99", "1-100"]);
 }
 
 #[test]
+fn a_topic_that_was_loaded_whole_is_asked_for_no_more_from_its_earliest_event_on() {
+    let log = ScriptedLog::with(LoadedTopic {
+        whole: true,
+        ..loaded(100, 98, events(1, 98, &[99, 100]))
+    });
+    assert_eq!(ready_ids(&mut log.follow(Start::Earliest)), ["1-99", "1-100"]);
+    // What was there before is gone.
+    assert_eq!(ready_ids(&mut log.follow(after(1, 50))), ["gap 1-98", "1-99", "1-100"]);
+    // The window has two events.
+    log.read(1, 100, &[101]);
+    answer(&log.source.pages).send(events(1, 98, &[99, 100])).unwrap();
+    assert_eq!(ready_ids(&mut log.follow(Start::Earliest)), ["1-99", "1-100", "1-101"]);
+    // A new life of the log has events of which nothing is known.
+    log.read_in_new_epoch(2, 1499, &[1500]);
+    answer(&log.source.pages).send(events(2, 1399, &[1400, 1500])).unwrap();
+    assert_eq!(ready_ids(&mut log.follow(Start::Earliest)), ["2-1400", "2-1500"]);
+}
+
+#[test]
 fn a_new_epoch_without_events_is_one_gap() {
-    let log =
-        ScriptedLog::with(LoadedTopic { epoch: 1, head: 100, floor: 100, events: Vec::new() });
+    let log = ScriptedLog::with(loaded(100, 100, Vec::new()));
     let mut follower = log.follow(Start::Unknown);
     answer(&log.source.reserved).send((2, 1400)).unwrap();
     for _ in 0..2 {
@@ -226,7 +246,7 @@ fn a_new_epoch_without_events_is_one_gap() {
 
 #[test]
 fn a_clock_that_was_set_back_hides_no_event_before_the_first_poll() {
-    let log = ScriptedLog::with(LoadedTopic { epoch: 1, head: 100, floor: 90, events: Vec::new() });
+    let log = ScriptedLog::with(loaded(100, 90, Vec::new()));
     log.topics.set_watermark(110);
     log.source.live.store(1_000_000, Ordering::SeqCst);
     let mut follower = log.follow(Start::Live);
@@ -240,7 +260,7 @@ fn a_clock_that_was_set_back_hides_no_event_before_the_first_poll() {
 
 #[test]
 fn an_event_that_is_fetched_is_waited_for_and_fetched_once() {
-    let log = ScriptedLog::with(LoadedTopic { epoch: 1, head: 10, floor: 10, events: Vec::new() });
+    let log = ScriptedLog::with(loaded(10, 10, Vec::new()));
     log.topics.set_watermark(10);
     let mut follower = log.follow(Start::Live);
     let [first, second] = <[_; 2]>::try_from(events(1, 10, &[11, 12])).unwrap();
@@ -260,7 +280,7 @@ fn an_event_that_is_fetched_is_waited_for_and_fetched_once() {
 
 #[test]
 fn an_event_that_was_named_and_is_gone_is_a_gap() {
-    let log = ScriptedLog::with(LoadedTopic { epoch: 1, head: 10, floor: 10, events: Vec::new() });
+    let log = ScriptedLog::with(loaded(10, 10, Vec::new()));
     let mut follower = log.follow(after(1, 10));
     let named = events(1, 10, &[11]).remove(0);
     assert!(log.topic.announce(announcement(named, false)));
@@ -276,7 +296,7 @@ fn an_event_that_was_named_and_is_gone_is_a_gap() {
 
 #[tokio::test(start_paused = true)]
 async fn a_topic_that_is_followed_again_stays_and_one_that_is_not_is_dropped() {
-    let log = ScriptedLog::with(LoadedTopic { epoch: 1, head: 10, floor: 10, events: Vec::new() });
+    let log = ScriptedLog::with(loaded(10, 10, Vec::new()));
     let ScriptedLog { topics, topic, _follower: follower, .. } = log;
     drop(topic);
     drop(follower);

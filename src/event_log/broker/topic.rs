@@ -27,6 +27,8 @@ struct BrokerTopicState {
     window: Window<BrokerEvent>,
     /// The head of the log when the topic was loaded.
     head: u64,
+    /// The broker keeps no event of the topic up to this.
+    gone: u64,
     /// The topic waits to be fetched, or is being fetched.
     fetching: bool,
     /// The topic was told of all events so far, so it knows which one is the last.
@@ -64,6 +66,8 @@ pub(in crate::event_log) struct LoadedTopic {
     pub(in crate::event_log) floor: u64,
     /// The last events.
     pub(in crate::event_log) events: Vec<BrokerEvent>,
+    /// These are all events that the broker keeps of the topic.
+    pub(in crate::event_log) whole: bool,
 }
 
 /// An event of a topic that was appended.
@@ -103,6 +107,9 @@ pub(super) enum TopicLookup {
     Awaited,
     /// Not all events after the position are in the window: the broker may have those up to this.
     Below(u64),
+    /// Events up to the window are gone. The cursor is after them now, and lost them if there is a
+    /// reason.
+    Gone(Option<GapReason>),
     /// The cursor was of another life of the log, and is in this one now.
     Restarted(GapReason),
 }
@@ -121,6 +128,7 @@ impl BrokerTopic {
             content: Content::Unloaded,
             window: Window::new(0, 0),
             head: 0,
+            gone: 0,
             fetching: true,
             complete: true,
             continued: None,
@@ -216,9 +224,9 @@ impl BrokerTopic {
     pub(in crate::event_log) fn load(&self, loaded: LoadedTopic, asked: u64) {
         let mut state = self.lock();
         let first_load = !state.is_loaded();
+        let floor = loaded.events.first().map_or(loaded.floor, |event| event.before);
         if first_load {
             let announced = state.window.announced();
-            let floor = loaded.events.first().map_or(loaded.floor, |event| event.before);
             state.window.reset(loaded.epoch, floor);
             state.window.announce(announced);
         } else if state.window.epoch() != loaded.epoch {
@@ -227,6 +235,7 @@ impl BrokerTopic {
             state.window.lose_to(asked);
         }
         (state.content, state.head) = (Content::Continuous, loaded.head);
+        state.gone = if loaded.whole { floor } else { 0 };
         for event in loaded.events {
             state.append(event, self.limits);
         }
@@ -288,6 +297,7 @@ impl BrokerTopic {
             Found::Event(event) => TopicLookup::Event(event.clone()),
             Found::Nothing if state.is_awaiting() => TopicLookup::Awaited,
             Found::Nothing => TopicLookup::Nothing,
+            Found::Below(floor) if floor <= state.gone => TopicLookup::Gone(cursor.skip_to(floor)),
             Found::Below(floor) => TopicLookup::Below(floor),
             Found::Moved => TopicLookup::Restarted(state.window.renew(cursor)),
         }
@@ -390,7 +400,7 @@ impl BrokerTopicState {
 
     fn reset(&mut self, epoch: u64, floor: u64) {
         self.window.reset(epoch, floor);
-        (self.complete, self.continued) = (true, None);
+        (self.gone, self.complete, self.continued) = (0, true, None);
     }
 }
 

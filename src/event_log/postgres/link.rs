@@ -135,7 +135,7 @@ impl PostgresLink {
         if topic.is_all() {
             // Followers that begin before this read the past.
             let LogHead { epoch, last_event: floor, sequence: head, .. } = self.head().await?;
-            return Ok(LoadedTopic { epoch, head, floor, events: Vec::new() });
+            return Ok(LoadedTopic { epoch, head, floor, events: Vec::new(), whole: false });
         }
         let (events, bytes) = bounds(limits);
         let parameters: [(&(dyn ToSql + Sync), Type); 3] =
@@ -145,7 +145,7 @@ impl PostgresLink {
         let read = StoredEvents::parse(&rows)?;
         self.clock.set(read.head);
         let (LogHead { epoch, sequence: head, .. }, floor) = (read.head, read.floor);
-        Ok(LoadedTopic { epoch, head, floor, events: read.of_topic(topic) })
+        Ok(LoadedTopic { epoch, head, floor, events: read.of_topic(topic), whole: false })
     }
 
     async fn try_page(

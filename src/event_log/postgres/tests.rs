@@ -33,7 +33,10 @@ fn follow(topics: &Arc<BrokerTopics>, names: &[&str]) -> BrokerFollower {
     let follower = BrokerFollower::new(Arc::clone(topics), &names, Start::Earliest);
     for topic in topics.all() {
         if topic.next_request().is_some() {
-            topic.load(LoadedTopic { epoch: 7, head: 0, floor: 0, events: Vec::new() }, 0);
+            topic.load(
+                LoadedTopic { epoch: 7, head: 0, floor: 0, events: Vec::new(), whole: false },
+                0,
+            );
             assert_eq!(topic.next_request(), None);
         }
     }

@@ -153,7 +153,7 @@ impl RedisLink {
             // Followers that begin before this read the feed.
             let LogHead { epoch, last_event: floor, sequence: head, .. } =
                 self.request_head(HeadRequest::Read).await?;
-            return Ok(LoadedTopic { epoch, head, floor, events: Vec::new() });
+            return Ok(LoadedTopic { epoch, head, floor, events: Vec::new(), whole: false });
         }
         let connection = &*self.replays;
         let mut lease = connection.get().await?;

@@ -197,8 +197,11 @@ impl RedisScripts {
         call.arg(limits.events).arg(keys.idle_millis()).arg(limits.bytes);
         let (head, floor, entries): (Head, u64, Vec<Value>) = call.invoke_async(connection).await?;
         let head = head_of(head);
+        // Redis stops at a limit, or when there are no more.
+        let bytes: usize = entries.iter().map(size_of_fields).sum();
+        let whole = entries.len() < limits.events && bytes < limits.bytes;
         let events = parse_entries(entries.into_iter().rev(), topic)?.events;
-        Ok((LoadedTopic { epoch: head.epoch, head: head.sequence, floor, events }, head))
+        Ok((LoadedTopic { epoch: head.epoch, head: head.sequence, floor, events, whole }, head))
     }
 
     /// The next events of a topic, or of all topics, after a position, up to these limits, but at
@@ -278,6 +281,18 @@ pub(super) fn parse_entries(
         parsed.last = Some(id);
     }
     Ok(parsed)
+}
+
+/// The bytes of an entry as `bounded.lua` counts them.
+fn size_of_fields(entry: &Value) -> usize {
+    let size = |value: &Value| if let Value::BulkString(bytes) = value { bytes.len() } else { 0 };
+    match entry {
+        Value::Array(parts) => match &parts[..] {
+            [_, Value::Array(fields)] => fields.iter().map(size).sum(),
+            _ => 0,
+        },
+        _ => 0,
+    }
 }
 
 pub(super) fn not_understood() -> RedisError {
