@@ -1,7 +1,7 @@
 //! An answer that is kept ends in the words of its route, however it ends and whoever reads it.
 
 use http::{HeaderName, HeaderValue, Method};
-use tower::Layer;
+use tower::{Layer, ServiceExt};
 use tower_sse::event_log::MemoryLog;
 use tower_sse::resume::{Finished, Join, ResumeKey};
 use tower_sse::wire::Decoder;
@@ -314,6 +314,25 @@ async fn an_early_head_inside_speaks_the_dialect_of_the_layers_around() {
         let first = seen(&service, request(None), 9 * SECOND).await;
         assert!(first.text.contains(told), "{}", first.text);
         assert!(!first.text.contains("event: close"), "{}", first.text);
+    }
+}
+
+/// The wait is a part of the stream. It has no id yet, so a client can only join it.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_leaves_while_the_handler_of_a_kept_answer_thinks_cancels_it_before_the_head()
+{
+    for (leaves_after, is_cancelled) in [(SECOND, true), (5 * SECOND, false)] {
+        let events = || vec![Data("data: 1\n\n")];
+        let (thinks, cancelled) = thinking(20 * SECOND, answer(200, "text/event-stream", events));
+        let early = EarlyHeadLayer::new().for_requests(|_| true);
+        let service = layer().join(Join::FromBeginning).layer(early.layer(thinks));
+        let first = tokio::spawn(service.clone().oneshot(request(None)));
+        tokio::time::sleep(leaves_after).await;
+        first.abort();
+        drop(first.await);
+        assert_eq!(cancelled.get(), is_cancelled, "{leaves_after:?}");
+        let joined = seen(&service, request(None), 30 * SECOND).await;
+        assert_eq!((joined.data(), joined.ended), (vec!["1".to_owned()], true));
     }
 }
 
