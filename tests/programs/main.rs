@@ -17,6 +17,7 @@ mod hub_finish;
 mod nats_away;
 mod nats_cluster;
 mod nats_exactly_once;
+mod nats_forget;
 mod nats_gaps;
 mod nats_login;
 mod nats_nodes;

@@ -33,6 +33,16 @@ pub(super) struct EventBatch {
     pub(super) last: u64,
     /// The last message of the topics, also if it is not in the batch.
     pub(super) latest: Option<NatsPosition>,
+    /// Messages that replaced others of their topics: their sequences, and the last sequence that
+    /// each replaced.
+    rolled_up: Vec<(u64, u64)>,
+}
+
+impl EventBatch {
+    /// Whether an event after a position, which the batch should have, was replaced.
+    pub(super) fn lacks_events_after(&self, position: u64) -> bool {
+        self.rolled_up.iter().any(|(at, last)| *at <= self.last && *last > position)
+    }
 }
 
 impl BatchReader<'_> {
@@ -42,7 +52,9 @@ impl BatchReader<'_> {
     /// The ends are requested from the stream: the number of pending messages that a consumer
     /// reports can be too small (seen in NATS 2.9.10).
     pub(super) async fn read(&self, position: u64, head: u64) -> Result<EventBatch, RetryLater> {
-        let mut batch = EventBatch { events: Vec::new(), last: head.max(position), latest: None };
+        let last = head.max(position);
+        let mut batch =
+            EventBatch { events: Vec::new(), last, latest: None, rolled_up: Vec::new() };
         let mut wanted = Vec::new();
         for (subject, end) in self.ends().await? {
             batch.latest = later(batch.latest, end);
@@ -132,9 +144,11 @@ impl BatchReader<'_> {
             if counted != count {
                 return Err(RetryLater::default());
             }
-            let NatsMessage { position, event } = message;
+            let NatsMessage { position, event, rolled_up } = message;
             last = position.slot.sequence;
             if last <= end {
+                let rolled_up = rolled_up.filter(|it| self.topics.matches(&it.topic));
+                batch.rolled_up.extend(rolled_up.map(|it| (last, it.last)));
                 let event = event.filter(|event| self.topics.matches(event.topic()));
                 batch.events.extend(event.map(|event| (position, event)));
             }
@@ -153,7 +167,7 @@ impl BatchReader<'_> {
             let subject = self.log.link.subject(name.as_str());
             let last = last_message(self.stream, &subject).await?;
             let last = last.map(|last| self.log.link.requested(self.epoch, &last));
-            let Some(NatsMessage { position, event: Some(event) }) = last else {
+            let Some(NatsMessage { position, event: Some(event), .. }) = last else {
                 continue;
             };
             if position.slot.sequence <= up_to && event.finishes_topic() {

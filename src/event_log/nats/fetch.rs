@@ -25,6 +25,8 @@ pub(super) enum FetchRequest {
         /// Why there is a gap before the events, if there is one anyway.
         reason: Option<GapReason>,
         requested: Start,
+        /// Of events that were lost up to this the client need not be told.
+        owed_after: u64,
     },
     /// The last events of topics, if these finish them and are not after a position.
     Ends { cursor: Cursor, up_to: u64 },
@@ -120,9 +122,9 @@ async fn try_fetch(
         return Err(RetryLater::default());
     }
     let reader = BatchReader { log, stream: &stream, topics, epoch };
-    let (mut cursor, slot, mut reason, requested) = match request {
-        FetchRequest::Events { cursor, slot, reason, requested } => {
-            (cursor, slot, reason, requested)
+    let (mut cursor, slot, mut reason, requested, owed_after) = match request {
+        FetchRequest::Events { cursor, slot, reason, requested, owed_after } => {
+            (cursor, slot, reason, requested, owed_after)
         }
         FetchRequest::Ends { cursor, up_to } => {
             // A follower notices that its cursor is of the past when it looks at the window.
@@ -148,7 +150,8 @@ async fn try_fetch(
     }
     // Events were trimmed, perhaps while the batch was read and before they were read.
     let trimmed = cursor.skip_to(after.state.first_sequence.saturating_sub(1));
-    let reason = reason.or(trimmed);
+    let forgotten = batch.lacks_events_after(owed_after).then_some(GapReason::Expired);
+    let reason = reason.or(trimmed).or(forgotten);
     // A gap names the first event after it, which this process has not read yet.
     let latest = batch.latest.map_or(0, |latest| latest.slot.sequence);
     if reason.is_some() && batch.events.is_empty() && latest > head.sequence {

@@ -14,10 +14,10 @@ use super::NatsHandle;
 use super::batch::NatsEvent;
 use super::fetch::{FetchRequest, FetchedEvents, fetch};
 use super::ids::NatsPosition;
-use super::link::NatsMessage;
+use super::link::{NatsMessage, RolledUp};
 use crate::event_log::wake_list::{Ticket, look_or_register};
 use crate::event_log::window::{Cursor, Found, Placement};
-use crate::event_log::{Follow, Gap, Logged, Start, Step, Topics};
+use crate::event_log::{Follow, Gap, GapReason, Logged, Start, Step, Topics};
 
 /// Follows topics of a [`NatsLog`](super::NatsLog).
 ///
@@ -36,6 +36,10 @@ pub struct NatsFollower {
     ticket: Ticket,
     /// What is fetched, while the follower is behind the window.
     catch_up: Option<Box<CatchUp>>,
+    /// The client is told of events that are lost after this.
+    owed_after: u64,
+    /// The position from which on the follower has read the window.
+    in_window_after: u64,
 }
 
 enum CatchUp {
@@ -81,13 +85,24 @@ impl NatsFollower {
             Placement::Gap(reason) => (None, Some(reason)),
             Placement::After(_) | Placement::Earliest => (None, None),
         };
+        let owed_after = cursor.owed_after();
         let catch_up = (!matches!(placement, Placement::After(_))).then(|| {
-            let cursor = cursor.clone();
-            let request = FetchRequest::Events { cursor, slot, reason, requested: from };
+            let (cursor, requested) = (cursor.clone(), from);
+            let request = FetchRequest::Events { cursor, slot, reason, requested, owed_after };
             Box::new(CatchUp::Requested(request))
         });
-        let (group, ticket) = (None, Ticket::default());
-        Self { log, topics, group, cursor, delivered, seeks_ends, ticket, catch_up }
+        Self {
+            log,
+            topics,
+            group: None,
+            in_window_after: cursor.position(),
+            cursor,
+            delivered,
+            seeks_ends,
+            ticket: Ticket::default(),
+            catch_up,
+            owed_after,
+        }
     }
 
     /// The position of the follower, as far as its client knows.
@@ -103,6 +118,21 @@ impl NatsFollower {
         }
         self.cursor.advance(at.sequence());
         Step::Event(event)
+    }
+
+    /// Passes by a message that replaced events of a topic. Returns a gap if the client should have
+    /// had some of them.
+    fn pass(&mut self, at: NatsPosition, rolled_up: &RolledUp) -> Option<Step> {
+        let RolledUp { last, is_read, .. } = *rolled_up;
+        self.cursor.advance(at.sequence());
+        // What this process has read comes from the window, if the follower was there by then.
+        if last <= self.owed_after || (is_read && last > self.in_window_after) {
+            return None;
+        }
+        let after = NatsPosition::after(at.epoch, at.slot);
+        let gap = Gap::new(after.id()).requested(&self.delivered()).because(GapReason::Expired);
+        (self.delivered, self.owed_after) = (Some(after), at.sequence());
+        Some(Step::Gap(gap))
     }
 
     fn spawn_fetch(&self, request: FetchRequest) -> FetchTask {
@@ -140,6 +170,7 @@ impl NatsFollower {
 /// What the window has for a follower.
 enum Looked {
     Event(NatsPosition, Logged),
+    RolledUp(NatsPosition, Box<RolledUp>),
     /// The server may have events that the window has not.
     Lacking,
     /// There will be nothing more.
@@ -150,8 +181,9 @@ impl Looked {
     /// `None` if there is nothing yet.
     fn of(found: Found<'_, NatsMessage>) -> Option<Self> {
         match found {
-            Found::Event(message) => {
-                message.event.clone().map(|event| Self::Event(message.position, event))
+            Found::Event(NatsMessage { position, event, rolled_up }) => {
+                let rolled_up = rolled_up.clone().map(|it| Self::RolledUp(*position, it));
+                event.clone().map(|event| Self::Event(*position, event)).or(rolled_up)
             }
             Found::Nothing => None,
             Found::Below(_) | Found::Moved => Some(Self::Lacking),
@@ -171,12 +203,17 @@ impl Follow for NatsFollower {
                             Looked::Event(at, event) => {
                                 return Poll::Ready(Some(this.step(at, event)));
                             }
+                            Looked::RolledUp(at, rolled_up) => match this.pass(at, &rolled_up) {
+                                Some(gap) => return Poll::Ready(Some(gap)),
+                                None => continue,
+                            },
                             Looked::Ended => return Poll::Ready(None),
                             Looked::Lacking => FetchRequest::Events {
                                 cursor: this.cursor.clone(),
                                 slot: None,
                                 reason: None,
                                 requested: this.delivered(),
+                                owed_after: this.owed_after,
                             },
                         },
                     };
@@ -198,6 +235,7 @@ impl Follow for NatsFollower {
                         this.delivered = NatsPosition::parse(&gap.position);
                         // All that there is comes after a gap, and so do these.
                         this.seeks_ends = None;
+                        this.owed_after = this.cursor.owed_after().max(position);
                     }
                     let events = events.into_iter();
                     this.catch_up = Some(Box::new(CatchUp::Fetched { gap, events, position }));
@@ -210,6 +248,7 @@ impl Follow for NatsFollower {
                         return Poll::Ready(Some(this.step(at, event)));
                     }
                     this.cursor.advance(*position);
+                    this.in_window_after = this.cursor.position();
                     this.catch_up = None;
                 }
             }

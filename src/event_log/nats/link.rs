@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_nats::HeaderMap;
-use async_nats::header::NATS_MESSAGE_ID;
+use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MESSAGE_ID};
 use async_nats::jetstream::Message;
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::Stream;
@@ -48,6 +48,25 @@ pub(super) struct NatsMessage {
     pub(super) position: NatsPosition,
     /// `None` for a message that another writer made and that is not an event.
     pub(super) event: Option<Logged>,
+    pub(super) rolled_up: Option<Box<RolledUp>>,
+}
+
+/// A message without an event that replaced all earlier ones of its topic.
+#[derive(Clone, Debug)]
+pub(super) struct RolledUp {
+    pub(super) topic: Topic,
+    /// The last sequence that the topic had before.
+    pub(super) last: u64,
+    /// Whether this process has read the event with that sequence.
+    pub(super) is_read: bool,
+}
+
+impl NatsMessage {
+    /// The topic that followers find the message in.
+    pub(super) fn topic(&self) -> Option<&Topic> {
+        let rolled_up = self.rolled_up.as_ref().map(|rolled_up| &rolled_up.topic);
+        self.event.as_ref().map(Logged::topic).or(rolled_up)
+    }
 }
 
 impl NatsLink {
@@ -88,22 +107,32 @@ impl NatsLink {
         let headers = message.headers.as_ref();
         let print = fingerprint(headers, sent, &message.payload);
         let position = NatsPosition::event(epoch, info.stream_sequence, print);
-        let event = self.parse_event(&position, &message.subject, &message.payload);
-        let message = NatsMessage { position, event };
+        let message = self.parse(position, &message.subject, headers, &message.payload);
         Ok(Consumed { count: info.consumer_sequence, message })
     }
 
     /// A message that was requested by its sequence or its subject.
     pub(super) fn requested(&self, epoch: u64, message: &StreamMessage) -> NatsMessage {
         let position = NatsPosition::event(epoch, message.sequence, fingerprint_of(message));
-        let event = self.parse_event(&position, &message.subject, &message.payload);
-        NatsMessage { position, event }
+        self.parse(position, &message.subject, Some(&message.headers), &message.payload)
     }
 
-    fn parse_event(&self, at: &NatsPosition, subject: &str, payload: &[u8]) -> Option<Logged> {
-        let topic = subject.strip_prefix(&*self.settings.prefix)?.strip_prefix('.')?;
-        let topic = Topic::new(topic).ok()?;
-        Logged::from_encoded(topic, &at.id(), payload).ok()
+    fn parse(
+        &self,
+        position: NatsPosition,
+        subject: &str,
+        headers: Option<&HeaderMap>,
+        payload: &[u8],
+    ) -> NatsMessage {
+        let topic = subject.strip_prefix(&*self.settings.prefix);
+        let topic = topic.and_then(|topic| Topic::new(topic.strip_prefix('.')?).ok());
+        let Some(topic) = topic else {
+            return NatsMessage { position, event: None, rolled_up: None };
+        };
+        let event = Logged::from_encoded(topic.clone(), &position.id(), payload).ok();
+        let last = headers.filter(|_| event.is_none()).and_then(last_rolled_up);
+        let rolled_up = last.map(|last| Box::new(RolledUp { topic, last, is_read: false }));
+        NatsMessage { position, event, rolled_up }
     }
 }
 
@@ -117,6 +146,17 @@ pub(super) fn fingerprint_of(message: &StreamMessage) -> Fingerprint {
     let sent = message.time.unix_timestamp_nanos();
     fingerprint(Some(&message.headers), sent, &message.payload)
 }
+
+/// The last sequence that a message with these headers replaced, if it is one by which a log forgets
+/// a topic.
+fn last_rolled_up(headers: &HeaderMap) -> Option<u64> {
+    let is_rolled_up = headers.get(ROLLUP)?.as_str() == "sub";
+    let last = headers.get(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE)?.as_str().parse().ok();
+    last.filter(|_| is_rolled_up)
+}
+
+/// With `sub`, a message replaces all earlier ones of its subject.
+pub(super) const ROLLUP: &str = "Nats-Rollup";
 
 /// By the message id, which the log makes anew for each event; or by the time, if the message is
 /// another writer's and has none.

@@ -6,6 +6,7 @@ mod connection;
 mod error;
 mod fetch;
 mod follower;
+mod forget;
 mod groups;
 mod ids;
 mod link;
@@ -34,6 +35,7 @@ pub use builder::{NatsLogBuilder, NatsStorage};
 use connection::{Connection, RESPONSE_TIMEOUT};
 pub use error::{NatsConnectError, NatsLogError};
 pub use follower::NatsFollower;
+use forget::ForgetQueue;
 use ids::{NatsPosition, Slot};
 use link::NatsLink;
 use stream::{created, last_message};
@@ -74,6 +76,19 @@ use window::NatsWindow;
 /// event. A false gap is better than a loss that the client does not learn of. Messages that are
 /// deleted by hand leave no gap, except for a client that resumes after one of them.
 ///
+/// # Topics that are forgotten
+///
+/// A stream keeps events by their age and number, of all topics together. A topic that is [let go
+/// of](EventLog::forget) makes room before that: the process that was told so publishes, when the
+/// time has come, one message without an event that rolls up the subject (`Nats-Rollup: sub`), if no
+/// event was appended since. The stream keeps that message as any other, and by it a client learns
+/// that it missed events.
+///
+/// If the process ends before, or if the stream does not allow roll-ups (`allow_rollup_hdrs`, which a
+/// log sets in the stream that it creates), the stream keeps the topic as any other. A process
+/// remembers 65,536 topics to forget. A client that had all events of the topic, and fell behind the
+/// window since, may get a gap, too.
+///
 /// # While the servers are away
 ///
 /// Followers wait, and go on where they were. Publishers wait for [a time that can be
@@ -113,15 +128,17 @@ pub struct NatsLog {
     handle: Arc<NatsHandle>,
 }
 
-/// What all handles and followers of a log own: the poller ends with the last of them.
+/// What all handles and followers of a log own: its tasks end with the last of them.
 struct NatsHandle {
     inner: Arc<NatsLogInner>,
     poller: AbortHandle,
+    forgetting: AbortHandle,
 }
 
 impl Drop for NatsHandle {
     fn drop(&mut self) {
         self.poller.abort();
+        self.forgetting.abort();
     }
 }
 
@@ -136,6 +153,7 @@ struct NatsLogInner {
     /// Bounds how many followers are sent batches at the same time, so that a thousand clients that
     /// come back do not request all of them at once.
     replays: Arc<Semaphore>,
+    forgetting: ForgetQueue,
 }
 
 impl NatsLogInner {
@@ -144,7 +162,8 @@ impl NatsLogInner {
         let window = Mutex::new(NatsWindow::new(settings.window_events, settings.window_bytes));
         let replays = settings.replays.min(Semaphore::MAX_PERMITS);
         let replays = Arc::new(Semaphore::new(replays));
-        Self { link, window, runtime, read_up_to: watch::Sender::new(0), replays }
+        let (read_up_to, forgetting) = (watch::Sender::new(0), ForgetQueue::default());
+        Self { link, window, runtime, read_up_to, replays, forgetting }
     }
 
     /// Waits for a connection, which must be one of the log's.
@@ -193,7 +212,8 @@ impl NatsLog {
             NatsConnectError::server(why, error.0.unwrap_or_default().into_string())
         })?;
         let poller = tokio::spawn(poller::run(Arc::clone(&inner), stream)).abort_handle();
-        Ok(Self { handle: Arc::new(NatsHandle { inner, poller }) })
+        let forgetting = tokio::spawn(forget::run(Arc::clone(&inner))).abort_handle();
+        Ok(Self { handle: Arc::new(NatsHandle { inner, poller, forgetting }) })
     }
 
     /// Whether the log reads what is appended, since when, and if not, why.
@@ -248,6 +268,16 @@ impl EventLog for NatsLog {
         };
         let read = timeout(RESPONSE_TIMEOUT, read).await;
         read.map_err(|_| NatsLogError::Unanswered)?
+    }
+
+    async fn forget(&self, topic: &Topic, after: Duration) -> Result<(), NatsLogError> {
+        let inner = &self.handle.inner;
+        let (epoch, last) = {
+            let window = inner.window();
+            (window.epoch(), window.known.sequence)
+        };
+        inner.forgetting.push(topic, after, epoch, last);
+        Ok(())
     }
 
     fn is_final(error: &NatsLogError) -> bool {

@@ -62,6 +62,8 @@ fn config(settings: &NatsLogBuilder) -> Config {
         max_bytes: i64::try_from(settings.bytes).unwrap_or(i64::MAX),
         max_age: settings.age,
         duplicate_window: settings.wanted_duplicate_window(),
+        // For topics that are forgotten.
+        allow_rollup: true,
         retention: RetentionPolicy::Limits,
         discard: DiscardPolicy::Old,
         storage: match settings.storage {

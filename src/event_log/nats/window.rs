@@ -103,12 +103,15 @@ impl NatsWindow {
     }
 
     /// Pushes the next message. Returns the wakers of the followers that wait for it.
-    pub(super) fn push(&mut self, message: NatsMessage) -> Vec<Slab<Waker>> {
+    pub(super) fn push(&mut self, mut message: NatsMessage) -> Vec<Slab<Waker>> {
         let slot = message.position.slot;
         self.note_given_out(slot);
         let mut wakers = Vec::new();
-        if let Some(event) = &message.event {
-            let topic = event.topic();
+        if let Some(rolled_up) = &mut message.rolled_up {
+            let last = self.topics.get(&rolled_up.topic).and_then(VecDeque::back);
+            rolled_up.is_read = last == Some(&rolled_up.last);
+        }
+        if let Some(topic) = message.topic() {
             self.topics.entry(topic.clone()).or_default().push_back(slot.sequence);
             wakers = self.groups.push(topic, slot.sequence);
         }
@@ -122,12 +125,12 @@ impl NatsWindow {
     fn pop_first(&mut self) {
         if let Some(first) = self.messages.first_event() {
             self.floor = first.position.slot.message;
-            if let Some(event) = &first.event {
-                self.groups.pop(event.topic(), first.sequence());
-                if let Some(sequences) = self.topics.get_mut(event.topic()) {
+            if let Some(topic) = first.topic() {
+                self.groups.pop(topic, first.sequence());
+                if let Some(sequences) = self.topics.get_mut(topic) {
                     sequences.pop_front();
                     if sequences.is_empty() {
-                        self.topics.remove(event.topic());
+                        self.topics.remove(topic);
                     }
                 }
             }
@@ -214,9 +217,8 @@ impl NatsWindow {
     }
 
     fn scan(&self, topics: &Topics, position: u64) -> Option<u64> {
-        let matches = |message: &&NatsMessage| {
-            message.event.as_ref().is_some_and(|event| topics.matches(event.topic()))
-        };
+        let matches =
+            |message: &&NatsMessage| message.topic().is_some_and(|topic| topics.matches(topic));
         self.messages.after(position).find(matches).map(Entry::sequence)
     }
 

@@ -62,6 +62,12 @@ impl Cursor {
         self.position
     }
 
+    /// The client is told of events that are lost after this, and not of those before.
+    #[cfg(feature = "nats")]
+    pub(in crate::event_log) fn owed_after(&self) -> u64 {
+        self.position.max(self.asked_after)
+    }
+
     /// Skips events up to this sequence, which cannot be had. Returns the reason of the gap, if the
     /// client should have had one of them.
     pub(in crate::event_log) fn skip_to(&mut self, sequence: u64) -> Option<GapReason> {
