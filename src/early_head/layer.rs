@@ -51,8 +51,8 @@ use crate::service::{accepts_events, may_begin_early};
 /// then, since it was carried out already.
 ///
 /// A client that leaves cancels the handler, whether or not the head is sent. If a `ResumeLayer`
-/// around keeps the answer, it cancels the handler before the head only. A panic of the handler after
-/// the head is that of a body.
+/// around keeps the answer, it cancels the handler before the head only. A panic of the handler
+/// after the head is that of a body.
 ///
 /// # Examples
 ///

@@ -137,8 +137,8 @@
 //!
 //! This layer has to be the innermost one, except for an [`EarlyHeadLayer`](crate::EarlyHeadLayer),
 //! whose wait is a part of the stream that is kept. Layers around it (keepalives, registry,
-//! shutdown) act on the stream of a client. When they end it, the handler's stream goes on until the
-//! linger is over.
+//! shutdown) act on the stream of a client. When they end it, the handler's stream goes on until
+//! the linger is over.
 //!
 //! Two of them act on the handler's stream, too. A [`Limit`](crate::Limit) counts a handler's
 //! stream as long as it runs, with its client or without; a client that comes back to it takes no
