@@ -38,6 +38,7 @@ mod postgres_once;
 mod postgres_read;
 mod postgres_restored;
 mod postgres_resume;
+mod postgres_tls;
 mod proxies;
 mod real_clients;
 mod redis_away;

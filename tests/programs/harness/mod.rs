@@ -13,6 +13,7 @@ pub mod bidi;
 pub mod bodies;
 pub mod broker;
 pub mod browser;
+pub mod certificates;
 pub mod chromium;
 #[path = "../../it/harness/chunked.rs"]
 pub mod chunked;
