@@ -71,6 +71,11 @@ impl Done {
         Self { plan, within }
     }
 
+    /// What is left to do of the plan of a layer. Mostly nothing is.
+    pub(crate) fn left_of_layer(&self, plan: &ResolvedPlan) -> Plan {
+        if self.plan.covers(plan) { Plan::default() } else { self.left_of(&plan.plan) }
+    }
+
     /// What is left of `plan` to do.
     pub(crate) fn left_of(&self, plan: &Plan) -> Plan {
         let left = plan.without(&self.plan.plan);

@@ -120,6 +120,17 @@ impl Plan {
         }
     }
 
+    /// Whether something is asked of each request, before the handler runs.
+    pub(crate) fn reads_requests(&self) -> bool {
+        let has_label = self.registry.on().is_some_and(|setting| setting.label.is_some());
+        let finish_within = self.shutdown.on().map(|setting| &setting.finish_within);
+        has_label
+            || self.dialect.on().is_some_and(Dialect::depends_on_request)
+            || finish_within.is_some_and(|it| it.of_request.is_some())
+            || !matches!(self.limit, Setting::Unset)
+            || self.makes_refusals()
+    }
+
     /// Whether a function makes responses to requests that are refused.
     pub(crate) fn makes_refusals(&self) -> bool {
         let reasons = [CloseReason::Limit, CloseReason::Draining];
@@ -168,7 +179,8 @@ impl Plan {
             around_another: false,
             rotation,
         };
-        ResolvedPlan { engine, observed: OnceLock::new(), plan: self, opened: Arc::default() }
+        let (observed, opened) = (OnceLock::new(), Arc::default());
+        ResolvedPlan { engine, observed, completes: None, plan: self, opened }
     }
 
     /// The same, with streams that are numbered together with those of `other`.
@@ -184,6 +196,8 @@ pub(crate) struct ResolvedPlan {
     engine: Settings,
     /// This plan for streams that are observed.
     observed: OnceLock<Arc<ResolvedPlan>>,
+    /// The plan further out of which this one has everything.
+    completes: Option<Arc<ResolvedPlan>>,
     /// The number of the next stream.
     opened: Arc<AtomicU32>,
 }
@@ -215,9 +229,22 @@ impl ResolvedPlan {
         let observed = self.observed.get_or_init(|| {
             let engine = Settings { observation: Observation::FirstEvent, ..self.engine.clone() };
             let (plan, opened) = (self.plan.clone(), Arc::clone(&self.opened));
-            Arc::new(Self { engine, observed: OnceLock::new(), plan, opened })
+            Arc::new(Self { engine, observed: OnceLock::new(), completes: None, plan, opened })
         });
         Arc::clone(observed)
+    }
+
+    /// This plan, which is `own` completed with `outer`.
+    pub(crate) fn completing(mut self, own: &Plan, outer: &Arc<Self>) -> Self {
+        let hides_nothing = outer.plan.beside(own).is_unset();
+        self.completes = hides_nothing.then(|| Arc::clone(outer));
+        self
+    }
+
+    /// Whether this plan is known to have everything that is in `outer`. It takes no look at the
+    /// settings.
+    pub(crate) fn covers(&self, outer: &Self) -> bool {
+        std::ptr::eq(self, outer) || self.completes.as_ref().is_some_and(|it| it.covers(outer))
     }
 
     /// The settings of the streams' engines.

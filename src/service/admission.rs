@@ -9,7 +9,7 @@ use http_body::Body;
 
 use super::head;
 use super::refusal::{Refusal, refuse, refuse_call};
-use super::request::{MadeStreams, OuterPlan};
+use super::request::OuterPlan;
 use crate::body::SseBody;
 use crate::plan::{Plan, Setting};
 use crate::state::{LimitInner, Permit};
@@ -57,7 +57,7 @@ impl EarlyRefusal {
     pub(super) fn respond<B: Body>(
         self,
         asked: &OuterPlan,
-        outer: Option<&MadeStreams>,
+        outer: Option<&OuterPlan>,
     ) -> Response<SseBody<B>> {
         let Self { refusal, head, call } = self;
         match call {

@@ -40,17 +40,18 @@ impl EarlyHeadRequest {
     pub(crate) fn begin(request: &mut Parts, dialect: Option<&Dialect>) -> Self {
         let outer = request.extensions.get::<Arc<OuterPlan>>();
         let plan = outer.map(|outer| Arc::clone(&outer.resolved));
-        let info = match outer {
-            Some(outer) => Arc::clone(&outer.request),
-            None => Arc::new(RequestInfo::of(request)),
-        };
         let of_plan = || plan.as_ref().map(|plan| plan.plan.dialect()).unwrap_or_default();
         let dialect = dialect.map_or_else(of_plan, |dialect| dialect.of_request(request));
         let link = Arc::new(EarlyHeadLink::new(plan));
-        if let Some(outer) = request.extensions.get_mut::<Arc<OuterPlan>>() {
-            // The layers that asked have the plan without it.
-            Arc::make_mut(outer).early_head = Some(Arc::clone(&link));
-        }
+        let info = match request.extensions.get_mut::<Arc<OuterPlan>>() {
+            Some(outer) => {
+                // The layers that asked have the plan without it.
+                let early_head = Some(Arc::clone(&link));
+                *outer = Arc::new(OuterPlan { early_head, ..outer.copy() });
+                Arc::clone(&outer.request)
+            }
+            None => Arc::new(RequestInfo::of(&request.method, &request.uri, &request.headers)),
+        };
         Self { link, request: info, dialect }
     }
 
@@ -89,11 +90,11 @@ impl EarlyHeadRequest {
 impl OuterPlan {
     /// What is left to ask for, if the head was sent early and the layers further out have done
     /// their part.
-    pub(super) fn after_early_head(&self) -> Option<Arc<Self>> {
+    pub(super) fn after_early_head(self: &Arc<Self>) -> Option<Arc<Self>> {
         let done = self.early_head.as_ref()?.done_outside()?;
         let left = self.resolved.plan.without(&done.plan);
         let resolved = Arc::new(left.resolve_as(&self.resolved));
-        Some(Arc::new(Self { resolved, ..self.clone() }))
+        Some(Arc::new(Self { resolved, ..self.copy() }))
     }
 }
 
@@ -124,7 +125,7 @@ pub(crate) enum LateBody {
 
 /// What the body of such an answer is.
 pub(crate) fn late_body(method: &Method, head: &response::Parts) -> LateBody {
-    match head::stream_kind(method, head) {
+    match head::stream_kind(method, head.status, &head.headers) {
         Some(StreamKind::Framed(Framing::Sse)) => LateBody::Events,
         Some(StreamKind::Encoded) => LateBody::Encoded,
         None if matches!(head.status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT) => {

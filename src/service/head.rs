@@ -4,7 +4,6 @@ use http::header::{
     ACCEPT, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG,
     HeaderMap, HeaderName, HeaderValue,
 };
-use http::response::Parts;
 use http::{Method, StatusCode};
 
 use crate::plan::NoBuffer;
@@ -20,16 +19,20 @@ pub(super) enum StreamKind {
 }
 
 /// How the body of a response can be read, if it is a stream.
-pub(super) fn stream_kind(method: &Method, head: &Parts) -> Option<StreamKind> {
+pub(super) fn stream_kind(
+    method: &Method,
+    status: StatusCode,
+    headers: &HeaderMap,
+) -> Option<StreamKind> {
     let partial = matches!(
-        head.status,
+        status,
         StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::PARTIAL_CONTENT
     );
-    if is_bodiless(method) || partial || !head.status.is_success() {
+    if is_bodiless(method) || partial || !status.is_success() {
         return None;
     }
-    let framing = framing(&head.headers)?;
-    Some(if is_encoded(&head.headers) { StreamKind::Encoded } else { StreamKind::Framed(framing) })
+    let framing = framing(headers)?;
+    Some(if is_encoded(headers) { StreamKind::Encoded } else { StreamKind::Framed(framing) })
 }
 
 /// Whether a body has a content encoding, so that its bytes cannot be read.
@@ -63,9 +66,9 @@ pub(super) fn protocol_of_call(headers: &HeaderMap) -> Option<Protocol> {
 
 /// Whether a response's body is an event stream whose bytes can be read, and not a refusal.
 #[cfg(feature = "resume")]
-pub(crate) fn is_event_stream(method: &Method, head: &Parts) -> bool {
+pub(crate) fn is_event_stream(method: &Method, head: &http::response::Parts) -> bool {
     head.extensions.get::<super::refusal::Refused>().is_none()
-        && stream_kind(method, head) == Some(StreamKind::Framed(Framing::Sse))
+        && stream_kind(method, head.status, &head.headers) == Some(StreamKind::Framed(Framing::Sse))
 }
 
 /// The framing of a body, if its content type is that of a stream.

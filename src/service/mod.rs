@@ -62,11 +62,10 @@ pub(crate) use request::{OuterTask, dialect_inside, separate_request, separate_r
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::request::Parts;
 use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
@@ -74,10 +73,10 @@ use tower_service::Service;
 
 use crate::body::SseBody;
 use crate::observe::LayerObserver;
-use crate::plan::{Plan, ResolvedPlan, Setting};
-use crate::state::{Drain, Expiry};
+use crate::plan::{Plan, ResolvedPlan};
+use crate::state::Expiry;
 use admission::{EarlyPermit, EarlyRefusal, admit};
-use request::{MadeStreams, OuterPlan, RequestInfo};
+use request::{OuterPlan, RequestInfo, put};
 
 /// The service that all layers of this crate make.
 ///
@@ -93,6 +92,8 @@ pub struct SseService<S> {
 #[derive(Debug)]
 struct OwnPlan {
     plan: Plan,
+    /// Something is asked of each request.
+    reads_requests: bool,
     /// For requests without an outer plan.
     alone: Arc<ResolvedPlan>,
     /// The outer plan that was met first, and this plan within it. Mostly it is the only one, so a
@@ -103,7 +104,10 @@ struct OwnPlan {
 
 impl OwnPlan {
     fn within(&self, outer: &Arc<ResolvedPlan>) -> Arc<ResolvedPlan> {
-        let complete = || Arc::new(self.plan.within(&outer.plan).resolve_as(&self.alone));
+        let complete = || {
+            let all = self.plan.within(&outer.plan).resolve_as(&self.alone);
+            Arc::new(all.completing(&self.plan, outer))
+        };
         let (known, resolved) = self.within.get_or_init(|| (Arc::clone(outer), complete()));
         if Arc::ptr_eq(known, outer) { Arc::clone(resolved) } else { complete() }
     }
@@ -120,6 +124,7 @@ impl ServiceFactory {
             let plan = plan();
             Arc::new(OwnPlan {
                 alone: Arc::new(plan.clone().resolve()),
+                reads_requests: plan.reads_requests(),
                 plan,
                 within: OnceLock::new(),
                 observer: LayerObserver::default(),
@@ -144,60 +149,6 @@ impl<S> SseService<S> {
     pub fn into_inner(self) -> S {
         self.inner
     }
-
-    /// Completes the plan of outer layers.
-    ///
-    /// The last value is where the next layer further out looks for streams that were made.
-    fn complete(&self, request: &Parts) -> (OuterPlan, Option<MadeStreams>) {
-        let own = &self.own;
-        let outer = request.extensions.get::<Arc<OuterPlan>>();
-        let outer_made = outer.map(|outer| outer.made.clone());
-        let expiry = request.extensions.get::<Expiry>().copied();
-        let alone = || {
-            let request = Arc::new(RequestInfo::of(request));
-            OuterPlan::new(Arc::clone(&own.alone), request, own.observer.clone())
-        };
-        let mut asked = match outer {
-            Some(outer) => OuterPlan {
-                resolved: own.within(&outer.resolved),
-                request: Arc::clone(&outer.request),
-                label: outer.label.clone(),
-                key: outer.key.clone(),
-                early: Weak::clone(&outer.early),
-                early_head: outer.early_head.clone(),
-                for_refusal: outer.for_refusal.clone(),
-                finish_within: outer.finish_within,
-                expiry: Expiry::earliest(outer.expiry, expiry),
-                outer_drains: self.outer_drains(outer),
-                made: MadeStreams::default(),
-                observer: own.observer.clone(),
-            },
-            None => OuterPlan { expiry, ..alone() },
-        };
-        if let Some(dialect) = own.plan.dialect.on().filter(|it| it.depends_on_request()) {
-            let dialect = Setting::On(dialect.of_request(request));
-            let plan = Plan { dialect, ..asked.resolved.plan.clone() };
-            asked.resolved = Arc::new(plan.resolve_as(&asked.resolved));
-        }
-        if let Some(setting) = own.plan.registry.on() {
-            asked.label = setting.label_of(request);
-        }
-        if own.plan.makes_refusals() {
-            asked.for_refusal = Some(Arc::new(request.clone()));
-        }
-        if let Some(shutdown) = own.plan.shutdown.on() {
-            asked.finish_within = shutdown.finish_within.of(request);
-        }
-        (asked, outer_made)
-    }
-
-    /// The drains of outer layers that are not in the plan, since this layer has another.
-    fn outer_drains(&self, outer: &OuterPlan) -> Vec<Arc<Drain>> {
-        let mut drains = outer.outer_drains.clone();
-        let hidden = outer.resolved.plan.shutdown.beside(&self.own.plan.shutdown);
-        drains.extend(hidden.on().map(|shutdown| Arc::clone(&shutdown.drain)));
-        drains
-    }
 }
 
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for SseService<S>
@@ -213,20 +164,34 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let (mut parts, body) = request.into_parts();
-        let (mut asked, outer) = self.complete(&parts);
-        let admitted = admit(&self.own.plan, &mut asked, &parts);
-        let asked = Arc::new(asked);
-        let call = match admitted {
-            Ok(early) => {
-                // For inner layers.
-                parts.extensions.insert(Arc::clone(&asked));
-                let future = self.inner.call(Request::from_parts(parts, body));
-                Call::Inner { future, early }
-            }
-            Err(refusal) => Call::Refused { refusal: Some(refusal) },
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+        let own = &self.own;
+        let outer = request.extensions().get::<Arc<OuterPlan>>().cloned();
+        let expiry = request.extensions().get::<Expiry>().copied();
+        let outermost = || {
+            let info = RequestInfo::of(request.method(), request.uri(), request.headers());
+            OuterPlan::outermost(own, info, expiry)
         };
+        let inner = |outer: &Arc<OuterPlan>| outer.inner(own, expiry);
+        let mut asked = outer.as_ref().map_or_else(outermost, inner);
+        let mut early = None;
+        // To take a request apart costs as much as all the rest.
+        if own.reads_requests {
+            let (parts, body) = request.into_parts();
+            asked.read(own, &parts);
+            early = match admit(&own.plan, &mut asked, &parts) {
+                Ok(early) => early,
+                Err(refusal) => {
+                    let call = Call::Refused { refusal: Some(refusal) };
+                    return SseFuture { call, asked: Arc::new(asked), outer };
+                }
+            };
+            request = Request::from_parts(parts, body);
+        }
+        let asked = Arc::new(asked);
+        // For inner layers.
+        put(request.extensions_mut(), Arc::clone(&asked));
+        let call = Call::Inner { future: self.inner.call(request), early };
         SseFuture { call, asked, outer }
     }
 }
@@ -244,7 +209,8 @@ pin_project! {
         #[pin]
         call: Call<F>,
         asked: Arc<OuterPlan>,
-        outer: Option<MadeStreams>,
+        // The plan of the next layer further out, which looks there for streams that were made.
+        outer: Option<Arc<OuterPlan>>,
     }
 }
 
@@ -271,7 +237,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let outer = this.outer.as_ref();
+        let outer = this.outer.as_deref();
         match this.call.project() {
             CallProjection::Inner { future, early } => {
                 let response = ready!(future.poll(cx));

@@ -11,7 +11,7 @@ use http::header::{
 use http::response::Parts;
 use http_body::Body;
 
-use super::request::{MadeStreams, OuterPlan, RequestInfo, tell};
+use super::request::{OuterPlan, RequestInfo, tell};
 use crate::body::SseBody;
 use crate::dialect::{Dialect, Notice, Opening};
 use crate::driver::{Done, Framing, Protocol, Registrations, StreamLink, trailers};
@@ -73,7 +73,7 @@ impl Refusal {
 pub(super) fn refuse<B: Body>(
     head: Parts,
     asked: &OuterPlan,
-    outer: Option<&MadeStreams>,
+    outer: Option<&OuterPlan>,
     refusal: &Refusal,
 ) -> Response<SseBody<B>> {
     refused(refusal.reason());
@@ -153,7 +153,7 @@ fn finish(mut answer: Response<Bytes>, notice: &Notice) -> Response<Bytes> {
 pub(super) fn refuse_call<B: Body>(
     head: Parts,
     protocol: Protocol,
-    outer: Option<&MadeStreams>,
+    outer: Option<&OuterPlan>,
     refusal: &Refusal,
 ) -> Response<SseBody<B>> {
     refused(refusal.reason());

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{Extensions, Method, Uri};
+use http::{Extensions, HeaderMap, Method, Uri};
 use http_body::Body;
 
+use super::OwnPlan;
 use super::admission::EarlyPermit;
 #[cfg(feature = "resume")]
 use super::early_head::take_early_head;
@@ -17,9 +18,7 @@ use crate::dialect::Dialect;
 use crate::driver::{EarlyHeadLink, Registrations, StreamLink};
 use crate::engine::Position;
 use crate::observe::{LayerObserver, StreamObserver};
-#[cfg(feature = "resume")]
-use crate::plan::Setting;
-use crate::plan::{Plan, ResolvedPlan};
+use crate::plan::{Plan, ResolvedPlan, Setting};
 use crate::state::{CappedKey, Drain, Expiry, Label, Permit};
 #[cfg(feature = "resume")]
 use crate::state::{LimitInner, PermitLender};
@@ -28,7 +27,7 @@ use crate::wire::LastEventId;
 
 /// What a layer asks of those further in. It is shared by the extensions of the request and the
 /// future of the response.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct OuterPlan {
     pub(super) resolved: Arc<ResolvedPlan>,
     pub(super) request: Arc<RequestInfo>,
@@ -50,6 +49,8 @@ pub(super) struct OuterPlan {
     /// What is known of a head that is sent early, further in than the layers that asked so far.
     pub(super) early_head: Option<Arc<EarlyHeadLink>>,
     pub(super) made: MadeStreams,
+    /// The plan that this one is a changed copy of. What is made for it is made for that one.
+    pub(super) copy_of: Option<Arc<OuterPlan>>,
     pub(super) observer: LayerObserver,
 }
 
@@ -72,6 +73,7 @@ impl OuterPlan {
             outer_drains: Vec::new(),
             early_head: None,
             made: MadeStreams::default(),
+            copy_of: None,
             observer,
         }
     }
@@ -84,6 +86,85 @@ impl OuterPlan {
         let plan = Plan { dialect: Setting::On(dialect), ..Plan::default() };
         let (request, observer) = (Arc::clone(&self.request), self.observer.clone());
         Some(Self::new(Arc::new(plan.resolve()), request, observer))
+    }
+
+    /// The plan that an outermost layer asks for.
+    pub(super) fn outermost(own: &OwnPlan, request: RequestInfo, expiry: Option<Expiry>) -> Self {
+        let (alone, observer) = (Arc::clone(&own.alone), own.observer.clone());
+        Self { expiry, ..Self::new(alone, Arc::new(request), observer) }
+    }
+
+    /// The plan that a layer asks for within this one.
+    pub(super) fn inner(&self, own: &OwnPlan, expiry: Option<Expiry>) -> Self {
+        Self {
+            resolved: own.within(&self.resolved),
+            request: Arc::clone(&self.request),
+            label: match own.plan.registry.on() {
+                Some(_) => Label::default(),
+                None => self.label.clone(),
+            },
+            key: self.key.clone(),
+            early: Weak::clone(&self.early),
+            early_head: self.early_head.clone(),
+            for_refusal: self.for_refusal.clone(),
+            finish_within: self.finish_within.filter(|_| own.plan.shutdown.on().is_none()),
+            expiry: Expiry::earliest(self.expiry, expiry),
+            outer_drains: self.drains_beside(own),
+            made: MadeStreams::default(),
+            copy_of: None,
+            observer: own.observer.clone(),
+        }
+    }
+
+    /// Adds what the layer's functions say of the request.
+    pub(super) fn read(&mut self, own: &OwnPlan, request: &Parts) {
+        if let Some(dialect) = own.plan.dialect.on().filter(|it| it.depends_on_request()) {
+            let dialect = Setting::On(dialect.of_request(request));
+            let plan = Plan { dialect, ..self.resolved.plan.clone() };
+            self.resolved = Arc::new(plan.resolve_as(&self.resolved));
+        }
+        if let Some(setting) = own.plan.registry.on() {
+            self.label = setting.label_of(request);
+        }
+        if own.plan.makes_refusals() {
+            self.for_refusal = Some(Arc::new(request.clone()));
+        }
+        if let Some(shutdown) = own.plan.shutdown.on() {
+            self.finish_within = shutdown.finish_within.of(request);
+        }
+    }
+
+    /// This plan once more, to be changed.
+    pub(super) fn copy(self: &Arc<Self>) -> Self {
+        Self {
+            resolved: Arc::clone(&self.resolved),
+            request: Arc::clone(&self.request),
+            label: self.label.clone(),
+            key: self.key.clone(),
+            early: Weak::clone(&self.early),
+            early_head: self.early_head.clone(),
+            for_refusal: self.for_refusal.clone(),
+            finish_within: self.finish_within,
+            expiry: self.expiry,
+            outer_drains: self.outer_drains.clone(),
+            made: MadeStreams::default(),
+            copy_of: Some(Arc::clone(self)),
+            observer: self.observer.clone(),
+        }
+    }
+
+    /// The drains of outer layers that are not in the plan of an inner layer, since that one has
+    /// another.
+    fn drains_beside(&self, own: &OwnPlan) -> Vec<Arc<Drain>> {
+        let mut drains = self.outer_drains.clone();
+        let hidden = self.resolved.plan.shutdown.beside(&own.plan.shutdown);
+        drains.extend(hidden.on().map(|shutdown| Arc::clone(&shutdown.drain)));
+        drains
+    }
+
+    /// The streams that layers further in made for the request.
+    pub(super) fn made(&self) -> &MadeStreams {
+        self.copy_of.as_ref().map_or(&self.made, |original| original.made())
     }
 
     /// The first of the drains of all layers that refuses new streams.
@@ -107,8 +188,8 @@ impl OuterPlan {
 ///
 /// A handler may call a service of its own with its request, and answer with another stream than
 /// the service did. What the service's layers took for the request is taken back then.
-#[derive(Clone, Debug, Default)]
-pub(super) struct MadeStreams(Arc<Mutex<Made>>);
+#[derive(Debug, Default)]
+pub(super) struct MadeStreams(Mutex<Made>);
 
 #[derive(Debug, Default)]
 struct Made {
@@ -170,8 +251,8 @@ impl Carried {
 }
 
 /// Looks for the stream that a response carries. See the [module docs](super).
-pub(super) fn carried(body: &impl Body, extensions: &mut Extensions) -> Carried {
-    let told = extensions.remove::<CarriedStream>();
+pub(super) fn carried(body: &impl Body, extensions: &Extensions) -> Carried {
+    let told = extensions.get::<CarriedStream>();
     match (StreamLink::inside(body), told.and_then(|told| told.0.upgrade())) {
         (Some(link), _) => Carried::InBody(link),
         (None, Some(link)) => Carried::InHead(link),
@@ -180,14 +261,18 @@ pub(super) fn carried(body: &impl Body, extensions: &mut Extensions) -> Carried 
 }
 
 /// Tells layers further out which stream a response carries.
-pub(super) fn tell(
-    link: &Arc<StreamLink>,
-    extensions: &mut Extensions,
-    outer: Option<&MadeStreams>,
-) {
-    extensions.insert(CarriedStream(Arc::downgrade(link)));
+pub(super) fn tell(link: &Arc<StreamLink>, extensions: &mut Extensions, outer: Option<&OuterPlan>) {
+    put(extensions, CarriedStream(Arc::downgrade(link)));
     if let Some(outer) = outer {
-        outer.add(link);
+        outer.made().add(link);
+    }
+}
+
+/// Puts a value into extensions, in the place of the last one if there is one.
+pub(super) fn put<T: Clone + Send + Sync + 'static>(extensions: &mut Extensions, value: T) {
+    match extensions.get_mut() {
+        Some(place) => *place = value,
+        None => drop(extensions.insert(value)),
     }
 }
 
@@ -202,12 +287,12 @@ pub(super) struct RequestInfo {
 }
 
 impl RequestInfo {
-    pub(super) fn of(request: &Parts) -> Self {
+    pub(super) fn of(method: &Method, uri: &Uri, headers: &HeaderMap) -> Self {
         Self {
-            method: request.method.clone(),
-            uri: request.uri.clone(),
-            wants_events: head::wants_events(&request.method, &request.headers),
-            last_event_id: request.headers.get(LAST_EVENT_ID).cloned(),
+            method: method.clone(),
+            uri: uri.clone(),
+            wants_events: head::wants_events(method, headers),
+            last_event_id: headers.get(LAST_EVENT_ID).cloned(),
         }
     }
 
@@ -254,22 +339,19 @@ pub(crate) fn dialect_inside(body: &impl Body, extensions: &Extensions) -> Optio
 #[derive(Clone, Debug)]
 pub(crate) struct OuterTask {
     limit: Option<Arc<LimitInner>>,
-    key: CappedKey,
-    early: Weak<EarlyPermit>,
     pub(crate) drain: Option<Arc<Drain>>,
     pub(crate) dialect: Dialect,
-    made: MadeStreams,
+    outer: Arc<OuterPlan>,
 }
 
 #[cfg(feature = "resume")]
 impl OuterTask {
     pub(crate) fn of(extensions: &Extensions) -> Option<Self> {
-        let outer = extensions.get::<Arc<OuterPlan>>()?;
-        let OuterPlan { resolved, key, early, made, .. } = &**outer;
-        let limit = resolved.plan.limit.on().map(|setting| Arc::clone(&setting.limit));
-        let drain = resolved.plan.shutdown.on().map(|shutdown| Arc::clone(&shutdown.drain));
-        let (key, early, made) = (key.clone(), Weak::clone(early), made.clone());
-        Some(Self { limit, key, early, drain, dialect: resolved.plan.dialect(), made })
+        let outer = Arc::clone(extensions.get::<Arc<OuterPlan>>()?);
+        let plan = &outer.resolved.plan;
+        let limit = plan.limit.on().map(|setting| Arc::clone(&setting.limit));
+        let drain = plan.shutdown.on().map(|shutdown| Arc::clone(&shutdown.drain));
+        Some(Self { limit, drain, dialect: plan.dialect(), outer })
     }
 
     /// A permit for the task; none if nothing limits it.
@@ -281,15 +363,15 @@ impl OuterTask {
         let Some(limit) = &self.limit else {
             return Ok(None);
         };
-        let early = self.early.upgrade().and_then(|early| early.take());
-        let permit = early.or_else(|| limit.acquire(&self.key)).ok_or(())?;
+        let early = self.outer.take_early();
+        let permit = early.or_else(|| limit.acquire(&self.outer.key)).ok_or(())?;
         Ok(PermitLender::new(permit))
     }
 
     /// Has the layer further out take the task's permit for the client, and none of its own.
     pub(crate) fn lend(&self, lender: &Arc<PermitLender>) {
         let permit = self.limit.as_ref().and_then(|limit| lender.lend(&limit.permits));
-        let unused = std::mem::replace(&mut lock(&self.made.0).permit, permit);
+        let unused = std::mem::replace(&mut lock(&self.outer.made().0).permit, permit);
         // After the lock: it goes back to its lender.
         drop(unused);
     }

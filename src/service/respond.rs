@@ -12,7 +12,7 @@ use http_body::{Body, Frame};
 use super::early_head::take_early_head;
 use super::head::{self, StreamKind};
 use super::refusal::{Refusal, refuse, refuse_call, refuse_late};
-use super::request::{Carried, MadeStreams, OuterPlan, carried, tell};
+use super::request::{Carried, OuterPlan, carried, tell};
 use crate::body::SseBody;
 use crate::driver::{
     Answer, Around, Claim, Deferred, Done, Protocol, Registrations, Stream, StreamLink,
@@ -27,18 +27,19 @@ use crate::wire::{Framing, Scanner};
 /// Does what `asked` asks for and was not done further in, and tells the layers that are `outer`.
 pub(super) fn respond<B>(
     asked: &Arc<OuterPlan>,
-    outer: Option<&MadeStreams>,
+    outer: Option<&OuterPlan>,
     response: Response<B>,
     cx: &mut Context<'_>,
 ) -> Response<SseBody<B>>
 where
     B: Body<Data = Bytes>,
 {
-    let (mut head, body) = response.into_parts();
-    let Some(kind) = head::stream_kind(&asked.request.method, &head) else {
-        return Response::from_parts(head, SseBody::plain(body, None));
+    let (method, status) = (&asked.request.method, response.status());
+    let Some(kind) = head::stream_kind(method, status, response.headers()) else {
+        return response.map(|body| SseBody::plain(body, None));
     };
-    let carried = carried(&body, &mut head.extensions);
+    let (head, body) = response.into_parts();
+    let carried = carried(&body, &head.extensions);
     let left = asked.after_early_head();
     let asked = left.as_ref().unwrap_or(asked);
     let mut responder = Responder { asked, outer, head };
@@ -70,7 +71,7 @@ where
 /// What it takes to respond with a stream.
 struct Responder<'a> {
     asked: &'a Arc<OuterPlan>,
-    outer: Option<&'a MadeStreams>,
+    outer: Option<&'a OuterPlan>,
     head: Parts,
 }
 
@@ -81,10 +82,10 @@ impl Responder<'_> {
         let done = Done::new(Arc::clone(resolved));
         let expiry = self.expiry().filter(|_| resolved.plan.heeds_expiry());
         if resolved.plan.drives() || expiry.is_some() {
-            let taken_back = asked.made.reclaim(&resolved.plan);
+            let taken_back = asked.made().reclaim(&resolved.plan);
             let mut registrations = register(&resolved.plan, asked, taken_back)?;
             registrations.early_head = take_early_head(&mut self.head.extensions);
-            let observer = asked.made.reclaim_observer().unwrap_or_else(|| observe(asked));
+            let observer = asked.made().reclaim_observer().unwrap_or_else(|| observe(asked));
             let link = StreamLink::of_stream(done, registrations, observer, expiry);
             self.set_head(&resolved.plan);
             return Ok(self.drive(body, framing, Arc::clone(resolved), link));
@@ -103,7 +104,7 @@ impl Responder<'_> {
         inner: &Arc<StreamLink>,
     ) -> Result<SseBody<B>, Refusal> {
         let asked = self.asked;
-        let left = inner.done().left_of(&asked.resolved.plan);
+        let left = inner.done().left_of_layer(&asked.resolved);
         let registrations = register(&left, asked, Registrations::default())?;
         self.set_head(&left);
         let no_buffer = Plan { no_buffer: left.no_buffer.clone(), ..Plan::default() };
@@ -138,7 +139,7 @@ impl Responder<'_> {
         let (resolved, done) = match &inner {
             None => (Arc::clone(&asked.resolved), Done::new(Arc::clone(&asked.resolved))),
             Some(inner) => {
-                let left = inner.done().left_of(&asked.resolved.plan);
+                let left = inner.done().left_of_layer(&asked.resolved);
                 if !left.drives() {
                     self.tell(inner);
                     return Ok(SseBody::plain(body, None));
@@ -166,14 +167,14 @@ impl Responder<'_> {
             body,
             Deferred::new(link, protocol, move |scanner| {
                 let mut taken_back = match taken {
-                    true => asked.made.reclaim(&resolved.plan),
+                    true => asked.made().reclaim(&resolved.plan),
                     false => Registrations::default(),
                 };
                 taken_back.permit = taken_back.permit.or(early);
                 let registrations = register(&resolved.plan, &asked, taken_back)
                     .map_err(Refusal::counted_status)?;
                 let observer = match taken {
-                    true => asked.made.reclaim_observer().unwrap_or_else(|| observe(&asked)),
+                    true => asked.made().reclaim_observer().unwrap_or_else(|| observe(&asked)),
                     false => StreamObserver::off(),
                 };
                 let link = StreamLink::of_stream(own.done(), registrations, observer, expiry);
@@ -197,7 +198,7 @@ impl Responder<'_> {
         let Plan { no_buffer, limit, .. } = asked.resolved.plan.clone();
         let plan = Plan { no_buffer, limit, ..Plan::default() };
         let left = inner.as_ref().map_or_else(|| plan.clone(), |it| it.done().left_of(&plan));
-        let taken_back = inner.is_none().then(|| asked.made.reclaim(&left).permit).flatten();
+        let taken_back = inner.is_none().then(|| asked.made().reclaim(&left).permit).flatten();
         let permit = match left.limit.on() {
             Some(setting) => {
                 let permit = taken_back
@@ -267,7 +268,7 @@ impl Responder<'_> {
         let expiry = self.expiry().filter(|_| asked.resolved.plan.heeds_expiry());
         Claim::new(inner, framing, move |passed| {
             let resolved = Arc::clone(&asked.resolved);
-            let mut taken_back = asked.made.reclaim(&resolved.plan);
+            let mut taken_back = asked.made().reclaim(&resolved.plan);
             if let Some(inner) = weak.upgrade() {
                 taken_back.complete(inner.reclaim(&resolved.plan));
             }
@@ -275,7 +276,7 @@ impl Responder<'_> {
                 .map_err(|refusal| refuse_late(&asked, framing, &refusal))?;
             // Ids may have passed that nobody read.
             let position = if passed { Position::Unknown } else { asked.request.position() };
-            let observer = asked.made.reclaim_observer().unwrap_or_else(|| observe(&asked));
+            let observer = asked.made().reclaim_observer().unwrap_or_else(|| observe(&asked));
             let done = Done::new(Arc::clone(&resolved));
             let link = StreamLink::of_stream(done, registrations, observer, expiry);
             Ok(stream(&asked, framing, resolved, position, link))
@@ -373,7 +374,7 @@ fn register(
         return Err(Refusal::draining(drain));
     }
     if let (Some(LimitSetting { limit, .. }), None) = (plan.limit.on(), &registrations.permit) {
-        let permit = asked.made.take_permit().or_else(|| asked.take_early());
+        let permit = asked.made().take_permit().or_else(|| asked.take_early());
         let permit = permit.or_else(|| limit.acquire(&asked.key));
         registrations.permit = Some(permit.ok_or_else(|| Refusal::full(limit))?);
     }

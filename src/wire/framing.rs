@@ -25,7 +25,8 @@ pub(crate) enum Framing {
 impl Framing {
     /// The framing of a body with this `Content-Type`. None if the body is no stream.
     pub(crate) fn of(content_type: &[u8]) -> Option<Self> {
-        let essence = content_type.split(|&byte| byte == b';').next()?.trim_ascii();
+        let end = memchr::memchr(b';', content_type).unwrap_or(content_type.len());
+        let essence = content_type[..end].trim_ascii();
         let known = |(name, _): &&(&[u8], Self)| essence.eq_ignore_ascii_case(name);
         let framing = CONTENT_TYPES.iter().find(known).map(|(_, framing)| *framing);
         framing.or_else(|| Protocol::of(essence).map(Self::Calls))

@@ -19,6 +19,10 @@ pub(crate) enum Protocol {
 impl Protocol {
     /// The protocol of a body with this media type, without its parameters.
     pub(super) fn of(essence: &[u8]) -> Option<Self> {
+        // Each answer is asked, and few are of calls.
+        if !matches!(essence.get("application/".len())?, b'g' | b'G' | b'c' | b'C') {
+            return None;
+        }
         let (name, format) = match essence.iter().position(|&byte| byte == b'+') {
             Some(at) => (&essence[..at], &essence[at + 1..]),
             None => (essence, &b""[..]),
