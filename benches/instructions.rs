@@ -14,24 +14,16 @@
 
 mod support;
 
-use std::convert::Infallible;
 use std::error::Error;
-use std::future::{Ready, ready};
 use std::hint::black_box;
 use std::process::{Command, ExitCode};
 
-use bytes::Bytes;
-use futures_util::FutureExt;
-use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{Request, Response};
-use http_body::Body;
-use http_body_util::{BodyExt, Full};
 use metrics_util::debugging::DebuggingRecorder;
+use support::requests::{AROUND, KINDS, SITES};
 use support::{
-    Framing, Pace, PassThrough, STACKS, Source, Stack, axum_sse, boxed, framing_of, poll, runtime,
+    Framing, Pace, PassThrough, STACKS, Source, Stack, axum_sse, boxed, framing_of, poll, requests,
+    runtime,
 };
-use tower::{Layer, Service, service_fn};
-use tower_sse::{EventIdLayer, Registry, Shutdown, SseLayer};
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -109,13 +101,38 @@ fn framed() -> Result<u32, Box<dyn Error>> {
     Ok(broken)
 }
 
-/// What the layers add to a response that is no stream, and whether that is above what is promised.
+/// What the layers cost where nothing is a stream, beside empty ones, and how many counts are above
+/// what is promised.
+#[expect(clippy::cast_precision_loss, reason = "counts are small")]
 fn other_responses() -> Result<u32, Box<dyn Error>> {
-    let of = |name| count(name, "burst", 0, 1);
-    let (without, with) = (of(REQUEST)?, of(REQUEST_UNDER_LAYERS)?);
-    let more = with - without;
-    println!("\ninstructions that all five add to a request whose response is one of JSON: {more}");
-    Ok(u32::from(more > MORE_A_REQUEST))
+    let mut broken = 0;
+    println!(
+        "\ninstructions of a request whose response is no stream, and the ratio to an empty layer"
+    );
+    println!("{:<20}{}", "", AROUND.map(|around| format!("{around:>16}")).concat());
+    for site in SITES {
+        for kind in KINDS {
+            let of = |around: &str| {
+                let name = format!("{site}, {kind}, {around}");
+                count_between(500, 1_500, &name, "burst", 0, 1)
+            };
+            let mut costs = Vec::new();
+            for around in AROUND {
+                costs.push(of(around)?);
+            }
+            let row: Vec<String> = costs.iter().map(|cost| format!("{cost:>16}")).collect();
+            let row = row.concat();
+            let [_, empty, one, five_empty, five] = costs[..] else { unreachable!() };
+            let (one_ratio, five_ratio) =
+                (one as f64 / empty as f64, five as f64 / five_empty as f64);
+            println!("{:<20}{row}{one_ratio:>8.3}{five_ratio:>8.3}", format!("{site}, {kind}"));
+            let most = MORE_A_REQUEST.iter().find(|(of, _)| *of == kind).map(|(_, most)| *most);
+            broken += u32::from(site == "service" && Some(one - empty) > most);
+            broken += u32::from(site == "connection" && one_ratio > MOST_OF_A_CALL);
+            broken += u32::from(site == "connection" && five_ratio > MOST_OF_FIVE);
+        }
+    }
+    Ok(broken)
 }
 
 /// What it adds to an event to be observed, and how many counts are above what is promised.
@@ -138,7 +155,18 @@ fn observed() -> Result<u32, Box<dyn Error>> {
 }
 
 fn count(name: &str, pace: &str, size: usize, events: usize) -> Result<i64, Box<dyn Error>> {
-    let (few, many) = (2_000, 6_000);
+    count_between(2_000, 6_000, name, pace, size, events)
+}
+
+/// The instructions of a frame, or of a request, as runs of `few` and of `many` tell.
+fn count_between(
+    few: usize,
+    many: usize,
+    name: &str,
+    pace: &str,
+    size: usize,
+    events: usize,
+) -> Result<i64, Box<dyn Error>> {
     let total = |frames: usize| -> Result<i64, Box<dyn Error>> {
         let [size, events, frames] = [size, events, frames].map(|number| number.to_string());
         let output = Command::new("valgrind")
@@ -156,19 +184,11 @@ fn count(name: &str, pace: &str, size: usize, events: usize) -> Result<i64, Box<
 }
 
 fn run(name: &str, pace: &str, size: usize, events: usize, frames: usize) {
+    if requests::run(name, frames) {
+        return;
+    }
     let runtime = runtime();
     let _context = runtime.enter();
-    match name {
-        REQUEST => return request(service_fn(json), frames),
-        REQUEST_UNDER_LAYERS => {
-            let layers = SseLayer::new()
-                .event_ids(EventIdLayer::sequential())
-                .registry(Registry::new())
-                .shutdown(Shutdown::new());
-            return request(layers.layer(service_fn(json)), frames);
-        }
-        _ => {}
-    }
     let pace = if pace == "live" { Pace::Live } else { Pace::Burst };
     let source = Source::framed(framing_of(name).0, size, events, pace);
     let polls = if pace == Pace::Live { frames * 2 } else { frames };
@@ -190,35 +210,14 @@ fn run(name: &str, pace: &str, size: usize, events: usize, frames: usize) {
     }
 }
 
-/// Sends requests, one after the other.
-fn request<S, B>(mut service: S, requests: usize)
-where
-    S: Service<Request<()>, Response = Response<B>, Error = Infallible>,
-    B: Body<Data = Bytes, Error = Infallible>,
-{
-    for _ in 0..requests {
-        let request = Request::post("/items?page=1").header("accept", "application/json");
-        let request = request.body(()).expect("it is valid");
-        let response = service.call(request).now_or_never().expect("it waits for nothing");
-        let body = response.expect("it does not fail").into_body().collect().now_or_never();
-        let body = body.expect("it waits for nothing").expect("it does not fail");
-        black_box(body.to_bytes());
-    }
-}
+/// The most that a value with all five adds to a request and its response, more than an empty layer.
+/// The answer of a unary call may turn out to be a stream, until its end.
+const MORE_A_REQUEST: [(&str, i64); 2] = [("json", 2_800), ("grpc", 6_000)];
 
-/// A response that is no stream.
-fn json(_: Request<()>) -> Ready<Result<Response<Full<Bytes>>, Infallible>> {
-    let mut response = Response::new(Full::new(Bytes::from_static(b"{}")));
-    let json = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(CONTENT_TYPE, json);
-    ready(Ok(response))
-}
-
-const REQUEST: &str = "request";
-const REQUEST_UNDER_LAYERS: &str = "request, all five";
-
-/// The most that they may add. A request is copied nowhere, and no byte of the body is looked at.
-const MORE_A_REQUEST: i64 = 3_400;
+/// The most that a whole call may cost, client included, beside the same under an empty layer, and
+/// under five layers beside five empty ones.
+const MOST_OF_A_CALL: f64 = 1.1;
+const MOST_OF_FIVE: f64 = 1.2;
 
 /// What another framing may cost more than events in a frame of one event, and in one of 16.
 /// Nothing, but that the prefix of each message of gRPC has to be read: the last bytes of a frame do

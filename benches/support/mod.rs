@@ -3,6 +3,8 @@
 // Each bench uses its part of this.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod requests;
+
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
