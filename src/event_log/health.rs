@@ -47,8 +47,7 @@ impl HealthCell {
 
     pub(super) fn note_reading(&self) {
         if let Some(before) = self.note(None) {
-            let unread = lock(&self.unread).take();
-            drop(unread);
+            let _ended = lock(&self.unread).take();
             log_is_read_again(self.log, before.since.elapsed().unwrap_or_default());
         }
     }
@@ -58,8 +57,7 @@ impl HealthCell {
         if self.note(Some(problem.clone())).is_some() {
             // A recorder is foreign code, which runs under no lock.
             let unread = UnreadLog::new();
-            let before = lock(&self.unread).replace(unread);
-            drop(before);
+            let _ended = lock(&self.unread).replace(unread);
             log_cannot_be_read(self.log, &problem);
         }
     }
