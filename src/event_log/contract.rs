@@ -24,7 +24,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::{
     Appended, EventLog, Follow, Gap, GapReason, Logged, MessageId, Start, Step, Topic, Topics,
@@ -45,6 +45,7 @@ pub async fn check<L: EventLog>(log: &L, prefix: &str) {
     check_positions(log, prefix).await;
     check_read(log, prefix).await;
     check_last(log, prefix).await;
+    check_forget(log, prefix).await;
     check_stalled(log, prefix).await;
 }
 
@@ -188,6 +189,43 @@ pub async fn check_last<L: EventLog>(log: &L, prefix: &str) {
         let last: Vec<_> = last.iter().map(number).collect();
         assert_eq!(last, expected, "the last {count} events of {topics:?}");
     }
+}
+
+/// Checks that a topic that was let go of, and is used again, hides no loss: a client that comes
+/// back from before gets all events after its position, or a gap first.
+///
+/// # Panics
+///
+/// As [`check`] does.
+pub async fn check_forget<L: EventLog>(log: &L, prefix: &str) {
+    let topic = topic(prefix, "forget");
+    let seen = append(log, &topic, 0).await;
+    append(log, &topic, 1).await;
+    log.forget(&topic, Duration::from_millis(1)).await.expect("the log notes it");
+    // A log may keep the events for longer.
+    for _ in 0..50 {
+        let page = log.read(&topic, Start::Earliest, 1).await.expect("the log can be read");
+        if page.events.is_empty() {
+            break;
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    append(log, &topic, 2).await;
+    let mut back = Reader::new(log, &(&topic).into(), Start::After(seen));
+    // The second event, or word of its loss.
+    let mut is_told = false;
+    loop {
+        match back.next("a client of a topic that was let go of").await {
+            Step::Gap(_) => is_told = true,
+            Step::Event(event) if number(&event) == 1 => is_told = true,
+            Step::Event(event) => {
+                assert_eq!(number(&event), 2, "the event after the topic was let go of");
+                break;
+            }
+        }
+    }
+    assert!(is_told, "an event that was let go of is lost without a gap");
+    back.expect_nothing("a client that has all events").await;
 }
 
 /// Checks that a follower that does not poll delays no other.

@@ -128,16 +128,14 @@ impl RedisLink {
         Ok(())
     }
 
-    /// Has the keys of a topic expire after a time, if no event comes before.
+    /// Has the events of a topic expire after a time, if none comes before. Its last sequence stays
+    /// for as long as that of any topic, or the next event would hide that these were lost.
     pub(super) async fn forget(&self, topic: &Topic, after: Duration) -> RedisResult<()> {
-        let keys = &self.keys;
-        let millis = u64::try_from(after.min(keys.limits.idle).as_millis()).unwrap_or(u64::MAX);
-        let mut both = redis::pipe();
-        for key in [keys.topic(topic), keys.last(topic)] {
-            both.cmd("PEXPIRE").arg(key).arg(millis).ignore();
-        }
+        let millis = u64::try_from(after.min(self.keys.limits.idle).as_millis());
+        let mut expire = redis::cmd("PEXPIRE");
+        expire.arg(self.keys.topic(topic)).arg(millis.unwrap_or(u64::MAX));
         let mut lease = self.short.get().await?;
-        let done = both.query_async::<()>(&mut lease.connection).await;
+        let done = expire.exec_async(&mut lease.connection).await;
         self.short.note(&lease, done)
     }
 
