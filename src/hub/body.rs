@@ -118,7 +118,7 @@ impl<L: EventLog> Body for HubBody<L> {
             let mut this = self.as_mut().project();
             let mut options = this.options.as_deref_mut();
             if let Some(opening) = options.as_mut().and_then(|options| options.opening.as_mut()) {
-                let opened = ready!(opening.as_mut().poll(cx));
+                let opened = ready!(opening.poll(cx));
                 match self.as_mut().open(opened) {
                     Some(event) => return Poll::Ready(Some(Ok(Frame::data(event)))),
                     None => continue,

@@ -2,6 +2,8 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +13,20 @@ use crate::event_log::{EventLog, Logged, Topics};
 use crate::wire::EventId;
 
 /// Resolves when it is known how the body begins. Dropped with the body.
-pub(super) type Opening = Pin<Box<dyn Future<Output = Opened> + Send>>;
+///
+/// The mutex is never locked. It makes the body `Sync`, as a body of hyper often has to be, although
+/// futures of applications are not.
+pub(super) struct Opening(Mutex<Pin<Box<dyn Future<Output = Opened> + Send>>>);
+
+impl Opening {
+    pub(super) fn new(opened: impl Future<Output = Opened> + Send + 'static) -> Self {
+        Self(Mutex::new(Box::pin(opened)))
+    }
+
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Opened> {
+        self.0.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut().poll(cx)
+    }
+}
 
 /// How a body begins.
 pub(super) enum Opened {
@@ -26,7 +41,7 @@ pub(super) enum Opened {
 /// Looks for the last events. A broker that is away is asked again until it is back, as a follower
 /// waits for it.
 pub(super) fn with_last<L: EventLog>(log: L, topics: Topics, count: usize) -> Opening {
-    Box::pin(async move {
+    Opening::new(async move {
         loop {
             match try_with_last(&log, &topics, count).await {
                 Ok(opened) => return opened,

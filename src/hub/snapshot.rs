@@ -124,7 +124,7 @@ impl Snapshot {
     pub(super) fn open<L: EventLog>(&self, log: &L, topics: &Topics, gap: Option<Gap>) -> Opening {
         let (make, limit) = (Arc::clone(&self.make), self.timeout);
         let (log, topics) = (log.clone(), topics.clone());
-        Box::pin(async move {
+        Opening::new(async move {
             let known = gap.as_ref().and_then(|gap| gap.requested.clone());
             let snapshot = async {
                 let position = log.latest(&topics).await.ok()?;
@@ -162,7 +162,7 @@ fn encode(event: &Event, position: &EventId) -> Option<Bytes> {
 
 /// Sends the client away, without a snapshot.
 pub(super) fn failed(known: Option<&EventId>) -> Opening {
-    Box::pin(ready(Opened::Failed(reconnect(known))))
+    Opening::new(ready(Opened::Failed(reconnect(known))))
 }
 
 /// The last event of a client that is to come back to the position that it had.

@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use http_body::Body;
+use http_body_util::combinators::BoxBody;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use tower_sse::event_log::{MemoryLog, Start, Topics};
@@ -35,6 +36,19 @@ fn simple() -> Snapshot {
         let why = request.gap.map_or("new", |gap| gap.reason.as_str());
         Ok::<_, Infallible>(Event::new().event(STATE).data(why))
     })
+}
+
+/// As a `BoxBody` asks for, whatever the function's future is.
+#[test]
+fn a_body_with_snapshots_fits_among_the_bodies_of_hyper() {
+    let snapshot = Snapshot::by(|_: SnapshotRequest| async {
+        let not_sync = std::cell::Cell::new("state");
+        tokio::task::yield_now().await;
+        Ok::<_, Infallible>(Event::new().data(not_sync.get()))
+    });
+    let body = Hub::default().subscribe(topic("t")).snapshot(snapshot).into_body();
+    let boxed: BoxBody<_, Infallible> = BoxBody::new(body);
+    assert!(!boxed.is_end_stream());
 }
 
 #[tokio::test]
