@@ -71,7 +71,7 @@ def fanout():
 
 
 def output_of(name, *arguments, features=()):
-    return "```text\n" + bench(name, *arguments, features=features).strip() + "\n```"
+    return "```text\n" + bench(name, *arguments, features=features).strip("\n") + "\n```"
 
 
 def machine():
