@@ -62,7 +62,7 @@ impl<L: EventLog> BodyOptions<L> {
             batch: None,
             snapshot: None,
             snapshots_in_a_row: 0,
-            replay: Vec::new().into_iter(),
+            replay: vec::IntoIter::default(),
             last: None,
         }
     }
@@ -111,7 +111,7 @@ impl<L: EventLog> BodyOptions<L> {
         if let Some(sent) = self.batch.as_mut().and_then(|batch| batch.pop()) {
             return Poll::Ready(Some(sent));
         }
-        let step = match self.replay.next() {
+        let step = match self.next_replayed() {
             Some(event) => Some(Step::Event(event)),
             None => match (follower.poll_next(cx), &mut self.batch) {
                 (Poll::Ready(step), _) => step,
@@ -139,6 +139,16 @@ impl<L: EventLog> BodyOptions<L> {
             }
             None => Poll::Ready(Some(sent)),
         }
+    }
+
+    /// The next of the events before those of the follower. After the last one nothing of them is
+    /// kept: a body may follow its log for days.
+    fn next_replayed(&mut self) -> Option<Logged> {
+        let event = self.replay.next()?;
+        if self.replay.len() == 0 {
+            self.replay = vec::IntoIter::default();
+        }
+        Some(event)
     }
 
     /// Sends an event, or puts it to those that wait.
