@@ -33,7 +33,7 @@ impl MessageIds {
         (now < taken.until).then_some(taken.sequence)
     }
 
-    /// Notes that a message was taken, and drops the oldest if there are too many.
+    /// Notes that a message was taken, and drops the oldest before if there are too many.
     pub(super) fn take(
         &mut self,
         (topic, message): (&Topic, &MessageId),
@@ -41,13 +41,14 @@ impl MessageIds {
         now: Instant,
         limits: &MemoryLogBuilder,
     ) {
+        // First, so that the room for as many as there may be does not double.
+        while self.order.len() >= limits.message_ids {
+            self.drop_first();
+        }
         let until = later(now, limits.duplicate_window);
         let key = (topic.clone(), message.clone());
         self.order.push_back((until, key.clone()));
         self.taken.insert(key, TakenMessage { sequence, until });
-        while self.order.len() > limits.message_ids {
-            self.drop_first();
-        }
     }
 
     /// Drops ids whose time has passed, but not more than so many.
