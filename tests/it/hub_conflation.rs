@@ -7,9 +7,8 @@ use proptest::prelude::*;
 use tower_sse::Hub;
 use tower_sse::event_log::{Logged, MemoryLog, Start, Topics};
 use tower_sse::hub::{Conflation, HubBody};
-use tower_sse::wire::Decoder;
 
-use crate::harness::history::{History, NAMES, SETS, all_events, events};
+use crate::harness::history::{History, NAMES, SETS, all_events, events, said};
 use crate::harness::hub::{append, data_of, text, topic, topics};
 
 const LAG: usize = 3;
@@ -22,11 +21,6 @@ fn key(event: &Logged) -> Option<String> {
 
 fn conflation() -> Conflation {
     Conflation::by(key).lag(LAG).events(EVENTS)
-}
-
-fn said(text: &str) -> Vec<String> {
-    let events = Decoder::new().decode(text.as_bytes()).into_iter();
-    events.map(|it| if it.event == "message" { it.data } else { it.event }).collect()
 }
 
 #[test]

@@ -11,18 +11,11 @@ use tower_sse::event_log::{
 };
 use tower_sse::event_log::{Start, Topic, Topics};
 use tower_sse::hub::HubBody;
-use tower_sse::wire::Decoder;
 use tower_sse::{Event, EventId, Hub};
 
 use crate::harness::bodies::read;
-use crate::harness::history::{History, NAMES, SETS, all_events, events};
+use crate::harness::history::{History, NAMES, SETS, all_events, events, said};
 use crate::harness::hub::{append, text, topic, topics};
-
-/// The data of the events in `text`, and the names of those that have one.
-fn said(text: &str) -> Vec<String> {
-    let events = Decoder::new().decode(text.as_bytes()).into_iter();
-    events.map(|it| if it.event == "message" { it.data } else { it.event }).collect()
-}
 
 #[test]
 fn a_client_that_names_no_position_first_gets_the_last_events_and_no_gap() {

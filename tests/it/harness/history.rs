@@ -67,3 +67,9 @@ pub fn events<B: Body<Data = Bytes> + Unpin>(body: &mut B) -> Option<Vec<Message
 pub fn all_events<B: Body<Data = Bytes> + Unpin>(body: &mut B) -> Vec<MessageEvent> {
     std::iter::from_fn(|| events(body)).flatten().collect()
 }
+
+/// The data of the events in `text`, and the names of those that have one.
+pub fn said(text: &str) -> Vec<String> {
+    let events = Decoder::new().decode(text.as_bytes()).into_iter();
+    events.map(|it| if it.event == "message" { it.data } else { it.event }).collect()
+}
