@@ -15,7 +15,7 @@ use tower_sse::{Event, EventId, Hub};
 
 use crate::harness::bodies::read;
 use crate::harness::history::{History, NAMES, SETS, all_events, events, said};
-use crate::harness::hub::{append, text, topic, topics};
+use crate::harness::hub::{all, append, follow, text, topic, topics};
 
 #[test]
 fn a_client_that_names_no_position_first_gets_the_last_events_and_no_gap() {
@@ -170,14 +170,20 @@ impl EventLog for Busy {
 
 #[test]
 fn an_event_that_comes_while_the_last_ones_are_looked_for_is_not_lost() {
-    let follow = ["after the last events", "before it is followed"];
-    let hub = Hub::new(Busy(MemoryLog::new()));
-    append(&hub.log().0, "t", "a");
-    let mut body = hub.subscribe(topic("t")).last(2).into_body();
-    assert_eq!(said(&text(&mut body))[..2], ["a", "after the position"]);
-    let mut body = hub.subscribe(topics(&["t", "u"])).last(1).into_body();
-    let got = said(&text(&mut body));
-    assert_eq!((&*got[0], &got[1..]), ("after the position", &follow.map(str::to_owned)[..]));
+    // Also if there are no last events.
+    for before in [&["a"][..], &[]] {
+        for set in [&["t"][..], &["t", "u"], &["*"]] {
+            let log = MemoryLog::new();
+            let hub = Hub::new(Busy(log.clone()));
+            for text in before {
+                append(&log, "t", text);
+            }
+            let mut body = hub.subscribe(topics(set)).last(2).into_body();
+            let got = said(&text(&mut body));
+            let there = all(&mut follow(&log, &["t"], Start::Earliest));
+            assert_eq!((got.len(), got), (before.len() + 3, there), "{set:?}");
+        }
+    }
 }
 
 #[tokio::test]
