@@ -31,6 +31,11 @@ impl LastEvents {
             self.events.pop_front();
         }
     }
+
+    /// Events after those that were seen are lost, so those are not the last ones.
+    fn note_gap(&mut self) {
+        self.events.clear();
+    }
 }
 
 /// Reads all of a topic.
@@ -43,6 +48,9 @@ pub(super) async fn by_reading<L: EventLog>(
     let until = Instant::now() + PATIENCE;
     loop {
         let page = log.read(topic, from, PAGE).await?;
+        if page.gap.is_some() {
+            last.note_gap();
+        }
         let newest = page.events.last().and_then(|newest| EventId::new(newest.id()).ok());
         page.events.into_iter().for_each(|event| last.push(event));
         from = match newest {
@@ -81,8 +89,7 @@ pub(super) async fn by_following<L: EventLog>(
                     break;
                 }
             }
-            // Events after those that were seen are lost, so those are not the last ones.
-            Ok(Some(Step::Gap(_))) => last.events.clear(),
+            Ok(Some(Step::Gap(_))) => last.note_gap(),
             Ok(None) | Err(_) => break,
         }
     }

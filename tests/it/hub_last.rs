@@ -105,6 +105,8 @@ fn a_body_that_looks_for_the_last_events_has_not_ended_and_leaves_nothing() {
 struct Own {
     log: MemoryLog,
     failures: Arc<AtomicU32>,
+    /// So many events are appended after the next page was read.
+    meanwhile: Arc<AtomicU32>,
 }
 
 impl EventLog for Own {
@@ -130,7 +132,11 @@ impl EventLog for Own {
             self.failures.store(left - 1, Ordering::Relaxed);
             return Err(MemoryLogError::NoData);
         }
-        self.log.read(topic, from, limit.min(2)).await
+        let page = self.log.read(topic, from, limit.min(2)).await;
+        for n in 0..self.meanwhile.swap(0, Ordering::Relaxed) {
+            append(&self.log, topic.as_str(), &format!("new {n}"));
+        }
+        page
     }
 
     async fn latest(&self, topics: &Topics) -> Result<EventId, MemoryLogError> {
@@ -205,7 +211,7 @@ async fn the_last_events_of_many_topics_are_looked_for_in_slices() {
 
 fn own(failures: u32) -> Hub<Own> {
     let log = MemoryLog::builder().events(4).build().unwrap();
-    Hub::new(Own { log, failures: Arc::new(failures.into()) })
+    Hub::new(Own { log, failures: Arc::new(failures.into()), meanwhile: Arc::default() })
 }
 
 #[tokio::test(start_paused = true)]
@@ -224,6 +230,19 @@ async fn a_log_that_cannot_look_from_the_end_has_the_same_last_events() {
             assert_eq!(said(&got), expected, "the last {count} of {set:?}");
         }
     }
+}
+
+/// The client is not told of what is lost between two of its last events.
+#[tokio::test(start_paused = true)]
+async fn events_before_those_that_are_lost_while_a_topic_is_read_are_none_of_its_last_events() {
+    let hub = own(0);
+    for n in 0..4 {
+        append(&hub.log().log, "t", &n.to_string());
+    }
+    hub.log().meanwhile.store(3, Ordering::Relaxed);
+    let mut body = hub.subscribe(topic("t")).last(10).into_body();
+    let got = read(&mut body, Duration::from_secs(5)).await.text();
+    assert_eq!(said(&got), ["3", "new 0", "new 1", "new 2"]);
 }
 
 #[tokio::test(start_paused = true)]
