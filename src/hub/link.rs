@@ -1,11 +1,11 @@
 //! [`StreamLink`]: the address of a stream from a position on, for pages that show a state.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use http::HeaderValue;
 
 use crate::error::InvalidText;
-use crate::wire::EventId;
+use crate::wire::{EventId, percent_encode};
 
 /// The address of a stream from a position on, for a page or an answer that shows a state.
 ///
@@ -109,15 +109,8 @@ fn after_position(url: &str, position: &EventId) -> String {
         linked.extend([pair, "&"]);
     }
     linked.push_str(PARAMETER);
-    for byte in position.as_str().bytes() {
-        match byte {
-            b'-' | b'.' | b'_' | b'~' => linked.push(byte.into()),
-            byte if byte.is_ascii_alphanumeric() => linked.push(byte.into()),
-            byte => {
-                let _ = write!(linked, "%{byte:02X}");
-            }
-        }
-    }
+    let is_unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    linked += &percent_encode(position.as_str(), is_unreserved);
     linked.extend(fragment.into_iter().flat_map(|fragment| ["#", fragment]));
     linked
 }

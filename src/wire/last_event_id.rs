@@ -1,10 +1,9 @@
 //! [`LastEventId`]: the id that a client sends to resume a stream, and the one rule by which it is
 //! read.
 
-#[cfg(feature = "hub")]
-use std::borrow::Cow;
-
 use super::EventId;
+#[cfg(feature = "hub")]
+use super::percent_decode;
 
 /// The id of the last event that a client has, as its request states it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,27 +36,6 @@ impl LastEventId {
         let value = query.split('&').find_map(|pair| pair.strip_prefix("last_event_id="));
         value.map_or(Self::None, |value| Self::parse(&percent_decode(value)))
     }
-}
-
-#[cfg(feature = "hub")]
-pub(crate) fn percent_decode(value: &str) -> Cow<'_, [u8]> {
-    if !value.contains(['%', '+']) {
-        return Cow::Borrowed(value.as_bytes());
-    }
-    let (mut decoded, mut rest) = (Vec::with_capacity(value.len()), value.as_bytes());
-    while let Some((&byte, tail)) = rest.split_first() {
-        rest = tail;
-        let digit = |at: usize| tail.get(at).and_then(|it| char::from(*it).to_digit(16));
-        match (byte, digit(0), digit(1)) {
-            (b'%', Some(high), Some(low)) => {
-                decoded.push(u8::try_from(high * 16 + low).unwrap_or_default());
-                rest = &tail[2..];
-            }
-            (b'+', ..) => decoded.push(b' '),
-            (byte, ..) => decoded.push(byte),
-        }
-    }
-    Cow::Owned(decoded)
 }
 
 #[cfg(test)]

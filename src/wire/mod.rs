@@ -13,6 +13,7 @@ mod json_line;
 mod json_scanner;
 mod last_event_id;
 mod message_scanner;
+mod percent;
 mod protocol;
 mod scanner;
 mod status;
@@ -30,9 +31,9 @@ pub(crate) use json::{json_member, json_string};
 pub(crate) use json_line::{in_notation, json_line};
 pub(crate) use json_scanner::{SEPARATOR, are_lines};
 pub(crate) use last_event_id::LastEventId;
-#[cfg(feature = "hub")]
-pub(crate) use last_event_id::percent_decode;
 pub(crate) use message_scanner::are_messages;
+#[cfg(feature = "hub")]
+pub(crate) use percent::{percent_decode, percent_encode};
 pub(crate) use protocol::Protocol;
 pub(crate) use scanner::{BlockId, EndedBlock, Scanner};
 pub(crate) use status::Status;

@@ -1,11 +1,11 @@
 //! The status with which a call ends, in each protocol.
 
-use std::fmt::Write;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::event::millis;
+use super::percent::percent_encode;
 use super::{CloseReason, Protocol, base64, json_string};
 
 /// The status of a call that the server ends.
@@ -104,15 +104,7 @@ fn message(flag: u8, text: &str) -> Vec<u8> {
 /// `Percent-Encoded → 1*(Percent-Byte-Unencoded / Percent-Byte-Encoded)`, where all but the visible
 /// characters of ASCII, the space and `%` itself are encoded.
 fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b' '..=b'~' if byte != b'%' => encoded.push(byte.into()),
-            // Writing into a string does not fail.
-            _ => drop(write!(encoded, "%{byte:02X}")),
-        }
-    }
-    encoded
+    percent_encode(text, |byte| matches!(byte, b' '..=b'~') && byte != b'%')
 }
 
 #[cfg(test)]
