@@ -327,7 +327,7 @@ impl MemoryLogBuilder {
     /// the [window](Self::duplicate_window), the oldest are forgotten before their time.
     ///
     /// The default is 65,536, which is 500 messages a second for 2 minutes. With ids as long as a
-    /// UUID that is 16 MiB, and 40 MiB with the longest ones.
+    /// UUID that is 17 MiB, and 47 MiB if both the ids and the names of topics are the longest.
     pub fn message_ids(mut self, count: usize) -> Self {
         self.message_ids = count;
         self
