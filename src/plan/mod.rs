@@ -241,6 +241,12 @@ impl ResolvedPlan {
         self
     }
 
+    /// This plan in other words, which hide nothing of a plan further out.
+    pub(crate) fn speaking(&self, dialect: Dialect) -> Self {
+        let plan = Plan { dialect: Setting::On(dialect), ..self.plan.clone() };
+        Self { completes: self.completes.clone(), ..plan.resolve_as(self) }
+    }
+
     /// Whether this plan is known to have everything that is in `outer`. It takes no look at the
     /// settings.
     pub(crate) fn covers(&self, outer: &Self) -> bool {

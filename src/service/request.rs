@@ -18,7 +18,9 @@ use crate::dialect::Dialect;
 use crate::driver::{EarlyHeadLink, Registrations, StreamLink};
 use crate::engine::Position;
 use crate::observe::{LayerObserver, StreamObserver};
-use crate::plan::{Plan, ResolvedPlan, Setting};
+#[cfg(feature = "resume")]
+use crate::plan::Setting;
+use crate::plan::{Plan, ResolvedPlan};
 use crate::state::{CappedKey, Drain, Expiry, Label, Permit};
 #[cfg(feature = "resume")]
 use crate::state::{LimitInner, PermitLender};
@@ -119,9 +121,7 @@ impl OuterPlan {
     /// Adds what the layer's functions say of the request.
     pub(super) fn read(&mut self, own: &OwnPlan, request: &Parts) {
         if let Some(dialect) = own.plan.dialect.on().filter(|it| it.depends_on_request()) {
-            let dialect = Setting::On(dialect.of_request(request));
-            let plan = Plan { dialect, ..self.resolved.plan.clone() };
-            self.resolved = Arc::new(plan.resolve_as(&self.resolved));
+            self.resolved = Arc::new(self.resolved.speaking(dialect.of_request(request)));
         }
         if let Some(setting) = own.plan.registry.on() {
             self.label = setting.label_of(request);
