@@ -49,7 +49,7 @@ impl Seen {
     }
 
     /// The trailers of the handler, which has none in them.
-    fn inner_trailers(bytes: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn inner_trailers(bytes: impl Into<Vec<u8>>) -> Self {
         Self { bytes: bytes.into(), trailers: Some((None, None)), failed: false, ended: true }
     }
 }

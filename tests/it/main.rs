@@ -110,6 +110,7 @@ mod manual_wire_logs;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod ndjson;
+mod nested_owners;
 mod nesting;
 mod notice;
 mod orders;
