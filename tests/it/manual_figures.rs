@@ -59,6 +59,12 @@ fn figures_of_times_are_those_of_the_benches() {
     let sentence = format!("A hub's burst of 64 events to 10,000 clients takes {burst:.2} of");
     assert_says("src/manual/costs.md", &sentence);
 
+    for clients in ["1", "100", "10,000"] {
+        let single = figure("## One event to many clients", clients, "one event at a time");
+        assert!((0.85..1.15).contains(&single), "{clients}: {single}");
+    }
+    assert_says("src/manual/costs.md", "Single events cost the same");
+
     let waking = |line| *printed("waiting streams", line).last().unwrap();
     let sentence = format!(
         "takes about {:.1} times as long as waking them for nothing, and a drain, which has a \
@@ -71,10 +77,20 @@ fn figures_of_times_are_those_of_the_benches() {
 
 #[test]
 fn figures_of_instructions_are_those_of_the_benches() {
-    let most = |pace: &str, layers: &str| {
+    let of_sizes = |pace: &str, layers: &str| {
         let block = format!("instructions a frame over an empty middleware, {pace}, 1 events");
-        printed(&block, layers).into_iter().fold(0.0, f64::max)
+        printed(&block, layers)
     };
+    for pace in ["burst", "live"] {
+        let counts = of_sizes(pace, "keep_alive ");
+        assert_eq!(counts.len(), 4);
+        // A count is cut to whole instructions.
+        assert!(counts.iter().all(|count| (count - counts[0]).abs() <= 1.0), "{pace}: {counts:?}");
+    }
+    assert_eq!(printed("allocations a frame", "keep_alive "), [0.0]);
+    let sentence = "a keepalive costs the same for 64 bytes and for 64 KiB, makes no allocation";
+    assert_says("src/manual/costs.md", sentence);
+    let most = |pace: &str, layers: &str| of_sizes(pace, layers).into_iter().fold(0.0, f64::max);
     let simple = |pace| {
         let layers = ["keep_alive ", "shutdown ", "keep_alive+shutdown "];
         layers.map(|layers| most(pace, layers)).into_iter().fold(0.0, f64::max)
