@@ -4,7 +4,7 @@ use http::{HeaderValue, Request};
 use tower::Layer;
 use tower_sse::{
     CloseReason, Dialect, DialectLayer, EarlyHeadLayer, Event, Farewell, JsonRpcId, KeepAliveLayer,
-    Limit, Notice, RegistryLayer, SseLayer,
+    Limit, Notice, RegistryLayer, RotationLayer, SseLayer,
 };
 
 use crate::harness::SECOND;
@@ -86,9 +86,8 @@ async fn the_keepalive_is_that_of_the_dialect_that_is_chosen() {
     }
 }
 
-/// A registry numbers all of them together.
 #[tokio::test(start_paused = true)]
-async fn streams_of_different_dialects_are_those_of_one_layer() {
+async fn streams_of_different_dialects_are_registered_once_each() {
     let registry = tower_sse::Registry::new();
     let layers =
         SseLayer::new().dialect(by_header()).registry(RegistryLayer::new(registry.clone()));
@@ -97,6 +96,30 @@ async fn streams_of_different_dialects_are_those_of_one_layer() {
     assert_eq!(registry.len(), APIS.len());
     drop(open);
     assert!(registry.is_empty());
+}
+
+/// They are numbered together, or they would end together.
+#[tokio::test(start_paused = true)]
+async fn the_ends_of_streams_of_different_dialects_are_spread() {
+    let rotation = RotationLayer::new().max_age(99 * SECOND);
+    let mut service = SseLayer::new()
+        .keep_alive(KeepAliveLayer::off())
+        .rotation(rotation)
+        .dialect(by_header())
+        .layer(Handler);
+    let mut open: Vec<_> = APIS.map(|(api, ..)| open_with(&mut service, request_of(api))).into();
+    let mut ends = Vec::new();
+    for (_feed, client) in &mut open {
+        client.now().await;
+    }
+    for second in 0..100 {
+        for (_feed, client) in &mut open {
+            ends.extend((!client.now().await.0.is_empty()).then_some(second));
+        }
+        tokio::time::advance(SECOND).await;
+    }
+    ends.dedup();
+    assert_eq!(ends.len(), APIS.len(), "{ends:?}");
 }
 
 /// The dialects of JSON-RPC, with the id that the request has.
