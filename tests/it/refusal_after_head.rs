@@ -41,6 +41,11 @@ async fn a_refusal_that_comes_after_the_head_is_written_in_the_framing_of_the_st
         ("text/event-stream", ":\nevent: draining\nretry: 1000\ndata: {}\n\n"),
         ("application/x-ndjson", "{\"type\":\"close\",\"reason\":\"draining\"}\n"),
         ("application/json-seq", "\u{1e}{\"type\":\"close\",\"reason\":\"draining\"}\n"),
+        // A message with the flag of the last one, and 66 bytes.
+        (
+            "application/connect+json",
+            "\u{2}\0\0\0\u{42}{\"error\":{\"code\":\"unavailable\",\"message\":\"the server shuts down\"}}",
+        ),
     ] {
         let shutdown = at_once();
         let layers = SseLayer::new().shutdown(shutdown.clone());
