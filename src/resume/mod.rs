@@ -136,9 +136,9 @@
 //! # With other layers
 //!
 //! This layer has to be the innermost one, except for an [`EarlyHeadLayer`](crate::EarlyHeadLayer),
-//! whose wait is a part of the stream that is kept. Layers around it (keepalives, registry,
-//! shutdown) act on the stream of a client. When they end it, the handler's stream goes on until
-//! the linger is over.
+//! whose wait is a part of the stream that is kept, and whose late error is a failure of it. Layers
+//! around it (keepalives, registry, shutdown) act on the stream of a client. When they end it, the
+//! handler's stream goes on until the linger is over.
 //!
 //! Two of them act on the handler's stream, too. A [`Limit`](crate::Limit) counts a handler's
 //! stream as long as it runs, with its client or without; a client that comes back to it takes no

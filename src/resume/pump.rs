@@ -19,6 +19,7 @@ use super::session::{ReaderStatus, Session, SessionEnd};
 use super::sessions::SessionMap;
 use super::token::TopicPart;
 use crate::event_log::EventLog;
+use crate::service::ToldFailure;
 use crate::state::{Drain, PermitLender};
 use crate::sync::{LazySleep, catch_panic, now};
 use crate::wire::{Event, EventId};
@@ -40,7 +41,7 @@ pub(super) struct PumpLimits {
 pub(super) async fn run<L, B>(
     session: Arc<Session<L>>,
     sessions: Weak<SessionMap<L>>,
-    inner: B,
+    (inner, told_failure): (B, ToldFailure),
     limits: PumpLimits,
     close_event: Option<Duration>,
 ) where
@@ -85,8 +86,11 @@ pub(super) async fn run<L, B>(
         ends_at: None,
         ending: LazySleep::default(),
     };
-    let end = pump.read_until_ended(inner).await;
-    let last = last_events(end, &pump.session.dialect, close_event);
+    let (end, last) = match pump.read_until_ended(inner).await {
+        // The events of the body have said so.
+        SessionEnd::Finished if told_failure.is_noted() => (SessionEnd::Failed, Vec::new()),
+        end => (end, last_events(end, &pump.session.dialect, close_event)),
+    };
     if pump.session.is_passing() {
         pump.end_passing(&last).await;
         guard.is_written = true;

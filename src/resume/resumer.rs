@@ -24,7 +24,7 @@ use super::token::{SessionToken, TopicPart};
 use crate::dialect::Dialect;
 use crate::event_log::{EventLog, Start, Step};
 use crate::observe;
-use crate::service::{OuterTask, dialect_inside, is_event_stream, separate_response};
+use crate::service::{OuterTask, ToldFailure, dialect_inside, is_event_stream, separate_response};
 use crate::state::PermitLender;
 use crate::wire::{CloseReason, EventId};
 
@@ -51,6 +51,8 @@ pub(super) struct ResumeRequest {
     pub(super) join: Option<Join>,
     /// That of the layers further out.
     pub(super) dialect: Dialect,
+    /// Whether the body tells of a failure by itself.
+    pub(super) told_failure: ToldFailure,
     outer: Option<OuterTask>,
 }
 
@@ -129,7 +131,17 @@ impl<L: EventLog> Resumer<L> {
         let outer = OuterTask::of(&parts.extensions);
         let dialect = outer.as_ref().map(|outer| outer.dialect.clone()).unwrap_or_default();
         let method = parts.method.clone();
-        Some(ResumeRequest { key, method, last_event, finished, join, dialect, outer })
+        let told_failure = ToldFailure::default();
+        Some(ResumeRequest {
+            key,
+            method,
+            last_event,
+            finished,
+            join,
+            dialect,
+            told_failure,
+            outer,
+        })
     }
 
     /// The answer to a client that comes back to a session of this process, or joins one.
@@ -213,7 +225,8 @@ impl<L: EventLog> Resumer<L> {
         let drain = request.outer.as_ref().and_then(|outer| outer.drain.clone());
         let kept_in_log = self.settings.kept_in_log();
         let limits = PumpLimits { linger, permit, drain, nodes, kept_in_log };
-        runtime.spawn(pump::run(session, sessions, body, limits, close_event));
+        let told_failure = request.told_failure.clone();
+        runtime.spawn(pump::run(session, sessions, (body, told_failure), limits, close_event));
         separate_response(&mut parts.extensions);
         parts.headers.remove(http::header::CONTENT_LENGTH);
         Response::from_parts(parts, ResumeBody::resumable(stream))

@@ -73,8 +73,8 @@ where
             let state = ResumeCall::Answer { response: Some(response) };
             return ResumeFuture { state, begin: None };
         }
-        if asked.is_some() {
-            separate_request(&mut parts.extensions);
+        if let Some(asked) = &asked {
+            separate_request(&mut parts.extensions, &asked.told_failure);
         }
         let request = Request::from_parts(parts, body);
         let begin = asked.map(|asked| (asked, Arc::clone(&self.resumer)));

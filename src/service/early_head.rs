@@ -10,6 +10,7 @@
 //!   says them itself.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
@@ -21,6 +22,7 @@ use super::refusal;
 use super::request::{OuterPlan, RequestInfo};
 use crate::dialect::{Dialect, Notice};
 use crate::driver::EarlyHeadLink;
+use crate::engine::EndReason;
 use crate::wire::Framing;
 
 /// A request whose head may be sent early.
@@ -29,6 +31,23 @@ pub(crate) struct EarlyHeadRequest {
     link: Arc<EarlyHeadLink>,
     request: Arc<RequestInfo>,
     dialect: Dialect,
+    told_failure: Option<ToldFailure>,
+}
+
+/// Whether an early head has told its client of a failure: for a layer further out that keeps the
+/// stream, in the extensions of the request. The body then ends as a whole one does.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ToldFailure(Arc<AtomicBool>);
+
+impl ToldFailure {
+    fn note(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    #[cfg(feature = "resume")]
+    pub(crate) fn is_noted(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 /// The link of an early head, in the extensions of its response.
@@ -52,7 +71,8 @@ impl EarlyHeadRequest {
             }
             None => Arc::new(RequestInfo::of(&request.method, &request.uri, &request.headers)),
         };
-        Self { link, request: info, dialect }
+        let told_failure = request.extensions.get().cloned();
+        Self { link, request: info, dialect, told_failure }
     }
 
     pub(crate) fn method(&self) -> &Method {
@@ -73,17 +93,27 @@ impl EarlyHeadRequest {
 
     /// A response of its own that says this.
     pub(crate) fn answer(&self, notice: &Notice) -> Response<Bytes> {
+        self.note_failure(notice);
         refusal::answer(&self.request, &self.dialect, notice)
     }
 
     /// Says this at the end of the stream. Returns what the body has to say itself.
     pub(crate) fn tell(&self, notice: &Notice) -> Option<Bytes> {
+        self.note_failure(notice);
         let farewell = refusal::farewell(&self.dialect, notice);
         if self.link.leave_words(notice, &farewell) {
             return None;
         }
         let words = farewell.alone(notice.reason, notice.retry, &self.request.position());
         (!words.is_empty()).then_some(words)
+    }
+
+    fn note_failure(&self, notice: &Notice) {
+        if let Some(told) = &self.told_failure {
+            if notice.reason.end_reason() == EndReason::Error {
+                told.note();
+            }
+        }
     }
 }
 

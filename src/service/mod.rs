@@ -50,6 +50,8 @@ mod refusal;
 mod request;
 mod respond;
 
+#[cfg(feature = "resume")]
+pub(crate) use early_head::ToldFailure;
 pub(crate) use early_head::{
     EarlyHeadRequest, LateBody, accepts_events, late_body, may_begin_early,
 };

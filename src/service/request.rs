@@ -11,7 +11,7 @@ use http_body::Body;
 use super::OwnPlan;
 use super::admission::EarlyPermit;
 #[cfg(feature = "resume")]
-use super::early_head::take_early_head;
+use super::early_head::{ToldFailure, take_early_head};
 use super::head;
 #[cfg(feature = "resume")]
 use crate::dialect::Dialect;
@@ -303,9 +303,10 @@ impl RequestInfo {
 }
 
 /// Leaves of what layers further out ask for only their dialect, for layers further in whose stream
-/// is another one.
+/// is another one, and have them note in `told` that they told of a failure.
 #[cfg(feature = "resume")]
-pub(crate) fn separate_request(extensions: &mut Extensions) {
+pub(crate) fn separate_request(extensions: &mut Extensions, told: &ToldFailure) {
+    extensions.insert(told.clone());
     let asked = extensions.remove::<Arc<OuterPlan>>();
     if let Some(dialect) = asked.and_then(|asked| asked.dialect_alone()) {
         extensions.insert(Arc::new(dialect));

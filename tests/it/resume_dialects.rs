@@ -317,6 +317,42 @@ async fn an_early_head_inside_speaks_the_dialect_of_the_layers_around() {
     }
 }
 
+/// Its client may try again. An answer that came late and says no error is a whole one.
+#[tokio::test(start_paused = true)]
+async fn a_late_error_that_an_early_head_inside_tells_is_a_failure_of_the_kept_answer() {
+    let get = |id: Option<&str>| {
+        let mut get = request(id);
+        *get.method_mut() = Method::GET;
+        get.headers_mut().insert("accept", HeaderValue::from_static("text/event-stream"));
+        get
+    };
+    let early = EarlyHeadLayer::new;
+    for (status, early, told, again_status) in [
+        (503, early(), r#"{"reason":"error","status":503}"#, 200),
+        (200, early().give_up_after(4 * SECOND), r#"{"reason":"timeout"}"#, 200),
+        (200, early().give_up_after(SECOND), r#"{"reason":"timeout"}"#, 200),
+        (200, early(), "{}", 204),
+    ] {
+        for between in [SseLayer::off(), SseLayer::new()] {
+            let json = answer(status, "application/json", || vec![Data("{}")]);
+            let inside = between.layer(early.layer(thinking(5 * SECOND, json).0));
+            let service = layer().close_event(SECOND).layer(inside);
+            let first = seen(&service, get(None), 9 * SECOND).await;
+            let end = Decoder::new().decode(first.text.as_bytes()).into_iter();
+            let end: Vec<_> = end.map(|event| event.data).collect();
+            let finished = (again_status == 204).then_some(r#"{"reason":"finished"}"#);
+            let expected: Vec<_> = [told].into_iter().chain(finished).collect();
+            assert!(first.ended, "{}", first.text);
+            assert_eq!(end, expected, "{status}");
+            let again = seen(&service, get(Some(&first.last_id())), 9 * SECOND).await;
+            assert_eq!(
+                (again.status, again.text.contains(told)),
+                (again_status, again_status == 200)
+            );
+        }
+    }
+}
+
 /// The wait is a part of the stream. It has no id yet, so a client can only join it.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_leaves_while_the_handler_of_a_kept_answer_thinks_cancels_it_before_the_head()
