@@ -366,6 +366,7 @@ async fn a_client_that_leaves_while_the_handler_of_a_kept_answer_thinks_cancels_
         tokio::time::sleep(leaves_after).await;
         first.abort();
         drop(first.await);
+        tokio::time::sleep(SECOND).await;
         assert_eq!(cancelled.get(), is_cancelled, "{leaves_after:?}");
         let joined = seen(&service, request(None), 30 * SECOND).await;
         assert_eq!((joined.data(), joined.ended), (vec!["1".to_owned()], true));
