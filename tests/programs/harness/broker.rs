@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::{Child, Command, Stdio};
@@ -281,6 +282,17 @@ pub async fn append<L: EventLog>(log: &L, name: &str, text: &str) -> EventId {
     log.append(&topic(name), data(text)).await.expect("the broker is there")
 }
 
+/// Appends numbers, one after the other.
+pub async fn append_all<L: EventLog>(log: &L, name: &str, numbers: Range<u32>) {
+    for n in numbers {
+        append(log, name, &n.to_string()).await;
+    }
+}
+
+pub fn follow<L: EventLog>(log: &L, names: &[&str], from: Start) -> L::Follower {
+    log.follow(topics(names), from)
+}
+
 /// Publishes numbers from zero on, each when the log has the one before, and gives how many there were.
 pub fn publish<L: EventLog>(log: L, name: &'static str, over: Arc<Notify>) -> JoinHandle<usize> {
     tokio::spawn(async move {
@@ -330,4 +342,9 @@ pub async fn gap<F: Follow + Unpin>(follower: &mut F) -> Gap {
 pub async fn is_quiet<F: Follow + Unpin>(follower: &mut F) -> bool {
     let next = poll_fn(|cx| Pin::new(&mut *follower).poll_next(cx));
     timeout(Duration::from_millis(200), next).await.is_err()
+}
+
+/// That nothing more comes in a while.
+pub async fn nothing<F: Follow + Unpin>(follower: &mut F) {
+    assert!(is_quiet(follower).await, "something comes");
 }

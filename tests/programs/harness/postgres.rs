@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use tower_sse::event_log::{EventLog, Follow, PostgresLog, PostgresLogBuilder, Start};
+use tower_sse::event_log::{PostgresLog, PostgresLogBuilder};
 
 pub use crate::harness::broker::*;
 
@@ -182,24 +182,4 @@ pub async fn log(address: &str) -> PostgresLog {
 pub async fn connect(settings: PostgresLogBuilder, address: &str) -> PostgresLog {
     let settings = settings.append_timeout(Duration::from_secs(2));
     settings.connect(address).await.expect("PostgreSQL is there")
-}
-
-/// Events `from` to `to`, one after the other.
-pub async fn append_all(log: &PostgresLog, name: &str, numbers: std::ops::Range<u32>) {
-    for n in numbers {
-        append(log, name, &n.to_string()).await;
-    }
-}
-
-/// That nothing comes for a time.
-pub async fn nothing<F: Follow + Unpin>(follower: &mut F) {
-    assert!(is_quiet(follower).await, "something comes");
-}
-
-pub fn follow(
-    log: &PostgresLog,
-    names: &[&str],
-    from: Start,
-) -> <PostgresLog as EventLog>::Follower {
-    log.follow(topics(names), from)
 }

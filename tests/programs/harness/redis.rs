@@ -2,12 +2,12 @@
 
 #![allow(dead_code, unreachable_pub, reason = "every test uses a part of this")]
 
-use std::ops::{Deref, DerefMut, Range};
+use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use tower_sse::event_log::{EventLog, Follow, RedisLog, RedisLogBuilder, Start};
+use tower_sse::event_log::{Follow, RedisLog, RedisLogBuilder};
 
 pub use crate::harness::broker::*;
 
@@ -80,22 +80,6 @@ pub async fn log(url: &str) -> RedisLog {
 
 pub async fn connect(settings: RedisLogBuilder, url: &str) -> RedisLog {
     settings.append_timeout(Duration::from_secs(2)).connect(url).await.expect("Redis is there")
-}
-
-/// Events `from` to `to`, many at a time but in order.
-pub async fn append_all(log: &RedisLog, name: &str, numbers: Range<u32>) {
-    for n in numbers {
-        append(log, name, &n.to_string()).await;
-    }
-}
-
-/// That nothing comes for a time.
-pub async fn nothing<F: Follow + Unpin>(follower: &mut F) {
-    assert!(is_quiet(follower).await, "something comes");
-}
-
-pub fn follow(log: &RedisLog, names: &[&str], from: Start) -> <RedisLog as EventLog>::Follower {
-    log.follow(topics(names), from)
 }
 
 /// Follows, and counts on from `next`: fails if a number is missing or comes twice.
