@@ -2,22 +2,14 @@
 
 use std::time::Duration;
 
-use tower_sse::EventId;
+use tokio::time::sleep;
 use tower_sse::event_log::{EventLog, GapReason, RedisLog, Start, contract};
 
+use crate::harness::gaps::{self, sequence};
 use crate::harness::redis::{
     Server, Way, all, append, append_all, connect, data, follow, gap, log, nothing, said, topic,
     topics,
 };
-
-fn sequence(id: &EventId) -> u64 {
-    id.as_str().split_once('-').unwrap().1.parse().unwrap()
-}
-
-fn shifted(id: &EventId, by: u64) -> EventId {
-    let (epoch, _) = id.as_str().split_once('-').unwrap();
-    EventId::new(format!("{epoch}-{}", sequence(id) + by)).unwrap()
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_in_redis_keeps_the_contract() {
@@ -35,101 +27,39 @@ async fn a_log_in_redis_keeps_the_contract() {
 #[tokio::test]
 async fn every_cause_is_told_and_then_comes_what_there_is() {
     let server = Server::start().await;
-    let log = connect(RedisLog::builder().events(100), &server.url()).await;
-    let other = connect(RedisLog::builder().prefix("other"), &server.url()).await;
-    let first = append(&log, "t", "0").await;
-    append_all(&log, "t", 1..399).await;
-    let last = append(&log, "t", "399").await;
-    let secret = append(&log, "secret", "x").await;
-    let foreign = append(&other, "t", "x").await;
-    // Of two nodes, one of which has it in its window.
-    let second = connect(RedisLog::builder().events(100).window(7, 1 << 20), &server.url()).await;
-    let id = |text: &str| EventId::new(text).unwrap();
-    for log in [&log, &second] {
-        for (start, requested, reason) in [
-            // Trimmed.
-            (Start::After(first.clone()), true, GapReason::Expired),
-            // Of another log.
-            (Start::After(foreign.clone()), true, GapReason::Restarted),
-            // Malformed.
-            (Start::After(id("7")), true, GapReason::Unknown),
-            // Newer than the head.
-            (Start::After(shifted(&secret, 1_000_000)), true, GapReason::Unknown),
-            // Not even an id.
-            (Start::Unknown, false, GapReason::Unknown),
-        ] {
-            let mut follower = follow(log, &["t"], start.clone());
-            let gap = gap(&mut follower).await;
-            assert_eq!(gap.reason, reason, "{start:?}");
-            assert_eq!(gap.requested.map(Start::After), requested.then_some(start));
-            assert_eq!(gap.latest.as_ref(), Some(&last));
-            let begin: usize = said(&mut follower).await.parse().unwrap();
-            assert!((200..=300).contains(&begin), "{begin}");
-            assert!(sequence(&gap.position) < sequence(gap.earliest.as_ref().unwrap()));
-            let rest = all(&mut follower, 399 - begin).await;
-            let expected: Vec<String> = (begin + 1..400).map(|n| n.to_string()).collect();
-            assert_eq!(rest, expected);
-            // To come back with the place behind the gap is no gap.
-            let mut again = follow(log, &["t"], Start::After(gap.position));
-            assert_eq!(said(&mut again).await, begin.to_string());
-            // What is there is no gap.
-            let mut earliest = follow(log, &["t"], Start::Earliest);
-            assert_eq!(said(&mut earliest).await, begin.to_string());
-        }
-    }
+    let settings = || RedisLog::builder().events(100);
+    let log = connect(settings(), &server.url()).await;
+    let address = server.url();
+    let second = connect(settings().window(7, 1 << 20), &address);
+    let other = connect(RedisLog::builder().prefix("other"), &address).await;
+    let begins = 200..=300;
+    gaps::every_cause_is_told_and_then_comes_what_there_is(&log, second, &other, begins).await;
 }
 
 #[tokio::test]
 async fn a_gap_without_events_gives_a_place_to_come_back_to() {
     let server = Server::start().await;
     let log = log(&server.url()).await;
-    let secret = append(&log, "secret", "x").await;
-    let mut follower = follow(&log, &["t", "u"], Start::Unknown);
-    let gap = gap(&mut follower).await;
-    assert_eq!((&gap.earliest, &gap.latest), (&None, &None));
-    assert_ne!(gap.position, secret, "nothing is said of other topics");
-    append(&log, "u", "1").await;
-    append(&log, "t", "2").await;
-    for follower in [&mut follower, &mut follow(&log, &["t", "u"], Start::After(gap.position))] {
-        assert_eq!(all(follower, 2).await, ["1", "2"]);
-    }
+    gaps::a_gap_without_events_gives_a_place_to_come_back_to(&log).await;
 }
 
 #[tokio::test]
 async fn a_topic_that_expired_hides_no_loss_and_makes_none_up() {
     let idle = Duration::from_millis(300);
     let server = Server::start().await;
-    let log = connect(RedisLog::builder().idle(idle), &server.url()).await;
-    let first = append(&log, "t", "1").await;
-    append(&log, "t", "2").await;
-    let mut open = follow(&log, &["t"], Start::After(first.clone()));
-    assert_eq!(said(&mut open).await, "2");
-    tokio::time::sleep(idle + Duration::from_millis(200)).await;
-    let place = log.latest(&topics(&["t"])).await.unwrap();
-    // Who was there all the time missed nothing, nor did who has a place from afterwards.
-    append(&log, "t", "3").await;
-    assert_eq!(said(&mut open).await, "3");
-    let second = connect(RedisLog::builder().idle(idle), &server.url()).await;
-    assert_eq!(said(&mut follow(&second, &["t"], Start::After(place))).await, "3");
-    assert_eq!(all(&mut follow(&second, &["t"], Start::After(first)), 2).await, ["gap", "3"]);
+    let address = server.url();
+    let node = || connect(RedisLog::builder().idle(idle), &address);
+    let log = node().await;
+    let expire = sleep(idle + Duration::from_millis(200));
+    gaps::a_topic_that_expired_hides_no_loss_and_makes_none_up(&log, node(), expire).await;
 }
 
 #[tokio::test]
 async fn a_redis_that_lost_all_is_another_log() {
     let server = Server::start().await;
     let log = log(&server.url()).await;
-    let before = append(&log, "t", "1").await;
-    let mut follower = follow(&log, &["t"], Start::After(before.clone()));
-    append(&log, "t", "2").await;
-    assert_eq!(said(&mut follower).await, "2");
-    server.cli(&["FLUSHALL"]);
-    let after = append(&log, "t", "3").await;
-    assert_ne!(before.as_str().split('-').next(), after.as_str().split('-').next());
-    for follower in [&mut follower, &mut follow(&log, &["t"], Start::After(before))] {
-        assert_eq!(gap(follower).await.reason, GapReason::Restarted);
-        assert_eq!(said(follower).await, "3");
-    }
-    assert_eq!(nothing(&mut follow(&log, &["t"], Start::After(after))).await, ());
+    let lose_all = || drop(server.cli(&["FLUSHALL"]));
+    gaps::a_log_that_lost_all_is_another_log(&log, lose_all).await;
 }
 
 /// It is in neither the feed nor its topic any more.
@@ -146,7 +76,7 @@ async fn what_expired_while_a_node_was_away_is_a_gap() {
     assert_eq!(said(&mut follower).await, "1");
     way.close().await;
     append_all(&other, "t", 2..600).await;
-    tokio::time::sleep(idle + Duration::from_millis(500)).await;
+    sleep(idle + Duration::from_millis(500)).await;
     append(&other, "t", "next").await;
     // It is to be there still when the node is back, however long that tries.
     for key in ["{tower-sse}:topic:t", "{tower-sse}:last:t"] {

@@ -19,6 +19,7 @@ pub mod chromium;
 pub mod chunked;
 #[path = "../../it/harness/contracts.rs"]
 pub mod contracts;
+pub mod gaps;
 pub mod hub_nodes;
 pub mod llm;
 pub mod nats;
