@@ -5,13 +5,13 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use tokio::time::sleep;
-use tower_sse::event_log::{EventLog, PostgresLog, PostgresLogError, Start, Step};
+use tower_sse::event_log::{EventLog, PostgresLog, PostgresLogError, Start};
 
 use crate::harness::postgres::{
-    Server, after, all, append, append_all, connect, data, follow, log, nothing, said, step, topic,
-    topics,
+    Server, after, all, append, append_all, connect, data, follow, log, nothing, topic,
 };
 use crate::harness::reconnects::{AHEAD, a_thousand_reconnects_lose_and_repeat_nothing};
+use crate::harness::two_nodes;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_reconnects_to_two_nodes_lose_and_repeat_nothing() {
@@ -35,50 +35,22 @@ async fn reconnect(names: &[&'static str]) {
 #[tokio::test]
 async fn an_event_has_one_id_on_all_nodes() {
     let server = Server::start().await;
-    let (one, two) = (log(&server.address()).await, log(&server.address()).await);
-    let mut followers = [follow(&one, &["t"], Start::Live), follow(&two, &["t", "u"], Start::Live)];
-    for (log, name, text) in [(&one, "t", "1"), (&two, "u", "2"), (&two, "t", "3")] {
-        let id = append(log, name, text).await;
-        for follower in &mut followers[usize::from(name == "u")..] {
-            let Step::Event(event) = step(follower).await else {
-                panic!("there is no gap");
-            };
-            assert_eq!(event.id(), id.as_str());
-            assert_eq!(event.topic(), &topic(name));
-        }
-    }
+    let nodes = [log(&server.address()).await, log(&server.address()).await];
+    two_nodes::an_event_has_one_id_on_all_nodes(nodes).await;
 }
 
 #[tokio::test]
 async fn a_follower_gets_each_event_from_then_on_wherever_it_is_appended() {
     let server = Server::start().await;
-    let (one, two) = (log(&server.address()).await, log(&server.address()).await);
-    for n in 0..50 {
-        let name = format!("t.{n}");
-        append(&one, &name, "before").await;
-        // Not polled before the event is there.
-        let mut first = follow(&one, &[&name], Start::Live);
-        let mut second = follow(&two, &[&name], Start::Live);
-        append(&two, &name, "after").await;
-        assert_eq!(said(&mut first).await, "after");
-        // What was just before, on another node, may come as well.
-        let said_first = said(&mut second).await;
-        if said_first == "before" {
-            assert_eq!(said(&mut second).await, "after");
-        }
-    }
+    let nodes = [log(&server.address()).await, log(&server.address()).await];
+    two_nodes::a_follower_gets_each_event_from_then_on_wherever_it_is_appended(nodes).await;
 }
 
 #[tokio::test]
 async fn pages_that_follow_their_state_miss_nothing() {
     let server = Server::start().await;
-    let (one, two) = (log(&server.address()).await, log(&server.address()).await);
-    append(&one, "t", "1").await;
-    let place = one.latest(&topics(&["t"])).await.unwrap();
-    append(&two, "t", "2").await;
-    for log in [&one, &two] {
-        assert_eq!(said(&mut follow(log, &["t"], Start::After(place.clone()))).await, "2");
-    }
+    let nodes = [log(&server.address()).await, log(&server.address()).await];
+    two_nodes::pages_that_follow_their_state_miss_nothing(nodes).await;
 }
 
 /// One `psql`, which ends when it has run all.

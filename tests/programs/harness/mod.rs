@@ -42,6 +42,7 @@ pub mod site;
 pub mod tap;
 #[path = "../../it/harness/topics.rs"]
 pub mod topics;
+pub mod two_nodes;
 
 /// After so long a test has failed: far more than anything takes, however busy the machine is.
 pub const LONG: Duration = Duration::from_secs(60);
