@@ -1,13 +1,13 @@
-//! A look at a topic in PostgreSQL returns what there is and leaves nothing, and patterns come back as
+//! A look at a topic in PostgreSQL returns what there is and leaves and patterns come back as
 //! far as nothing was deleted.
 
 use futures_util::{StreamExt, stream};
 use tower_sse::Hub;
-use tower_sse::event_log::{EventLog, GapReason, Logged, PostgresLog, PostgresLogError, Start};
+use tower_sse::event_log::{EventLog, Logged, PostgresLog, PostgresLogError, Start};
 
+use crate::harness::patterns;
 use crate::harness::postgres::{
-    Server, Way, address, after, all, append, append_all, connect, follow, gap, log, nothing, said,
-    topic,
+    Server, Way, address, after, append, connect, follow, log, said, topic,
 };
 
 #[tokio::test]
@@ -68,59 +68,17 @@ async fn a_look_while_postgres_is_away_is_an_error() {
 #[tokio::test]
 async fn a_follower_of_patterns_gets_each_event_that_matches_once_and_in_order() {
     let server = Server::start().await;
-    let (one, two) = (log(&server.address()).await, log(&server.address()).await);
-    let mut live = follow(&one, &["a.*", "a.1", "*.2", "news"], Start::Live);
-    let place = append(&two, "other", "0").await;
-    let long = "x".repeat(10_000);
-    for (name, text) in [
-        ("a.1", "1"),
-        ("b.1", "no"),
-        // It matches twice, and so does the first.
-        ("a.2", "2"),
-        ("b.2", &*long),
-        ("news", "4"),
-        ("a.2.3", "no"),
-        ("a.3", "5"),
-    ] {
-        append(&two, name, text).await;
-    }
-    let expected = ["1", "2", &long, "4", "5"];
-    assert_eq!(all(&mut live, 5).await, expected);
-    nothing(&mut live).await;
-    for log in [&one, &two] {
-        let mut again = follow(log, &["a.*", "a.1", "*.2", "news"], after(&place));
-        assert_eq!(all(&mut again, 5).await, expected);
-        nothing(&mut again).await;
-    }
-    let mut all_of_them = follow(&two, &[">"], Start::Earliest);
-    assert_eq!(all(&mut all_of_them, 8).await, ["0", "1", "no", "2", &long, "4", "no", "5"]);
+    let nodes = [log(&server.address()).await, log(&server.address()).await];
+    patterns::a_follower_of_patterns_gets_each_event_that_matches_once_and_in_order(nodes).await;
 }
 
 #[tokio::test]
 async fn what_was_deleted_may_be_missing_for_a_follower_of_a_pattern_and_is_a_gap() {
     let server = Server::start().await;
-    let settings = || PostgresLog::builder().events(100);
-    let log = connect(settings(), &server.address()).await;
-    let mut live = follow(&log, &["a.*", "mark"], Start::Live);
-    let first = append(&log, "a.1", "first").await;
-    append(&log, "a.1", "second").await;
-    assert_eq!(all(&mut live, 2).await, ["first", "second"]);
-    for n in 0..6 {
-        append_all(&log, "secret", 50 * n..50 * (n + 1)).await;
-        append(&log, "mark", "read so far").await;
-        assert_eq!(said(&mut live).await, "read so far");
-    }
-    append(&log, "a.1", "third").await;
-    // It was there all the time, and other topics are no gap.
-    assert_eq!(said(&mut live).await, "third");
-    let other = connect(settings(), &server.address()).await;
-    let mut behind = follow(&other, &["a.*"], after(&first));
-    let lost = gap(&mut behind).await;
-    assert_eq!(lost.reason, GapReason::Expired);
-    assert_eq!(lost.earliest, lost.latest, "nothing is said of other topics");
-    assert_eq!(said(&mut behind).await, "third");
-    let mut again = follow(&other, &["a.*"], Start::After(lost.position));
-    assert_eq!(said(&mut again).await, "third");
+    let address = server.address();
+    let node = || connect(PostgresLog::builder().events(100), &address);
+    let log = node().await;
+    patterns::what_is_not_listed_is_a_gap_for_a_follower_of_a_pattern(&log, &log, node()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -28,6 +28,7 @@ pub mod net;
 pub mod nginx;
 pub mod once;
 pub mod pages;
+pub mod patterns;
 pub mod postgres;
 pub mod process;
 pub mod proxy;
