@@ -1,15 +1,13 @@
 //! A message is in NATS once, although its publisher was not told and tried again.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream;
-use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tower_sse::event_log::{Appended, EventLog, NatsLogError, Start};
 
 use crate::harness::nats::{LONG, Nats, Way, all, append, data, is_quiet, settings, topic, topics};
-use crate::harness::once::{is_done, message, once, publish_messages};
+use crate::harness::once::{is_done, message, once, publish_over_a_broken_way};
 
 /// The answer is lost, as if the connection broke between the two.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -90,24 +88,12 @@ async fn messages_that_are_tried_until_they_are_taken_are_there_once_and_in_orde
     let mut way = Way::to(&nats).await;
     let hasty = settings().append_timeout(Duration::from_millis(300));
     let log = hasty.connect(way.url()).await.unwrap();
-    let over = Arc::new(Notify::new());
-    let publishing = publish_messages(log, "t", Arc::clone(&over));
-    for round in 0..20 {
-        sleep(Duration::from_millis(37)).await;
-        if round % 2 == 0 {
-            way.lose_answers();
-            sleep(Duration::from_millis(7)).await;
-        }
-        way.close().await;
-        way.open().await;
-    }
-    over.notify_one();
-    let count = publishing.await.unwrap();
+    let pause = Duration::from_millis(37);
+    let count = publish_over_a_broken_way(log, &mut way, pause).await;
     let mut follower = nats.log().await.follow(topics(&["t"]), Start::Earliest);
     let expected: Vec<_> = (0..count).map(|n| n.to_string()).collect();
     assert_eq!(all(&mut follower, count).await, expected);
     assert!(is_quiet(&mut follower).await);
-    println!("{count} messages");
 }
 
 #[tokio::test]

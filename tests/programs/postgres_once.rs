@@ -1,13 +1,11 @@
 //! A message is in PostgreSQL once, although its publisher was not told and tried again.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::time::sleep;
 use tower_sse::event_log::{Appended, PostgresLog, Start};
 
-use crate::harness::once::{once, publish_messages};
+use crate::harness::once::{once, publish_over_a_broken_way};
 use crate::harness::postgres::{Server, Way, address, all, append, connect, follow, log, nothing};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -16,24 +14,12 @@ async fn messages_that_are_tried_until_they_are_taken_are_there_once_and_in_orde
     let mut way = Way::to(&server).await;
     let hasty = PostgresLog::builder().append_timeout(Duration::from_millis(500)).events(100_000);
     let publisher = hasty.connect(&address(&way.url())).await.unwrap();
-    let over = Arc::new(Notify::new());
-    let publishing = publish_messages(publisher, "t", Arc::clone(&over));
-    for round in 0..20 {
-        sleep(Duration::from_millis(67)).await;
-        if round % 2 == 0 {
-            way.lose_answers();
-            sleep(Duration::from_millis(7)).await;
-        }
-        way.close().await;
-        way.open().await;
-    }
-    over.notify_one();
-    let count = publishing.await.unwrap();
+    let pause = Duration::from_millis(67);
+    let count = publish_over_a_broken_way(publisher, &mut way, pause).await;
     let expected: Vec<_> = (0..count).map(|n| n.to_string()).collect();
     let mut follower = follow(&log(&server.address()).await, &["t"], Start::Earliest);
     assert_eq!(all(&mut follower, count).await, expected);
     nothing(&mut follower).await;
-    println!("{count} messages");
 }
 
 #[tokio::test]

@@ -1,13 +1,11 @@
 //! A message is in Redis once, although its publisher was not told and tried again.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tower_sse::event_log::{Appended, EventLog, RedisLog, RedisLogError, Start};
 
-use crate::harness::once::{is_done, message, once, publish_messages};
+use crate::harness::once::{is_done, message, once, publish_over_a_broken_way};
 use crate::harness::redis::{
     LONG, Server, Way, all, append, connect, data, follow, log, nothing, topic,
 };
@@ -62,19 +60,8 @@ async fn messages_that_are_tried_until_they_are_taken_are_there_once_and_in_orde
     let mut way = Way::to(&server).await;
     let hasty = RedisLog::builder().append_timeout(Duration::from_millis(500));
     let publisher = hasty.connect(&way.url()).await.unwrap();
-    let over = Arc::new(Notify::new());
-    let publishing = publish_messages(publisher, "t", Arc::clone(&over));
-    for round in 0..20 {
-        sleep(Duration::from_millis(37)).await;
-        if round % 2 == 0 {
-            way.lose_answers();
-            sleep(Duration::from_millis(7)).await;
-        }
-        way.close().await;
-        way.open().await;
-    }
-    over.notify_one();
-    let count = publishing.await.unwrap();
+    let pause = Duration::from_millis(37);
+    let count = publish_over_a_broken_way(publisher, &mut way, pause).await;
     let expected: Vec<_> = (0..count).map(|n| n.to_string()).collect();
     let settings = RedisLog::builder().window(1_000_000, 1 << 30);
     let mut follower = follow(&connect(settings, &server.url()).await, &["t"], Start::Earliest);
@@ -82,7 +69,6 @@ async fn messages_that_are_tried_until_they_are_taken_are_there_once_and_in_orde
     let first: usize = all(&mut follower, 1).await[0].parse().unwrap();
     assert_eq!(all(&mut follower, count - first - 1).await, expected[first + 1..]);
     nothing(&mut follower).await;
-    println!("{count} messages");
 }
 
 #[tokio::test]

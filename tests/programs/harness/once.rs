@@ -10,6 +10,7 @@ use tokio::time::sleep;
 use tower_sse::event_log::{Appended, EventLog, MessageId};
 
 use crate::harness::LONG;
+use crate::harness::broker::Way;
 use crate::harness::topics::{data, topic};
 
 pub fn message(text: &str) -> MessageId {
@@ -53,4 +54,28 @@ pub fn publish_messages<L: EventLog>(
             }
         }
     })
+}
+
+/// Publishes as [`publish_messages`] does over a way that is closed twenty times, each time after a
+/// pause and every other time after answers were lost. Returns how many messages there were.
+pub async fn publish_over_a_broken_way<L: EventLog>(
+    publisher: L,
+    way: &mut Way,
+    pause: Duration,
+) -> usize {
+    let over = Arc::new(Notify::new());
+    let publishing = publish_messages(publisher, "t", Arc::clone(&over));
+    for round in 0..20 {
+        sleep(pause).await;
+        if round % 2 == 0 {
+            way.lose_answers();
+            sleep(Duration::from_millis(7)).await;
+        }
+        way.close().await;
+        way.open().await;
+    }
+    over.notify_one();
+    let count = publishing.await.unwrap();
+    println!("{count} messages");
+    count
 }
