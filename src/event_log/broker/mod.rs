@@ -14,6 +14,7 @@ mod clock;
 mod cursor;
 mod fetches;
 mod follower;
+mod patience;
 #[cfg(test)]
 mod tests;
 mod topic;
@@ -35,6 +36,9 @@ use crate::sync::{lock, now};
 pub(super) use clock::{LogClock, LogHead};
 use fetches::FetchQueue;
 pub(super) use follower::BrokerFollower;
+#[cfg(feature = "redis")]
+pub(super) use patience::RESPONSE_TIMEOUT;
+pub(super) use patience::{MAX_PATIENCE, Patience};
 pub(super) use topic::{Announcement, BrokerTopic, LoadedTopic};
 use topic::{TopicRequest, Unused};
 

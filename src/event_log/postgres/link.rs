@@ -9,7 +9,6 @@ use tokio::sync::Semaphore;
 use tokio::time::sleep;
 use tokio_postgres::types::{ToSql, Type};
 
-use super::RESPONSE_TIMEOUT;
 use super::connection::{PostgresConnection, SessionOpener};
 use super::error::{FailureKind, PgResult};
 use super::rows::{StoredEvents, head, no_log, to_sql, value};
@@ -17,8 +16,8 @@ use super::schema::Statements;
 use super::session::Session;
 use crate::event_log::Topic;
 use crate::event_log::broker::{
-    BrokerEvent, BrokerFuture, BrokerSource, LoadedTopic, LogClock, LogHead, MIN_RETRY_DELAY,
-    WindowLimits, next_delay,
+    BrokerEvent, BrokerFuture, BrokerSource, LoadedTopic, LogClock, LogHead, MAX_PATIENCE,
+    MIN_RETRY_DELAY, Patience, WindowLimits, next_delay,
 };
 use crate::event_log::health::HealthCell;
 use crate::sync::lock;
@@ -56,8 +55,8 @@ impl PostgresLink {
         let connection = |timeout| Arc::new(PostgresConnection::new(opener.clone(), timeout));
         Self {
             short: connection(append_timeout),
-            replays: connection(MAX_REQUEST_TIMEOUT),
-            fills: connection(MAX_REQUEST_TIMEOUT),
+            replays: connection(MAX_PATIENCE),
+            fills: connection(MAX_PATIENCE),
             opener,
             clock: Arc::new(LogClock::new()),
             known: Arc::default(),
@@ -189,13 +188,11 @@ impl PostgresLink {
         &self,
         request: impl Fn(Duration) -> F,
     ) -> T {
-        let (mut delay, mut patience) = (MIN_RETRY_DELAY, RESPONSE_TIMEOUT);
+        let (mut delay, mut patience) = (MIN_RETRY_DELAY, Patience::new());
         loop {
-            match request(patience).await {
+            match request(patience.get()).await {
                 Ok(answer) => return answer,
-                Err(failure) if failure.kind == FailureKind::TimedOut => {
-                    patience = (patience * 2).min(MAX_REQUEST_TIMEOUT);
-                }
+                Err(failure) if failure.kind == FailureKind::TimedOut => patience.double(),
                 Err(_) => {}
             }
             sleep(delay).await;
@@ -271,9 +268,6 @@ fn bounds(limits: WindowLimits) -> (i64, i64) {
     let bound = |number| i64::try_from(number).unwrap_or(i64::MAX);
     (bound(limits.events), bound(limits.bytes))
 }
-
-/// The longest time that a request waits for its answer.
-const MAX_REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How much a client that missed more than the window is given at a time, unless one event is
 /// longer.

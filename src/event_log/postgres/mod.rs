@@ -324,6 +324,3 @@ impl fmt::Debug for PostgresFollower {
         self.follower.fmt(f)
     }
 }
-
-/// How long an answer to a request of a follower or the reader may take at first.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -8,14 +8,15 @@ use tokio::time::{sleep, timeout};
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
-use super::RESPONSE_TIMEOUT;
 use super::error::{FailureKind, PgResult};
 use super::feed::{announce, announce_to_all};
 use super::link::PostgresLink;
 use super::rows::{StoredEvents, to_sql, value};
 use super::session::Session;
 use crate::event_log::Topic;
-use crate::event_log::broker::{BrokerTopics, LogHead, MIN_RETRY_DELAY, next_delay};
+use crate::event_log::broker::{
+    BrokerTopics, LogHead, MAX_PATIENCE, MIN_RETRY_DELAY, Patience, next_delay,
+};
 
 /// Reads the table of all events over a connection of its own, after each `NOTIFY`.
 ///
@@ -29,8 +30,7 @@ pub(super) struct FeedReader {
     position: u64,
     /// How often there was an answer.
     answers: u64,
-    /// How long an answer may take.
-    patience: Duration,
+    patience: Patience,
 }
 
 /// What comes of a read.
@@ -54,7 +54,7 @@ impl FeedReader {
             epoch: head.epoch,
             position: head.last_event,
             answers: 0,
-            patience: RESPONSE_TIMEOUT,
+            patience: Patience::new(),
         }
     }
 
@@ -110,17 +110,16 @@ impl FeedReader {
         let parameters: [(&(dyn ToSql + Sync), Type); 3] =
             [(&after, Type::INT8), (&count, Type::INT8), (&bytes, Type::INT4)];
         let statement = &self.link.statements().feed;
-        let answer = session.ask(self.patience, statement, &parameters).await;
+        let answer = session.ask(self.patience.get(), statement, &parameters).await;
         StoredEvents::parse(&self.note(answer)?)
     }
 
-    /// Notes whether there was an answer. If there was none, the next one has more time, so that it
-    /// comes in the end, over a slow connection, too.
+    /// Notes whether there was an answer. If there was none in time, the next one has more time.
     fn note(&mut self, answer: PgResult<Vec<Row>>) -> PgResult<Vec<Row>> {
         match &answer {
-            Ok(_) => (self.answers, self.patience) = (self.answers + 1, RESPONSE_TIMEOUT),
+            Ok(_) => (self.answers, self.patience) = (self.answers + 1, Patience::new()),
             Err(failure) if failure.kind == FailureKind::TimedOut => {
-                self.patience = (self.patience * 2).min(MAX_PATIENCE);
+                self.patience.double();
             }
             Err(_) => {}
         }
@@ -180,7 +179,7 @@ impl FeedReader {
             let names: Vec<&str> = batch.iter().map(|topic| topic.name.as_str()).collect();
             let statement = &self.link.statements().lasts;
             let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&names, Type::TEXT_ARRAY)];
-            let answer = session.ask(self.patience, statement, &parameters).await;
+            let answer = session.ask(self.patience.get(), statement, &parameters).await;
             for (topic, row) in batch.iter().zip(self.note(answer)?) {
                 let last = value::<Option<i64>>(&row, 0)?.and_then(|it| u64::try_from(it).ok());
                 let last = if topic.name.is_all() { Some(head.last_event) } else { last };
@@ -217,6 +216,3 @@ const MAX_COMPARED: usize = 512;
 
 /// How often the reader looks for events though it heard of none.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
-
-/// The longest time that an answer may take.
-const MAX_PATIENCE: Duration = Duration::from_secs(60);

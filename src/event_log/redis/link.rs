@@ -9,13 +9,12 @@ use redis::RedisResult;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{sleep, timeout};
 
-use super::RESPONSE_TIMEOUT;
 use super::address::RedisAddress;
 use super::connection::{Lease, RedisConnection, is_not_ready};
 use super::protocol::{EventToAppend, HeadRequest, RedisKeys, RedisScripts};
 use crate::event_log::broker::{
-    BrokerEvent, BrokerFuture, BrokerSource, LoadedTopic, LogClock, LogHead, MIN_RETRY_DELAY,
-    WindowLimits, next_delay,
+    BrokerEvent, BrokerFuture, BrokerSource, LoadedTopic, LogClock, LogHead, MAX_PATIENCE,
+    MIN_RETRY_DELAY, Patience, RESPONSE_TIMEOUT, WindowLimits, next_delay,
 };
 use crate::event_log::health::HealthCell;
 use crate::event_log::{Appended, Topic};
@@ -49,8 +48,8 @@ impl RedisLink {
         };
         Self {
             short: connection(append_timeout.max(RESPONSE_TIMEOUT)),
-            replays: connection(MAX_REQUEST_TIMEOUT),
-            fills: connection(MAX_REQUEST_TIMEOUT),
+            replays: connection(MAX_PATIENCE),
+            fills: connection(MAX_PATIENCE),
             told: Arc::default(),
             keys: Arc::new(keys),
             scripts: Arc::new(RedisScripts::new()),
@@ -186,12 +185,12 @@ impl RedisLink {
     /// Repeats a request until there is an answer. Each time it waits longer, so that a long answer
     /// over a slow connection comes in the end.
     async fn retry<T, F: Future<Output = RedisResult<T>>>(&self, request: impl Fn() -> F) -> T {
-        let (mut delay, mut patience) = (MIN_RETRY_DELAY, RESPONSE_TIMEOUT);
+        let (mut delay, mut patience) = (MIN_RETRY_DELAY, Patience::new());
         loop {
-            match timeout(patience, request()).await {
+            match timeout(patience.get(), request()).await {
                 Ok(Ok(answer)) => return answer,
                 Ok(Err(_)) => {}
-                Err(_) => patience = (patience * 2).min(MAX_REQUEST_TIMEOUT),
+                Err(_) => patience.double(),
             }
             sleep(delay).await;
             delay = next_delay(delay);
@@ -283,9 +282,6 @@ impl BrokerSource for RedisLink {
         self.clock.earliest_after(at)
     }
 }
-
-/// The longest time that a request waits for its answer.
-const MAX_REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How much a client that missed more than the window is given at a time, unless one event is
 /// longer.

@@ -291,6 +291,3 @@ impl fmt::Debug for RedisFollower {
 
 /// How long it may take to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// How long an answer to a request of a follower or the reader may take.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);

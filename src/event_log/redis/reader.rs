@@ -11,13 +11,13 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, RedisResult, Value};
 use tokio::time::{sleep, timeout};
 
+use super::CONNECT_TIMEOUT;
 use super::address::RedisAddress;
 use super::feed::FeedPage;
 use super::link::RedisLink;
 use super::protocol::HeadRequest;
-use super::{CONNECT_TIMEOUT, RESPONSE_TIMEOUT};
 use crate::event_log::Topic;
-use crate::event_log::broker::{BrokerTopics, LogHead, MIN_RETRY_DELAY, next_delay};
+use crate::event_log::broker::{BrokerTopics, LogHead, MIN_RETRY_DELAY, Patience, next_delay};
 
 /// Reads the feed over a connection of its own.
 ///
@@ -36,8 +36,7 @@ pub(super) struct FeedReader {
     expected: u64,
     /// When the feed was read last, or the topics were compared.
     last_reply: Instant,
-    /// How long an answer may take.
-    patience: Duration,
+    patience: Patience,
 }
 
 /// What comes of a read.
@@ -67,7 +66,7 @@ impl FeedReader {
             last_id: String::new(),
             expected: 0,
             last_reply: Instant::now(),
-            patience: RESPONSE_TIMEOUT,
+            patience: Patience::new(),
         };
         reader.go_on_after(head);
         reader
@@ -149,18 +148,17 @@ impl FeedReader {
         command
     }
 
-    /// Waits for an answer that comes within a time. If there is none, the next one has more time,
-    /// so that it comes in the end, over a slow connection, too.
+    /// Waits for an answer that comes within a time, which is longer after one that did not.
     async fn with_patience<T>(
         &mut self,
         wait: Duration,
         request: impl Future<Output = RedisResult<T>>,
     ) -> RedisResult<T> {
-        if let Ok(answer) = timeout(wait + self.patience, request).await {
-            self.patience = RESPONSE_TIMEOUT;
+        if let Ok(answer) = timeout(wait + self.patience.get(), request).await {
+            self.patience = Patience::new();
             return answer;
         }
-        self.patience = (self.patience * 2).min(MAX_PATIENCE);
+        self.patience.double();
         Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into())
     }
 
@@ -251,6 +249,3 @@ const MAX_COMPARED: usize = 512;
 
 /// The longest time that a read blocks. The next read notices a dead connection.
 const MAX_BLOCK: Duration = Duration::from_secs(5);
-
-/// The longest time that an answer may take.
-const MAX_PATIENCE: Duration = Duration::from_secs(60);
