@@ -101,7 +101,7 @@ impl Lane {
 
 impl BrokerTopics {
     /// Fetches topics for ever, in the order in which they were added to the queue, some at a time.
-    pub(in crate::event_log) async fn run_fetches(self: Arc<Self>) {
+    pub(super) async fn run_fetches(self: Arc<Self>) {
         let mut workers = JoinSet::new();
         let lanes: [fn(&FetchQueue) -> &Lane; 2] = [|queue| &queue.new, |queue| &queue.loaded];
         for lane in lanes {

@@ -27,6 +27,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::wake_list::Ticket;
@@ -250,12 +252,53 @@ impl BrokerTopics {
         }
     }
 
+    /// Tells a topic of an event, if it is followed, and returns it. The caller has its followers
+    /// [woken](Self::wake_at).
+    pub(super) fn announce(
+        &self,
+        name: &str,
+        announcement: impl FnOnce(&Topic) -> Option<Announcement>,
+    ) -> Option<Arc<BrokerTopic>> {
+        let topic = self.find(name)?;
+        if announcement(&topic.name).is_some_and(|it| topic.announce(it)) {
+            self.add_to_fetch(&topic);
+        }
+        Some(topic)
+    }
+
+    /// [Tells](BrokerTopic::compare) a topic of the last sequence that the broker has of it.
+    pub(super) fn compare(&self, topic: &Arc<BrokerTopic>, last: Option<u64>, none_expired: bool) {
+        if topic.compare(last, none_expired) {
+            self.add_to_fetch(topic);
+        }
+    }
+
+    /// Wakes the followers of topics that were told of all events up to the watermark.
+    pub(super) fn wake_at(&self, watermark: u64, topics: &[Arc<BrokerTopic>]) {
+        self.set_watermark(watermark);
+        for topic in topics {
+            topic.wake();
+        }
+    }
+
+    /// Spawns the reader, which fills the windows, and what fetches topics.
+    pub(super) fn spawn_reading(
+        self: &Arc<Self>,
+        reader: impl Future<Output = ()> + Send + 'static,
+        runtime: &Handle,
+    ) -> JoinSet<()> {
+        let mut tasks = JoinSet::new();
+        tasks.spawn_on(reader, runtime);
+        tasks.spawn_on(Arc::clone(self).run_fetches(), runtime);
+        tasks
+    }
+
     pub(super) fn watermark(&self) -> u64 {
         self.watermark.load(Ordering::SeqCst)
     }
 
     /// Must be called after topics were told of all events up to `to`, and before followers are
-    /// woken.
+    /// woken, as [`wake_at`](Self::wake_at) does.
     pub(super) fn set_watermark(&self, to: u64) {
         self.watermark.store(to, Ordering::SeqCst);
     }

@@ -240,10 +240,7 @@ impl PostgresLog {
     fn start_reading(&self) -> JoinSet<()> {
         let PostgresLogInner { link, topics, head, runtime, .. } = &*self.inner;
         let reader = FeedReader::new(link.clone(), Arc::clone(topics), *head);
-        let mut tasks = JoinSet::new();
-        tasks.spawn_on(reader.run(), runtime);
-        tasks.spawn_on(Arc::clone(topics).run_fetches(), runtime);
-        tasks
+        topics.spawn_reading(reader.run(), runtime)
     }
 }
 

@@ -143,15 +143,11 @@ impl FeedReader {
         let mut named = Vec::new();
         for stored in &events {
             for name in [&*stored.topic, Topic::ALL.as_str()] {
-                let Some(topic) = self.topics.find(name) else { continue };
-                let announcement = match topic.name.is_all() {
+                let announcement = |to: &Topic| match to.is_all() {
                     true => announce_to_all(stored, self.epoch, self.position, trimmed),
-                    false => announce(stored, self.epoch, &topic.name),
+                    false => announce(stored, self.epoch, to),
                 };
-                if announcement.is_some_and(|it| topic.announce(it)) {
-                    self.topics.add_to_fetch(&topic);
-                }
-                named.push(topic);
+                named.extend(self.topics.announce(name, announcement));
             }
             self.position = stored.sequence;
         }
@@ -159,10 +155,7 @@ impl FeedReader {
             self.link.note_event(self.epoch, last.sequence, &last.topic);
         }
         self.link.clock.set(head);
-        self.topics.set_watermark(self.position);
-        for topic in named {
-            topic.wake();
-        }
+        self.topics.wake_at(self.position, &named);
         if has_more { FeedState::More } else { FeedState::AtEnd }
     }
 
@@ -183,16 +176,11 @@ impl FeedReader {
             for (topic, row) in batch.iter().zip(self.note(answer)?) {
                 let last = value::<Option<i64>>(&row, 0)?.and_then(|it| u64::try_from(it).ok());
                 let last = if topic.name.is_all() { Some(head.last_event) } else { last };
-                if topic.compare(last, true) {
-                    self.topics.add_to_fetch(topic);
-                }
+                self.topics.compare(topic, last, true);
             }
         }
         (self.epoch, self.position) = (head.epoch, head.last_event);
-        self.topics.set_watermark(self.position);
-        for topic in topics {
-            topic.wake();
-        }
+        self.topics.wake_at(self.position, &topics);
         Ok(())
     }
 }

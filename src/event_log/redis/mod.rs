@@ -208,10 +208,7 @@ impl RedisLog {
     fn start(&self) -> JoinSet<()> {
         let RedisLogInner { link, topics, address, head, runtime, .. } = &*self.inner;
         let reader = FeedReader::new(link.clone(), Arc::clone(topics), address.clone(), *head);
-        let mut tasks = JoinSet::new();
-        tasks.spawn_on(reader.run(), runtime);
-        tasks.spawn_on(Arc::clone(topics).run_fetches(), runtime);
-        tasks
+        topics.spawn_reading(reader.run(), runtime)
     }
 }
 

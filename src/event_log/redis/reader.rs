@@ -69,6 +69,7 @@ impl FeedReader {
             patience: Patience::new(),
         };
         reader.go_on_after(head);
+        reader.topics.set_watermark(reader.position);
         reader
     }
 
@@ -174,21 +175,14 @@ impl FeedReader {
                 break;
             }
             for name in [&*entry.topic, Topic::ALL.as_str()] {
-                let Some(topic) = self.topics.find(name) else { continue };
-                let announcement = entry.announce(&topic.name, self.position);
-                if announcement.is_some_and(|it| topic.announce(it)) {
-                    self.topics.add_to_fetch(&topic);
-                }
-                named.push(topic);
+                let announcement = |to: &Topic| entry.announce(to, self.position);
+                named.extend(self.topics.announce(name, announcement));
             }
             self.position = sequence;
         }
         self.last_id = page.last_id.unwrap_or_default();
         self.link.clock.note_event(self.epoch, self.position);
-        self.topics.set_watermark(self.position);
-        for topic in named {
-            topic.wake();
-        }
+        self.topics.wake_at(self.position, &named);
         state
     }
 
@@ -213,24 +207,19 @@ impl FeedReader {
             let request = command.query_async::<Vec<Option<u64>>>(connection);
             let lasts = self.with_patience(Duration::ZERO, request).await?;
             for (topic, last) in batch.iter().zip(lasts) {
-                if topic.compare(last, none_expired) {
-                    self.topics.add_to_fetch(topic);
-                }
+                self.topics.compare(topic, last, none_expired);
             }
         }
         self.epoch = head.epoch;
         self.last_reply = Instant::now();
         self.go_on_after(head);
-        for topic in topics {
-            topic.wake();
-        }
+        self.topics.wake_at(self.position, &topics);
         Ok(())
     }
 
     fn go_on_after(&mut self, head: LogHead) {
         self.position = head.last_event;
         self.last_id = format!("{}-0", self.position);
-        self.topics.set_watermark(self.position);
     }
 }
 
