@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::time::sleep;
-use tower_sse::event_log::{EventLog, GapReason, RedisLog, Start, contract};
+use tower_sse::event_log::{EventLog, GapReason, RedisLog, RedisLogError, Start, contract};
 
 use crate::harness::gaps::{self, sequence};
 use crate::harness::redis::{
-    Server, Way, all, append, append_all, connect, data, follow, gap, log, nothing, said, topic,
-    topics,
+    Server, Way, after, all, append, append_all, connect, data, follow, gap, log, nothing, said,
+    topic, topics,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -197,4 +198,35 @@ async fn a_live_follower_of_a_new_log_with_a_small_window_gets_no_gap() {
     let expected: Vec<String> = (0..50).map(|n| n.to_string()).collect();
     assert_eq!(all(&mut watches, 50).await, expected);
     assert_eq!(all(&mut follower, 50).await, expected);
+}
+
+/// More than a node loads at the same time. A request that is repeated in vain would hold a place.
+#[tokio::test]
+async fn keys_of_another_type_are_asked_for_once_and_delay_no_topic() {
+    let server = Server::start().await;
+    let log = log(&server.url()).await;
+    let first = append(&log, "t", "1").await;
+    let text = "x".repeat(1_000);
+    append(&log, "f.0", &text).await;
+    let names: Vec<_> = (0..40).map(|n| format!("f.{n}")).collect();
+    let key = |name: &str| format!("{{tower-sse}}:topic:{name}");
+    for name in &names {
+        server.cli(&["SET", &key(name), "x"]);
+    }
+    let foreign = names.iter().map(|name| follow(&log, &[name], Start::Earliest));
+    let mut foreign: Vec<_> = foreign.collect();
+    assert_eq!(said(&mut follow(&log, &["t"], Start::Earliest)).await, "1");
+    // A pattern gets what is in the feed, and is told that the long event is gone.
+    append(&log, "t", "2").await;
+    assert_eq!(all(&mut follow(&log, &[">"], after(&first)), 2).await, ["gap", "2"]);
+    join_all(foreign.iter_mut().skip(1).map(nothing)).await;
+    let stats = server.cli(&["INFO", "commandstats"]);
+    let loads = stats.lines().find_map(|line| line.strip_prefix("cmdstat_xrevrange:calls="));
+    assert_eq!(loads.and_then(|it| it.split(',').next()), Some("41"), "{stats}");
+    // A publisher is told, and the topic goes on when the key is gone.
+    let refused = log.append(&topic("f.1"), data("no")).await;
+    assert!(matches!(refused, Err(RedisLogError::Refused(_))), "{refused:?}");
+    server.cli(&["DEL", &key("f.1")]);
+    append(&log, "f.1", "yes").await;
+    assert_eq!(said(&mut foreign[1]).await, "yes");
 }
