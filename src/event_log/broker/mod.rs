@@ -15,6 +15,7 @@ mod cursor;
 mod fetches;
 mod follower;
 mod patience;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod topic;
@@ -41,6 +42,7 @@ pub(super) use follower::BrokerFollower;
 #[cfg(feature = "redis")]
 pub(super) use patience::RESPONSE_TIMEOUT;
 pub(super) use patience::{MAX_PATIENCE, Patience};
+pub(super) use settings::{BrokerSettings, check_all};
 pub(super) use topic::{Announcement, BrokerTopic, LoadedTopic};
 use topic::{TopicRequest, Unused};
 

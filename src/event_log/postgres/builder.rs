@@ -9,6 +9,7 @@ use super::address::Connector;
 use super::schema::{check_name, schema};
 use super::{PostgresLog, PostgresLogError};
 use crate::InvalidSetting;
+use crate::event_log::broker::{BrokerSettings, WindowLimits, check_all};
 
 /// Sets the settings of a [`PostgresLog`]. All nodes of a log need the same `name`, `events` and
 /// `idle`.
@@ -34,13 +35,7 @@ use crate::InvalidSetting;
 #[must_use]
 pub struct PostgresLogBuilder {
     pub(super) name: Box<str>,
-    pub(super) events: usize,
-    pub(super) idle: Duration,
-    pub(super) duplicate_window: Duration,
-    pub(super) append_timeout: Duration,
-    pub(super) max_event_bytes: usize,
-    pub(super) window: usize,
-    pub(super) window_bytes: usize,
+    pub(super) common: BrokerSettings,
     pub(super) connector: Connector,
 }
 
@@ -60,7 +55,7 @@ impl PostgresLogBuilder {
     ///
     /// It keeps an eighth more at times, at most 128, since it deletes several at once.
     pub fn events(mut self, count: usize) -> Self {
-        self.events = count;
+        self.common.events = count;
         self
     }
 
@@ -71,7 +66,7 @@ impl PostgresLogBuilder {
     /// topic was dropped, too, gets a gap also if it missed nothing. For a log that never forgets,
     /// set a long time.
     pub fn idle(mut self, time: Duration) -> Self {
-        self.idle = time;
+        self.common.idle = time;
         self
     }
 
@@ -80,7 +75,7 @@ impl PostgresLogBuilder {
     ///
     /// PostgreSQL keeps each id as a row for this time.
     pub fn duplicate_window(mut self, time: Duration) -> Self {
-        self.duplicate_window = time;
+        self.common.duplicate_window = time;
         self
     }
 
@@ -88,14 +83,14 @@ impl PostgresLogBuilder {
     ///
     /// After the same time the server ends a transaction that waits, as for a lock.
     pub fn append_timeout(mut self, time: Duration) -> Self {
-        self.append_timeout = time;
+        self.common.append_timeout = time;
         self
     }
 
     /// Sets how many bytes an encoded event may have. A longer event is refused. The default is
     /// 1 MiB.
     pub fn max_event_bytes(mut self, bytes: usize) -> Self {
-        self.max_event_bytes = bytes;
+        self.common.max_event_bytes = bytes;
         self
     }
 
@@ -104,7 +99,7 @@ impl PostgresLogBuilder {
     ///
     /// Clients that missed more get it from PostgreSQL, each with requests of its own.
     pub fn window(mut self, events: usize, bytes: usize) -> Self {
-        (self.window, self.window_bytes) = (events, bytes);
+        self.common.window = WindowLimits { events, bytes };
         self
     }
 
@@ -167,29 +162,10 @@ impl PostgresLogBuilder {
     }
 
     fn check(&self) -> Result<(), InvalidSetting> {
-        let zero = "it must not be zero";
-        let is_zero = |time: Duration| time.as_millis() == 0;
         check_name(&self.name)?;
-        for (setting, is_invalid, problem) in [
-            ("events", self.events == 0, zero),
-            ("window", self.window == 0 || self.window_bytes == 0, zero),
-            ("max_event_bytes", self.max_event_bytes == 0, zero),
-            ("idle", is_zero(self.idle), zero),
-            ("idle", self.idle > MAX_IDLE, "it must be less than 100 years"),
-            ("duplicate_window", is_zero(self.duplicate_window), zero),
-            (
-                "duplicate_window",
-                self.duplicate_window > MAX_IDLE,
-                "it must be less than 100 years",
-            ),
-            ("append_timeout", is_zero(self.append_timeout), zero),
-            ("append_timeout", self.append_timeout > MAX_TIMEOUT, "it must be less than a day"),
-        ] {
-            if is_invalid {
-                return Err(InvalidSetting::new(setting, problem));
-            }
-        }
-        Ok(())
+        self.common.check()?;
+        let is_too_long = self.common.append_timeout > MAX_TIMEOUT;
+        check_all(&[("append_timeout", is_too_long, "it must be less than a day")])
     }
 }
 
@@ -197,19 +173,11 @@ impl Default for PostgresLogBuilder {
     fn default() -> Self {
         Self {
             name: "tower_sse".into(),
-            events: 1024,
-            idle: Duration::from_secs(24 * 60 * 60),
-            duplicate_window: Duration::from_secs(2 * 60),
-            append_timeout: Duration::from_secs(5),
-            max_event_bytes: 1024 * 1024,
-            window: 1024,
-            window_bytes: 1024 * 1024,
+            common: BrokerSettings::default(),
             connector: Connector::default(),
         }
     }
 }
-
-const MAX_IDLE: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
 
 /// The number in which PostgreSQL counts the milliseconds of a timeout holds 24 days.
 const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);

@@ -31,7 +31,7 @@ use self::link::PostgresLink;
 use self::reader::FeedReader;
 use self::schema::Statements;
 use self::writer::{LogLimits, Writer, WriterHandle};
-use super::broker::{BrokerFollower, BrokerTopics, LogHead, WindowLimits};
+use super::broker::{BrokerFollower, BrokerSettings, BrokerTopics, LogHead};
 use super::ids::id_before;
 use super::{Appended, EventLog, Follow, LogHealth, MessageId, Page, Start, Step, Topic, Topics};
 use crate::wire::{Event, EventId};
@@ -197,12 +197,11 @@ impl PostgresLog {
             config: Arc::new(with_defaults(config)),
             statements: Arc::new(Statements::new(&settings.name)),
         };
-        let link = PostgresLink::new(opener, settings.append_timeout);
+        let BrokerSettings { events, idle, duplicate_window, append_timeout, .. } = settings.common;
+        let link = PostgresLink::new(opener, append_timeout);
         // After this there are tables, and the clock of the server is known.
         let head = link.head().await?;
-        let limits = WindowLimits { events: settings.window, bytes: settings.window_bytes };
-        let topics = Arc::new(BrokerTopics::new(Box::new(link.clone()), limits));
-        let PostgresLogBuilder { events, idle, duplicate_window, .. } = settings;
+        let topics = Arc::new(BrokerTopics::new(Box::new(link.clone()), settings.common.window));
         let kept = LogLimits { events, idle, duplicate_window };
         let (handle, writer) = Writer::new(link.clone(), kept);
         let mut writing = JoinSet::new();
@@ -215,8 +214,8 @@ impl PostgresLog {
             runtime: Handle::current(),
             _writing: writing,
             reading: OnceLock::new(),
-            append_timeout: settings.append_timeout,
-            max_event_bytes: settings.max_event_bytes,
+            append_timeout,
+            max_event_bytes: settings.common.max_event_bytes,
         };
         Ok(Self { inner: Arc::new(inner) })
     }

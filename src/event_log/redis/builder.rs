@@ -8,6 +8,7 @@ use redis::{ErrorKind, RedisError};
 
 use super::RedisLog;
 use crate::InvalidSetting;
+use crate::event_log::broker::{BrokerSettings, WindowLimits, check_all};
 
 /// Sets the settings of a [`RedisLog`]. All nodes of a log need the same `prefix`, `events`,
 /// `feed_events` and `idle`.
@@ -33,14 +34,8 @@ use crate::InvalidSetting;
 #[must_use]
 pub struct RedisLogBuilder {
     pub(super) prefix: Box<str>,
-    pub(super) events: usize,
+    pub(super) common: BrokerSettings,
     pub(super) feed_events: usize,
-    pub(super) idle: Duration,
-    pub(super) append_timeout: Duration,
-    pub(super) max_event_bytes: usize,
-    pub(super) window: usize,
-    pub(super) window_bytes: usize,
-    pub(super) duplicate_window: Duration,
     #[cfg(feature = "redis-sentinel")]
     pub(super) sentinel: Option<Box<str>>,
     #[cfg(feature = "redis-tls")]
@@ -62,7 +57,7 @@ impl RedisLogBuilder {
     /// Redis trims whole nodes of a stream, so it may keep as many more events as it stores in one
     /// node, which is 100 by default.
     pub fn events(mut self, count: usize) -> Self {
-        self.events = count;
+        self.common.events = count;
         self
     }
 
@@ -83,7 +78,7 @@ impl RedisLogBuilder {
     /// Redis remembers nothing else of topics, so a client that was away for longer than this gets
     /// a gap also if it missed nothing. For a log that never forgets, set a long time.
     pub fn idle(mut self, time: Duration) -> Self {
-        self.idle = time;
+        self.common.idle = time;
         self
     }
 
@@ -92,14 +87,14 @@ impl RedisLogBuilder {
     /// While Redis is away, an append fails at once or, while the connection is being renewed,
     /// after this time.
     pub fn append_timeout(mut self, time: Duration) -> Self {
-        self.append_timeout = time;
+        self.common.append_timeout = time;
         self
     }
 
     /// Sets how many bytes an encoded event may have. A longer event is refused. The default is
     /// 1 MiB.
     pub fn max_event_bytes(mut self, bytes: usize) -> Self {
-        self.max_event_bytes = bytes;
+        self.common.max_event_bytes = bytes;
         self
     }
 
@@ -108,7 +103,7 @@ impl RedisLogBuilder {
     ///
     /// Clients that missed more get it from Redis, each with requests of its own.
     pub fn window(mut self, events: usize, bytes: usize) -> Self {
-        (self.window, self.window_bytes) = (events, bytes);
+        self.common.window = WindowLimits { events, bytes };
         self
     }
 
@@ -118,7 +113,7 @@ impl RedisLogBuilder {
     /// Redis keeps each id as a key for this time, which takes about 200 bytes. So 1,000 messages a
     /// second take 24 MB.
     pub fn duplicate_window(mut self, time: Duration) -> Self {
-        self.duplicate_window = time;
+        self.common.duplicate_window = time;
         self
     }
 
@@ -161,30 +156,12 @@ impl RedisLogBuilder {
     }
 
     fn check(&self) -> Result<(), InvalidSetting> {
-        let zero = "it must not be zero";
-        let is_zero = |time: Duration| time.as_millis() == 0;
-        for (setting, is_invalid, problem) in [
-            ("events", self.events == 0, zero),
-            ("feed_events", self.feed_events == 0, zero),
-            ("window", self.window == 0 || self.window_bytes == 0, zero),
-            ("max_event_bytes", self.max_event_bytes == 0, zero),
-            ("idle", is_zero(self.idle), zero),
-            ("idle", self.idle > MAX_IDLE, "it must be less than 100 years"),
-            ("append_timeout", is_zero(self.append_timeout), zero),
-            ("duplicate_window", is_zero(self.duplicate_window), zero),
-            (
-                "duplicate_window",
-                self.duplicate_window > MAX_IDLE,
-                "it must be less than 100 years",
-            ),
+        self.common.check()?;
+        check_all(&[
+            ("feed_events", self.feed_events == 0, "it must not be zero"),
             ("prefix", self.prefix.is_empty(), "it must not be empty"),
             ("prefix", self.prefix.contains(['{', '}']), "it must not have braces"),
-        ] {
-            if is_invalid {
-                return Err(InvalidSetting::new(setting, problem));
-            }
-        }
-        Ok(())
+        ])
     }
 }
 
@@ -192,14 +169,8 @@ impl Default for RedisLogBuilder {
     fn default() -> Self {
         Self {
             prefix: "tower-sse".into(),
-            events: 1024,
+            common: BrokerSettings::default(),
             feed_events: 10_000,
-            idle: Duration::from_secs(24 * 60 * 60),
-            append_timeout: Duration::from_secs(5),
-            max_event_bytes: 1024 * 1024,
-            window: 1024,
-            window_bytes: 1024 * 1024,
-            duplicate_window: Duration::from_secs(2 * 60),
             #[cfg(feature = "redis-sentinel")]
             sentinel: None,
             #[cfg(feature = "redis-tls")]
@@ -207,9 +178,6 @@ impl Default for RedisLogBuilder {
         }
     }
 }
-
-/// The number in which Redis counts milliseconds does not hold many more years.
-const MAX_IDLE: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
 
 /// Why a [`RedisLog`] did not do what it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -24,7 +24,7 @@ use self::address::RedisAddress;
 use self::link::RedisLink;
 use self::protocol::{EventToAppend, HeadRequest, LogLimits, RedisKeys};
 use self::reader::FeedReader;
-use super::broker::{BrokerFollower, BrokerTopics, LogHead, WindowLimits};
+use super::broker::{BrokerFollower, BrokerSettings, BrokerTopics, LogHead};
 use super::ids::id_before;
 use super::{Appended, EventLog, Follow, LogHealth, MessageId, Page, Start, Step, Topic, Topics};
 use crate::wire::{Event, EventId};
@@ -167,14 +167,14 @@ impl RedisLog {
 
     async fn with(settings: RedisLogBuilder, url: &str) -> Result<Self, RedisLogError> {
         let address = RedisAddress::parse(&settings, url)?;
-        let RedisLogBuilder { events, feed_events, idle, duplicate_window, .. } = settings;
+        let BrokerSettings { events, idle, duplicate_window, append_timeout, .. } = settings.common;
+        let feed_events = settings.feed_events;
         let keep = LogLimits { events, feed_events, idle, duplicate_window };
         let keys = RedisKeys::new(&settings.prefix, keep);
-        let limits = WindowLimits { events: settings.window, bytes: settings.window_bytes };
-        let link = RedisLink::new(&address, keys, settings.append_timeout);
+        let link = RedisLink::new(&address, keys, append_timeout);
         // After this there is an epoch, and the clock of Redis is known.
         let head = link.request_head(HeadRequest::Read).await?;
-        let topics = Arc::new(BrokerTopics::new(Box::new(link.clone()), limits));
+        let topics = Arc::new(BrokerTopics::new(Box::new(link.clone()), settings.common.window));
         let inner = RedisLogInner {
             link,
             topics,
@@ -182,8 +182,8 @@ impl RedisLog {
             head,
             runtime: Handle::current(),
             tasks: OnceLock::new(),
-            append_timeout: settings.append_timeout,
-            max_event_bytes: settings.max_event_bytes,
+            append_timeout,
+            max_event_bytes: settings.common.max_event_bytes,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
