@@ -7,7 +7,7 @@ use crate::harness::redis::{Server, all, append, connect, follow};
 
 /// Has a server listen with TLS, too, and gives the address.
 fn serve(certificates: &Certificates, server: &Server) -> String {
-    let port = crate::harness::broker::free_port();
+    let port = crate::harness::ports::free_port();
     let [cert, key, ca] = ["cert.pem", "key.pem", "ca.pem"].map(|name| certificates.path(name));
     let set = server.cli(&[
         "CONFIG",

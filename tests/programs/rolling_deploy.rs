@@ -12,9 +12,10 @@ use crate::harness::bidi::{Browser, Page, Program, in_a};
 use crate::harness::broker::append;
 use crate::harness::nginx::Nginx;
 use crate::harness::pages::{KINDS, Kind, NUMBERS, STATE, are_installed, numbers};
+use crate::harness::ports::free_port;
 use crate::harness::process::Example;
 use crate::harness::redis;
-use crate::harness::site::{Site, free_port};
+use crate::harness::site::Site;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_page_misses_nothing_while_its_servers_are_replaced_one_after_the_other() {

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::harness::llm::{APIS, Answers, Outcome, Question, outcomes_of};
+use crate::harness::ports::free_port;
 use crate::harness::process::{Example, Transcript, curl, text};
-use crate::harness::site::free_port;
 
 /// Of the clients, in milliseconds. The silences are several times as long.
 const TIMEOUT: u64 = 2_000;

@@ -20,7 +20,7 @@ use tower_sse::EventId;
 use tower_sse::event_log::{EventLog, Follow, Gap, Start, Step};
 
 pub use crate::harness::LONG;
-pub use crate::harness::site::free_port;
+use crate::harness::ports::free_port;
 pub use crate::harness::topics::{data, data_of, topic, topics};
 
 /// A broker as a process, with a directory of its own. It is killed when this is dropped.

@@ -29,6 +29,7 @@ pub mod nginx;
 pub mod once;
 pub mod pages;
 pub mod patterns;
+pub mod ports;
 pub mod postgres;
 pub mod process;
 pub mod proxy;

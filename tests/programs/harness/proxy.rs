@@ -8,8 +8,8 @@ use std::process::Stdio;
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
+use crate::harness::ports::free_port;
 use crate::harness::process::eventually;
-use crate::harness::site::free_port;
 
 /// How a proxy is started. In arguments, variables and files `PORT`, `SECOND` and `UPSTREAM` stand
 /// for ports, `FOLDER` for a folder of its own, and `TOOLS` for that of what `tests/run` installs.
@@ -81,16 +81,17 @@ impl Proxy {
             .stderr(log)
             .kill_on_drop(true)
             .spawn();
-        let process = spawned.unwrap_or_else(|error| {
+        let mut process = spawned.unwrap_or_else(|error| {
             panic!("{}: {error}; this test needs {}", self.command, self.needs)
         });
-        let running = Running { port, second, folder, _process: process };
-        eventually(
-            &format!("{} answers; its output: {}", self.command, running.folder.display()),
-            async || TcpStream::connect(("127.0.0.1", port)).await.ok(),
-        )
+        let its_output = format!("its output: {}", folder.display());
+        eventually(&format!("{} answers; {its_output}", self.command), async || {
+            let ended = process.try_wait().expect("it can be waited for");
+            assert!(ended.is_none(), "{}: {ended:?}; {its_output}", self.command);
+            TcpStream::connect(("127.0.0.1", port)).await.ok()
+        })
         .await;
-        running
+        Running { port, second, folder, _process: process }
     }
 }
 

@@ -6,7 +6,7 @@
 use std::convert::Infallible;
 use std::net::TcpListener as StdListener;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -32,6 +32,7 @@ use tower_sse::{
 
 use crate::harness::LONG;
 use crate::harness::pages::page;
+use crate::harness::ports::free_port;
 use crate::harness::process::eventually;
 
 /// What outlives its servers. The one of the moment is killed when this is dropped.
@@ -229,16 +230,6 @@ impl Drop for Steady {
     fn drop(&mut self) {
         self.0.abort();
     }
-}
-
-/// A port that the system gives to nobody by itself, so that it stays free while a server is away.
-pub fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let begin = u16::try_from(std::process::id() % 1000).expect("it is small") * 10;
-    (0..10_000)
-        .map(|_| 20_000 + (begin + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000)
-        .find(|port| StdListener::bind(("127.0.0.1", *port)).is_ok())
-        .expect("a free port")
 }
 
 /// The streams, the pages, and the scripts of the pages.
