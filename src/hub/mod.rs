@@ -73,6 +73,7 @@
 //! and ends it on a shutdown. An `EventIdLayer` leaves the ids alone, because the log gives each
 //! event one.
 
+mod blocking;
 mod body;
 mod conflation;
 #[cfg(feature = "json")]

@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
-use std::sync::mpsc;
 
 use tokio::runtime::Handle;
 
@@ -17,7 +16,7 @@ use crate::wire::{Event, EventId};
 #[derive(Clone)]
 pub struct Hub<L: EventLog = MemoryLog> {
     log: L,
-    runtime: Option<Handle>,
+    pub(super) runtime: Option<Handle>,
 }
 
 impl<L: EventLog> Hub<L> {
@@ -30,7 +29,7 @@ impl<L: EventLog> Hub<L> {
         Self { log, runtime: Handle::try_current().ok() }
     }
 
-    /// Sets the runtime in which [`publish_blocking`](Self::publish_blocking) waits for the log.
+    /// Sets the runtime that [`publish_blocking`](Self::publish_blocking) has publish.
     #[must_use]
     pub fn runtime(mut self, runtime: Handle) -> Self {
         self.runtime = Some(runtime);
@@ -123,41 +122,6 @@ impl<L: EventLog> Hub<L> {
         }
     }
 
-    /// Publishes an event from a thread that may block, with or without a runtime.
-    ///
-    /// With a [`MemoryLog`] it never blocks, and may be called from anywhere. With another log the
-    /// hub's runtime waits for the log while this thread blocks, so it must not be called from
-    /// async code.
-    ///
-    /// # Errors
-    ///
-    /// [`PublishError`] if the log refuses the event, if there is no runtime to wait for the log,
-    /// or if this thread belongs to a runtime and must not block. It never panics.
-    pub fn publish_blocking(
-        &self,
-        topic: &Topic,
-        event: Event,
-    ) -> Result<EventId, PublishError<L::Error>> {
-        if let Some(appended) = self.log.append_at_once(topic, &event) {
-            return appended.map_err(PublishError::Log);
-        }
-        if Handle::try_current().is_ok() {
-            return Err(PublishError::InRuntime);
-        }
-        let runtime = self.runtime.as_ref().ok_or(PublishError::NoRuntime)?;
-        // Not `block_on`, which panics when the runtime has ended.
-        let (sender, receiver) = mpsc::sync_channel(1);
-        let (log, topic) = (self.log.clone(), topic.clone());
-        runtime.spawn(async move {
-            // It fails only if the caller is gone.
-            let _ = sender.send(log.append(&topic, event).await);
-        });
-        match receiver.recv() {
-            Ok(appended) => appended.map_err(PublishError::Log),
-            Err(mpsc::RecvError) => Err(PublishError::RuntimeEnded),
-        }
-    }
-
     /// Finishes a topic: nothing more will come of it.
     ///
     /// The responses that follow the topic send what was published before, then a close event, and
@@ -237,17 +201,6 @@ impl<L: EventLog> Hub<L> {
         self.log.append(topic, finish_event())
     }
 
-    /// Finishes a topic from a thread that may block, with or without a runtime: as
-    /// [`finish`](Self::finish) does, and under the terms of
-    /// [`publish_blocking`](Self::publish_blocking).
-    ///
-    /// # Errors
-    ///
-    /// As of [`publish_blocking`](Self::publish_blocking).
-    pub fn finish_blocking(&self, topic: &Topic) -> Result<EventId, PublishError<L::Error>> {
-        self.publish_blocking(topic, finish_event())
-    }
-
     /// Follows topics: the first step to a response.
     ///
     /// Nothing is followed before the [body](Subscription::into_body) or the
@@ -289,7 +242,8 @@ pub enum PublishError<E> {
     /// Something has to wait for the log, and the hub was made outside of a runtime. Nothing was
     /// done.
     NoRuntime,
-    /// Something has to wait for the log, and this thread belongs to a runtime. Nothing was done.
+    /// Something has to wait for the log, and async code of a Tokio runtime must not. Nothing was
+    /// done.
     InRuntime,
     /// The runtime ended before the log answered. The event may or may not have been published.
     RuntimeEnded,
@@ -303,7 +257,7 @@ impl<E> fmt::Display for PublishError<E> {
         f.write_str(match self {
             Self::Log(_) => "the log did not take the event",
             Self::NoRuntime => "the hub has no runtime in which to wait for the log",
-            Self::InRuntime => "a thread of a runtime must not wait for the log: use `publish`",
+            Self::InRuntime => "async code must not block until the log answers: use `publish`",
             Self::RuntimeEnded => "the runtime ended before the log answered",
             Self::CannotRepeat => "the log cannot recognise a message that it took before",
         })
