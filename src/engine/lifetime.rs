@@ -1,10 +1,13 @@
 //! When a stream ends for its age: it is too old, idle, or its credential has expired.
 
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
-use super::spread::Spread;
-use super::{Farewell, MAX_TIMER, MIN_TIMER};
+use super::splitter::Room;
+use super::spread::{Retry, Spread};
+use super::timeouts::StreamNow;
+use super::{Close, Farewell, MAX_TIMER, MIN_TIMER};
 use crate::wire::CloseReason;
 
 /// When streams are ended for their age, and how.
@@ -79,21 +82,20 @@ impl Lifetime {
         [planned, self.idle.as_ref().map(|idle| idle.tick)].into_iter().flatten().min()
     }
 
-    /// Checks at `now` whether the stream has to end; `events` have been counted so far.
-    ///
-    /// Returns the moment at which it had to end, and the reason.
-    pub(super) fn look(
-        &mut self,
-        now: Instant,
-        events: u64,
-        in_long_event: bool,
-    ) -> Option<(Instant, CloseReason)> {
-        let own = events - self.injected;
-        let idle = self.idle.as_mut().is_some_and(|idle| idle.look(now, own, in_long_event));
-        match self.planned {
-            Some((at, reason)) if at <= now => Some((at, reason)),
-            _ => idle.then_some((now, CloseReason::Idle)),
-        }
+    /// Orders the end of a stream whose time has come.
+    pub(super) fn check<'a>(&mut self, stream: &StreamNow<'a>) -> Option<Close<'a>> {
+        let StreamNow { settings, n, now, room, events, .. } = *stream;
+        let rotation = settings.rotation.as_ref()?;
+        let (own, in_long_event) = (events - self.injected, room == Room::None);
+        let idle = self.idle.as_mut().is_some_and(|idle| idle.check(now, own, in_long_event));
+        let (at, reason) = match self.planned {
+            Some((at, reason)) if at <= now => (at, reason),
+            _ if idle => (now, CloseReason::Idle),
+            _ => return None,
+        };
+        let farewell = Cow::Borrowed(&rotation.farewell);
+        let retry = Some(Retry::nth(n.into(), &rotation.retry));
+        Some(Close { reason, farewell, retry, at, cut_at: None })
     }
 }
 
@@ -118,7 +120,7 @@ impl Idle {
     }
 
     /// Whether there has been no event for too long.
-    fn look(&mut self, now: Instant, events: u64, in_long_event: bool) -> bool {
+    fn check(&mut self, now: Instant, events: u64, in_long_event: bool) -> bool {
         if self.tick > now {
             return false;
         }

@@ -51,14 +51,20 @@
 //! | [`splitter`] | where events end, and the stage of the stream |
 //! | [`frames`] | the held tail, and how frames are put together |
 //! | [`position`] | ids, the number of events, the client's position |
-//! | [`silence`] | when a keepalive or a heartbeat is due, and how long the body may give nothing |
-//! | [`lifetime`] | when the stream is too old, idle or expired |
-//! | [`ending`] | the order to close that waits for its time |
+//! | [`outbox`] | the frames that wait, and the status after them |
+//! | [`silence`] | when a keepalive is due |
+//! | [`timeouts`] | what else has its time: [`lifetime`], [`patience`], the heartbeat, the [`order`] to close |
+//! | [`ending`] | what is done at the end of the body, and what is sent last |
 
+mod end_reason;
 mod ending;
 mod farewell;
+mod fast_path;
 mod frames;
 mod lifetime;
+mod order;
+mod outbox;
+mod patience;
 mod position;
 mod settings;
 mod silence;
@@ -66,31 +72,36 @@ mod splitter;
 pub(crate) mod spread;
 #[cfg(test)]
 mod tests;
+mod timeouts;
 
-use std::borrow::Cow;
-use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
-pub(crate) use ending::Close;
-pub use ending::EndReason;
+pub use end_reason::EndReason;
+pub(crate) use ending::{BodyEnd, PassOn};
 pub use farewell::Farewell;
 pub(crate) use farewell::Words;
+pub(crate) use fast_path::FastPath;
 pub(crate) use lifetime::Rotation;
+pub(crate) use order::Close;
+pub(crate) use outbox::Output;
 pub(crate) use position::{EventIds, Injection, Position};
 pub(crate) use settings::{ERROR_RETRY, Observation, Settings};
 pub(crate) use silence::{Heartbeat, KeepAlive, MAX_TIMER, MIN_TIMER, Signal};
+pub(crate) use timeouts::BodyState;
 
+use crate::wire::Notation;
 pub(crate) use crate::wire::{CloseReason, Framing, Protocol, Scanner, Status};
-use crate::wire::{LineEnd, Notation};
-use ending::{Ending, Verdict};
+use ending::{AtEnd, FINISHED_RETRY};
 use frames::{Frames, PendingTail};
-use lifetime::Lifetime;
+use order::Verdict;
+use outbox::Outbox;
 use position::{EventPosition, IdTracking, Ids};
-use silence::{Activity, Patience, Silence};
+use silence::{Activity, Silence};
 use splitter::{Room, Splitter, Until, Watch};
 use spread::Retry;
+use timeouts::{StreamNow, Timeouts};
 
 /// The machine that carries out the layers' settings on one stream.
 ///
@@ -109,46 +120,17 @@ pub(crate) struct Engine {
     cold: Option<Box<ColdState>>,
 }
 
-/// What has to be done before the body is polled, or how much work its next chunk needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FastPath {
-    /// Nothing waits, and a chunk of whole messages passes: [`Engine::pass`] is enough.
-    Messages,
-    /// The same for whole lines of JSON.
-    Lines,
-    /// The same for whole events, as the blank line at the end of a chunk tells.
-    Events,
-    /// Like `Events`, but a timeout may be due, or each frame is counted.
-    WatchedEvents,
-    /// Like `Messages` or `Lines`, but a timeout may be due, or each frame is counted.
-    Watched,
-    /// Events are given ids.
-    Numbered,
-    /// Every byte is scanned.
-    Scan,
-    /// Frames wait for [`Engine::poll_output`].
-    Queued,
-    /// A farewell has waited for the boundary on which the stream is now: once all output is sent,
-    /// a timeout is due.
-    Due,
-    /// The stream is over, once all output is sent.
-    Over,
+/// State that few streams have at a time. It is boxed, so that the others need no memory for it.
+#[derive(Debug, Default)]
+struct ColdState {
+    outbox: Outbox,
+    tail: PendingTail,
+    timeouts: Timeouts,
 }
 
-impl FastPath {
-    /// Whether nothing has to be sent or done before the body is polled.
-    #[inline]
-    pub(crate) fn is_quiet(self) -> bool {
-        match self {
-            Self::Messages
-            | Self::Lines
-            | Self::Events
-            | Self::WatchedEvents
-            | Self::Watched
-            | Self::Numbered
-            | Self::Scan => true,
-            Self::Queued | Self::Due | Self::Over => false,
-        }
+impl ColdState {
+    fn is_empty(&self) -> bool {
+        self.outbox.is_empty() && self.tail.is_empty() && self.timeouts.is_empty()
     }
 }
 
@@ -167,35 +149,6 @@ pub(crate) enum Command<'a> {
     Abort,
 }
 
-/// What is to be sent next.
-#[derive(Debug)]
-pub(crate) enum Output {
-    Frame(Bytes),
-    /// What the stream ends with, where its framing has a status in the trailers. It is the last
-    /// output.
-    Status(Box<Status>),
-}
-
-impl Output {
-    /// What a call ends with. None where the status is a message, and there is no boundary on which
-    /// it could be written.
-    pub(crate) fn last(status: Status, protocol: Protocol, on_boundary: bool) -> Option<Self> {
-        match status.last_message(protocol) {
-            None => Some(Self::Status(Box::new(status))),
-            Some(message) => on_boundary.then_some(Self::Frame(message)),
-        }
-    }
-}
-
-/// Whether the body was polled before a timeout is handled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BodyState {
-    /// The body was polled and has nothing.
-    Pending,
-    /// The body may have data. Then the stream is not silent, and no comment is written.
-    Unknown,
-}
-
 /// What has been sent so far, and whether the stream is closing.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Progress<'a> {
@@ -206,33 +159,6 @@ pub(crate) struct Progress<'a> {
     pub(crate) moved_to: Option<&'a Position>,
     /// The stream is over, or waits in a long event for its end.
     pub(crate) is_closing: bool,
-}
-
-/// State that few streams have at a time. It is boxed, so that the others need no memory for it.
-#[derive(Debug, Default)]
-struct ColdState {
-    output: VecDeque<Bytes>,
-    tail: PendingTail,
-    ending: Option<Box<Ending>>,
-    lifetime: Option<Lifetime>,
-    heartbeat: Option<Instant>,
-    patience: Option<Patience>,
-    /// What the stream ends with, if that is no frame.
-    status: Option<Box<Status>>,
-}
-
-impl ColdState {
-    /// Whether something has to be done at a certain time, however busy the body is.
-    fn is_timed(&self) -> bool {
-        self.ending.is_some() || self.lifetime.is_some() || self.heartbeat.is_some()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.output.is_empty()
-            && self.tail.is_empty()
-            && self.patience.is_none()
-            && !self.is_timed()
-    }
 }
 
 impl Engine {
@@ -307,43 +233,28 @@ impl Engine {
         settings: &Settings,
         end: BodyEnd,
     ) -> (Option<Bytes>, PassOn) {
-        match (end, self.path, self.splitter.room()) {
-            // It got a farewell, which is its last frame.
-            (_, FastPath::Over, _) => (None, PassOn::No),
-            (BodyEnd::Failed, ..) => self.farewell_on_error(settings),
-            (BodyEnd::Clean, ..) if self.splitter.may_end_here() => {
-                self.send_tail();
-                let frame = self.close_at_end(settings);
-                if let Some(frame) = frame {
-                    self.queue(frame);
-                }
-                (self.next_frame(settings), PassOn::Yes)
-            }
-            (BodyEnd::Clean, _, Room::None) => {
-                self.finish(EndReason::Cut);
-                (None, PassOn::Yes)
-            }
-            (BodyEnd::Clean, _, Room::Here)
-                if self.splitter.in_event() && settings.around_another =>
-            {
-                self.send_tail();
-                self.finish(EndReason::Finished);
-                (self.next_frame(settings), PassOn::Yes)
-            }
-            // The client is to see that what came last is not whole.
-            (BodyEnd::Clean, ..)
-                if self.splitter.in_event()
-                    && matches!(self.splitter.notation(), Notation::Status(_))
-                    && settings.on_error.is_none() =>
-            {
-                self.send_tail();
-                self.finish(EndReason::Error);
-                (self.next_frame(settings), PassOn::Yes)
-            }
-            // An end in the middle of an event is a failure.
-            (BodyEnd::Clean, ..) if self.splitter.in_event() => self.farewell_on_error(settings),
-            (BodyEnd::Clean, ..) => (self.close_at_end(settings), PassOn::Yes),
+        // It got a farewell, which is its last frame.
+        if let FastPath::Over = self.path {
+            return (None, PassOn::No);
         }
+        let last = match AtEnd::of(end, &self.splitter, settings) {
+            AtEnd::Fail => return self.fail(settings),
+            AtEnd::Close => self.close_at_end(settings),
+            AtEnd::SendTailAndClose => {
+                self.queue_tail();
+                self.close_at_end(settings)
+            }
+            AtEnd::SendTail(reason) => {
+                self.queue_tail();
+                self.finish(reason);
+                None
+            }
+            AtEnd::Cut => {
+                self.finish(EndReason::Cut);
+                None
+            }
+        };
+        (self.send_after_queue(settings, last), PassOn::Yes)
     }
 
     /// Takes a command.
@@ -378,17 +289,15 @@ impl Engine {
         if let FastPath::Over = self.path {
             return None;
         }
-        self.look_at_lifetime(settings, now);
-        self.look_at_patience(settings, now, body);
-        let farewell = self.look_at_ending(settings, now);
+        let last = self.check_ending(settings, now, body);
         if let FastPath::Over = self.path {
-            return farewell;
+            return last;
         }
-        let heartbeat = self.look_at_heartbeat(settings, now);
+        let heartbeat = self.check_heartbeat(settings, now);
         if heartbeat.is_some() {
             return heartbeat;
         }
-        self.look_at_silence(settings, now, body)
+        self.check_silence(settings, now, body)
     }
 
     /// What is to be sent next, after the frames that other calls returned.
@@ -396,7 +305,7 @@ impl Engine {
         if let Some(frame) = self.next_frame(settings) {
             return Some(Output::Frame(frame));
         }
-        self.cold.as_mut()?.status.take().map(Output::Status)
+        self.cold.as_mut()?.outbox.take_status().map(Output::Status)
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout).
@@ -406,21 +315,16 @@ impl Engine {
         }
         let silence = self.silence.zip(settings.keep_alive.as_ref());
         let silence = silence.map(|(silence, settings)| silence.tick(settings));
-        let Some(cold) = &self.cold else {
-            return silence;
-        };
-        let ending = cold.ending.as_ref().and_then(|ending| ending.next(self.splitter.room()));
-        let lifetime = cold.lifetime.as_ref().and_then(Lifetime::next);
-        let patience = cold.patience.as_ref().map(|patience| patience.ends);
-        [silence, ending, lifetime, cold.heartbeat, patience].into_iter().flatten().min()
+        let room = self.splitter.room();
+        let timeouts = self.timeouts().and_then(|timeouts| timeouts.next(room));
+        [silence, timeouts].into_iter().flatten().min()
     }
 
     /// Why the stream is over, once all output is sent.
     #[inline]
     pub(crate) fn ended(&self) -> Option<EndReason> {
-        let is_sent = |cold: &ColdState| cold.output.is_empty() && cold.status.is_none();
-        let sent = self.cold.as_deref().is_none_or(is_sent);
-        self.splitter.reason().filter(|_| sent)
+        let is_sent = self.cold.as_ref().is_none_or(|cold| cold.outbox.is_empty());
+        self.splitter.reason().filter(|_| is_sent)
     }
 
     /// Whether an event can be written into the stream now.
@@ -432,12 +336,11 @@ impl Engine {
     /// What has been sent so far, and whether the stream is closing.
     #[inline]
     pub(crate) fn progress(&mut self) -> Progress<'_> {
-        let ordered = self.cold.as_ref().is_some_and(|cold| cold.ending.is_some());
         Progress {
+            is_closing: self.has_order() || self.path == FastPath::Over,
             events: self.position.events(),
             keepalives: self.keepalives,
             moved_to: self.position.take_moved(),
-            is_closing: ordered || self.path == FastPath::Over,
         }
     }
 
@@ -447,24 +350,9 @@ impl Engine {
     /// reading the time. But an engine with an order reads the time at each poll, the others read
     /// it when their body has nothing, and a frame in between is on record.
     pub(crate) fn missed_deadline(&self, settings: &Settings) -> Option<Instant> {
-        let closing = self.cold.as_ref().is_some_and(|cold| cold.ending.is_some());
-        let would_show = closing || !self.activity.is_something();
+        let would_show = self.has_order() || !self.activity.is_something();
         self.poll_timeout(settings).filter(|_| would_show)
     }
-}
-
-/// How the body of a stream ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BodyEnd {
-    Clean,
-    Failed,
-}
-
-/// Whether what a body ended with has to be passed on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum PassOn {
-    Yes,
-    No,
 }
 
 /// What the machine does with a chunk.
@@ -474,9 +362,7 @@ impl Engine {
     fn split(&mut self, settings: &Settings, chunk: Bytes) -> Option<Bytes> {
         let mut tail = match &mut self.cold {
             Some(cold) => {
-                if let Some(patience) = &mut cold.patience {
-                    patience.fed = true;
-                }
+                cold.timeouts.feed();
                 std::mem::take(&mut cold.tail)
             }
             None => PendingTail::default(),
@@ -488,9 +374,8 @@ impl Engine {
             // become the leading one.
             frames.push(Bytes::from_static(b":\n"));
         }
-        let ending = self.cold.as_ref().and_then(|cold| cold.ending.as_ref());
-        let overdue = ending.is_some_and(|ending| ending.is_overdue());
-        let until = if overdue { Until::FirstBoundary } else { Until::End };
+        let is_overdue = self.timeouts().is_some_and(Timeouts::is_overdue);
+        let until = if is_overdue { Until::FirstBoundary } else { Until::End };
         if !trimmed.chunk.is_empty() {
             let (tracking, position) = (&mut self.tracking, &mut self.position);
             let source = settings.ids.as_ref().filter(|_| self.splitter.has_events());
@@ -501,7 +386,7 @@ impl Engine {
             self.cold.get_or_insert_default().tail = tail;
         }
         self.path = self.next_path(settings);
-        if overdue && self.splitter.room() == Room::Here {
+        if is_overdue && self.splitter.room() == Room::Here {
             self.path = FastPath::Due;
         }
         if self.splitter.is_over() {
@@ -531,19 +416,29 @@ impl Engine {
         if first.is_some() {
             self.activity = Activity::Something;
         }
-        let queued = self.cold.as_ref().is_some_and(|cold| !cold.output.is_empty());
-        if !queued && rest.is_empty() {
-            return first;
+        if rest.is_empty() {
+            return self.send_after_queue(settings, first);
         }
         first.into_iter().chain(rest).for_each(|frame| self.queue(frame));
         self.next_frame(settings)
     }
 
+    /// Returns this frame, or queues it after the frames that wait and returns the first of them.
+    fn send_after_queue(&mut self, settings: &Settings, frame: Option<Bytes>) -> Option<Bytes> {
+        if !self.has_queue() {
+            return frame;
+        }
+        if let Some(frame) = frame {
+            self.queue(frame);
+        }
+        self.next_frame(settings)
+    }
+
     /// The next frame of the queue.
     fn next_frame(&mut self, settings: &Settings) -> Option<Bytes> {
-        let output = &mut self.cold.as_mut()?.output;
-        let frame = output.pop_front();
-        if self.path == FastPath::Queued && output.is_empty() {
+        let outbox = &mut self.cold.as_mut()?.outbox;
+        let frame = outbox.next_frame();
+        if self.path == FastPath::Queued && !outbox.has_frames() {
             self.path = self.next_path(settings);
         }
         frame
@@ -551,7 +446,7 @@ impl Engine {
 
     /// Queues a frame for [`poll_output`](Self::poll_output).
     fn queue(&mut self, frame: Bytes) {
-        self.cold.get_or_insert_default().output.push_back(frame);
+        self.cold.get_or_insert_default().outbox.push(frame);
         if !matches!(self.path, FastPath::Over | FastPath::Due) {
             self.path = FastPath::Queued;
         }
@@ -559,7 +454,7 @@ impl Engine {
 
     fn next_path(&self, settings: &Settings) -> FastPath {
         match *settings {
-            _ if self.cold.as_ref().is_some_and(|cold| !cold.output.is_empty()) => FastPath::Queued,
+            _ if self.has_queue() => FastPath::Queued,
             _ if !self.splitter.is_clear() => FastPath::Scan,
             Settings { ids: Some(_), .. } if self.splitter.has_events() => FastPath::Numbered,
             _ if self.tracking != IdTracking::Off => FastPath::Scan,
@@ -571,11 +466,24 @@ impl Engine {
             Settings { observation: Observation::Frames | Observation::FirstEvent, .. } => {
                 self.splitter.path(Watch::Frames)
             }
-            _ if self.cold.as_ref().is_some_and(|cold| cold.is_timed()) => {
+            _ if self.timeouts().is_some_and(Timeouts::are_strict) => {
                 self.splitter.path(Watch::Frames)
             }
             _ => self.splitter.path(Watch::Nothing),
         }
+    }
+
+    fn has_queue(&self) -> bool {
+        self.cold.as_ref().is_some_and(|cold| cold.outbox.has_frames())
+    }
+
+    fn timeouts(&self) -> Option<&Timeouts> {
+        self.cold.as_ref().map(|cold| &cold.timeouts)
+    }
+
+    /// Whether an order to close waits for its time.
+    fn has_order(&self) -> bool {
+        self.timeouts().is_some_and(Timeouts::has_order)
     }
 }
 
@@ -590,33 +498,32 @@ impl Engine {
     ) -> Option<Bytes> {
         // An outer layer may have changed the settings since the stream was made.
         self.tracking = IdTracking::of(settings);
-        let mut opening = None;
         let notation = self.splitter.notation();
-        if let Some(keep_alive) = settings.keep_alive.as_ref().filter(|it| it.suits(notation)) {
-            self.silence = Some(Silence::begin(now, keep_alive, self.n));
-            if let Some(limit) = keep_alive.give_up_after {
-                let patience = Patience::begin(now, limit);
-                self.cold.get_or_insert_default().patience = Some(patience);
-            }
-            if let Notation::Events(line_end) = notation {
-                if let Some(heartbeat) = &keep_alive.heartbeat {
-                    self.cold.get_or_insert_default().heartbeat = Some(now + heartbeat.every);
-                }
-                self.activity = Activity::AtTick;
-                opening = keep_alive.opening(line_end);
-            }
-        }
-        let rotation = settings.rotation.as_ref();
-        if let Some(lifetime) = rotation.and_then(|it| Lifetime::begin(it, self.n, now, expires)) {
-            self.cold.get_or_insert_default().lifetime = Some(lifetime);
+        let keep_alive = settings.keep_alive.as_ref().filter(|it| it.suits(notation));
+        self.silence = keep_alive.map(|keep_alive| Silence::begin(now, keep_alive, self.n));
+        let timeouts = Timeouts::begin(settings, self.n, notation, now, expires);
+        if timeouts.end_the_stream() {
             self.tracking.expect_farewell();
-            // The credential may have expired before the stream began.
-            self.look_at_lifetime(settings, now);
-            let farewell = self.look_at_ending(settings, now);
-            let frames = Frames { first: opening, rest: Vec::from_iter(farewell) };
-            return self.send(settings, frames);
         }
-        opening
+        if !timeouts.is_empty() {
+            self.cold.get_or_insert_default().timeouts = timeouts;
+        }
+        let opening = match notation {
+            Notation::Events(line_end) => keep_alive.and_then(|it| it.opening(line_end)),
+            Notation::Lines | Notation::Records | Notation::Status(_) => None,
+        };
+        if opening.is_some() {
+            self.activity = Activity::AtTick;
+        }
+        // The credential may have expired before the stream began.
+        let last = self.check_ending(settings, now, BodyState::Unknown);
+        match (opening, last) {
+            (Some(opening), Some(last)) => {
+                self.queue(last);
+                Some(opening)
+            }
+            (opening, last) => opening.or(last),
+        }
     }
 
     fn inject(&mut self, settings: &Settings, event: &Injection) -> Option<Bytes> {
@@ -628,9 +535,8 @@ impl Engine {
         let source = settings.ids.as_ref().filter(|_| self.splitter.has_events());
         let mut ids = Ids { source, settings, tracking, position };
         let frame = ids.encode(event, self.splitter.notation())?;
-        let injected = self.position.events() - before;
-        if let Some(lifetime) = self.cold.as_mut().and_then(|cold| cold.lifetime.as_mut()) {
-            lifetime.discount(injected);
+        if let Some(cold) = &mut self.cold {
+            cold.timeouts.discount(self.position.events() - before);
         }
         self.activity.inject();
         Some(frame)
@@ -644,86 +550,53 @@ impl Engine {
                 self.say(settings, &order.farewell, order.reason, order.retry)
             }
             _ => {
-                self.keep_order(order);
-                self.look_at_ending(settings, now)
+                self.cold.get_or_insert_default().timeouts.keep_order(order);
+                self.path = self.next_path(settings);
+                self.carry_out_order(settings, now)
             }
         }
     }
 
-    fn keep_order(&mut self, order: Close<'_>) {
-        let cold = self.cold.get_or_insert_default();
-        let kept = cold.ending.take().map(|kept| *kept);
-        cold.ending = Some(Box::new(Ending::keep(kept, order)));
-        if self.path != FastPath::Queued {
-            self.path = FastPath::Scan;
-        }
-    }
-
-    /// Orders the end of a stream whose time has come.
-    fn look_at_lifetime(&mut self, settings: &Settings, now: Instant) {
-        let (events, in_long_event) = (self.position.events(), self.splitter.room() == Room::None);
-        let Some(cold) = &mut self.cold else {
-            return;
-        };
-        let ends = cold.lifetime.as_mut().and_then(|it| it.look(now, events, in_long_event));
-        if let (Some((at, reason)), Some(rotation)) = (ends, &settings.rotation) {
-            cold.lifetime = None;
-            let farewell = Cow::Borrowed(&rotation.farewell);
-            let retry = Some(Retry::nth(self.n.into(), &rotation.retry));
-            self.keep_order(Close { reason, farewell, retry, at, cut_at: None });
-        }
-    }
-
-    /// Orders the end of a stream whose body gives nothing for too long.
-    fn look_at_patience(&mut self, settings: &Settings, now: Instant, body: BodyState) {
-        let Some((silence, keep_alive)) = self.silence.zip(settings.keep_alive.as_ref()) else {
-            return;
-        };
-        let patience = self.cold.as_mut().and_then(|cold| cold.patience.as_mut());
-        let (Some(patience), Some(limit)) = (patience, keep_alive.give_up_after) else {
-            return;
-        };
-        let tick = silence.tick(keep_alive);
-        // While a client reads nothing its stream is not polled, and the body cannot give anything.
-        let was_away = now > tick + keep_alive.half_interval(self.n);
-        let checks = tick <= now || patience.ends <= now;
-        if checks && (was_away || patience.fed || self.activity == Activity::Something) {
-            *patience = Patience::begin(now, limit);
-        } else if patience.ends <= now && body == BodyState::Pending {
-            let farewell = settings.on_error.clone().unwrap_or_default();
-            let retry = Some(Retry::nth(self.n.into(), &settings.error_retry));
-            let (reason, farewell) = (CloseReason::Timeout, Cow::Owned(farewell));
-            self.keep_order(Close { reason, farewell, retry, at: now, cut_at: Some(now) });
-        }
+    /// Ends the stream if its time has come.
+    fn check_ending(
+        &mut self,
+        settings: &Settings,
+        now: Instant,
+        body: BodyState,
+    ) -> Option<Bytes> {
+        let Self { n, silence, activity, .. } = *self;
+        let (room, events) = (self.splitter.room(), self.position.events());
+        let stream = StreamNow { settings, n, now, body, room, events, silence, activity };
+        self.cold.as_mut()?.timeouts.check_limits(&stream);
+        self.carry_out_order(settings, now)
     }
 
     /// Carries out the order to close if its time has come.
-    fn look_at_ending(&mut self, settings: &Settings, now: Instant) -> Option<Bytes> {
+    fn carry_out_order(&mut self, settings: &Settings, now: Instant) -> Option<Bytes> {
         let room = self.splitter.room();
-        match Ending::look(&mut self.cold.as_mut()?.ending, now, room) {
+        match self.cold.as_mut()?.timeouts.check_order(now, room) {
             Verdict::Wait => None,
             Verdict::Say(Close { reason, farewell, retry, .. }) => {
                 self.say(settings, &farewell, reason, retry)
             }
             Verdict::Cut(reason) => {
+                let last = ending::last_status(&self.splitter, Status::of(reason));
                 self.finish(EndReason::Cut);
-                self.end_with(Status::of(reason), room)
+                self.send_last(last)
             }
         }
     }
 
-    fn look_at_heartbeat(&mut self, settings: &Settings, now: Instant) -> Option<Bytes> {
-        let heartbeat = settings.keep_alive.as_ref()?.heartbeat.as_ref()?;
-        let at = self.cold.as_mut()?.heartbeat.as_mut().filter(|at| **at <= now)?;
-        *at = now + heartbeat.every;
+    fn check_heartbeat(&mut self, settings: &Settings, now: Instant) -> Option<Bytes> {
+        let heartbeat = self.cold.as_mut()?.timeouts.take_heartbeat(settings, now)?;
         if !self.accepts_events() {
             return None;
         }
         self.activity.inject();
-        Some(heartbeat.event.bytes(self.splitter.line_end()))
+        Some(heartbeat.bytes(self.splitter.line_end()))
     }
 
-    fn look_at_silence(
+    fn check_silence(
         &mut self,
         settings: &Settings,
         now: Instant,
@@ -731,16 +604,16 @@ impl Engine {
     ) -> Option<Bytes> {
         let keep_alive = settings.keep_alive.as_ref()?;
         let silence = self.silence.as_mut().filter(|silence| silence.tick(keep_alive) <= now)?;
-        let silent = self.activity == Activity::Nothing;
-        if silent && body == BodyState::Unknown {
+        let is_silent = self.activity == Activity::Nothing;
+        if is_silent && body == BodyState::Unknown {
             // Checked again once the body has nothing.
             return None;
         }
         silence.advance(now, keep_alive, self.n);
-        self.activity = if silent { Activity::AtTick } else { Activity::Nothing };
+        self.activity = if is_silent { Activity::AtTick } else { Activity::Nothing };
         // Releases memory that an idle stream does not need.
         self.cold = self.cold.take().filter(|cold| !cold.is_empty());
-        if !silent || !self.accepts_events() {
+        if !is_silent || !self.accepts_events() {
             return None;
         }
         self.keepalives += 1;
@@ -748,46 +621,34 @@ impl Engine {
     }
 
     /// Ends the stream with the farewell for errors, if there is one and room for it.
-    fn farewell_on_error(&mut self, settings: &Settings) -> (Option<Bytes>, PassOn) {
-        let (reason, retry) =
-            (CloseReason::Error, Retry::nth(self.n.into(), &settings.error_retry));
-        let farewell = match (&settings.on_error, &settings.words, self.splitter.notation()) {
-            (Some(farewell), ..) => Some(Cow::Borrowed(farewell)),
-            // A dialect that has no word for it does not hide the failure.
-            (None, Some(words), Notation::Events(_)) => {
-                Some(words.farewell(reason, Some(retry))).filter(|it| !it.is_none()).map(Cow::Owned)
-            }
-            (None, ..) => None,
+    fn fail(&mut self, settings: &Settings) -> (Option<Bytes>, PassOn) {
+        let retry = Retry::nth(self.n.into(), &settings.error_retry);
+        let Some(farewell) = ending::farewell_on_error(settings, &self.splitter, retry) else {
+            self.finish(EndReason::Error);
+            return (None, PassOn::Yes);
         };
-        match (farewell, self.splitter.room()) {
-            // After half an event, only the error itself shows the client that the stream failed.
-            (None, _) | (_, Room::None) => {
-                self.finish(EndReason::Error);
-                (None, PassOn::Yes)
-            }
-            (Some(farewell), _) => (self.say(settings, &farewell, reason, Some(retry)), PassOn::No),
-        }
+        (self.say(settings, &farewell, CloseReason::Error, Some(retry)), PassOn::No)
     }
 
     /// Ends a stream whose body came to its own end, with a farewell if that is asked for.
     fn close_at_end(&mut self, settings: &Settings) -> Option<Bytes> {
-        let unended = self.splitter.may_end_here() && self.splitter.in_event();
-        let farewell = settings.close_at_end.as_ref();
-        // The status of a call that came to its own end is its own.
-        let farewell =
-            farewell.filter(|_| !matches!(self.splitter.notation(), Notation::Status(_)));
-        let frame = farewell.and_then(|farewell| {
-            self.say(settings, farewell, CloseReason::Finished, Some(Retry::after(FINISHED_RETRY)))
-        });
-        self.finish(EndReason::Finished);
-        match frame {
-            Some(frame) if unended => Some(after(self.splitter.line_end(), &frame)),
-            frame => frame,
+        let Some(farewell) = ending::farewell_at_end(settings, &self.splitter) else {
+            self.finish(EndReason::Finished);
+            return None;
+        };
+        let is_in_line = self.splitter.may_end_here() && self.splitter.in_event();
+        let retry = Some(Retry::after(FINISHED_RETRY));
+        let last = self.say(settings, farewell, CloseReason::Finished, retry);
+        match last {
+            Some(last) if is_in_line => {
+                Some(ending::after_line_end(self.splitter.line_end(), &last))
+            }
+            last => last,
         }
     }
 
-    /// Sends the unfinished tail, which is whole as it is.
-    fn send_tail(&mut self) {
+    /// Queues what is held, which is sent as it is.
+    fn queue_tail(&mut self) {
         let tail = self.cold.as_mut().map(|cold| std::mem::take(&mut cold.tail));
         tail.unwrap_or_default().into_pieces().into_iter().for_each(|it| self.queue(it));
     }
@@ -800,52 +661,30 @@ impl Engine {
         reason: CloseReason,
         retry: Option<Retry>,
     ) -> Option<Bytes> {
-        let (notation, room) = (self.splitter.notation(), self.splitter.room());
-        // Other framings have forms of their own.
-        let words = settings.words.as_ref().filter(|_| self.splitter.has_events());
-        let said = farewell.in_words(words, reason, retry);
-        let bytes = said.encode(reason, retry, self.position.position(), notation);
+        let position = self.position.position();
+        let last = ending::last_output(settings, &self.splitter, position, farewell, reason, retry);
         self.finish(reason.end_reason());
-        if let Notation::Status(_) = notation {
-            return self.end_with(farewell.status(reason, retry.map(Retry::delay)), room);
-        }
-        match room {
-            Room::AfterLineEnd => bytes.map(|bytes| after(self.splitter.line_end(), &bytes)),
-            Room::Here | Room::None => bytes,
-        }
+        self.send_last(last)
     }
 
-    /// Has the stream end with a status, if its framing has one and a place for it.
-    fn end_with(&mut self, status: Status, room: Room) -> Option<Bytes> {
-        let Notation::Status(protocol) = self.splitter.notation() else {
-            return None;
-        };
-        match Output::last(status, protocol, room == Room::Here)? {
+    /// Returns the last frame, or leaves the status for [`poll_output`](Self::poll_output).
+    fn send_last(&mut self, last: Option<Output>) -> Option<Bytes> {
+        match last? {
             Output::Frame(frame) => Some(frame),
             Output::Status(status) => {
-                self.cold.get_or_insert_default().status = Some(status);
+                self.cold.get_or_insert_default().outbox.end_with(status);
                 None
             }
         }
     }
 
+    /// Ends the stream. What waits to be sent is still sent.
     fn finish(&mut self, reason: EndReason) {
         self.path = FastPath::Over;
         self.splitter.finish(reason);
         if let Some(cold) = &mut self.cold {
-            let output = std::mem::take(&mut cold.output);
-            **cold = ColdState { output, ..ColdState::default() };
+            let outbox = std::mem::take(&mut cold.outbox);
+            **cold = ColdState { outbox, ..ColdState::default() };
         }
     }
 }
-
-/// Ends the line before `bytes`.
-fn after(line_end: LineEnd, bytes: &[u8]) -> Bytes {
-    let mut frame = BytesMut::from(line_end.as_str());
-    frame.extend_from_slice(bytes);
-    frame.freeze()
-}
-
-/// The `retry` of the close event of a stream that came to its own end. Clients that cannot be
-/// stopped stay away for that long, and then ask once more.
-const FINISHED_RETRY: Duration = Duration::from_secs(24 * 60 * 60);

@@ -177,21 +177,6 @@ impl Activity {
     }
 }
 
-/// How long the stream's own body gives nothing.
-#[derive(Debug)]
-pub(super) struct Patience {
-    /// When the stream is given up, unless the body gives something.
-    pub(super) ends: Instant,
-    /// The body gave a part of an event, which is held.
-    pub(super) fed: bool,
-}
-
-impl Patience {
-    pub(super) fn begin(now: Instant, limit: Duration) -> Self {
-        Self { ends: now + limit, fed: false }
-    }
-}
-
 impl Silence {
     /// Begins with bytes that are written at `now`.
     pub(super) fn begin(now: Instant, settings: &KeepAlive, n: u32) -> Self {

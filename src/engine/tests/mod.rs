@@ -359,6 +359,18 @@ fn each_end_has_its_reason() {
 }
 
 #[test]
+fn of_two_byte_order_marks_the_second_does_not_become_the_first_where_no_comment_opens_streams() {
+    let Settings { keep_alive, .. } = keep_alive();
+    let settings =
+        Settings { keep_alive: keep_alive.map(KeepAlive::without_opening), ..Settings::default() };
+    let marked = Data(b"\xef\xbb\xbf\xef\xbb\xbfdata: a\n\n");
+    check(
+        &settings,
+        &[(&[marked], "|:\n|\u{feff}data: a\n\n"), (&[Data(b"data: a\n\n")], "|data: a\n\n")],
+    );
+}
+
+#[test]
 #[rustfmt::skip]
 fn an_error_becomes_a_farewell_where_that_is_asked_for() {
     let second = Duration::from_secs(1);

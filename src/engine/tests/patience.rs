@@ -76,3 +76,11 @@ fn the_words_of_a_dialect_are_sent_and_so_is_a_farewell_that_is_set() {
     let set = Settings { on_error: Some(Farewell::bytes("bye")), ..said };
     check(&set, &[(&[Halves(3)], "|:\n|:\n|bye"), (&[Fail], "|:\n|bye")]);
 }
+
+/// The opening comment is the server's, also in a stream that ends for its age.
+#[test]
+fn an_age_limit_does_not_put_off_the_end_of_a_stream_whose_body_gives_nothing() {
+    let rotation = Rotation { max_age: Some(INTERVAL * 100), ..Rotation::default() };
+    let settings = Settings { rotation: Some(rotation), ..impatient() };
+    check(&settings, &[(&[Halves(3)], &format!("|:\n|:\n{TIMEOUT}"))]);
+}
