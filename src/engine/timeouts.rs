@@ -77,7 +77,7 @@ impl Timeouts {
 
     /// Whether one of them ends the stream, unless the body or its client does something.
     pub(super) fn end_the_stream(&self) -> bool {
-        self.lifetime.is_some()
+        self.lifetime.is_some() || self.patience.is_some()
     }
 
     /// Notes that the body gave something.

@@ -84,3 +84,16 @@ fn an_age_limit_does_not_put_off_the_end_of_a_stream_whose_body_gives_nothing() 
     let settings = Settings { rotation: Some(rotation), ..impatient() };
     check(&settings, &[(&[Halves(3)], &format!("|:\n|:\n{TIMEOUT}"))]);
 }
+
+#[test]
+fn a_client_whose_stream_is_given_up_keeps_its_position() {
+    for (steps, id) in [
+        (&[Halves(9)][..], "\nid: 41\n"),
+        (&[Data(b"id: 42\ndata: a\n\n"), Halves(9)], "\nid: 42\n"),
+    ] {
+        let mut run = Run::new(impatient(), Position::brought(b"41"));
+        run.steps(steps);
+        let last = run.shown().rsplit('|').next().map(str::to_owned).unwrap();
+        assert!(last.starts_with("event: close\n") && last.contains(id), "{steps:?} {last}");
+    }
+}
