@@ -12,15 +12,16 @@
 mod claim;
 mod deferred;
 mod early_head;
+mod holdings;
 mod link;
+mod loss;
 mod registry;
+mod signals;
 mod timer;
 
-use std::borrow::Cow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use pin_project_lite::pin_project;
@@ -29,19 +30,19 @@ use tokio::runtime::Handle;
 pub(crate) use claim::Claim;
 pub(crate) use deferred::{Answer, Deferred, trailers};
 pub(crate) use early_head::EarlyHeadLink;
-use early_head::LastWords;
+use holdings::Holdings;
 use link::Opening;
 pub(crate) use link::{Around, Done, Registrations, StreamLink};
-use registry::{KICK_GRACE, RegisteredStream, queue_after};
+use registry::RegisteredStream;
+use signals::Signals;
 use timer::Timer;
 
-use crate::engine::spread::Retry;
 pub(crate) use crate::engine::{BodyEnd, FastPath, Framing, Output, PassOn, Protocol};
-use crate::engine::{BodyState, Close, Command, EndReason, Engine};
+use crate::engine::{BodyState, Command, EndReason, Engine};
 use crate::observe::StreamObserver;
-use crate::plan::{ResolvedPlan, ShutdownSetting};
+use crate::plan::ResolvedPlan;
 use crate::roster::Registration;
-use crate::state::{Drain, DrainStatus, Expiry, Permit, connection_failed_just_now};
+use crate::state::{DrainStatus, Expiry};
 use crate::sync::now;
 
 pin_project! {
@@ -54,7 +55,7 @@ pin_project! {
         timer: Timer,
         // The waker that the timer and the lists have.
         waker: Option<Waker>,
-        places: Option<Box<Places>>,
+        holdings: Holdings,
         shutdown: Option<Registration<DrainStatus>>,
         observer: StreamObserver,
     }
@@ -66,76 +67,6 @@ pin_project! {
     }
 }
 
-/// What there may be to do for a stream.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
-struct Signals {
-    mail: bool,
-    permit: bool,
-    shutdown: bool,
-    timeout: bool,
-}
-
-/// State that many streams do not have. It is boxed, so that these streams pay for one pointer.
-#[derive(Debug, Default)]
-struct Places {
-    registered: Option<RegisteredStream>,
-    /// Apart, since streams that are in a registry rarely have one.
-    permit: Option<Box<Permit>>,
-    /// Kept as long as outer layers may ask for it.
-    link: Option<Arc<StreamLink>>,
-    of_request: Option<Box<OfRequest>>,
-}
-
-/// What a stream has of its request, and few streams do.
-#[derive(Debug, Default)]
-struct OfRequest {
-    /// For how long the stream may go on after a drain has begun, in place of what holds for all.
-    finish_within: Option<Duration>,
-    /// The body may end with words that this stream has to say.
-    early_head: Option<Arc<EarlyHeadLink>>,
-}
-
-impl OfRequest {
-    fn boxed(self) -> Option<Box<Self>> {
-        let is_any = self.finish_within.is_some() || self.early_head.is_some();
-        is_any.then(|| Box::new(self))
-    }
-}
-
-impl Places {
-    fn is_empty(&self) -> bool {
-        let Self { registered, permit, link, of_request } = self;
-        registered.is_none() && permit.is_none() && link.is_none() && of_request.is_none()
-    }
-
-    /// Whether there may be mail that can be written.
-    #[inline]
-    fn has_mail(&self, engine: &Engine) -> bool {
-        self.registered.as_ref().is_some_and(|registered| registered.has_mail(engine))
-    }
-
-    /// Counts a frame that is sent, and gives back what is held until the last one.
-    #[inline(never)]
-    fn sent(&mut self, bytes: usize, engine: &mut Engine) {
-        if let Some(registered) = &mut self.registered {
-            registered.sent(bytes, engine);
-        }
-        let is_held = self.permit.is_some() || self.link.is_some();
-        if is_held && engine.ended().is_some() {
-            // A client that learns of the end from this frame may come back before the body is
-            // dropped.
-            (self.permit, self.link) = (None, None);
-        }
-    }
-
-    /// Whether a newer stream may have replaced this one.
-    #[inline]
-    fn is_replaced(&self) -> bool {
-        self.permit.as_ref().is_some_and(|permit| permit.is_signalled())
-    }
-}
-
 impl Stream {
     /// A stream that takes its plan and its registrations from `link` when it is first polled.
     pub(crate) fn new(plan: Arc<ResolvedPlan>, engine: Engine, link: Arc<StreamLink>) -> Self {
@@ -144,7 +75,7 @@ impl Stream {
             engine,
             timer: Timer::Unopened { link },
             waker: None,
-            places: None,
+            holdings: Holdings::default(),
             shutdown: None,
             observer: StreamObserver::off(),
         }
@@ -152,7 +83,7 @@ impl Stream {
 
     /// The link that outer layers share with this stream, as long as they may ask for it.
     pub(crate) fn link(&self) -> Option<&Arc<StreamLink>> {
-        self.timer.link().or_else(|| self.places.as_ref()?.link.as_ref())
+        self.timer.link().or_else(|| self.holdings.link())
     }
 
     /// How a chunk may [pass](Self::pass), if the body can be asked at once.
@@ -187,21 +118,7 @@ impl Stream {
         if output.is_some() {
             return output;
         }
-        let timeout = match this.engine.fast_path() {
-            FastPath::Due => true,
-            // Outside of a runtime there is no timer, so the clock is read.
-            _ if this.timer.is_unarmed() => {
-                this.engine.poll_timeout(settings).is_some_and(|at| at <= now())
-            }
-            _ => this.timer.is_due(),
-        };
-        let places = this.places.as_deref();
-        let signals = Signals {
-            mail: places.is_some_and(|places| places.has_mail(this.engine)),
-            permit: places.is_some_and(Places::is_replaced),
-            shutdown: this.shutdown.as_ref().is_some_and(Registration::is_signalled),
-            timeout,
-        };
+        let signals = self.signals();
         if signals == Signals::default() {
             return None;
         }
@@ -219,54 +136,8 @@ impl Stream {
         self.engine.fast_path().is_quiet()
             && self.timer.is_quiet()
             && !self.shutdown.as_ref().is_some_and(Registration::is_signalled)
-            && self
-                .places
-                .as_ref()
-                .is_none_or(|places| !places.has_mail(&self.engine) && !places.is_replaced())
-    }
-
-    /// Handles the signals in order, so that a farewell leaves after the mail that came before it.
-    #[cold]
-    fn attend(mut self: Pin<&mut Self>, cx: &mut Context<'_>, signals: Signals) -> Option<Bytes> {
-        let Signals { mail, permit, shutdown, timeout } = signals;
-        // Signals take the waker out, so it has to be registered again.
-        *self.as_mut().project().waker = None;
-        let ends = permit || shutdown || timeout;
-        let mut first = None;
-        if mail && (ends || !self.as_mut().lets_body_speak()) {
-            first = self.as_mut().read_mail();
-        }
-        if permit {
-            let farewell = self.as_mut().close_if_replaced();
-            self.as_mut().queue_after(&mut first, farewell);
-        }
-        if shutdown {
-            let farewell = self.as_mut().close_if_drained();
-            self.as_mut().queue_after(&mut first, farewell);
-        }
-        if timeout {
-            let frame = self.as_mut().handle_timeout(cx, BodyState::Unknown);
-            self.queue_after(&mut first, frame);
-        } else if ends || !self.engine.accepts_events() {
-            // An order to close may have been kept, by mail, too.
-            self.arm(cx);
-        }
-        first
-    }
-
-    fn lets_body_speak(self: Pin<&mut Self>) -> bool {
-        registered(self.project().places).is_some_and(RegisteredStream::lets_body_speak)
-    }
-
-    fn read_mail(self: Pin<&mut Self>) -> Option<Bytes> {
-        let this = self.project();
-        registered(this.places)?.read_mail(this.engine, this.plan.engine())
-    }
-
-    /// Has a frame leave after the one that is sent first.
-    fn queue_after(self: Pin<&mut Self>, first: &mut Option<Bytes>, frame: Option<Bytes>) {
-        let this = self.project();
-        queue_after(first, frame, this.engine, this.plan.engine());
+            && !self.holdings.has_mail(&self.engine)
+            && !self.holdings.may_be_replaced()
     }
 
     /// Begins, with what outer layers added.
@@ -286,24 +157,17 @@ impl Stream {
     fn take_opening(self: Pin<&mut Self>) -> Option<Expiry> {
         let this = self.project();
         let link = this.timer.open()?;
-        let Opening { plan, registrations, observer, expiry } = link.open();
-        let Registrations { registry, shutdown, permit, finish_within, early_head } = registrations;
-        if let Some(early_head) = &early_head {
+        let Opening { plan, mut registrations, observer, expiry } = link.open();
+        let Registrations { shutdown, early_head, registry, .. } = &mut registrations;
+        if let Some(early_head) = early_head {
             early_head.hear();
         }
-        let link = Some(link).filter(|link| Arc::weak_count(link) > 0);
-        let registered = registry.map(RegisteredStream::new);
-        if let (Some(registered), Some(closing)) = (&registered, plan.closing()) {
-            registered.stats.set_drain(&closing.drain);
+        if let (Some((_, stats)), Some(closing)) = (registry, plan.closing()) {
+            stats.set_drain(&closing.drain);
         }
-        let places = Places {
-            registered,
-            permit: permit.map(Box::new),
-            link,
-            of_request: OfRequest { finish_within, early_head }.boxed(),
-        };
-        *this.places = (!places.is_empty()).then(|| Box::new(places));
-        (*this.plan, *this.shutdown, *this.observer) = (plan, shutdown, observer);
+        *this.shutdown = shutdown.take();
+        *this.holdings = Holdings::new(registrations, link);
+        (*this.plan, *this.observer) = (plan, observer);
         expiry
     }
 
@@ -322,26 +186,10 @@ impl Stream {
         let mut first = self.as_mut().read_mail();
         let words = self.as_mut().say_last_words();
         self.as_mut().queue_after(&mut first, words);
-        let this = self.project();
+        let this = self.as_mut().project();
         let (frame, pass_on) = this.engine.handle_end(this.plan.engine(), end);
-        queue_after(&mut first, frame, this.engine, this.plan.engine());
+        self.queue_after(&mut first, frame);
         (first, pass_on)
-    }
-
-    /// Ends the stream with what a body has left that waited for a handler in vain.
-    fn say_last_words(self: Pin<&mut Self>) -> Option<Bytes> {
-        let this = self.project();
-        let of_request = this.places.as_ref()?.of_request.as_ref()?;
-        let LastWords { reason, retry, farewell } =
-            *of_request.early_head.as_ref()?.take_words()?;
-        let settings = this.plan.engine();
-        let farewell = match &settings.on_error {
-            Some(on_error) if reason.end_reason() == EndReason::Error => on_error.clone(),
-            _ => farewell,
-        };
-        let (now, farewell, retry) = (now(), Cow::Owned(farewell), retry.map(Retry::after));
-        let order = Close { reason, farewell, retry, at: now, cut_at: None };
-        this.engine.handle_command(settings, Command::Close { order, now })
     }
 
     /// Notes that foreign code panicked in a poll.
@@ -360,7 +208,7 @@ impl Stream {
     /// to do, with what is to be sent if there is anything.
     pub(crate) fn poll_wait(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let this = self.as_mut().project();
-        if let Some(registered) = registered(this.places) {
+        if let Some(registered) = this.holdings.registered() {
             registered.polled();
         }
         if this.observer.is_on() {
@@ -393,11 +241,8 @@ impl Stream {
         if this.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
             return true;
         }
-        let places = this.places.as_deref();
-        let registered = places.and_then(|places| places.registered.as_ref());
-        let permit = places.and_then(|places| places.permit.as_ref());
-        let missed = registered.is_some_and(|it| it.registration.register(waker))
-            | permit.is_some_and(|permit| permit.register(waker))
+        // All of them, whatever the first ones say.
+        let missed = this.holdings.register(waker)
             | this.shutdown.as_ref().is_some_and(|it| it.register(waker));
         *this.waker = (!missed).then(|| waker.clone());
         !missed
@@ -431,50 +276,18 @@ impl Stream {
     ) -> Option<Bytes> {
         let this = self.as_mut().project();
         let frame = this.engine.handle_timeout(this.plan.engine(), now(), body);
-        if let Some(registered) = registered(this.places) {
+        if let Some(registered) = this.holdings.registered() {
             registered.timed_out(this.engine);
         }
         self.arm(cx);
         frame
     }
 
-    /// Ends the stream if a newer stream replaced it.
-    fn close_if_replaced(self: Pin<&mut Self>) -> Option<Bytes> {
-        let this = self.project();
-        let places = this.places.as_deref_mut()?;
-        if !places.permit.as_mut()?.take_replaced() {
-            return None;
-        }
-        if let Some(registered) = &places.registered {
-            registered.stats.mark_closing();
-        }
-        let now = now();
-        let order = this.plan.limit()?.replace(now, KICK_GRACE);
-        this.engine.handle_command(this.plan.engine(), Command::Close { order, now })
-    }
-
-    /// Ends the stream if a drain has begun, now or when it is its turn.
-    fn close_if_drained(self: Pin<&mut Self>) -> Option<Bytes> {
-        let this = self.project();
-        let shutdown = this.shutdown.as_mut().filter(|it| it.is_signalled())?;
-        let ShutdownSetting { drain, finish_within, farewell, .. } = this.plan.closing()?;
-        let of_request = this.places.as_ref().and_then(|places| places.of_request.as_ref());
-        let of_request = of_request.and_then(|it| it.finish_within);
-        let finish_within = of_request.or(finish_within.of_all);
-        let (order, now) = drain.close_order(shutdown, finish_within, farewell.as_ref())?;
-        if let Some(registered) = registered(this.places) {
-            registered.stats.mark_closing();
-        }
-        this.engine.handle_command(this.plan.engine(), Command::Close { order, now })
-    }
-
     /// Counts a frame that is sent.
     #[inline]
     pub(crate) fn sent(self: Pin<&mut Self>, bytes: usize) {
         let this = self.project();
-        if let Some(places) = this.places.as_deref_mut() {
-            places.sent(bytes, this.engine);
-        }
+        this.holdings.sent(bytes, this.engine);
         if this.observer.is_on() {
             let engine = this.engine;
             this.observer.sent(bytes, move || engine.progress(), now);
@@ -485,15 +298,15 @@ impl Stream {
     fn leave(mut self: Pin<&mut Self>) {
         // It may never have been polled, but it is registered.
         self.as_mut().take_opening();
-        let reason = self.engine.ended().unwrap_or_else(|| self.lost());
+        let reason = self.engine.ended().unwrap_or_else(|| self.reason_of_loss());
         let this = self.project();
-        let Places { registered, permit, link, .. } =
-            this.places.take().map(|places| *places).unwrap_or_default();
         // First, so that a client that comes back because of a hook or a drain's report finds the
         // permit free.
-        drop((permit, link));
+        this.holdings.release();
         this.observer.ended(reason, &this.engine.progress(), now);
-        if let (Some(registered), Some(setting)) = (registered, this.plan.registry()) {
+        if let (Some(registered), Some(setting)) =
+            (this.holdings.take_registered(), this.plan.registry())
+        {
             let RegisteredStream { registration, stats, .. } = registered;
             setting.registry.unregister(registration, &stats, reason);
         }
@@ -502,49 +315,4 @@ impl Stream {
             closing.drain.unregister(shutdown, reason);
         }
     }
-
-    /// Why this stream is dropped before its end.
-    ///
-    /// A server drops a body when its client went away, and also when the connection was given up
-    /// because the client took nothing. Without a sign of that, the client is taken to have left.
-    fn lost(&self) -> EndReason {
-        let now = now();
-        let drain = self.plan.closing().map(|closing| &*closing.drain);
-        let stalled = connection_failed_just_now(now)
-            || drain.is_some_and(|drain| self.is_stalled(drain, now));
-        if stalled { EndReason::Stalled } else { EndReason::ClientGone }
-    }
-
-    fn is_stalled(&self, drain: &Drain, now: Instant) -> bool {
-        // A stream that is polled has ended by then.
-        if self.shutdown.is_some() && drain.is_past_deadline(now) {
-            return true;
-        }
-        let Some(limit) = drain.settings.stall_limit else {
-            return false;
-        };
-        let limit = limit.mul_f32(MOST_OF_IT);
-        let since = |at: Instant| now.saturating_duration_since(at);
-        let registered = self.places.as_ref().and_then(|places| places.registered.as_ref());
-        let stats = registered.map(|registered| &registered.stats);
-        // On HTTP/2 a body has a task of its own, which learns of the failure a moment later.
-        if drain.connection_failed_recently(now)
-            && stats.and_then(|stats| stats.unread_for_at_most(now)) >= Some(limit)
-        {
-            return true;
-        }
-        let unread = stats.and_then(|stats| stats.unread_for(now));
-        let unseen = self.shutdown.as_ref().filter(|it| it.is_signalled());
-        let unseen = unseen.and_then(|_| drain.started()).map(since);
-        let missed_deadline = self.engine.missed_deadline(self.plan.engine()).map(since);
-        [unread, unseen, missed_deadline].into_iter().flatten().max() >= Some(limit)
-    }
 }
-
-fn registered(places: &mut Option<Box<Places>>) -> Option<&mut RegisteredStream> {
-    places.as_mut().and_then(|places| places.registered.as_mut())
-}
-
-/// The share of the stall limit for which a stream was kept waiting when its connection is given
-/// up: servers poll bodies for some time longer than they can write, until their buffers are full.
-const MOST_OF_IT: f32 = 0.75;

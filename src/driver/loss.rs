@@ -1,0 +1,50 @@
+//! Why a stream was dropped before its end.
+
+use std::time::Instant;
+
+use super::Stream;
+use crate::engine::EndReason;
+use crate::state::{Drain, connection_failed_just_now};
+use crate::sync::now;
+
+impl Stream {
+    /// Why this stream is dropped before its end.
+    ///
+    /// A server drops a body when its client went away, and also when the connection was given up
+    /// because the client took nothing. Without a sign of that, the client is taken to have left.
+    pub(super) fn reason_of_loss(&self) -> EndReason {
+        let now = now();
+        let drain = self.plan.closing().map(|closing| &*closing.drain);
+        let is_stalled = connection_failed_just_now(now)
+            || drain.is_some_and(|drain| self.is_stalled(drain, now));
+        if is_stalled { EndReason::Stalled } else { EndReason::ClientGone }
+    }
+
+    fn is_stalled(&self, drain: &Drain, now: Instant) -> bool {
+        // A stream that is polled has ended by then.
+        if self.shutdown.is_some() && drain.is_past_deadline(now) {
+            return true;
+        }
+        let Some(limit) = drain.settings.stall_limit else {
+            return false;
+        };
+        let limit = limit.mul_f32(MOST_OF_IT);
+        let since = |at: Instant| now.saturating_duration_since(at);
+        let stats = self.holdings.stats();
+        // On HTTP/2 a body has a task of its own, which learns of the failure a moment later.
+        if drain.connection_failed_recently(now)
+            && stats.and_then(|stats| stats.unread_for_at_most(now)) >= Some(limit)
+        {
+            return true;
+        }
+        let unread = stats.and_then(|stats| stats.unread_for(now));
+        let unseen = self.shutdown.as_ref().filter(|it| it.is_signalled());
+        let unseen = unseen.and_then(|_| drain.started()).map(since);
+        let missed_deadline = self.engine.missed_deadline(self.plan.engine()).map(since);
+        [unread, unseen, missed_deadline].into_iter().flatten().max() >= Some(limit)
+    }
+}
+
+/// The share of the stall limit for which a stream was kept waiting when its connection is given
+/// up: servers poll bodies for some time longer than they can write, until their buffers are full.
+const MOST_OF_IT: f32 = 0.75;
