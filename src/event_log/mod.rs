@@ -82,6 +82,8 @@
 
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod broker;
+#[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
+mod broker_error;
 #[cfg(feature = "testing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod contract;
@@ -121,6 +123,9 @@ use bytes::Bytes;
 
 use crate::wire::{Event, EventId};
 
+#[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "nats", feature = "postgres", feature = "redis"))))]
+pub use broker_error::BrokerError;
 pub(crate) use finish::{Told, TopicsHash, close_event, finish_event, finish_id, told};
 #[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "nats", feature = "postgres", feature = "redis"))))]
@@ -129,17 +134,15 @@ pub use logged::{InvalidEvent, Logged};
 pub use memory::{MemoryFollower, MemoryLog, MemoryLogBuilder, MemoryLogError};
 #[cfg(feature = "nats")]
 #[cfg_attr(docsrs, doc(cfg(feature = "nats")))]
-pub use nats::{
-    NatsConnectError, NatsFollower, NatsLog, NatsLogBuilder, NatsLogError, NatsStorage,
-};
+pub use nats::{NatsFollower, NatsLog, NatsLogBuilder, NatsStorage};
 pub use once::{Appended, MessageId};
 pub use page::Page;
 #[cfg(feature = "postgres")]
 #[cfg_attr(docsrs, doc(cfg(feature = "postgres")))]
-pub use postgres::{PostgresFollower, PostgresLog, PostgresLogBuilder, PostgresLogError};
+pub use postgres::{PostgresFollower, PostgresLog, PostgresLogBuilder};
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
-pub use redis::{RedisFollower, RedisLog, RedisLogBuilder, RedisLogError};
+pub use redis::{RedisFollower, RedisLog, RedisLogBuilder};
 pub use start::{Gap, GapPolicy, GapReason, Start};
 pub use topic::Topic;
 pub use topics::Topics;

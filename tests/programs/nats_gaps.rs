@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tower_sse::event_log::{
-    EventLog, GapReason, NatsLog, NatsLogError, NatsStorage, Start, contract,
+    BrokerError, EventLog, GapReason, NatsLog, NatsStorage, Start, contract,
 };
 use tower_sse::{Event, EventId};
 
@@ -237,9 +237,9 @@ async fn what_others_write_breaks_nothing() {
     assert_eq!(all(&mut early, 2).await, ["theirs", "ours"]);
 
     let refused = log.append(&topic("t"), Event::new()).await;
-    assert_eq!(refused, Err(NatsLogError::NoData));
+    assert_eq!(refused, Err(BrokerError::NoData));
     let refused = log.append(&topic("t"), data("x".repeat(2_000_000))).await;
-    assert_eq!(refused, Err(NatsLogError::TooLong));
+    assert_eq!(refused, Err(BrokerError::TooLong));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_nats::jetstream;
 use tokio::time::{sleep, timeout};
-use tower_sse::event_log::{Appended, EventLog, NatsLogError, Start};
+use tower_sse::event_log::{Appended, BrokerError, EventLog, Start};
 
 use crate::harness::nats::{LONG, Nats, Way, all, append, data, is_quiet, settings, topic, topics};
 use crate::harness::once::{is_done, message, once, publish_over_a_broken_way};
@@ -20,7 +20,7 @@ async fn a_message_whose_answer_was_lost_is_there_once_when_it_is_tried_again() 
         append(&log, "t", "0").await;
         way.lose_answers();
         let unknown = log.append_once(&topic("t"), data("1"), &message("m")).await.unwrap();
-        assert_eq!(unknown, Err(NatsLogError::Unanswered));
+        assert_eq!(unknown, Err(BrokerError::TimedOut));
         way.close().await;
         way.open().await;
         let again = is_done(&log, "t", "1", "m").await;

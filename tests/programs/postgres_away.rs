@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 use tower_sse::Event;
-use tower_sse::event_log::{EventLog, PostgresLog, PostgresLogError, Start};
+use tower_sse::event_log::{BrokerError, EventLog, PostgresLog, Start};
 
 use crate::harness::postgres::{
     LONG, Server, Way, address, all, append, append_all, connect, follow, log, nothing, said,
@@ -89,7 +89,7 @@ async fn publishers_are_told_at_once_or_after_their_timeout() {
     for _ in 0..5 {
         let (appended, took) = publish().await;
         let error = appended.expect_err("PostgreSQL is away");
-        let is_told = matches!(error, PostgresLogError::Away(_) | PostgresLogError::TimedOut);
+        let is_told = matches!(error, BrokerError::Away(_) | BrokerError::TimedOut);
         assert!(is_told, "{error:?}");
         assert!(took < 10 * timeout, "{took:?}");
     }
@@ -124,12 +124,12 @@ async fn what_cannot_be_appended_is_refused() {
     let server = Server::start().await;
     let log = connect(PostgresLog::builder().max_event_bytes(64), &server.address()).await;
     let append = async |event| log.append(&topic("t"), event).await;
-    assert_eq!(append(Event::new()).await, Err(PostgresLogError::NoData));
+    assert_eq!(append(Event::new()).await, Err(BrokerError::NoData));
     let too_long = Event::new().data("x".repeat(64));
-    assert_eq!(append(too_long).await, Err(PostgresLogError::TooLong));
+    assert_eq!(append(too_long).await, Err(BrokerError::TooLong));
     server.sql("ALTER TABLE tower_sse_events ADD CHECK (topic <> 't')");
     let refused = append(Event::new().data("x")).await;
-    assert!(matches!(&refused, Err(PostgresLogError::Refused(_))), "{refused:?}");
+    assert!(matches!(&refused, Err(BrokerError::Refused(_))), "{refused:?}");
     // It is alone to blame, also if others are appended with it.
     let appends = (0..20).map(|n| {
         let (log, name) = (log.clone(), if n % 5 == 0 { "t" } else { "u" });
@@ -145,7 +145,7 @@ async fn what_cannot_be_appended_is_refused() {
 #[tokio::test]
 async fn a_log_that_cannot_be_is_refused_when_it_is_made() {
     let nowhere = PostgresLog::connect("postgres://127.0.0.1:1/x").await;
-    assert!(matches!(nowhere, Err(PostgresLogError::Away(_))), "{nowhere:?}");
+    assert!(matches!(nowhere, Err(BrokerError::Away(_))), "{nowhere:?}");
     let secret = PostgresLog::connect("http://me:secret@localhost").await.unwrap_err();
     assert!(!format!("{secret:?} {secret}").contains("secret"), "{secret:?}");
     let builder = PostgresLog::builder;
@@ -162,7 +162,7 @@ async fn a_log_that_cannot_be_is_refused_when_it_is_made() {
         builder().name("a;b"),
     ] {
         let refused = wrong.connect("postgres://127.0.0.1:1/x").await;
-        assert!(matches!(refused, Err(PostgresLogError::Setting(_))), "{refused:?}");
+        assert!(matches!(refused, Err(BrokerError::Setting(_))), "{refused:?}");
     }
 }
 

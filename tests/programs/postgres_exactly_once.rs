@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use tokio::time::sleep;
-use tower_sse::event_log::{EventLog, PostgresLog, PostgresLogError, Start};
+use tower_sse::event_log::{BrokerError, EventLog, PostgresLog, Start};
 
 use crate::harness::postgres::{
     Server, after, all, append, append_all, connect, data, follow, log, nothing, topic,
@@ -123,7 +123,7 @@ async fn an_append_that_waits_too_long_for_the_log_is_not_done_later() {
     nothing(&mut live).await;
     let holds = server.begin(&append_in_sql("t", "1"));
     let refused = quick.append(&topic("t"), data("too late")).await.unwrap_err();
-    let is_told = matches!(refused, PostgresLogError::Refused(_) | PostgresLogError::TimedOut);
+    let is_told = matches!(refused, BrokerError::Refused(_) | BrokerError::TimedOut);
     assert!(is_told, "{refused:?}");
     // The server gives up at its own time, which a busy machine puts after that of the log.
     sleep(Duration::from_secs(3)).await;

@@ -3,7 +3,7 @@
 
 use futures_util::{StreamExt, stream};
 use tower_sse::Hub;
-use tower_sse::event_log::{EventLog, Logged, PostgresLog, PostgresLogError, Start};
+use tower_sse::event_log::{BrokerError, EventLog, Logged, PostgresLog, Start};
 
 use crate::harness::patterns;
 use crate::harness::postgres::{
@@ -61,7 +61,7 @@ async fn a_look_while_postgres_is_away_is_an_error() {
     let log = log(&address(&way.url())).await;
     way.close().await;
     let read = log.read(&topic("t"), Start::Earliest, 10).await;
-    let is_told = matches!(read, Err(PostgresLogError::TimedOut | PostgresLogError::Away(_)));
+    let is_told = matches!(read, Err(BrokerError::TimedOut | BrokerError::Away(_)));
     assert!(is_told, "{read:?}");
 }
 

@@ -15,7 +15,7 @@ use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, InvalidDnsNameError, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
-use tower_sse::event_log::{PostgresLog, PostgresLogError, Start};
+use tower_sse::event_log::{BrokerError, PostgresLog, Start};
 
 use crate::harness::certificates::Certificates;
 use crate::harness::postgres::{Server, all, append, connect, follow};
@@ -135,6 +135,6 @@ async fn a_log_reads_and_appends_over_the_tls_that_it_is_given() {
     // Nobody else is taken for the server, and nothing is sent without TLS.
     for settings in [PostgresLog::builder().tls(Tls::trusting(&[])), PostgresLog::builder()] {
         let refused = settings.connect(&address).await;
-        assert!(matches!(&refused, Err(PostgresLogError::Away(_))), "{refused:?}");
+        assert!(matches!(&refused, Err(BrokerError::Away(_))), "{refused:?}");
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::{sleep, timeout};
 use tower_sse::Event;
-use tower_sse::event_log::{EventLog, RedisLog, RedisLogError, Start, Step};
+use tower_sse::event_log::{BrokerError, EventLog, RedisLog, Start, Step};
 
 use crate::harness::redis;
 use crate::harness::redis::{
@@ -167,11 +167,11 @@ async fn publishers_are_told_at_once_or_after_their_timeout() {
     for _ in 0..5 {
         let (appended, took) = publish().await;
         let error = appended.expect_err("Redis is away");
-        assert!(matches!(error, RedisLogError::Away(_) | RedisLogError::TimedOut), "{error:?}");
+        assert!(matches!(error, BrokerError::Away(_) | BrokerError::TimedOut), "{error:?}");
         assert!(took < 10 * timeout, "{took:?}");
     }
     let error = log.latest(&redis::topics(&["t"])).await.expect_err("Redis is away");
-    assert!(matches!(error, RedisLogError::Away(_) | RedisLogError::TimedOut), "{error:?}");
+    assert!(matches!(error, BrokerError::Away(_) | BrokerError::TimedOut), "{error:?}");
     way.open().await;
     let back = Instant::now();
     while publish().await.0.is_err() {
@@ -185,13 +185,13 @@ async fn what_cannot_be_appended_is_refused() {
     let server = Server::start().await;
     let log = connect(RedisLog::builder().max_event_bytes(64), &server.url()).await;
     let append = async |event| log.append(&topic("t"), event).await;
-    assert_eq!(append(Event::new()).await, Err(RedisLogError::NoData));
+    assert_eq!(append(Event::new()).await, Err(BrokerError::NoData));
     let too_long = Event::new().data("x".repeat(64));
-    assert_eq!(append(too_long).await, Err(RedisLogError::TooLong));
+    assert_eq!(append(too_long).await, Err(BrokerError::TooLong));
     // No room, by its own account.
     server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
     let refused = append(Event::new().data("x")).await;
-    assert!(matches!(&refused, Err(RedisLogError::Refused(_))), "{refused:?}");
+    assert!(matches!(&refused, Err(BrokerError::Refused(_))), "{refused:?}");
     server.cli(&["CONFIG", "SET", "maxmemory", "0"]);
     append(Event::new().data("x")).await.unwrap();
     assert_eq!(server.cli(&["XLEN", "{tower-sse}:topic:t"]).trim(), "1");
@@ -200,7 +200,7 @@ async fn what_cannot_be_appended_is_refused() {
 #[tokio::test]
 async fn a_log_that_cannot_be_is_refused_when_it_is_made() {
     let nowhere = RedisLog::connect("redis://127.0.0.1:1").await;
-    assert!(matches!(nowhere, Err(RedisLogError::Away(_))), "{nowhere:?}");
+    assert!(matches!(nowhere, Err(BrokerError::Away(_))), "{nowhere:?}");
     let secret = RedisLog::connect("http://me:secret@localhost").await.unwrap_err();
     assert!(!format!("{secret:?} {secret}").contains("secret"), "{secret:?}");
     let builder = RedisLog::builder;
@@ -216,7 +216,7 @@ async fn a_log_that_cannot_be_is_refused_when_it_is_made() {
         builder().prefix("a}b"),
     ] {
         let refused = wrong.connect("redis://127.0.0.1:1").await;
-        assert!(matches!(refused, Err(RedisLogError::Setting(_))), "{refused:?}");
+        assert!(matches!(refused, Err(BrokerError::Setting(_))), "{refused:?}");
     }
 }
 

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
-use tower_sse::event_log::{EventLog, RedisLog, RedisLogError, Start};
+use tower_sse::event_log::{BrokerError, EventLog, RedisLog, Start};
 
 use crate::harness::redis;
 use crate::harness::redis::{
@@ -72,7 +72,7 @@ async fn reading_needs_no_writes() {
     for refuses in ["maxmemory", "min-replicas-to-write"] {
         server.cli(&["CONFIG", "SET", refuses, "1"]);
         let refused = log.append(&topic("t"), data("x")).await;
-        assert!(matches!(refused, Err(RedisLogError::Refused(_))), "{refused:?}");
+        assert!(matches!(refused, Err(BrokerError::Refused(_))), "{refused:?}");
         log.latest(&topics(&["t"])).await.unwrap();
         // Of a node that is new, and so are its topics.
         let other = connect(RedisLog::builder().events(100), &server.url()).await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::time::sleep;
-use tower_sse::event_log::{EventLog, GapReason, RedisLog, RedisLogError, Start, contract};
+use tower_sse::event_log::{BrokerError, EventLog, GapReason, RedisLog, Start, contract};
 
 use crate::harness::gaps::{self, sequence};
 use crate::harness::redis::{
@@ -225,7 +225,7 @@ async fn keys_of_another_type_are_asked_for_once_and_delay_no_topic() {
     assert_eq!(loads.and_then(|it| it.split(',').next()), Some("41"), "{stats}");
     // A publisher is told, and the topic goes on when the key is gone.
     let refused = log.append(&topic("f.1"), data("no")).await;
-    assert!(matches!(refused, Err(RedisLogError::Refused(_))), "{refused:?}");
+    assert!(matches!(refused, Err(BrokerError::Refused(_))), "{refused:?}");
     server.cli(&["DEL", &key("f.1")]);
     append(&log, "f.1", "yes").await;
     assert_eq!(said(&mut foreign[1]).await, "yes");

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tokio::time::{sleep, timeout};
-use tower_sse::event_log::{Appended, EventLog, RedisLog, RedisLogError, Start};
+use tower_sse::event_log::{Appended, BrokerError, EventLog, RedisLog, Start};
 
 use crate::harness::once::{is_done, message, once, publish_over_a_broken_way};
 use crate::harness::redis::{
@@ -20,7 +20,7 @@ async fn a_message_whose_answer_was_lost_is_there_once_when_it_is_tried_again() 
     append(&log, "t", "0").await;
     way.lose_answers();
     let unknown = log.append_once(&topic("t"), data("1"), &message("m")).await.unwrap();
-    let is_unknown = matches!(unknown, Err(RedisLogError::TimedOut | RedisLogError::Away(_)));
+    let is_unknown = matches!(unknown, Err(BrokerError::TimedOut | BrokerError::Away(_)));
     assert!(is_unknown, "{unknown:?}");
     timeout(LONG, server.has("t", 2)).await.expect("it is appended");
     way.close().await;

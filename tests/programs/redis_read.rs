@@ -1,6 +1,6 @@
 //! A look at a topic in Redis returns what there is, and leaves nothing.
 
-use tower_sse::event_log::{EventLog, GapReason, Logged, Page, RedisLog, RedisLogError, Start};
+use tower_sse::event_log::{BrokerError, EventLog, GapReason, Logged, Page, RedisLog, Start};
 use tower_sse::{EventId, Hub};
 
 use crate::harness::redis::{
@@ -94,5 +94,5 @@ async fn a_look_while_redis_is_away_is_an_error() {
     let log = log(&way.url()).await;
     way.close().await;
     let read = log.read(&topic("t"), Start::Earliest, 10).await;
-    assert!(matches!(read, Err(RedisLogError::TimedOut | RedisLogError::Away(_))), "{read:?}");
+    assert!(matches!(read, Err(BrokerError::TimedOut | BrokerError::Away(_))), "{read:?}");
 }

@@ -1,6 +1,6 @@
 //! A log over TLS, with a certificate that the test makes.
 
-use tower_sse::event_log::{RedisLog, RedisLogError, Start};
+use tower_sse::event_log::{BrokerError, RedisLog, Start};
 
 use crate::harness::certificates::Certificates;
 use crate::harness::redis::{Server, all, append, connect, follow};
@@ -41,5 +41,5 @@ async fn a_log_reads_and_appends_over_tls() {
     assert_eq!(all(&mut live, 3).await, ["1", &payload, "3"]);
     // Nobody else is taken for the server.
     let stranger = RedisLog::connect(&url).await;
-    assert!(matches!(&stranger, Err(RedisLogError::Away(_))), "{stranger:?}");
+    assert!(matches!(&stranger, Err(BrokerError::Away(_))), "{stranger:?}");
 }

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
-use tower_sse::event_log::{EventLog, Follow, RedisLog, RedisLogError, Start};
+use tower_sse::event_log::{BrokerError, EventLog, Follow, RedisLog, Start};
 
 use crate::harness::redis::{
     LONG, Server, all, append, append_all, connect, count_up, data, follow, log, said, topic,
@@ -119,7 +119,7 @@ fn a_log_whose_runtime_has_ended_ends_its_followers_and_appends_elsewhere() {
         });
         assert!(timeout(LONG, late).await.expect("it ends").is_none());
         let appended = log.append(&topic("t"), data("2")).await;
-        assert!(matches!(appended, Ok(_) | Err(RedisLogError::Away(_))), "{appended:?}");
+        assert!(matches!(appended, Ok(_) | Err(BrokerError::Away(_))), "{appended:?}");
         // The connections of the log are made anew here.
         append(&log, "t", "3").await;
     });

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::NatsLog;
 use super::login::NatsLogin;
-use super::{NatsConnectError, NatsLog};
 use crate::InvalidSetting;
+use crate::event_log::BrokerError;
 use crate::event_log::Topic;
 
 /// Sets the settings of a [`NatsLog`].
@@ -211,9 +212,10 @@ impl NatsLogBuilder {
     ///
     /// # Errors
     ///
-    /// [`NatsConnectError`] if a setting is invalid, if no server answers or lets the log in, if
-    /// the server has no `JetStream`, or if the stream exists and cannot be a log.
-    pub async fn connect(self, servers: impl AsRef<str>) -> Result<NatsLog, NatsConnectError> {
+    /// [`BrokerError::Setting`] if a setting or the address is invalid; [`BrokerError::Away`] if no
+    /// server answers; [`BrokerError::Refused`] if it does not let the log in, if it has no
+    /// `JetStream`, or if the stream exists and cannot be a log.
+    pub async fn connect(self, servers: impl AsRef<str>) -> Result<NatsLog, BrokerError> {
         self.check()?;
         NatsLog::with(self, servers.as_ref()).await
     }

@@ -10,8 +10,10 @@ use async_nats::{Client, ConnectOptions, Event, ServerAddr};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::NatsConnectError;
+use super::error::not_connected;
 use super::login::NatsLogin;
+use crate::InvalidSetting;
+use crate::event_log::BrokerError;
 
 /// A connection to the servers. The client library reconnects for ever.
 #[derive(Debug)]
@@ -28,7 +30,7 @@ impl Connection {
         servers: &[ServerAddr],
         login: Option<NatsLogin>,
         ack_timeout: Duration,
-    ) -> Result<Self, NatsConnectError> {
+    ) -> Result<Self, BrokerError> {
         let (count, changes) = watch::channel(0);
         let (count, away) = (Arc::new(count), Arc::new(AtomicBool::new(false)));
         let options = ConnectOptions::new()
@@ -62,8 +64,8 @@ impl Connection {
         // In a task of its own, since the client library panics if a server requires TLS and there
         // is no cryptography provider, or more than one.
         let connecting = tokio::spawn(async move { options.connect(&servers[..]).await });
-        let client = connecting.await.map_err(|_| NatsConnectError::tls())?;
-        let client = client.map_err(NatsConnectError::connect)?;
+        let client = connecting.await.map_err(|_| InvalidSetting::new("servers", NO_TLS))?;
+        let client = client.map_err(|error| not_connected(&error))?;
         let jetstream = ContextBuilder::new()
             .timeout(RESPONSE_TIMEOUT)
             .ack_timeout(ack_timeout)
@@ -130,3 +132,6 @@ pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long to wait before a retry.
 const PAUSE: Duration = Duration::from_millis(250);
+
+/// Why there may be no TLS.
+const NO_TLS: &str = "TLS is not set up: see the feature `nats-tls`";

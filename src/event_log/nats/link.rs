@@ -9,12 +9,12 @@ use async_nats::jetstream::Message;
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::Stream;
 
+use super::NatsLogBuilder;
 use super::connection::{Connection, RESPONSE_TIMEOUT};
 use super::ids::{Fingerprint, NatsPosition};
 use super::login::parse_servers;
-use super::{NatsConnectError, NatsLogBuilder};
 use crate::event_log::health::HealthCell;
-use crate::event_log::{Logged, Topic};
+use crate::event_log::{BrokerError, Logged, Topic};
 
 /// The connections of a log. Each has a task and a socket of its own, so that a client that is sent
 /// the far past delays neither what is appended nor what the others follow.
@@ -73,7 +73,7 @@ impl NatsLink {
     pub(super) async fn connect(
         settings: NatsLogBuilder,
         servers: &str,
-    ) -> Result<Self, NatsConnectError> {
+    ) -> Result<Self, BrokerError> {
         let (servers, login) = parse_servers(servers)?;
         let login = settings.login.clone().or(login);
         // Longer than the timeout of an append, which ends first.

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use async_nats::{ConnectOptions, ServerAddr};
 
-use super::NatsConnectError;
 use crate::InvalidSetting;
+use crate::event_log::BrokerError;
 use crate::wire::percent_decode;
 
 /// What a log signs in with. `Debug` shows the kind, and nothing that is secret.
@@ -32,7 +32,7 @@ impl NatsLogin {
     pub(super) async fn add_to(
         self,
         options: ConnectOptions,
-    ) -> Result<ConnectOptions, NatsConnectError> {
+    ) -> Result<ConnectOptions, BrokerError> {
         Ok(match self {
             Self::Password(user, password) => {
                 options.user_and_password(user.into(), password.into())
@@ -42,9 +42,9 @@ impl NatsLogin {
             Self::NKey(seed) => options.nkey(seed.into()),
             #[cfg(feature = "nats-nkeys")]
             Self::CredentialsFile(path) => {
-                options.credentials_file(path).await.map_err(|error| {
-                    NatsConnectError::server("the credentials file cannot be used", error)
-                })?
+                let why = "it cannot be read, or has no credentials";
+                let read = options.credentials_file(path).await;
+                read.map_err(|_| InvalidSetting::new("credentials_file", why))?
             }
         })
     }

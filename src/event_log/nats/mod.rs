@@ -27,13 +27,13 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use super::page::{Page, read_by_following};
-use super::{Appended, EventLog, LogHealth, MessageId, Start, Topic, Topics};
+use super::{Appended, BrokerError, EventLog, LogHealth, MessageId, Start, Topic, Topics};
 use crate::sync::lock;
 use crate::wire::{Event, EventId};
 
 pub use builder::{NatsLogBuilder, NatsStorage};
 use connection::{Connection, RESPONSE_TIMEOUT};
-pub use error::{NatsConnectError, NatsLogError};
+use error::{away, refused};
 pub use follower::NatsFollower;
 use forget::ForgetQueue;
 use ids::{NatsPosition, Slot};
@@ -94,8 +94,9 @@ use window::NatsWindow;
 /// Followers wait, and go on where they were. Publishers wait for [a time that can be
 /// set](NatsLogBuilder::away_timeout), and then get an error. The client library reconnects for
 /// ever. If the connection is lost after an event was sent, the event is sent again with the same
-/// message id, by which the server recognizes it. A caller that gets an error all the same, and must
-/// know, appends the event [once](EventLog::append_once), and tries again.
+/// message id, by which the server recognizes it. After an [`Away`](BrokerError::Away) the event was
+/// not appended; after a [`TimedOut`](BrokerError::TimedOut) it may have been. A caller that must
+/// know appends the event [once](EventLog::append_once), and tries again.
 ///
 /// Messages of other writers under the log's subjects are skipped unless each is one event without
 /// an id, as [`Event::encode`] writes it.
@@ -167,12 +168,12 @@ impl NatsLogInner {
     }
 
     /// Waits for a connection, which must be one of the log's.
-    async fn connected(&self, connection: &Connection) -> Result<(), NatsLogError> {
+    async fn connected(&self, connection: &Connection) -> Result<(), BrokerError> {
         let up = timeout(self.link.settings.away_timeout, connection.up());
         match up.await {
             // With the runtime of the poller that of the connections has ended.
             Ok(()) if !self.window().has_ended => Ok(()),
-            _ => Err(NatsLogError::Away),
+            _ => Err(away()),
         }
     }
 
@@ -194,7 +195,7 @@ impl NatsLog {
     /// # Errors
     ///
     /// See [`NatsLogBuilder::connect`].
-    pub async fn connect(servers: impl AsRef<str>) -> Result<Self, NatsConnectError> {
+    pub async fn connect(servers: impl AsRef<str>) -> Result<Self, BrokerError> {
         Self::builder().connect(servers).await
     }
 
@@ -203,14 +204,13 @@ impl NatsLog {
         NatsLogBuilder::default()
     }
 
-    async fn with(settings: NatsLogBuilder, servers: &str) -> Result<Self, NatsConnectError> {
+    async fn with(settings: NatsLogBuilder, servers: &str) -> Result<Self, BrokerError> {
         let link = NatsLink::connect(settings, servers).await?;
         let stream = stream::get_or_create_stream(&link.reads.jetstream, &link.settings).await?;
         let inner = Arc::new(NatsLogInner::new(link, Handle::current()));
-        poller::sync_window(&inner, &stream).await.map_err(|error| {
-            let why = "the stream cannot be read";
-            NatsConnectError::server(why, error.0.unwrap_or_default().into_string())
-        })?;
+        poller::sync_window(&inner, &stream)
+            .await
+            .map_err(|error| refused("the stream cannot be read", error.0.unwrap_or_default()))?;
         let poller = tokio::spawn(poller::run(Arc::clone(&inner), stream)).abort_handle();
         let forgetting = tokio::spawn(forget::run(Arc::clone(&inner))).abort_handle();
         Ok(Self { handle: Arc::new(NatsHandle { inner, poller, forgetting }) })
@@ -232,14 +232,14 @@ impl NatsLog {
 }
 
 impl EventLog for NatsLog {
-    type Error = NatsLogError;
+    type Error = BrokerError;
     type Follower = NatsFollower;
 
     fn append(
         &self,
         topic: &Topic,
         event: Event,
-    ) -> impl Future<Output = Result<EventId, NatsLogError>> + Send {
+    ) -> impl Future<Output = Result<EventId, BrokerError>> + Send {
         let (inner, topic) = (Arc::clone(&self.handle.inner), topic.clone());
         async move { Ok(publish::append(&inner, &topic, &event, None).await?.id) }
     }
@@ -249,7 +249,7 @@ impl EventLog for NatsLog {
         topic: &Topic,
         event: Event,
         message: &MessageId,
-    ) -> Option<Result<Appended, NatsLogError>> {
+    ) -> Option<Result<Appended, BrokerError>> {
         Some(publish::append(&self.handle.inner, topic, &event, Some(message)).await)
     }
 
@@ -257,20 +257,20 @@ impl EventLog for NatsLog {
         NatsFollower::new(Arc::clone(&self.handle), topics, from)
     }
 
-    async fn read(&self, topic: &Topic, from: Start, limit: usize) -> Result<Page, NatsLogError> {
+    async fn read(&self, topic: &Topic, from: Start, limit: usize) -> Result<Page, BrokerError> {
         let (log, topics) = (&self.handle.inner, Topics::from(topic));
         log.connected(&log.link.replays).await?;
         let read = async {
             // Another node may have returned the id of an event that is not read here yet.
-            fetch::wait_for_all(log).await.map_err(|_| NatsLogError::Unanswered)?;
+            fetch::wait_for_all(log).await.map_err(|_| BrokerError::TimedOut)?;
             let follower = NatsFollower::looking(Arc::clone(&self.handle), topics, from);
             Ok(read_by_following(follower, limit, Duration::MAX).await)
         };
         let read = timeout(RESPONSE_TIMEOUT, read).await;
-        read.map_err(|_| NatsLogError::Unanswered)?
+        read.map_err(|_| BrokerError::TimedOut)?
     }
 
-    async fn forget(&self, topic: &Topic, after: Duration) -> Result<(), NatsLogError> {
+    async fn forget(&self, topic: &Topic, after: Duration) -> Result<(), BrokerError> {
         let inner = &self.handle.inner;
         let (epoch, last) = {
             let window = inner.window();
@@ -280,17 +280,17 @@ impl EventLog for NatsLog {
         Ok(())
     }
 
-    fn is_final(error: &NatsLogError) -> bool {
-        matches!(error, NatsLogError::NoData | NatsLogError::TooLong)
+    fn is_final(error: &BrokerError) -> bool {
+        error.is_final()
     }
 
-    async fn latest(&self, _: &Topics) -> Result<EventId, NatsLogError> {
+    async fn latest(&self, _: &Topics) -> Result<EventId, BrokerError> {
         let link = &self.handle.inner.link;
         self.handle.inner.connected(&link.appends).await?;
         let stream = link.get_stream(&link.appends).await;
-        let stream = stream.map_err(|_| NatsLogError::Unanswered)?;
+        let stream = stream.map_err(|_| BrokerError::TimedOut)?;
         let last = last_message(&stream, &link.subject(">")).await;
-        let (info, last) = (stream.cached_info(), last.map_err(|_| NatsLogError::Unanswered)?);
+        let (info, last) = (stream.cached_info(), last.map_err(|_| BrokerError::TimedOut)?);
         let slot = last.map(|last| link.requested(created(info), &last).position.slot);
         let slot = slot.unwrap_or(Slot::empty(info.state.last_sequence));
         // The id of no event: it reveals no id of another topic.

@@ -10,12 +10,13 @@ use bytes::Bytes;
 use futures_util::future::{Either, select};
 use tokio::time::timeout;
 
+use super::NatsLogInner;
+use super::error::away;
 use super::ids::{Fingerprint, NatsPosition, Slot};
 use super::link::{NatsLink, fingerprint_of};
 use super::stream::{created, message_at};
-use super::{NatsLogError, NatsLogInner};
 use crate::event_log::window::Placement;
-use crate::event_log::{Appended, MessageId, Topic};
+use crate::event_log::{Appended, BrokerError, MessageId, Topic};
 use crate::wire::Event;
 
 /// Appends an event, unless its message was taken before.
@@ -24,11 +25,11 @@ pub(super) async fn append(
     topic: &Topic,
     event: &Event,
     message: Option<&MessageId>,
-) -> Result<Appended, NatsLogError> {
-    let payload = event.encode_without_id().ok_or(NatsLogError::NoData)?;
+) -> Result<Appended, BrokerError> {
+    let payload = event.encode_without_id().ok_or(BrokerError::NoData)?;
     let publication = Publication::new(&log.link, topic, payload.into(), message);
     if publication.payload.len() + MAX_HEADERS > log.link.appends.max_payload() {
-        return Err(NatsLogError::TooLong);
+        return Err(BrokerError::TooLong);
     }
     let mut sent = false;
     let publish = publication.publish(log, &mut sent);
@@ -66,7 +67,7 @@ impl Publication {
     }
 
     /// Publishes until the server answers. `sent` becomes true when the event may have left.
-    async fn publish(&self, log: &NatsLogInner, sent: &mut bool) -> Result<Appended, NatsLogError> {
+    async fn publish(&self, log: &NatsLogInner, sent: &mut bool) -> Result<Appended, BrokerError> {
         let connection = &log.link.appends;
         loop {
             log.connected(connection).await.map_err(|_| no_answer(*sent))?;
@@ -100,7 +101,7 @@ impl Publication {
                     // A sequence that was given out before: the stream was created anew or
                     // restored, and the poller has not noticed it yet.
                     let stream = log.link.get_stream(connection).await;
-                    let stream = stream.map_err(|_| NatsLogError::Unanswered)?;
+                    let stream = stream.map_err(|_| BrokerError::TimedOut)?;
                     return Ok(self.appended(created(stream.cached_info()), slot.sequence));
                 }
                 Either::Left((Err(error), _)) => error,
@@ -112,7 +113,7 @@ impl Publication {
                 | PublishErrorKind::MaxAckPending
                 | PublishErrorKind::TimedOut
                 | PublishErrorKind::BrokenPipe => {}
-                _ => return Err(NatsLogError::Refused(error.to_string().into())),
+                _ => return Err(BrokerError::Refused(error.to_string().into())),
             }
             connection.pause().await;
         }
@@ -128,11 +129,11 @@ impl Publication {
         &self,
         log: &NatsLogInner,
         ack: &PublishAck,
-    ) -> Result<Appended, NatsLogError> {
+    ) -> Result<Appended, BrokerError> {
         let stream = log.link.get_stream(&log.link.appends).await;
-        let stream = stream.map_err(|_| NatsLogError::Unanswered)?;
+        let stream = stream.map_err(|_| BrokerError::TimedOut)?;
         let first = message_at(&stream, ack.sequence).await;
-        let first = first.map_err(|_| NatsLogError::Unanswered)?;
+        let first = first.map_err(|_| BrokerError::TimedOut)?;
         let epoch = created(stream.cached_info());
         let is_own = first.as_ref().is_some_and(|first| {
             first.headers.get(CALL).map(HeaderValue::as_str) == self.call.as_deref()
@@ -146,10 +147,10 @@ impl Publication {
     }
 }
 
-fn no_answer(sent: bool) -> NatsLogError {
+fn no_answer(sent: bool) -> BrokerError {
     match sent {
-        true => NatsLogError::Unanswered,
-        false => NatsLogError::Away,
+        true => BrokerError::TimedOut,
+        false => away(),
     }
 }
 

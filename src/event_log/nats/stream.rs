@@ -10,46 +10,48 @@ use async_nats::jetstream::stream::{
     StorageType, Stream,
 };
 
+use super::error::{refused, unusable};
 use super::ids::Slot;
 use super::link::{RetryLater, fingerprint_of};
-use super::{NatsConnectError, NatsLogBuilder, NatsStorage};
+use super::{NatsLogBuilder, NatsStorage};
+use crate::event_log::BrokerError;
 
 /// Gets the stream, with its current state, or creates it.
 pub(super) async fn get_or_create_stream(
     jetstream: &Context,
     settings: &NatsLogBuilder,
-) -> Result<Stream, NatsConnectError> {
+) -> Result<Stream, BrokerError> {
     let wanted = config(settings);
     let subjects = wanted.subjects.clone();
     let stream = jetstream.get_or_create_stream(wanted).await.map_err(|error| {
         let why = "the stream cannot be read or created: is JetStream enabled, and may this \
                    user use it?";
-        NatsConnectError::server(why, error)
+        refused(why, error)
     })?;
     let config = &stream.cached_info().config;
     if config.subjects != subjects {
-        return Err(NatsConnectError::stream("its subjects are not those of the prefix"));
+        return Err(unusable("its subjects are not those of the prefix"));
     }
     if config.retention != RetentionPolicy::Limits {
-        return Err(NatsConnectError::stream("it does not keep events that were read"));
+        return Err(unusable("it does not keep events that were read"));
     }
     // With such a limit, a loss between two events of a topic could not be detected.
     if config.max_messages_per_subject > 0 {
-        return Err(NatsConnectError::stream("it has a limit of messages per subject"));
+        return Err(unusable("it has a limit of messages per subject"));
     }
     // Without an answer nobody knows whether an event was taken, and no event has an id.
     if config.no_ack {
-        return Err(NatsConnectError::stream("its acknowledgements are off (`no_ack`)"));
+        return Err(unusable("its acknowledgements are off (`no_ack`)"));
     }
     // An event that is sent again after that would be there twice.
     let window = config.duplicate_window;
     if !window.is_zero() && window < settings.append_timeout {
         let why = "its `duplicate_window` is shorter than the setting `append_timeout`";
-        return Err(NatsConnectError::stream(why));
+        return Err(unusable(why));
     }
     if settings.duplicate_window.is_some_and(|wanted| !window.is_zero() && window < wanted) {
         let why = "its `duplicate_window` is shorter than the setting of this name";
-        return Err(NatsConnectError::stream(why));
+        return Err(unusable(why));
     }
     Ok(stream)
 }

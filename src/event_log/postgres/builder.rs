@@ -5,10 +5,11 @@ use std::time::Duration;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{Config, Socket};
 
+use super::PostgresLog;
 use super::address::Connector;
 use super::schema::{check_name, schema};
-use super::{PostgresLog, PostgresLogError};
 use crate::InvalidSetting;
+use crate::event_log::BrokerError;
 use crate::event_log::broker::{BrokerSettings, WindowLimits, check_all};
 
 /// Sets the settings of a [`PostgresLog`]. All nodes of a log need the same `name`, `events` and
@@ -19,9 +20,9 @@ use crate::event_log::broker::{BrokerSettings, WindowLimits, check_all};
 /// ```no_run
 /// use std::time::Duration;
 ///
-/// use tower_sse::event_log::{PostgresLog, PostgresLogError};
+/// use tower_sse::event_log::{BrokerError, PostgresLog};
 ///
-/// # async fn example() -> Result<(), PostgresLogError> {
+/// # async fn example() -> Result<(), BrokerError> {
 /// let log = PostgresLog::builder()
 ///     .name("app.feed")
 ///     .events(10_000)
@@ -140,11 +141,11 @@ impl PostgresLogBuilder {
     ///
     /// # Errors
     ///
-    /// [`PostgresLogError::Setting`] if a topic could keep no event, if a time is zero, or if the
+    /// [`BrokerError::Setting`] if a topic could keep no event, if a time is zero, or if the
     /// name or the address is invalid; other errors if PostgreSQL cannot be reached now, or if there
     /// are no tables and the role may not make them. After that, PostgreSQL may go away and come
     /// back.
-    pub async fn connect(self, address: &str) -> Result<PostgresLog, PostgresLogError> {
+    pub async fn connect(self, address: &str) -> Result<PostgresLog, BrokerError> {
         // Without the reason: it may repeat the address, which may have a password in it.
         let invalid = |_| InvalidSetting::new("address", "it is not the address of a PostgreSQL");
         let config = address.parse().map_err(invalid)?;
@@ -156,7 +157,7 @@ impl PostgresLogBuilder {
     /// # Errors
     ///
     /// As [`connect`](Self::connect).
-    pub async fn connect_with(self, config: Config) -> Result<PostgresLog, PostgresLogError> {
+    pub async fn connect_with(self, config: Config) -> Result<PostgresLog, BrokerError> {
         self.check()?;
         PostgresLog::with(self, config).await
     }

@@ -1,53 +1,11 @@
-//! [`PostgresLogError`], the errors of a log in PostgreSQL, and what an error of the server means.
+//! What an error of the server means.
 
 use std::error::Error;
 use std::fmt;
 
 use tokio_postgres::error::SqlState;
 
-use crate::InvalidSetting;
-
-/// Why a [`PostgresLog`](super::PostgresLog) did not do what it was asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PostgresLogError {
-    /// The event has no data, so clients would not dispatch it. It was not appended.
-    NoData,
-    /// The event is longer than [what may be appended](super::PostgresLogBuilder::max_event_bytes).
-    /// It was not appended.
-    TooLong,
-    /// A setting is invalid, or the address is.
-    Setting(InvalidSetting),
-    /// PostgreSQL refused the request, as when its disk is full or a right is missing. The event was
-    /// not appended.
-    Refused(Box<str>),
-    /// PostgreSQL is away, or went away before it answered. The event may or may not have been
-    /// appended.
-    Away(Box<str>),
-    /// PostgreSQL did not answer in time. The event may or may not have been appended.
-    TimedOut,
-}
-
-impl From<InvalidSetting> for PostgresLogError {
-    fn from(setting: InvalidSetting) -> Self {
-        Self::Setting(setting)
-    }
-}
-
-impl fmt::Display for PostgresLogError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoData => f.write_str("the event has no data"),
-            Self::TooLong => f.write_str("the event is longer than what may be appended"),
-            Self::Setting(setting) => write!(f, "the log in PostgreSQL has an {setting}"),
-            Self::Refused(why) => write!(f, "PostgreSQL refused: {why}"),
-            Self::Away(why) => write!(f, "PostgreSQL is away: {why}"),
-            Self::TimedOut => f.write_str("PostgreSQL did not answer in time"),
-        }
-    }
-}
-
-impl Error for PostgresLogError {}
+use crate::event_log::BrokerError;
 
 /// Why a request failed.
 #[derive(Clone, Debug)]
@@ -98,7 +56,7 @@ impl From<tokio_postgres::Error> for Failure {
     }
 }
 
-impl From<Failure> for PostgresLogError {
+impl From<Failure> for BrokerError {
     fn from(Failure { kind, why }: Failure) -> Self {
         match kind {
             FailureKind::Away => Self::Away(why),

@@ -33,11 +33,12 @@ use self::schema::Statements;
 use self::writer::{LogLimits, Writer, WriterHandle};
 use super::broker::{BrokerFollower, BrokerSettings, BrokerTopics, LogHead};
 use super::ids::id_before;
-use super::{Appended, EventLog, Follow, LogHealth, MessageId, Page, Start, Step, Topic, Topics};
+use super::{
+    Appended, BrokerError, EventLog, Follow, LogHealth, MessageId, Page, Start, Step, Topic, Topics,
+};
 use crate::wire::{Event, EventId};
 
 pub use builder::PostgresLogBuilder;
-pub use error::PostgresLogError;
 
 /// A log in PostgreSQL that any number of nodes share: an event has the same id on each node, and a
 /// client of one node can resume at another.
@@ -108,7 +109,7 @@ pub use error::PostgresLogError;
 ///
 /// Followers wait, and go on where they were when PostgreSQL is back. An append fails, at once or
 /// after [the timeout](PostgresLogBuilder::append_timeout). After an
-/// [`Away`](PostgresLogError::Away) or a [`TimedOut`](PostgresLogError::TimedOut) the event may or
+/// [`Away`](BrokerError::Away) or a [`TimedOut`](BrokerError::TimedOut) the event may or
 /// may not have been appended. The log does not try again, since the event might then be there
 /// twice. A caller that must know appends the event [once](EventLog::append_once), and tries again.
 ///
@@ -174,7 +175,7 @@ impl PostgresLog {
     /// # Errors
     ///
     /// See [`PostgresLogBuilder::connect`].
-    pub async fn connect(address: &str) -> Result<Self, PostgresLogError> {
+    pub async fn connect(address: &str) -> Result<Self, BrokerError> {
         Self::builder().connect(address).await
     }
 
@@ -191,7 +192,7 @@ impl PostgresLog {
         PostgresLogBuilder::default()
     }
 
-    async fn with(settings: PostgresLogBuilder, config: Config) -> Result<Self, PostgresLogError> {
+    async fn with(settings: PostgresLogBuilder, config: Config) -> Result<Self, BrokerError> {
         let opener = SessionOpener {
             connector: settings.connector,
             config: Arc::new(with_defaults(config)),
@@ -225,11 +226,11 @@ impl PostgresLog {
         topic: &Topic,
         event: &Event,
         message: Option<&MessageId>,
-    ) -> Result<Appended, PostgresLogError> {
+    ) -> Result<Appended, BrokerError> {
         let inner = &self.inner;
-        let event = event.encode_without_id().ok_or(PostgresLogError::NoData)?;
+        let event = event.encode_without_id().ok_or(BrokerError::NoData)?;
         if event.len() > inner.max_event_bytes {
-            return Err(PostgresLogError::TooLong);
+            return Err(BrokerError::TooLong);
         }
         let appended = inner.writer.append(topic, event, message, inner.append_timeout);
         Ok(appended.await?)
@@ -244,10 +245,10 @@ impl PostgresLog {
 }
 
 impl EventLog for PostgresLog {
-    type Error = PostgresLogError;
+    type Error = BrokerError;
     type Follower = PostgresFollower;
 
-    async fn append(&self, topic: &Topic, event: Event) -> Result<EventId, PostgresLogError> {
+    async fn append(&self, topic: &Topic, event: Event) -> Result<EventId, BrokerError> {
         self.append_event(topic, &event, None).await.map(|appended| appended.id)
     }
 
@@ -256,7 +257,7 @@ impl EventLog for PostgresLog {
         topic: &Topic,
         event: Event,
         message: &MessageId,
-    ) -> Option<Result<Appended, PostgresLogError>> {
+    ) -> Option<Result<Appended, BrokerError>> {
         Some(self.append_event(topic, &event, Some(message)).await)
     }
 
@@ -266,29 +267,23 @@ impl EventLog for PostgresLog {
         PostgresFollower { follower, _log: self.clone() }
     }
 
-    async fn read(
-        &self,
-        topic: &Topic,
-        from: Start,
-        limit: usize,
-    ) -> Result<Page, PostgresLogError> {
+    async fn read(&self, topic: &Topic, from: Start, limit: usize) -> Result<Page, BrokerError> {
         let read = Arc::clone(&self.inner.topics).read(topic, from, limit);
-        timeout(self.inner.append_timeout, read).await.map_err(|_| PostgresLogError::TimedOut)
+        timeout(self.inner.append_timeout, read).await.map_err(|_| BrokerError::TimedOut)
     }
 
-    async fn forget(&self, topic: &Topic, after: Duration) -> Result<(), PostgresLogError> {
+    async fn forget(&self, topic: &Topic, after: Duration) -> Result<(), BrokerError> {
         let request = timeout(self.inner.append_timeout, self.inner.link.forget(topic, after));
-        Ok(request.await.map_err(|_| PostgresLogError::TimedOut)??)
+        Ok(request.await.map_err(|_| BrokerError::TimedOut)??)
     }
 
-    fn is_final(error: &PostgresLogError) -> bool {
-        use PostgresLogError::{NoData, Setting, TooLong};
-        matches!(error, NoData | TooLong | Setting(_))
+    fn is_final(error: &BrokerError) -> bool {
+        error.is_final()
     }
 
-    async fn latest(&self, _: &Topics) -> Result<EventId, PostgresLogError> {
+    async fn latest(&self, _: &Topics) -> Result<EventId, BrokerError> {
         let request = timeout(self.inner.append_timeout, self.inner.link.head());
-        let head = request.await.map_err(|_| PostgresLogError::TimedOut)??;
+        let head = request.await.map_err(|_| BrokerError::TimedOut)??;
         Ok(id_before(head.epoch, head.sequence.saturating_add(1)))
     }
 }

@@ -1,13 +1,10 @@
-//! [`RedisLogBuilder`], the settings of a log in Redis, and [`RedisLogError`], its errors.
+//! [`RedisLogBuilder`], the settings of a log in Redis.
 
-use std::error::Error;
-use std::fmt;
 use std::time::Duration;
-
-use redis::{ErrorKind, RedisError};
 
 use super::RedisLog;
 use crate::InvalidSetting;
+use crate::event_log::BrokerError;
 use crate::event_log::broker::{BrokerSettings, WindowLimits, check_all};
 
 /// Sets the settings of a [`RedisLog`]. All nodes of a log need the same `prefix`, `events`,
@@ -18,9 +15,9 @@ use crate::event_log::broker::{BrokerSettings, WindowLimits, check_all};
 /// ```no_run
 /// use std::time::Duration;
 ///
-/// use tower_sse::event_log::{RedisLog, RedisLogError};
+/// use tower_sse::event_log::{BrokerError, RedisLog};
 ///
-/// # async fn example() -> Result<(), RedisLogError> {
+/// # async fn example() -> Result<(), BrokerError> {
 /// let log = RedisLog::builder()
 ///     .prefix("shop")
 ///     .events(10_000)
@@ -147,10 +144,10 @@ impl RedisLogBuilder {
     ///
     /// # Errors
     ///
-    /// [`RedisLogError::Setting`] if a topic could keep no event, if a time is zero, or if the
+    /// [`BrokerError::Setting`] if a topic could keep no event, if a time is zero, or if the
     /// prefix or the URL is invalid; other errors if Redis cannot be reached now. After that, Redis
     /// may go away and come back.
-    pub async fn connect(self, url: &str) -> Result<RedisLog, RedisLogError> {
+    pub async fn connect(self, url: &str) -> Result<RedisLog, BrokerError> {
         self.check()?;
         RedisLog::with(self, url).await
     }
@@ -178,54 +175,3 @@ impl Default for RedisLogBuilder {
         }
     }
 }
-
-/// Why a [`RedisLog`] did not do what it was asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RedisLogError {
-    /// The event has no data, so clients would not dispatch it. It was not appended.
-    NoData,
-    /// The event is longer than [what may be appended](RedisLogBuilder::max_event_bytes). It was
-    /// not appended.
-    TooLong,
-    /// A setting is invalid, or the URL is.
-    Setting(InvalidSetting),
-    /// Redis refused the request, as when it is full or a replica. The event was not appended.
-    Refused(Box<str>),
-    /// Redis is away, or went away before it answered. The event may or may not have been appended.
-    Away(Box<str>),
-    /// Redis did not answer in time. The event may or may not have been appended.
-    TimedOut,
-}
-
-impl From<RedisError> for RedisLogError {
-    fn from(error: RedisError) -> Self {
-        match error.kind() {
-            // Errors that Redis returned, some of which the library has no kind for.
-            ErrorKind::Server(_) | ErrorKind::Extension => Self::Refused(error.to_string().into()),
-            _ if error.is_timeout() => Self::TimedOut,
-            _ => Self::Away(error.to_string().into()),
-        }
-    }
-}
-
-impl From<InvalidSetting> for RedisLogError {
-    fn from(setting: InvalidSetting) -> Self {
-        Self::Setting(setting)
-    }
-}
-
-impl fmt::Display for RedisLogError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoData => f.write_str("the event has no data"),
-            Self::TooLong => f.write_str("the event is longer than what may be appended"),
-            Self::Setting(setting) => write!(f, "the log in Redis has an {setting}"),
-            Self::Refused(why) => write!(f, "Redis refused: {why}"),
-            Self::Away(why) => write!(f, "Redis is away: {why}"),
-            Self::TimedOut => f.write_str("Redis did not answer in time"),
-        }
-    }
-}
-
-impl Error for RedisLogError {}

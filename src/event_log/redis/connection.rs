@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, RedisError, RedisResult};
+use redis::{AsyncConnectionConfig, ErrorKind, RedisError, RedisResult};
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::timeout;
 
 use super::CONNECT_TIMEOUT;
 use super::address::RedisAddress;
+use crate::event_log::BrokerError;
 use crate::event_log::broker::{MIN_RETRY_DELAY, next_delay};
 use crate::sync::lock;
 
@@ -164,6 +165,18 @@ pub(super) fn is_wrong_server(error: &RedisError) -> bool {
 /// Whether a server refused a request for now, as while it reads its data after a start.
 pub(super) fn is_not_ready(error: &RedisError) -> bool {
     is_wrong_server(error) || is_one_of(error, &["LOADING", "TRYAGAIN", "CLUSTERDOWN"])
+}
+
+/// What the error of a request means for who asked the log.
+pub(super) fn failed(error: RedisError) -> BrokerError {
+    match error.kind() {
+        // Errors that Redis returned, some of which the library has no kind for.
+        ErrorKind::Server(_) | ErrorKind::Extension => {
+            BrokerError::Refused(error.to_string().into())
+        }
+        _ if error.is_timeout() => BrokerError::TimedOut,
+        _ => BrokerError::Away(error.to_string().into()),
+    }
 }
 
 fn is_one_of(error: &RedisError, codes: &[&str]) -> bool {

@@ -21,15 +21,18 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use self::address::RedisAddress;
+use self::connection::failed;
 use self::link::RedisLink;
 use self::protocol::{EventToAppend, HeadRequest, LogLimits, RedisKeys};
 use self::reader::FeedReader;
 use super::broker::{BrokerFollower, BrokerSettings, BrokerTopics, LogHead};
 use super::ids::id_before;
-use super::{Appended, EventLog, Follow, LogHealth, MessageId, Page, Start, Step, Topic, Topics};
+use super::{
+    Appended, BrokerError, EventLog, Follow, LogHealth, MessageId, Page, Start, Step, Topic, Topics,
+};
 use crate::wire::{Event, EventId};
 
-pub use builder::{RedisLogBuilder, RedisLogError};
+pub use builder::RedisLogBuilder;
 
 /// A log in Redis Streams that any number of nodes share: an event has the same id on each node,
 /// and a client of one node can resume at another.
@@ -89,8 +92,8 @@ pub use builder::{RedisLogBuilder, RedisLogError};
 /// # While Redis is away
 ///
 /// Followers wait, and go on where they were when Redis is back. An append fails, at once or after
-/// [the timeout](RedisLogBuilder::append_timeout). After an [`Away`](RedisLogError::Away) or a
-/// [`TimedOut`](RedisLogError::TimedOut) the event may or may not have been appended. The log does
+/// [the timeout](RedisLogBuilder::append_timeout). After an [`Away`](BrokerError::Away) or a
+/// [`TimedOut`](BrokerError::TimedOut) the event may or may not have been appended. The log does
 /// not try again, since the event might then be there twice. A caller that must know appends the
 /// event [once](EventLog::append_once), and tries again.
 ///
@@ -148,7 +151,7 @@ impl RedisLog {
     /// # Errors
     ///
     /// See [`RedisLogBuilder::connect`].
-    pub async fn connect(url: &str) -> Result<Self, RedisLogError> {
+    pub async fn connect(url: &str) -> Result<Self, BrokerError> {
         Self::builder().connect(url).await
     }
 
@@ -165,7 +168,7 @@ impl RedisLog {
         RedisLogBuilder::default()
     }
 
-    async fn with(settings: RedisLogBuilder, url: &str) -> Result<Self, RedisLogError> {
+    async fn with(settings: RedisLogBuilder, url: &str) -> Result<Self, BrokerError> {
         let address = RedisAddress::parse(&settings, url)?;
         let BrokerSettings { events, idle, duplicate_window, append_timeout, .. } = settings.common;
         let feed_events = settings.feed_events;
@@ -173,7 +176,7 @@ impl RedisLog {
         let keys = RedisKeys::new(&settings.prefix, keep);
         let link = RedisLink::new(&address, keys, append_timeout);
         // After this there is an epoch, and the clock of Redis is known.
-        let head = link.request_head(HeadRequest::Read).await?;
+        let head = link.request_head(HeadRequest::Read).await.map_err(failed)?;
         let topics = Arc::new(BrokerTopics::new(Box::new(link.clone()), settings.common.window));
         let inner = RedisLogInner {
             link,
@@ -193,15 +196,15 @@ impl RedisLog {
         topic: &Topic,
         event: &Event,
         message: Option<&MessageId>,
-    ) -> Result<Appended, RedisLogError> {
+    ) -> Result<Appended, BrokerError> {
         let inner = &self.inner;
-        let bytes = event.encode_without_id().ok_or(RedisLogError::NoData)?;
+        let bytes = event.encode_without_id().ok_or(BrokerError::NoData)?;
         if bytes.len() > inner.max_event_bytes {
-            return Err(RedisLogError::TooLong);
+            return Err(BrokerError::TooLong);
         }
         let event = EventToAppend { topic, bytes: &bytes, message };
         let appended = inner.link.append(&event, inner.append_timeout).await;
-        Ok(appended.ok_or(RedisLogError::TimedOut)??)
+        appended.ok_or(BrokerError::TimedOut)?.map_err(failed)
     }
 
     /// Spawns the reader, and what fetches topics.
@@ -213,10 +216,10 @@ impl RedisLog {
 }
 
 impl EventLog for RedisLog {
-    type Error = RedisLogError;
+    type Error = BrokerError;
     type Follower = RedisFollower;
 
-    async fn append(&self, topic: &Topic, event: Event) -> Result<EventId, RedisLogError> {
+    async fn append(&self, topic: &Topic, event: Event) -> Result<EventId, BrokerError> {
         self.append_event(topic, &event, None).await.map(|appended| appended.id)
     }
 
@@ -225,7 +228,7 @@ impl EventLog for RedisLog {
         topic: &Topic,
         event: Event,
         message: &MessageId,
-    ) -> Option<Result<Appended, RedisLogError>> {
+    ) -> Option<Result<Appended, BrokerError>> {
         Some(self.append_event(topic, &event, Some(message)).await)
     }
 
@@ -235,24 +238,24 @@ impl EventLog for RedisLog {
         RedisFollower { follower, _log: self.clone() }
     }
 
-    async fn read(&self, topic: &Topic, from: Start, limit: usize) -> Result<Page, RedisLogError> {
+    async fn read(&self, topic: &Topic, from: Start, limit: usize) -> Result<Page, BrokerError> {
         let read = Arc::clone(&self.inner.topics).read(topic, from, limit);
-        timeout(self.inner.append_timeout, read).await.map_err(|_| RedisLogError::TimedOut)
+        timeout(self.inner.append_timeout, read).await.map_err(|_| BrokerError::TimedOut)
     }
 
-    async fn forget(&self, topic: &Topic, after: Duration) -> Result<(), RedisLogError> {
+    async fn forget(&self, topic: &Topic, after: Duration) -> Result<(), BrokerError> {
         let request = timeout(self.inner.append_timeout, self.inner.link.forget(topic, after));
-        Ok(request.await.map_err(|_| RedisLogError::TimedOut)??)
+        request.await.map_err(|_| BrokerError::TimedOut)?.map_err(failed)
     }
 
-    fn is_final(error: &RedisLogError) -> bool {
-        matches!(error, RedisLogError::NoData | RedisLogError::TooLong | RedisLogError::Setting(_))
+    fn is_final(error: &BrokerError) -> bool {
+        error.is_final()
     }
 
-    async fn latest(&self, _: &Topics) -> Result<EventId, RedisLogError> {
+    async fn latest(&self, _: &Topics) -> Result<EventId, BrokerError> {
         let request = self.inner.link.request_head(HeadRequest::Reserve);
         let request = timeout(self.inner.append_timeout, request);
-        let head = request.await.map_err(|_| RedisLogError::TimedOut)??;
+        let head = request.await.map_err(|_| BrokerError::TimedOut)?.map_err(failed)?;
         // The id of no event: it reveals no id of another topic.
         Ok(id_before(head.epoch, head.sequence.saturating_add(1)))
     }
