@@ -14,7 +14,7 @@ use crate::harness::redis::{self, Server};
 async fn a_topic_in_redis_is_finished_for_the_clients_of_each_node() {
     let server = Server::start().await;
     // A window of two events, which are not the last ones of a topic for long.
-    let settings = || RedisLog::builder().window(2, 1 << 20);
+    let settings = || RedisLog::builder().window_events(2).window_bytes(1 << 20);
     let log = async || redis::connect(settings(), &server.url()).await;
     a_topic_is_finished_for_the_clients_of_each_node(log).await;
 }

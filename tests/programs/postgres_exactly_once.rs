@@ -26,7 +26,9 @@ async fn a_thousand_reconnects_over_several_topics_lose_and_repeat_nothing() {
 async fn reconnect(names: &[&'static str]) {
     let server = Server::start().await;
     // A small window, so that many of the reads go to PostgreSQL.
-    let settings = || PostgresLog::builder().events(3 * AHEAD as usize).window(64, 1 << 20);
+    let settings = || {
+        PostgresLog::builder().events(3 * AHEAD as usize).window_events(64).window_bytes(1 << 20)
+    };
     let node = async || connect(settings(), &server.address()).await;
     let nodes = [node().await, node().await, node().await];
     a_thousand_reconnects_lose_and_repeat_nothing(nodes, names).await;

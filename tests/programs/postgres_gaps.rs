@@ -12,11 +12,15 @@ use crate::harness::postgres::{LONG, Server, after, all, append, connect, follow
 async fn a_log_in_postgres_keeps_the_contract() {
     let server = Server::start().await;
     contract::check(&log(&server.address()).await, "wide").await;
-    let narrow = PostgresLog::builder().window(2, 1 << 20);
+    let narrow = PostgresLog::builder().window_events(2).window_bytes(1 << 20);
     contract::check(&connect(narrow, &server.address()).await, "narrow").await;
     contract::check_idempotent(&log(&server.address()).await, "idempotent").await;
     for (name, window) in [("few", 100), ("fewer", 2)] {
-        let few = PostgresLog::builder().name(name).events(16).window(window, 1 << 20);
+        let few = PostgresLog::builder()
+            .name(name)
+            .events(16)
+            .window_events(window)
+            .window_bytes(1 << 20);
         contract::check_gaps(&connect(few, &server.address()).await, "t", 16).await;
     }
 }
@@ -27,7 +31,7 @@ async fn every_cause_is_told_and_then_comes_what_there_is() {
     let settings = || PostgresLog::builder().events(100);
     let log = connect(settings(), &server.address()).await;
     let address = server.address();
-    let second = connect(settings().window(7, 1 << 20), &address);
+    let second = connect(settings().window_events(7).window_bytes(1 << 20), &address);
     let other = connect(PostgresLog::builder().name("other"), &address).await;
     let begins = 280..=300;
     gaps::every_cause_is_told_and_then_comes_what_there_is(&log, second, &other, begins).await;

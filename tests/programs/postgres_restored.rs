@@ -54,7 +54,9 @@ async fn an_id_of_a_lost_event_is_a_gap_though_others_were_appended_since() {
         assert_eq!((told.requested.as_ref(), told.reason), (Some(&lost[1]), GapReason::Restarted));
         assert_eq!(all(follower, 6).await, all_of_it);
     }
-    let small = connect(PostgresLog::builder().window(1, 1 << 20), &server.address()).await;
+    let small =
+        connect(PostgresLog::builder().window_events(1).window_bytes(1 << 20), &server.address())
+            .await;
     for log in [&node, &other, &small] {
         for set in sets {
             for id in [&lost[0], &lost[1], &place, &kept[2]] {
@@ -74,7 +76,7 @@ async fn a_server_that_is_set_back_under_load_loses_nothing_without_a_gap() {
     let keeps = || PostgresLog::builder().events(100_000);
     let (a, b) =
         (connect(keeps(), &server.address()).await, connect(keeps(), &server.address()).await);
-    let small = connect(keeps().window(4, 1 << 20), &server.address()).await;
+    let small = connect(keeps().window_events(4).window_bytes(1 << 20), &server.address()).await;
     let publisher = Publisher::start(a.clone());
     let clients = [
         set_back::follow(vec![a.clone()], topics(&["t"]), usize::MAX),

@@ -206,8 +206,8 @@ async fn a_log_that_cannot_be_is_refused_when_it_is_made() {
     let builder = RedisLog::builder;
     for wrong in [
         builder().events(0),
-        builder().window(0, 1),
-        builder().window(1, 0),
+        builder().window_events(0).window_bytes(1),
+        builder().window_events(1).window_bytes(0),
         builder().max_event_bytes(0),
         builder().idle(Duration::ZERO),
         builder().idle(Duration::MAX),

@@ -173,7 +173,7 @@ async fn an_append_takes_no_longer_because_the_first_event_is_long() {
 #[tokio::test]
 async fn replays_are_bounded_by_bytes_and_delay_no_append() {
     let server = Server::start().await;
-    let settings = || RedisLog::builder().window(1, 600_000);
+    let settings = || RedisLog::builder().window_events(1).window_bytes(600_000);
     let writer = connect(settings(), &server.url()).await;
     let first = append(&writer, "t", "0").await;
     let payload = "x".repeat(500_000);

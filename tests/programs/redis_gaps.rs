@@ -16,10 +16,11 @@ use crate::harness::redis::{
 async fn a_log_in_redis_keeps_the_contract() {
     let server = Server::start().await;
     contract::check(&log(&server.url()).await, "wide").await;
-    let narrow = RedisLog::builder().window(2, 1 << 20);
+    let narrow = RedisLog::builder().window_events(2).window_bytes(1 << 20);
     contract::check(&connect(narrow, &server.url()).await, "narrow").await;
     for (name, window) in [("few", 100), ("fewer", 2)] {
-        let few = RedisLog::builder().prefix(name).events(16).window(window, 1 << 20);
+        let few =
+            RedisLog::builder().prefix(name).events(16).window_events(window).window_bytes(1 << 20);
         contract::check_gaps(&connect(few, &server.url()).await, "t", 16).await;
     }
     contract::check_idempotent(&log(&server.url()).await, "once").await;
@@ -31,7 +32,7 @@ async fn every_cause_is_told_and_then_comes_what_there_is() {
     let settings = || RedisLog::builder().events(100);
     let log = connect(settings(), &server.url()).await;
     let address = server.url();
-    let second = connect(settings().window(7, 1 << 20), &address);
+    let second = connect(settings().window_events(7).window_bytes(1 << 20), &address);
     let other = connect(RedisLog::builder().prefix("other"), &address).await;
     let begins = 200..=300;
     gaps::every_cause_is_told_and_then_comes_what_there_is(&log, second, &other, begins).await;
@@ -94,7 +95,7 @@ async fn a_node_that_falls_out_of_the_feed_loses_nothing() {
     let server = Server::start().await;
     let mut way = Way::to(&server).await;
     // Redis trims no less than a node of 100 entries.
-    let settings = || RedisLog::builder().feed_events(1).window(10, 1 << 20);
+    let settings = || RedisLog::builder().feed_events(1).window_events(10).window_bytes(1 << 20);
     let (log, other) =
         (connect(settings(), &way.url()).await, connect(settings(), &server.url()).await);
     let names: Vec<String> = (0..600).map(|n| format!("t.{n}")).collect();
@@ -189,7 +190,8 @@ async fn a_clock_that_is_behind_hides_nothing_from_live_followers() {
 #[tokio::test]
 async fn a_live_follower_of_a_new_log_with_a_small_window_gets_no_gap() {
     let server = Server::start().await;
-    let log = connect(RedisLog::builder().window(7, 1 << 20), &server.url()).await;
+    let log =
+        connect(RedisLog::builder().window_events(7).window_bytes(1 << 20), &server.url()).await;
     let mut follower = follow(&log, &["t"], Start::Live);
     // It reads nothing before the window is full.
     nothing(&mut follower).await;

@@ -63,7 +63,7 @@ async fn messages_that_are_tried_until_they_are_taken_are_there_once_and_in_orde
     let pause = Duration::from_millis(37);
     let count = publish_over_a_broken_way(publisher, &mut way, pause).await;
     let expected: Vec<_> = (0..count).map(|n| n.to_string()).collect();
-    let settings = RedisLog::builder().window(1_000_000, 1 << 30);
+    let settings = RedisLog::builder().window_events(1_000_000).window_bytes(1 << 30);
     let mut follower = follow(&connect(settings, &server.url()).await, &["t"], Start::Earliest);
     // Redis keeps the last thousand.
     let first: usize = all(&mut follower, 1).await[0].parse().unwrap();

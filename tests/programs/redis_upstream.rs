@@ -54,7 +54,7 @@ fn executed(server: &Server) -> u64 {
 #[tokio::test]
 async fn a_follower_that_does_not_read_delays_no_other_and_gets_all_that_is_left() {
     let server = Server::start().await;
-    let settings = || RedisLog::builder().events(1_500).window(100, 1 << 20);
+    let settings = || RedisLog::builder().events(1_500).window_events(100).window_bytes(1 << 20);
     let (one, two) =
         (connect(settings(), &server.url()).await, connect(settings(), &server.url()).await);
     let mut slow = follow(&one, &["t"], Start::Live);

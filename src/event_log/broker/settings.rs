@@ -26,7 +26,8 @@ impl BrokerSettings {
         let is_zero = |time: Duration| time.as_millis() == 0;
         check_all(&[
             ("events", self.events == 0, zero),
-            ("window", self.window.events == 0 || self.window.bytes == 0, zero),
+            ("window_events", self.window.events == 0, zero),
+            ("window_bytes", self.window.bytes == 0, zero),
             ("max_event_bytes", self.max_event_bytes == 0, zero),
             ("idle", is_zero(self.idle), zero),
             ("idle", self.idle > MAX_TIME, too_long),

@@ -10,7 +10,7 @@ use super::address::Connector;
 use super::schema::{check_name, schema};
 use crate::InvalidSetting;
 use crate::event_log::BrokerError;
-use crate::event_log::broker::{BrokerSettings, WindowLimits, check_all};
+use crate::event_log::broker::{BrokerSettings, check_all};
 
 /// Sets the settings of a [`PostgresLog`]. All nodes of a log need the same `name`, `events` and
 /// `idle`.
@@ -95,12 +95,18 @@ impl PostgresLogBuilder {
         self
     }
 
-    /// Sets how many events, and how many bytes of them, this process keeps of a topic that is
-    /// followed. The defaults are 1,024 events and 1 MiB.
+    /// Sets how many events this process keeps of a topic that is followed. The default is 1,024.
     ///
     /// Clients that missed more get it from PostgreSQL, each with requests of its own.
-    pub fn window(mut self, events: usize, bytes: usize) -> Self {
-        self.common.window = WindowLimits { events, bytes };
+    pub fn window_events(mut self, count: usize) -> Self {
+        self.common.window.events = count;
+        self
+    }
+
+    /// Sets how many bytes of events this process keeps of a topic that is followed. The default is
+    /// 1 MiB.
+    pub fn window_bytes(mut self, bytes: usize) -> Self {
+        self.common.window.bytes = bytes;
         self
     }
 
