@@ -191,7 +191,7 @@ impl<S> Layer<S> for SseLayer {
 
     fn layer(&self, inner: S) -> Self::Service {
         self.0.layer(inner, |plan| match plan {
-            Setting::On(plan) => plan,
+            Setting::On(plan) | Setting::Only(plan) => plan,
             Setting::Unset | Setting::Off => Plan::default(),
         })
     }

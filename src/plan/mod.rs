@@ -149,7 +149,7 @@ impl Plan {
         let rotation = match rotation {
             Setting::Unset => Some(Rotation::default()),
             Setting::Off => None,
-            Setting::On(rotation) => Some(rotation.clone()),
+            Setting::On(rotation) | Setting::Only(rotation) => Some(rotation.clone()),
         };
         let dialect = self.dialect();
         let replaces = limit.on().is_some_and(|setting| setting.limit.replaces());

@@ -22,6 +22,9 @@ pub(crate) enum Setting<T> {
     /// It is off, whatever layers further out say.
     Off,
     On(T),
+    /// It is on within a layer that turns it off: the other values of layers further out do not
+    /// hold beside it.
+    Only(T),
 }
 
 /// The value of a [`Setting`]. The defaults suit most kinds.
@@ -218,32 +221,38 @@ impl PlanSetting for Farewell {
 impl<T: PlanSetting> Setting<T> {
     /// This setting, or `outer` where this one is unset.
     pub(crate) fn or(&self, outer: &Self) -> Self {
-        match self {
-            Self::Unset => outer.clone(),
+        match (self, outer) {
+            (Self::Unset, _) => outer.clone(),
+            (Self::On(value), Self::Off) if T::BOTH_HOLD => Self::Only(value.clone()),
+            (Self::On(value), Self::Only(outer)) if value.is_same(outer) => {
+                Self::Only(value.clone())
+            }
             _ => self.clone(),
         }
     }
 
     /// This setting, unless `done` covers it.
     pub(super) fn unless(&self, done: &Self) -> Self {
-        match done {
-            Self::Unset => self.clone(),
+        match (self, done) {
+            (_, Self::Unset) => self.clone(),
+            // What is on stays on, and is the only one.
+            (Self::Off, Self::On(_)) if T::BOTH_HOLD => Self::Off,
             _ => self.beside(done),
         }
     }
 
-    /// This setting, if both it and `other` hold for one stream.
+    /// This setting, if both it and `other`, which is further in, hold for one stream.
     pub(crate) fn beside(&self, other: &Self) -> Self {
-        match (self, other) {
-            (Self::On(one), Self::On(other)) if T::BOTH_HOLD && !one.is_same(other) => self.clone(),
+        match (self.on(), other) {
+            (Some(one), Self::On(other)) if T::BOTH_HOLD && !one.is_same(other) => self.clone(),
             _ => Self::Unset,
         }
     }
 
     /// This setting, if it is the same as `other`.
     pub(super) fn held_by(&self, other: &Self) -> Self {
-        match (self, other) {
-            (Self::On(one), Self::On(other)) if one.is_same(other) => self.clone(),
+        match (self.on(), other.on()) {
+            (Some(one), Some(other)) if one.is_same(other) => self.clone(),
             _ => Self::Unset,
         }
     }
@@ -255,7 +264,7 @@ impl<T: PlanSetting> Setting<T> {
     /// The value, if this setting is on.
     pub(crate) fn on(&self) -> Option<&T> {
         match self {
-            Self::On(setting) => Some(setting),
+            Self::On(setting) | Self::Only(setting) => Some(setting),
             Self::Unset | Self::Off => None,
         }
     }
@@ -266,7 +275,7 @@ impl<T: PlanSetting> fmt::Display for Setting<T> {
         match self {
             Self::Unset => f.write_str("-"),
             Self::Off => f.write_str("off"),
-            Self::On(setting) => f.write_str(&setting.describe()),
+            Self::On(setting) | Self::Only(setting) => f.write_str(&setting.describe()),
         }
     }
 }

@@ -78,11 +78,10 @@ pub(super) fn admit(
     asked: &mut OuterPlan,
     request: &Parts,
 ) -> Result<Option<Arc<EarlyPermit>>, Box<EarlyRefusal>> {
-    let setting = match &own.limit {
-        Setting::Unset => return Ok(None),
-        Setting::Off => None,
-        Setting::On(setting) => Some(setting),
-    };
+    if let Setting::Unset = own.limit {
+        return Ok(None);
+    }
+    let setting = own.limit.on();
     let held = asked.early.upgrade();
     let is_same = |it: &Arc<EarlyPermit>| {
         setting.is_some_and(|setting| Arc::ptr_eq(&it.limit, &setting.limit))

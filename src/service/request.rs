@@ -18,9 +18,7 @@ use crate::dialect::Dialect;
 use crate::driver::{EarlyHeadLink, Registrations, StreamLink};
 use crate::engine::Position;
 use crate::observe::{LayerObserver, StreamObserver};
-#[cfg(feature = "resume")]
-use crate::plan::Setting;
-use crate::plan::{Plan, ResolvedPlan};
+use crate::plan::{Plan, ResolvedPlan, Setting};
 use crate::state::{CappedKey, Drain, Expiry, Label, Permit};
 #[cfg(feature = "resume")]
 use crate::state::{LimitInner, PermitLender};
@@ -156,6 +154,9 @@ impl OuterPlan {
     /// The drains of outer layers that are not in the plan of an inner layer, since that one has
     /// another.
     fn drains_beside(&self, own: &OwnPlan) -> Vec<Arc<Drain>> {
+        if let Setting::Off = own.plan.shutdown {
+            return Vec::new();
+        }
         let mut drains = self.outer_drains.clone();
         let hidden = self.resolved.plan.shutdown.beside(&own.plan.shutdown);
         drains.extend(hidden.on().map(|shutdown| Arc::clone(&shutdown.drain)));
@@ -329,8 +330,7 @@ pub(crate) fn dialect_inside(body: &impl Body, extensions: &Extensions) -> Optio
     let link = StreamLink::inside(body).or_else(told)?;
     match link.done().dialect() {
         Setting::Unset => None,
-        Setting::Off => Some(Dialect::default()),
-        Setting::On(dialect) => Some(dialect),
+        dialect => Some(dialect.on().cloned().unwrap_or_default()),
     }
 }
 

@@ -141,6 +141,7 @@ impl Responder<'_> {
             Some(inner) => {
                 let left = inner.done().left_of_layer(&asked.resolved);
                 if !left.drives() {
+                    inner.note(&left);
                     self.tell(inner);
                     return Ok(SseBody::plain(body, None));
                 }

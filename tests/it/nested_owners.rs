@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
+use tower::util::MapRequest;
 use tower::{Layer, Service, service_fn};
 use tower_sse::{
     Dialect, DialectLayer, KeepAliveLayer, NoBufferLayer, Registry, RegistryLayer, Shutdown,
@@ -45,6 +46,14 @@ where
     let (feed, mut client) = answer(call(&mut service, request()));
     assert_eq!(now(&mut client).await, Seen::default());
     (feed, client)
+}
+
+/// The service behind a middleware that drops the extensions of requests.
+fn without_extensions<S>(service: S) -> MapRequest<S, impl FnMut(Request<()>) -> Request<()>> {
+    MapRequest::new(service, |mut request: Request<()>| {
+        request.extensions_mut().clear();
+        request
+    })
 }
 
 const KINDS: [&str; 3] = ["text/event-stream", "application/x-ndjson", "application/grpc"];
@@ -135,5 +144,64 @@ async fn what_is_turned_off_between_two_owners_is_that_of_the_inner_one_alone() 
             tenant.shutdown.trigger();
             assert!(now(&mut client).await.ended, "{kind}, {by_request}");
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_turned_off_between_two_owners_is_off_too_if_a_middleware_drops_extensions() {
+    for kind in KINDS {
+        for (around, within) in [(true, false), (false, true), (true, true)] {
+            let (server, tenant) = (Owner::new(), Owner::new());
+            let inner = tenant.layer().layer(NoBufferLayer::new().layer(HandlerOf(kind)));
+            let off = SseLayer::off();
+            let server_layer = server.layer();
+            let (_feed, mut client) = match (around, within) {
+                (true, false) => {
+                    open(server_layer.layer(without_extensions(off.layer(inner)))).await
+                }
+                (false, _) => open(server_layer.layer(off.layer(without_extensions(inner)))).await,
+                (true, true) => {
+                    let off = off.layer(without_extensions(inner));
+                    open(server_layer.layer(without_extensions(off))).await
+                }
+            };
+            let of_both = [server.registry.len(), tenant.registry.len()];
+            assert_eq!(of_both, [0, 1], "{kind}, {around}, {within}");
+            server.shutdown.trigger();
+            assert_eq!(now(&mut client).await, Seen::default(), "{kind}, {around}, {within}");
+            tenant.shutdown.trigger();
+            assert!(now(&mut client).await.ended, "{kind}, {around}, {within}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_turned_off_is_off_too_around_an_inner_layer_that_does_not_hear_of_it() {
+    for kind in KINDS {
+        let (server, listed) = (Owner::new(), Registry::new());
+        let inner = RegistryLayer::new(listed.clone()).layer(HandlerOf(kind));
+        let off = ShutdownLayer::off().layer(without_extensions(inner));
+        let (_feed, mut client) = open(server.layer().layer(without_extensions(off))).await;
+        server.shutdown.trigger();
+        assert_eq!(now(&mut client).await, Seen::default(), "{kind}");
+        assert_eq!([server.registry.len(), listed.len()], [1, 1], "{kind}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_route_that_turns_drains_off_is_refused_by_none_of_two_owners_that_drain() {
+    for kind in KINDS {
+        let (server, tenant, own) = (at_once(), at_once(), at_once());
+        let layered = |inner| {
+            let tenant = ShutdownLayer::new(tenant.clone()).layer(inner);
+            ShutdownLayer::new(server.clone()).layer(tenant)
+        };
+        let inner = ShutdownLayer::new(own).layer(HandlerOf(kind));
+        let mut service = layered(ShutdownLayer::off().layer(inner));
+        server.trigger();
+        tenant.trigger();
+        let response = call(&mut service, request());
+        assert_eq!(response.status(), 200, "{kind}");
+        assert_eq!(now(&mut Client::of(response)).await, Seen::default(), "{kind}");
     }
 }
