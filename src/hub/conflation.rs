@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::passing::Sent;
-use crate::event_log::Logged;
+use crate::event_log::{Logged, Topic};
 
 /// Leaves out events for a client that lags: of several that wait for it with the same key, it gets
 /// the newest.
@@ -60,7 +60,24 @@ pub struct Conflation {
     bytes: usize,
 }
 
-type KeyOf = dyn Fn(&Logged) -> Option<Box<str>> + Send + Sync;
+type KeyOf = dyn Fn(&Logged) -> Option<ConflationKey> + Send + Sync;
+
+/// What events have in common of which the newest is sent.
+#[derive(PartialEq, Eq, Hash)]
+pub(super) enum ConflationKey {
+    /// The text is the log's.
+    Topic(Topic),
+    Text(Box<str>),
+}
+
+impl ConflationKey {
+    fn len(&self) -> usize {
+        match self {
+            Self::Topic(topic) => topic.as_str().len(),
+            Self::Text(text) => text.len(),
+        }
+    }
+}
 
 impl Conflation {
     /// Conflates events with the same key. An event for which `key` returns `None` is never left out.
@@ -70,13 +87,17 @@ impl Conflation {
     pub fn by<K: Into<Box<str>>>(
         key: impl Fn(&Logged) -> Option<K> + Send + Sync + 'static,
     ) -> Self {
-        let key = Arc::new(move |event: &Logged| key(event).map(Into::into));
-        Self { key, lag: LAG, events: EVENTS, bytes: BYTES }
+        let key = move |event: &Logged| key(event).map(Into::into).map(ConflationKey::Text);
+        Self::with(Arc::new(key))
     }
 
     /// Conflates the events of a topic.
     pub fn by_topic() -> Self {
-        Self::by(|event| Some(event.topic().to_string()))
+        Self::with(Arc::new(|event| Some(ConflationKey::Topic(event.topic().clone()))))
+    }
+
+    fn with(key: Arc<KeyOf>) -> Self {
+        Self { key, lag: LAG, events: EVENTS, bytes: BYTES }
     }
 
     /// Sets how many events may wait for a client of which none is left out.
@@ -106,7 +127,7 @@ impl Conflation {
         self
     }
 
-    pub(super) fn key_of(&self, event: &Logged) -> Option<Box<str>> {
+    pub(super) fn key_of(&self, event: &Logged) -> Option<ConflationKey> {
         (self.key)(event)
     }
 }
@@ -124,10 +145,13 @@ impl fmt::Debug for Conflation {
 /// The events that wait for a client: first it is filled, then it is sent.
 pub(super) struct Batch {
     pub(super) conflation: Conflation,
+    /// The event that was taken first, as long as it is the only one. A client that keeps up has no
+    /// others, and nothing is allocated for it.
+    sole: Option<(Option<ConflationKey>, Bytes)>,
     /// By their places among all that were taken.
     events: BTreeMap<u64, Bytes>,
     /// The place of the newest event of each key, while the batch is filled.
-    newest: HashMap<Box<str>, u64>,
+    newest: HashMap<ConflationKey, u64>,
     /// The places of those that are left out as soon as the client lags.
     replaced: Vec<u64>,
     taken: u64,
@@ -141,6 +165,7 @@ impl Batch {
     pub(super) fn new(conflation: Conflation) -> Self {
         Self {
             conflation,
+            sole: None,
             events: BTreeMap::new(),
             newest: HashMap::new(),
             replaced: Vec::new(),
@@ -153,21 +178,21 @@ impl Batch {
 
     /// Whether nothing was taken that is to be sent.
     pub(super) fn is_empty(&self) -> bool {
-        self.events.is_empty()
+        self.sole.is_none() && self.events.is_empty()
     }
 
     /// Adds the next event, and seals the batch if it is full.
-    pub(super) fn push(&mut self, key: Option<Box<str>>, event: Bytes) {
+    pub(super) fn push(&mut self, key: Option<ConflationKey>, event: Bytes) {
         let place = self.taken;
         self.taken += 1;
-        self.bytes += event.len();
-        self.events.insert(place, event);
-        if let Some(key) = key {
-            let len = key.len();
-            match self.newest.insert(key, place) {
-                Some(before) => self.replaced.push(before),
-                None => self.bytes += len,
+        self.bytes += event.len() + key.as_ref().map_or(0, ConflationKey::len);
+        if place == 0 {
+            self.sole = Some((key, event));
+        } else {
+            if let Some((key, event)) = self.sole.take() {
+                self.insert(0, key, event);
             }
+            self.insert(place, key, event);
         }
         let Conflation { lag, events, bytes, .. } = self.conflation;
         if self.taken > lag {
@@ -175,8 +200,22 @@ impl Batch {
                 self.bytes -= self.events.remove(&place).map_or(0, |event| event.len());
             }
         }
-        if self.events.len() >= events || self.bytes >= bytes || self.taken >= MAX_TAKEN {
+        let len = usize::from(self.sole.is_some()) + self.events.len();
+        if len >= events || self.bytes >= bytes || self.taken >= MAX_TAKEN {
             self.seal(None);
+        }
+    }
+
+    fn insert(&mut self, place: u64, key: Option<ConflationKey>, event: Bytes) {
+        self.events.insert(place, event);
+        let Some(key) = key else {
+            return;
+        };
+        let len = key.len();
+        if let Some(before) = self.newest.insert(key, place) {
+            self.replaced.push(before);
+            // It is there once.
+            self.bytes -= len;
         }
     }
 
@@ -192,8 +231,9 @@ impl Batch {
         if !self.is_sending {
             return None;
         }
-        let event = self.events.pop_first().map(|(_, event)| Sent::Events(event));
-        let next = event.or_else(|| self.after.take());
+        let sole = self.sole.take().map(|(_, event)| event);
+        let event = sole.or_else(|| self.events.pop_first().map(|(_, event)| event));
+        let next = event.map(Sent::Events).or_else(|| self.after.take());
         if next.is_none() {
             (self.taken, self.bytes, self.is_sending) = (0, 0, false);
         }
@@ -230,7 +270,7 @@ mod tests {
     fn push(batch: &mut Batch, events: &str) {
         for event in events.split(' ') {
             let key = event.trim_end_matches(|it: char| it.is_ascii_digit());
-            let key = (!key.is_empty()).then(|| key.into());
+            let key = (!key.is_empty()).then(|| ConflationKey::Text(key.into()));
             batch.push(key, Bytes::copy_from_slice(event.as_bytes()));
         }
     }
@@ -257,6 +297,18 @@ mod tests {
             push(&mut batch, "a7");
             batch.seal(None);
             assert_eq!(sent(&mut batch), ["a7"]);
+        }
+    }
+
+    #[test]
+    fn nothing_is_allocated_for_a_client_that_has_one_event_waiting_at_a_time() {
+        let mut batch = batch(3, 100, 1_000);
+        for event in ["a1", "b2", "3", "a4"] {
+            push(&mut batch, event);
+            assert!(!batch.is_empty() && batch.pop().is_none());
+            assert_eq!(batch.events.len() + batch.newest.capacity(), 0);
+            batch.seal(None);
+            assert_eq!(sent(&mut batch), [event]);
         }
     }
 
