@@ -42,7 +42,8 @@ impl Dialect {
     /// The same dialect, in responses to the request of JSON-RPC with this id.
     ///
     /// [`a2a`](Self::a2a) and those of MCP write it where it is null otherwise. Others find it in
-    /// [`Notice::json_rpc_id`]. [`JsonRpcId`] shows where it comes from.
+    /// [`Notice::json_rpc_id`]. [`JsonRpcId`] shows where it comes from. That of a dialect which
+    /// [`for_request`](Self::for_request) chooses wins over one that is set after it.
     #[must_use]
     pub fn json_rpc_id(self, id: impl Into<Option<JsonRpcId>>) -> Self {
         Self::of(Spec { json_rpc_id: id.into(), ..self.spec().clone() })
@@ -66,7 +67,13 @@ impl Dialect {
     /// The dialect for this request.
     pub(crate) fn of_request(&self, request: &Parts) -> Self {
         match &self.spec().of_request {
-            Some(choose) => catch_panic(|| choose(request)).unwrap_or_default(),
+            Some(choose) => {
+                let chosen = catch_panic(|| choose(request)).unwrap_or_default();
+                match (&self.spec().json_rpc_id, &chosen.spec().json_rpc_id) {
+                    (Some(id), None) => chosen.json_rpc_id(id.clone()),
+                    _ => chosen,
+                }
+            }
             None => self.clone(),
         }
     }

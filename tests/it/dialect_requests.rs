@@ -190,3 +190,34 @@ fn a_dialect_of_the_application_finds_the_id_in_the_notice() {
     assert!(format!("{:?}", told.farewell(&notice)).contains('7'));
     assert_eq!(told.json_rpc_id(None).refusal(&notice).unwrap().body(), "-");
 }
+
+/// Wherever it is given.
+#[tokio::test(start_paused = true)]
+async fn a_dialect_for_requests_keeps_the_id_that_is_set_on_it_and_that_of_the_chosen_one_wins() {
+    let id = || JsonRpcId::from(7);
+    for (dialect, said) in [
+        (Dialect::for_request(|_| Dialect::a2a()).json_rpc_id(id()), "\"id\":7,"),
+        (Dialect::for_request(|_| Dialect::a2a()), "\"id\":null,"),
+        (Dialect::for_request(|_| Dialect::a2a().json_rpc_id(JsonRpcId::from(8))), "\"id\":8,"),
+        (
+            Dialect::for_request(|_| Dialect::a2a().json_rpc_id(JsonRpcId::from(8)))
+                .json_rpc_id(id()),
+            "\"id\":8,",
+        ),
+        (Dialect::for_request(|_| Dialect::a2a().json_rpc_id(None)).json_rpc_id(id()), "\"id\":7,"),
+    ] {
+        let layers = SseLayer::new().dialect(dialect.clone()).limit(Limit::new(0));
+        let refused = call(&mut layers.layer(Handler), request_of(None));
+        let refused = http_body_util::BodyExt::collect(refused.into_body()).await.unwrap();
+        let refused = String::from_utf8(refused.to_bytes().into()).unwrap();
+        assert!(refused.contains(said), "{refused}");
+
+        let shutdown = at_once();
+        let mut service = SseLayer::new().dialect(dialect).shutdown(shutdown.clone()).layer(Handler);
+        let (_feed, mut client) = open_with(&mut service, request_of(None));
+        client.now().await;
+        shutdown.trigger();
+        let (text, _) = client.now().await;
+        assert!(text.contains(said), "{text}");
+    }
+}
