@@ -16,7 +16,7 @@ use super::key::ResumeKey;
 use super::nodes::{LeaseState, PAGE};
 use super::record::{LogProgress, Record, RecordKind, RecordWriter, WriteError};
 use super::remote::{RemoteReader, RemoteSession};
-use super::resumer::{ResumeRequest, Resumer};
+use super::resumer::{LastEvent, ResumeRequest, Resumer};
 use super::session::Session;
 use super::settings::Join;
 use super::token::{SessionToken, TopicPart};
@@ -47,14 +47,15 @@ impl<L: EventLog> Resumer<L> {
         log: &L,
         deadline: Instant,
     ) -> Option<Response<ResumeBody<B, L>>> {
-        let (token, id) = request.last_event.clone()?;
+        let last @ LastEvent { session: token, id, .. } = request.last_event.as_ref()?;
+        let token = *token;
         let (node, head) = read_head(log, token, &request.key, deadline).await?;
         let topic = token.topic(&request.key, TopicPart::Events)?;
         let start = Start::After(id.clone());
         let next = first(log, &topic, start.clone(), deadline).await;
         match next {
             First::Record(RecordKind::Finished | RecordKind::Stopped, _) => {
-                return Some(request.answer_finished(&token.join(&id)));
+                return Some(request.answer_finished(last));
             }
             // The client has all of a stream that failed or was given up, or of one whose node died.
             First::Record(kind, _) if kind.is_end() => return None,
@@ -110,7 +111,7 @@ impl<L: EventLog> Resumer<L> {
             buffer: self.settings.buffer,
         };
         let reader = RemoteReader::new(session, from.clone());
-        let (log, dialect) = (log.clone(), request.dialect.clone());
+        let (log, dialect) = (log.clone(), request.dialect());
         let source = StreamSource { token, log, topic, dialect };
         ResumeBody::resumable(ResumeStream::elsewhere(source, from, reader))
     }

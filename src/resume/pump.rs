@@ -91,6 +91,10 @@ pub(super) async fn run<L, B>(
         SessionEnd::Finished if told_failure.is_noted() => (SessionEnd::Failed, Vec::new()),
         end => (end, last_events(end, &pump.session.dialect, close_event)),
     };
+    if let SessionEnd::Failed | SessionEnd::Lost = end {
+        // The clients are told of it, and the body of this layer comes to a clean end.
+        told_failure.note();
+    }
     if pump.session.is_passing() {
         pump.end_passing(&last).await;
         guard.is_written = true;

@@ -43,17 +43,22 @@ pub(super) type KeyFn = dyn Fn(&request::Parts) -> Option<ResumeKey> + Send + Sy
 pub(super) struct ResumeRequest {
     pub(super) key: ResumeKey,
     method: Method,
-    /// The last event that the client saw: its session, and its id in the log.
-    pub(super) last_event: Option<(SessionToken, EventId)>,
-    /// The answer if the client has seen the whole stream.
-    finished: Finished,
+    pub(super) last_event: Option<LastEvent>,
     /// From where the client joins a stream that runs, if it does.
     pub(super) join: Option<Join>,
-    /// That of the layers further out.
-    pub(super) dialect: Dialect,
     /// Whether the body tells of a failure by itself.
     pub(super) told_failure: ToldFailure,
     outer: Option<OuterTask>,
+}
+
+/// The last event that a client saw.
+#[derive(Clone, Debug)]
+pub(super) struct LastEvent {
+    pub(super) session: SessionToken,
+    /// Its id in the log.
+    pub(super) id: EventId,
+    /// The answer if it was the last one of its session.
+    finished: Finished,
 }
 
 impl ResumeRequest {
@@ -69,12 +74,17 @@ impl ResumeRequest {
         }
     }
 
-    /// The answer to a client that has seen the whole stream.
+    /// The dialect of the layers further out.
+    pub(super) fn dialect(&self) -> Dialect {
+        self.outer.as_ref().map(|outer| outer.dialect.clone()).unwrap_or_default()
+    }
+
+    /// The answer to a client that has seen the whole stream, which ends with this event.
     pub(super) fn answer_finished<B, L: EventLog>(
         &self,
-        id: &EventId,
+        last: &LastEvent,
     ) -> Response<ResumeBody<B, L>> {
-        let retry = match self.finished {
+        let retry = match last.finished {
             Finished::NoContent => {
                 let mut response = Response::new(ResumeBody::fixed(Bytes::new()));
                 *response.status_mut() = StatusCode::NO_CONTENT;
@@ -84,12 +94,13 @@ impl ResumeRequest {
             }
             Finished::Close(retry) => retry,
         };
+        let id = last.session.join(&last.id);
         let event = CloseReason::Finished.event("close").retry(retry).id(id);
         let mut response = Response::new(ResumeBody::fixed(event.encode()));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        self.dialect.add_headers(headers);
+        self.dialect().add_headers(headers);
         response
     }
 
@@ -100,11 +111,9 @@ impl ResumeRequest {
         head: &SavedHead,
         mut stream: ResumeStream<L>,
     ) -> Option<Response<ResumeBody<B, L>>> {
-        let (token, id) = self.last_event.as_ref()?;
+        let last = self.last_event.as_ref()?;
         match stream.peek().and_then(end_kind) {
-            Some(RecordKind::Finished | RecordKind::Stopped) => {
-                Some(self.answer_finished(&token.join(id)))
-            }
+            Some(RecordKind::Finished | RecordKind::Stopped) => Some(self.answer_finished(last)),
             // The client has all of a stream that failed or was given up.
             Some(_) => None,
             None => Some(head.response(ResumeBody::resumable(stream))),
@@ -119,29 +128,18 @@ impl<L: EventLog> Resumer<L> {
             return None;
         }
         let key = (self.key)(parts)?;
-        let last_event = match Start::of_request(&parts.headers, &parts.uri) {
+        let seen = match Start::of_request(&parts.headers, &parts.uri) {
             Start::After(id) => SessionToken::split(&id),
             _ => None,
         };
-        let finished = match last_event {
-            Some(_) => (self.settings.finished)(parts),
-            None => Finished::default(),
-        };
-        let join = (self.settings.join)(parts);
+        let last_event = seen.map(|(session, id)| {
+            let finished = (self.settings.finished)(parts);
+            LastEvent { session, id, finished }
+        });
+        let (method, join) = (parts.method.clone(), (self.settings.join)(parts));
         let outer = OuterTask::of(&parts.extensions);
-        let dialect = outer.as_ref().map(|outer| outer.dialect.clone()).unwrap_or_default();
-        let method = parts.method.clone();
-        let told_failure = ToldFailure::default();
-        Some(ResumeRequest {
-            key,
-            method,
-            last_event,
-            finished,
-            join,
-            dialect,
-            told_failure,
-            outer,
-        })
+        let told_failure = ToldFailure::within(&parts.extensions);
+        Some(ResumeRequest { key, method, last_event, join, told_failure, outer })
     }
 
     /// The answer to a client that comes back to a session of this process, or joins one.
@@ -156,11 +154,11 @@ impl<L: EventLog> Resumer<L> {
 
     /// The answer to a client that comes back to a session of this process.
     pub(super) fn resume<B>(&self, request: &ResumeRequest) -> Option<Response<ResumeBody<B, L>>> {
-        let (token, id) = request.last_event.as_ref()?;
-        let session = self.sessions.get(*token, &request.key, self.settings.remember)?;
+        let last @ LastEvent { session, id, .. } = request.last_event.as_ref()?;
+        let session = self.sessions.get(*session, &request.key, self.settings.remember)?;
         match session.end_at(id) {
             Some(SessionEnd::Finished | SessionEnd::Stopped) => {
-                return Some(request.answer_finished(&token.join(id)));
+                return Some(request.answer_finished(last));
             }
             Some(_) => return None,
             None => {}
@@ -205,7 +203,7 @@ impl<L: EventLog> Resumer<L> {
             return Response::from_parts(parts, ResumeBody::plain(body));
         }
         let inside = dialect_inside(&body, &parts.extensions);
-        let dialect = inside.unwrap_or_else(|| request.dialect.clone());
+        let dialect = inside.unwrap_or_else(|| request.dialect());
         let begun = self.begin_session(request, SavedHead::of(&parts, &dialect), dialect);
         let Some(BegunSession { session, reader, runtime, permit }) = begun else {
             return Response::from_parts(parts, ResumeBody::plain(body));

@@ -36,17 +36,35 @@ pub(crate) struct EarlyHeadRequest {
 
 /// Whether an early head has told its client of a failure: for a layer further out that keeps the
 /// stream, in the extensions of the request. The body then ends as a whole one does.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct ToldFailure(Arc<AtomicBool>);
+#[derive(Clone, Debug)]
+pub(crate) struct ToldFailure(Arc<ToldLayer>);
+
+#[derive(Debug)]
+struct ToldLayer {
+    is_noted: AtomicBool,
+    /// That of the next layer further out that keeps the stream, too.
+    outer: Option<ToldFailure>,
+}
 
 impl ToldFailure {
-    fn note(&self) {
-        self.0.store(true, Ordering::Release);
+    /// For a layer that keeps the stream of a request with these extensions.
+    #[cfg(feature = "resume")]
+    pub(crate) fn within(extensions: &Extensions) -> Self {
+        let (is_noted, outer) = (AtomicBool::new(false), extensions.get().cloned());
+        Self(Arc::new(ToldLayer { is_noted, outer }))
+    }
+
+    /// Notes it for all layers that keep the stream.
+    pub(crate) fn note(&self) {
+        self.0.is_noted.store(true, Ordering::Release);
+        if let Some(outer) = &self.0.outer {
+            outer.note();
+        }
     }
 
     #[cfg(feature = "resume")]
     pub(crate) fn is_noted(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.0.is_noted.load(Ordering::Acquire)
     }
 }
 

@@ -353,6 +353,26 @@ async fn a_late_error_that_an_early_head_inside_tells_is_a_failure_of_the_kept_a
     }
 }
 
+/// The layer further out would take its clean end for that of a whole answer.
+#[tokio::test(start_paused = true)]
+async fn a_failure_that_a_kept_answer_inside_tells_is_one_of_the_kept_answer_around_it() {
+    let handled = Handled::default();
+    let late = answer(503, "application/json", || vec![Data("{}")]);
+    let early = EarlyHeadLayer::new().for_requests(|_| true);
+    for inside in [
+        boxed(layer().layer(handler(&handled, failing()))),
+        boxed(layer().layer(early.layer(thinking(5 * SECOND, late).0))),
+    ] {
+        let around = layer();
+        let service = around.layer(inside);
+        let first = seen(&service, request(None), 9 * SECOND).await;
+        assert!(first.ended && first.text.contains(r#""reason":"error""#), "{}", first.text);
+        let again = seen(&service, request(Some(&first.last_id())), 9 * SECOND).await;
+        assert_eq!(again.status, 200, "{}", again.text);
+    }
+    assert_eq!(handled.calls(), 2);
+}
+
 /// The wait is a part of the stream. It has no id yet, so a client can only join it.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_leaves_while_the_handler_of_a_kept_answer_thinks_cancels_it_before_the_head()
