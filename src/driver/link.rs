@@ -88,6 +88,12 @@ impl Done {
         plans.fold(Setting::Unset, |dialect, plan| dialect.or(&plan.plan.dialect))
     }
 
+    /// Whether a layer has turned the drains of layers further out off.
+    pub(crate) fn turns_drains_off(&self) -> bool {
+        let mut plans = self.within.iter().chain([&self.plan]);
+        plans.any(|plan| matches!(plan.plan.shutdown, Setting::Off | Setting::Only(_)))
+    }
+
     /// Whether a credential's expiry ends the stream, as far as its layers say.
     pub(crate) fn heeds_expiry(&self) -> bool {
         self.within.iter().chain([&self.plan]).all(|plan| plan.plan.heeds_expiry())

@@ -179,8 +179,7 @@ impl Plan {
             around_another: false,
             rotation,
         };
-        let (observed, opened) = (OnceLock::new(), Arc::default());
-        ResolvedPlan { engine, observed, completes: None, plan: self, opened }
+        ResolvedPlan::new(self, engine, Arc::default())
     }
 
     /// The same, with streams that are numbered together with those of `other`.
@@ -196,6 +195,9 @@ pub(crate) struct ResolvedPlan {
     engine: Settings,
     /// This plan for streams that are observed.
     observed: OnceLock<Arc<ResolvedPlan>>,
+    /// Its dialect alone, for streams that other ones are read from.
+    #[cfg(feature = "resume")]
+    dialect_alone: OnceLock<Option<Arc<ResolvedPlan>>>,
     /// The plan further out of which this one has everything.
     completes: Option<Arc<ResolvedPlan>>,
     /// The number of the next stream.
@@ -216,6 +218,18 @@ impl fmt::Display for ResolvedPlan {
 }
 
 impl ResolvedPlan {
+    fn new(plan: Plan, engine: Settings, opened: Arc<AtomicU32>) -> Self {
+        Self {
+            plan,
+            engine,
+            observed: OnceLock::new(),
+            #[cfg(feature = "resume")]
+            dialect_alone: OnceLock::new(),
+            completes: None,
+            opened,
+        }
+    }
+
     /// This plan for a stream around another one, which was polled already.
     ///
     /// That one may have ended with a farewell, so another one would follow at its end.
@@ -228,10 +242,20 @@ impl ResolvedPlan {
     pub(crate) fn observed(&self) -> Arc<Self> {
         let observed = self.observed.get_or_init(|| {
             let engine = Settings { observation: Observation::FirstEvent, ..self.engine.clone() };
-            let (plan, opened) = (self.plan.clone(), Arc::clone(&self.opened));
-            Arc::new(Self { engine, observed: OnceLock::new(), completes: None, plan, opened })
+            Arc::new(Self::new(self.plan.clone(), engine, Arc::clone(&self.opened)))
         });
         Arc::clone(observed)
+    }
+
+    /// The dialect of this plan alone, if it has one, for streams that other ones are read from.
+    #[cfg(feature = "resume")]
+    pub(crate) fn dialect_alone(&self) -> Option<Arc<Self>> {
+        let dialect_alone = || {
+            let dialect = self.plan.dialect.on()?.passing_failures();
+            let plan = Plan { dialect: Setting::On(dialect), ..Plan::default() };
+            Some(Arc::new(plan.resolve()))
+        };
+        self.dialect_alone.get_or_init(dialect_alone).clone()
     }
 
     /// This plan, which is `own` completed with `outer`.

@@ -82,7 +82,7 @@ pub(super) fn admit(
         return Ok(None);
     }
     let setting = own.limit.on();
-    let held = asked.early.upgrade();
+    let held = asked.terms.early.upgrade();
     let is_same = |it: &Arc<EarlyPermit>| {
         setting.is_some_and(|setting| Arc::ptr_eq(&it.limit, &setting.limit))
     };
@@ -93,7 +93,7 @@ pub(super) fn admit(
     let Some(setting) = setting else {
         return Ok(None);
     };
-    asked.key = setting.limit.key_of(request);
+    asked.terms.key = setting.limit.key_of(request);
     let is_held = held.as_ref().is_some_and(is_same);
     if is_held || head::is_bodiless(&request.method) || !setting.is_before_handler(request) {
         return Ok(None);
@@ -101,12 +101,12 @@ pub(super) fn admit(
     if let Some(drain) = asked.refusing_drain() {
         return Err(EarlyRefusal::new(Refusal::draining(drain), request));
     }
-    let permit = setting.limit.acquire_early(&asked.key);
+    let permit = setting.limit.acquire_early(&asked.terms.key);
     let permit = permit.map_err(|()| EarlyRefusal::new(Refusal::full(&setting.limit), request))?;
     let early = permit.map(|permit| {
         let limit = Arc::clone(&setting.limit);
         Arc::new(EarlyPermit { limit, permit: Mutex::new(Some(permit)) })
     });
-    asked.early = early.as_ref().map(Arc::downgrade).unwrap_or_default();
+    asked.terms.early = early.as_ref().map(Arc::downgrade).unwrap_or_default();
     Ok(early)
 }

@@ -84,7 +84,7 @@ impl EarlyHeadRequest {
             Some(outer) => {
                 // The layers that asked have the plan without it.
                 let early_head = Some(Arc::clone(&link));
-                *outer = Arc::new(OuterPlan { early_head, ..outer.copy() });
+                *outer = Arc::new(outer.copy(|copy| copy.terms.early_head = early_head));
                 Arc::clone(&outer.request)
             }
             None => Arc::new(RequestInfo::of(&request.method, &request.uri, &request.headers)),
@@ -139,10 +139,10 @@ impl OuterPlan {
     /// What is left to ask for, if the head was sent early and the layers further out have done
     /// their part.
     pub(super) fn after_early_head(self: &Arc<Self>) -> Option<Arc<Self>> {
-        let done = self.early_head.as_ref()?.done_outside()?;
+        let done = self.terms.early_head.as_ref()?.done_outside()?;
         let left = self.resolved.plan.without(&done.plan);
-        let resolved = Arc::new(left.resolve_as(&self.resolved));
-        Some(Arc::new(Self { resolved, ..self.copy() }))
+        let resolved = left.resolve_as(&self.resolved);
+        Some(Arc::new(self.copy(|copy| copy.resolved = Arc::new(resolved))))
     }
 }
 

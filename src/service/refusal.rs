@@ -79,7 +79,7 @@ pub(super) fn refuse<B: Body>(
     refused(refusal.reason());
     let link = link();
     let (plan, notice) = (&asked.resolved.plan, &refusal.notice);
-    let by_function = plan.refusals(notice.reason).zip(asked.for_refusal.as_ref());
+    let by_function = plan.refusals(notice.reason).zip(asked.terms.for_refusal.as_ref());
     let answer = match by_function.and_then(|(refusals, head)| refusals.response(notice, head)) {
         Some(answer) => finish(answer, notice),
         None => answer(&asked.request, &plan.dialect(), notice),

@@ -15,7 +15,7 @@ use super::early_head::{ToldFailure, take_early_head};
 use super::head;
 #[cfg(feature = "resume")]
 use crate::dialect::Dialect;
-use crate::driver::{EarlyHeadLink, Registrations, StreamLink};
+use crate::driver::{Done, EarlyHeadLink, Registrations, StreamLink};
 use crate::engine::Position;
 use crate::observe::{LayerObserver, StreamObserver};
 use crate::plan::{Plan, ResolvedPlan, Setting};
@@ -31,6 +31,16 @@ use crate::wire::LastEventId;
 pub(super) struct OuterPlan {
     pub(super) resolved: Arc<ResolvedPlan>,
     pub(super) request: Arc<RequestInfo>,
+    pub(super) terms: RequestTerms,
+    pub(super) observer: LayerObserver,
+    made: MadeStreams,
+    /// The plan that this one is a changed copy of. What is made for it is made for that one.
+    copy_of: Option<Arc<OuterPlan>>,
+}
+
+/// What the layers have to say of one request, beside their plan.
+#[derive(Clone, Debug, Default)]
+pub(super) struct RequestTerms {
     /// The label that the nearest layer with a registry gives the stream.
     pub(super) label: Label,
     /// The key that the nearest layer with a limit gives the stream.
@@ -45,75 +55,65 @@ pub(super) struct OuterPlan {
     /// When the credential of the request expires.
     pub(super) expiry: Option<Expiry>,
     /// The drains of outer layers that are not in the plan, since a nearer layer has another.
-    pub(super) outer_drains: Vec<Arc<Drain>>,
+    outer_drains: Vec<Arc<Drain>>,
     /// What is known of a head that is sent early, further in than the layers that asked so far.
     pub(super) early_head: Option<Arc<EarlyHeadLink>>,
-    pub(super) made: MadeStreams,
-    /// The plan that this one is a changed copy of. What is made for it is made for that one.
-    pub(super) copy_of: Option<Arc<OuterPlan>>,
-    pub(super) observer: LayerObserver,
 }
 
 impl OuterPlan {
-    /// A plan of which nothing else is known.
-    pub(super) fn new(
+    fn new(
         resolved: Arc<ResolvedPlan>,
         request: Arc<RequestInfo>,
+        terms: RequestTerms,
         observer: LayerObserver,
     ) -> Self {
-        Self {
-            resolved,
-            request,
-            label: Label::default(),
-            key: CappedKey::default(),
-            early: Weak::new(),
-            finish_within: None,
-            for_refusal: None,
-            expiry: None,
-            outer_drains: Vec::new(),
-            early_head: None,
-            made: MadeStreams::default(),
-            copy_of: None,
-            observer,
+        let (made, copy_of) = (MadeStreams::default(), None);
+        Self { resolved, request, terms, observer, made, copy_of }
+    }
+
+    /// The plan that an outermost layer asks for.
+    pub(super) fn outermost(own: &OwnPlan, request: RequestInfo, expiry: Option<Expiry>) -> Self {
+        let (alone, observer) = (Arc::clone(&own.alone), own.observer.clone());
+        let terms = RequestTerms { expiry, ..RequestTerms::default() };
+        Self::new(alone, Arc::new(request), terms, observer)
+    }
+
+    /// The plan that a layer asks for within this one.
+    pub(super) fn inner(&self, own: &OwnPlan, expiry: Option<Expiry>) -> Self {
+        let mut terms = self.terms.clone();
+        if own.plan.registry.on().is_some() {
+            terms.label = Label::default();
         }
+        if own.plan.shutdown.on().is_some() {
+            terms.finish_within = None;
+        }
+        terms.expiry = Expiry::earliest(terms.expiry, expiry);
+        match &own.plan.shutdown {
+            Setting::Off => terms.outer_drains.clear(),
+            nearer => {
+                let hidden = self.resolved.plan.shutdown.beside(nearer);
+                terms.outer_drains.extend(hidden.on().map(|it| Arc::clone(&it.drain)));
+            }
+        }
+        let (resolved, request) = (own.within(&self.resolved), Arc::clone(&self.request));
+        Self::new(resolved, request, terms, own.observer.clone())
+    }
+
+    /// This plan, with what `change` changes.
+    pub(super) fn copy(self: &Arc<Self>, change: impl FnOnce(&mut Self)) -> Self {
+        let (resolved, request) = (Arc::clone(&self.resolved), Arc::clone(&self.request));
+        let mut copy = Self::new(resolved, request, self.terms.clone(), self.observer.clone());
+        copy.copy_of = Some(Arc::clone(self));
+        change(&mut copy);
+        copy
     }
 
     /// What is left of it where a stream begins that is not that of the layers that asked: the
     /// words of the route. None if they have not chosen any.
     #[cfg(feature = "resume")]
     fn dialect_alone(&self) -> Option<Self> {
-        let dialect = self.resolved.plan.dialect.on()?.passing_failures();
-        let plan = Plan { dialect: Setting::On(dialect), ..Plan::default() };
-        let (request, observer) = (Arc::clone(&self.request), self.observer.clone());
-        Some(Self::new(Arc::new(plan.resolve()), request, observer))
-    }
-
-    /// The plan that an outermost layer asks for.
-    pub(super) fn outermost(own: &OwnPlan, request: RequestInfo, expiry: Option<Expiry>) -> Self {
-        let (alone, observer) = (Arc::clone(&own.alone), own.observer.clone());
-        Self { expiry, ..Self::new(alone, Arc::new(request), observer) }
-    }
-
-    /// The plan that a layer asks for within this one.
-    pub(super) fn inner(&self, own: &OwnPlan, expiry: Option<Expiry>) -> Self {
-        Self {
-            resolved: own.within(&self.resolved),
-            request: Arc::clone(&self.request),
-            label: match own.plan.registry.on() {
-                Some(_) => Label::default(),
-                None => self.label.clone(),
-            },
-            key: self.key.clone(),
-            early: Weak::clone(&self.early),
-            early_head: self.early_head.clone(),
-            for_refusal: self.for_refusal.clone(),
-            finish_within: self.finish_within.filter(|_| own.plan.shutdown.on().is_none()),
-            expiry: Expiry::earliest(self.expiry, expiry),
-            outer_drains: self.drains_beside(own),
-            made: MadeStreams::default(),
-            copy_of: None,
-            observer: own.observer.clone(),
-        }
+        let (resolved, request) = (self.resolved.dialect_alone()?, Arc::clone(&self.request));
+        Some(Self::new(resolved, request, RequestTerms::default(), self.observer.clone()))
     }
 
     /// Adds what the layer's functions say of the request.
@@ -122,45 +122,19 @@ impl OuterPlan {
             self.resolved = Arc::new(self.resolved.speaking(dialect.of_request(request)));
         }
         if let Some(setting) = own.plan.registry.on() {
-            self.label = setting.label_of(request);
+            self.terms.label = setting.label_of(request);
         }
         if own.plan.makes_refusals() {
-            self.for_refusal = Some(Arc::new(request.clone()));
+            self.terms.for_refusal = Some(Arc::new(request.clone()));
         }
         if let Some(shutdown) = own.plan.shutdown.on() {
-            self.finish_within = shutdown.finish_within.of(request);
+            self.terms.finish_within = shutdown.finish_within.of(request);
         }
     }
 
-    /// This plan once more, to be changed.
-    pub(super) fn copy(self: &Arc<Self>) -> Self {
-        Self {
-            resolved: Arc::clone(&self.resolved),
-            request: Arc::clone(&self.request),
-            label: self.label.clone(),
-            key: self.key.clone(),
-            early: Weak::clone(&self.early),
-            early_head: self.early_head.clone(),
-            for_refusal: self.for_refusal.clone(),
-            finish_within: self.finish_within,
-            expiry: self.expiry,
-            outer_drains: self.outer_drains.clone(),
-            made: MadeStreams::default(),
-            copy_of: Some(Arc::clone(self)),
-            observer: self.observer.clone(),
-        }
-    }
-
-    /// The drains of outer layers that are not in the plan of an inner layer, since that one has
-    /// another.
-    fn drains_beside(&self, own: &OwnPlan) -> Vec<Arc<Drain>> {
-        if let Setting::Off = own.plan.shutdown {
-            return Vec::new();
-        }
-        let mut drains = self.outer_drains.clone();
-        let hidden = self.resolved.plan.shutdown.beside(&own.plan.shutdown);
-        drains.extend(hidden.on().map(|shutdown| Arc::clone(&shutdown.drain)));
-        drains
+    /// The drains of outer layers that refuse a stream for which this was done.
+    pub(super) fn outer_drains(&self, done: &Done) -> &[Arc<Drain>] {
+        if done.turns_drains_off() { &[] } else { &self.terms.outer_drains }
     }
 
     /// The streams that layers further in made for the request.
@@ -171,17 +145,17 @@ impl OuterPlan {
     /// The first of the drains of all layers that refuses new streams.
     pub(super) fn refusing_drain(&self) -> Option<&Arc<Drain>> {
         let drain = self.resolved.plan.shutdown.on().map(|shutdown| &shutdown.drain);
-        drain.into_iter().chain(&self.outer_drains).find(|drain| drain.refuses(now))
+        drain.into_iter().chain(&self.terms.outer_drains).find(|drain| drain.refuses(now))
     }
 
     /// Whether there is a permit that was taken before the handler.
     pub(super) fn has_early(&self) -> bool {
-        self.early.upgrade().is_some_and(|early| early.is_held())
+        self.terms.early.upgrade().is_some_and(|early| early.is_held())
     }
 
     /// Takes the permit that was taken before the handler.
     pub(super) fn take_early(&self) -> Option<Permit> {
-        self.early.upgrade()?.take()
+        self.terms.early.upgrade()?.take()
     }
 }
 
@@ -365,7 +339,7 @@ impl OuterTask {
             return Ok(None);
         };
         let early = self.outer.take_early();
-        let permit = early.or_else(|| limit.acquire(&self.outer.key)).ok_or(())?;
+        let permit = early.or_else(|| limit.acquire(&self.outer.terms.key)).ok_or(())?;
         Ok(PermitLender::new(permit))
     }
 

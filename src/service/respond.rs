@@ -83,7 +83,8 @@ impl Responder<'_> {
         let expiry = self.expiry().filter(|_| resolved.plan.heeds_expiry());
         if resolved.plan.drives() || expiry.is_some() {
             let taken_back = asked.made().reclaim(&resolved.plan);
-            let mut registrations = register(&resolved.plan, asked, taken_back)?;
+            let outer_drains = asked.outer_drains(&done);
+            let mut registrations = register(&resolved.plan, asked, outer_drains, taken_back)?;
             registrations.early_head = take_early_head(&mut self.head.extensions);
             let observer = asked.made().reclaim_observer().unwrap_or_else(|| observe(asked));
             let link = StreamLink::of_stream(done, registrations, observer, expiry);
@@ -104,8 +105,10 @@ impl Responder<'_> {
         inner: &Arc<StreamLink>,
     ) -> Result<SseBody<B>, Refusal> {
         let asked = self.asked;
-        let left = inner.done().left_of_layer(&asked.resolved);
-        let registrations = register(&left, asked, Registrations::default())?;
+        let done = inner.done();
+        let left = done.left_of_layer(&asked.resolved);
+        let outer_drains = asked.outer_drains(&done);
+        let registrations = register(&left, asked, outer_drains, Registrations::default())?;
         self.set_head(&left);
         let no_buffer = Plan { no_buffer: left.no_buffer.clone(), ..Plan::default() };
         let Around { mut plan, registrations, expiry } =
@@ -150,12 +153,13 @@ impl Responder<'_> {
             }
         };
         let expiry = self.expiry().filter(|_| inner.is_none() && resolved.plan.heeds_expiry());
+        let outer_drains = asked.outer_drains(&done);
         let link = StreamLink::passive(done);
         self.tell(&link);
         if !resolved.plan.drives() && expiry.is_none() {
             return Ok(SseBody::plain(body, Some(link)));
         }
-        if let Some(obstacle) = obstacle(&resolved.plan, asked) {
+        if let Some(obstacle) = obstacle(&resolved.plan, asked, outer_drains) {
             // A unary call is answered all the same.
             let answer = whole_answer(body, protocol, cx);
             return answer.map(SseBody::whole).ok_or_else(|| obstacle.refusal());
@@ -172,13 +176,15 @@ impl Responder<'_> {
                     false => Registrations::default(),
                 };
                 taken_back.permit = taken_back.permit.or(early);
-                let registrations = register(&resolved.plan, &asked, taken_back)
+                let done = own.done();
+                let outer_drains = asked.outer_drains(&done);
+                let registrations = register(&resolved.plan, &asked, outer_drains, taken_back)
                     .map_err(Refusal::counted_status)?;
                 let observer = match taken {
                     true => asked.made().reclaim_observer().unwrap_or_else(|| observe(&asked)),
                     false => StreamObserver::off(),
                 };
-                let link = StreamLink::of_stream(own.done(), registrations, observer, expiry);
+                let link = StreamLink::of_stream(done, registrations, observer, expiry);
                 let n = asked.resolved.next();
                 let engine = Engine::new(scanner, resolved.engine(), n, Position::None);
                 Ok(Stream::new(Arc::clone(&resolved), engine, link))
@@ -204,7 +210,7 @@ impl Responder<'_> {
             Some(setting) => {
                 let permit = taken_back
                     .or_else(|| asked.take_early()?.for_good())
-                    .or_else(|| setting.limit.acquire_for_good(&asked.key));
+                    .or_else(|| setting.limit.acquire_for_good(&asked.terms.key));
                 Some(permit.ok_or_else(|| Refusal::full(&setting.limit))?)
             }
             None => None,
@@ -256,7 +262,7 @@ impl Responder<'_> {
     /// When the credential expires that the request or the response names.
     fn expiry(&self) -> Option<Expiry> {
         let of_response = self.head.extensions.get::<Expiry>().copied();
-        Expiry::earliest(self.asked.expiry, of_response)
+        Expiry::earliest(self.asked.terms.expiry, of_response)
     }
 
     fn tell(&mut self, link: &Arc<StreamLink>) {
@@ -273,12 +279,13 @@ impl Responder<'_> {
             if let Some(inner) = weak.upgrade() {
                 taken_back.complete(inner.reclaim(&resolved.plan));
             }
-            let registrations = register(&resolved.plan, &asked, taken_back)
-                .map_err(|refusal| refuse_late(&asked, framing, &refusal))?;
+            let done = Done::new(Arc::clone(&resolved));
+            let registrations =
+                register(&resolved.plan, &asked, asked.outer_drains(&done), taken_back)
+                    .map_err(|refusal| refuse_late(&asked, framing, &refusal))?;
             // Ids may have passed that nobody read.
             let position = if passed { Position::Unknown } else { asked.request.position() };
             let observer = asked.made().reclaim_observer().unwrap_or_else(|| observe(&asked));
-            let done = Done::new(Arc::clone(&resolved));
             let link = StreamLink::of_stream(done, registrations, observer, expiry);
             Ok(stream(&asked, framing, resolved, position, link))
         })
@@ -317,13 +324,17 @@ const LONGEST_ANSWER: usize = 4 * 1024 * 1024 + 64;
 
 /// What would keep a stream with this plan from being served now. A stream that may take the place
 /// of another one learns of it when it begins.
-fn obstacle<'a>(plan: &'a Plan, asked: &'a OuterPlan) -> Option<Obstacle<'a>> {
+fn obstacle<'a>(
+    plan: &'a Plan,
+    asked: &'a OuterPlan,
+    outer_drains: &'a [Arc<Drain>],
+) -> Option<Obstacle<'a>> {
     let drain = plan.shutdown.on().map(|shutdown| &shutdown.drain);
-    if let Some(drain) = drain.into_iter().chain(&asked.outer_drains).find(|it| it.refuses(now)) {
+    if let Some(drain) = drain.into_iter().chain(outer_drains).find(|it| it.refuses(now)) {
         return Some(Obstacle::Drain(drain));
     }
     let limit = &plan.limit.on()?.limit;
-    let is_open = limit.replaces() || asked.has_early() || limit.has_room(&asked.key);
+    let is_open = limit.replaces() || asked.has_early() || limit.has_room(&asked.terms.key);
     (!is_open).then_some(Obstacle::Limit(limit))
 }
 
@@ -357,7 +368,7 @@ fn stream(
 
 fn observe(asked: &OuterPlan) -> StreamObserver {
     let (method, path) = (&asked.request.method, asked.request.uri.path());
-    asked.observer.open(Subject { label: asked.label.as_str(), method, path }, now())
+    asked.observer.open(Subject { label: asked.terms.label.as_str(), method, path }, now())
 }
 
 /// Registers the stream where it is not registered yet, unless the server drains or has no room.
@@ -367,16 +378,17 @@ fn observe(asked: &OuterPlan) -> StreamObserver {
 fn register(
     plan: &Plan,
     asked: &OuterPlan,
+    outer_drains: &[Arc<Drain>],
     mut registrations: Registrations,
 ) -> Result<Registrations, Refusal> {
     let shutdown = plan.shutdown.on().filter(|_| registrations.shutdown.is_none());
     let drain = shutdown.map(|shutdown| &shutdown.drain);
-    if let Some(drain) = drain.into_iter().chain(&asked.outer_drains).find(|it| it.refuses(now)) {
+    if let Some(drain) = drain.into_iter().chain(outer_drains).find(|it| it.refuses(now)) {
         return Err(Refusal::draining(drain));
     }
     if let (Some(LimitSetting { limit, .. }), None) = (plan.limit.on(), &registrations.permit) {
         let permit = asked.made().take_permit().or_else(|| asked.take_early());
-        let permit = permit.or_else(|| limit.acquire(&asked.key));
+        let permit = permit.or_else(|| limit.acquire(&asked.terms.key));
         registrations.permit = Some(permit.ok_or_else(|| Refusal::full(limit))?);
     }
     if let Some(drain) = drain {
@@ -385,11 +397,11 @@ fn register(
         registrations.shutdown = Some(registration);
     }
     if plan.shutdown.on().is_some() {
-        registrations.finish_within = asked.finish_within;
+        registrations.finish_within = asked.terms.finish_within;
     }
     if let (Some(setting), None) = (plan.registry.on(), &registrations.registry) {
         let (method, path) = (asked.request.method.clone(), asked.request.uri.path());
-        registrations.registry = setting.registry.register(asked.label.clone(), method, path);
+        registrations.registry = setting.registry.register(asked.terms.label.clone(), method, path);
     }
     if let (Some((_, stats)), Some(shutdown)) = (&registrations.registry, plan.shutdown.on()) {
         stats.set_drain(&shutdown.drain);

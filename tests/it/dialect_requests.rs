@@ -213,7 +213,8 @@ async fn a_dialect_for_requests_keeps_the_id_that_is_set_on_it_and_that_of_the_c
         assert!(refused.contains(said), "{refused}");
 
         let shutdown = at_once();
-        let mut service = SseLayer::new().dialect(dialect).shutdown(shutdown.clone()).layer(Handler);
+        let mut service =
+            SseLayer::new().dialect(dialect).shutdown(shutdown.clone()).layer(Handler);
         let (_feed, mut client) = open_with(&mut service, request_of(None));
         client.now().await;
         shutdown.trigger();

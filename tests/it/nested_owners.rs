@@ -202,6 +202,7 @@ async fn a_route_that_turns_drains_off_is_refused_by_none_of_two_owners_that_dra
         tenant.trigger();
         let response = call(&mut service, request());
         assert_eq!(response.status(), 200, "{kind}");
-        assert_eq!(now(&mut Client::of(response)).await, Seen::default(), "{kind}");
+        let (_feed, mut client) = answer(response);
+        assert_eq!(now(&mut client).await, Seen::default(), "{kind}");
     }
 }
