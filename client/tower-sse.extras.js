@@ -37,7 +37,8 @@ function toast(list, data) {
   else item.textContent = text ?? message ?? title ?? data;
   list.append(item);
 
-  const life = +(list.dataset.sseToastMs ?? 6000);
+  // Browsers take more for no time at all.
+  const life = Math.min(+(list.dataset.sseToastMs ?? 6000), 2 ** 31 - 1);
   const leave = () => {
     // Somebody reads it, or is about to press something in it.
     if (item.matches(":hover, :focus-within")) setTimeout(leave, life);

@@ -180,6 +180,9 @@ function ask(url, lastEventId, init) {
   return fetch(url, { cache: "no-store", ...init, headers });
 }
 
+/** The longest delay of a timer: 24 days. */
+const LONGEST = 2 ** 31 - 1;
+
 /** Whether asking again would only get the same answer. @param {number} status */
 const isHopeless = (status) =>
   status >= 400 && status < 500 && ![404, 408, 425, 429].includes(status);
@@ -291,7 +294,8 @@ function openLine(owner) {
   /** @param {number} delay @param {() => void} act */
   function after(delay, act) {
     clearTimeout(timer);
-    timer = setTimeout(act, delay);
+    // Browsers take more for no delay at all, and it may be the server's word.
+    timer = setTimeout(act, Math.min(delay, LONGEST));
   }
 
   return {

@@ -12,7 +12,9 @@ export class Clock {
 
   #add(act, delay, every) {
     const id = this.#next++;
-    this.#timers.set(id, { act, at: this.#now + Math.max(0, +delay || 0), id, every });
+    // As in a browser: what does not fit into 31 bits is no delay at all.
+    const wait = Math.max(0, +delay || 0);
+    this.#timers.set(id, { act, at: this.#now + (wait > MOST ? 0 : wait), id, every });
     return id;
   }
 
@@ -40,6 +42,9 @@ export class Clock {
     for (const timer of this.#timers.values()) timer.at += milliseconds;
   }
 }
+
+/** The longest delay of a timer. */
+const MOST = 2 ** 31 - 1;
 
 /** Lets all promises that can be kept be kept. */
 export async function settle() {

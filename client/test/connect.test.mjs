@@ -283,6 +283,27 @@ test("the server's retry holds for a stream that breaks, and is not cut short", 
   assert.equal(server.requests.length, 2);
 });
 
+const DAY = 24 * 3_600_000;
+
+test("a wait that is longer than timers take is no short one", async () => {
+  for (const retry of [2 ** 31, 1e11, `1${"0".repeat(400)}`]) {
+    const { page, server } = await live({ minDelay: 1 });
+    server.last.send(wire({ id: "1", retry, data: "x" })).end();
+    await page.pass(20 * DAY);
+    page.online();
+    await page.pass(DAY);
+    assert.equal(server.requests.length, 1, `${retry}`);
+  }
+  const date = "Fri, 31 Dec 9999 23:59:59 GMT";
+  for (const later of ["2147484", "99999999999", "1e30", "Infinity", date]) {
+    const page = new Page();
+    page.server.onRequest = (exchange) => exchange.respond(503, { "Retry-After": later }, "");
+    page.open();
+    await page.pass(20 * DAY);
+    assert.equal(page.server.requests.length, 1, later);
+  }
+});
+
 test("a live connection is left alone when the page wakes", async () => {
   const { page, server } = await live();
   page.hide();
@@ -462,6 +483,15 @@ test("a retry that a dead stream sent does not keep the page from opening it ane
   await page.pass(11_000);
   assert.equal(source.state, "stale");
   assert.equal(server.requests.length, 2);
+});
+
+test("a stream that is stale after a time without end is left alone", async () => {
+  for (const staleAfter of [Infinity, 2 ** 31]) {
+    const { page, source, server } = await live({ staleAfter });
+    await page.pass(20 * DAY);
+    assert.equal(source.state, "live");
+    assert.equal(server.requests.length, 1);
+  }
 });
 
 test("a request that is never answered is stale, too", async () => {
