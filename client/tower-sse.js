@@ -226,6 +226,8 @@ function openLine(owner) {
       } catch (error) {
         end[2] = error;
       }
+      // What is left of a wrong answer is not read, and would keep its connection.
+      abort.abort();
       if (closed) return;
       owner.changed(...end);
       if (end[0] === "closed") return;
@@ -634,9 +636,10 @@ class Connection {
     // A page that is left is told so first, and that it is hidden after that.
     if (page?.hidden && (pauseHidden || this.#paused)) return this.pause();
     this.#paused = false;
-    if (this.line || this.#tabs) this.line?.wake();
-    else if (share && navigator.locks && globalThis.BroadcastChannel) this.#tabs = joinTabs(this);
-    else this.openLine();
+    if (this.line || this.#tabs) return this.line?.wake();
+    // Fails where channels are missing or forbidden.
+    if (share && navigator.locks) this.#tabs = attempt(() => joinTabs(this));
+    if (!this.#tabs) this.openLine();
   }
 
   #shut() {
@@ -657,7 +660,9 @@ export class Source extends EventTarget {
     const all = { ...STANDARD, ...configure(), ...options };
     this.#connection = connections.get(key) ?? new Connection(key, all);
     for (const name in events) this.on(name, events[name]);
-    if (onStatus) this.addEventListener("sse:status", (event) => onStatus(detailOf(event)));
+    // An event of the server may have this name, too, and has no detail.
+    const tell = (/** @type {Event} */ event) => detailOf(event) && onStatus?.(detailOf(event));
+    this.addEventListener("sse:status", tell);
     this.#connection.join(this);
   }
 

@@ -60,6 +60,14 @@ test("a gap is told to the document, and the stream goes on", async () => {
   assert.equal(source.lastEventId, "9");
 });
 
+test("an event whose name is that of the script's own tells no status", async () => {
+  const { page, source, server } = await live({ names: ["sse:status"] });
+  server.last.send(wire({ event: "sse:status", data: "x" }));
+  await page.pass();
+  assert.deepEqual(source.states, ["connecting", "live"]);
+  assert.equal(texts(source).at(-1), "x");
+});
+
 test("close() ends the connection with the reason called", async () => {
   const { page, source, server } = await live();
   source.close();
@@ -208,6 +216,18 @@ test("Retry-After is waited for, in seconds or as a date, and not cut short", as
     await page.pass(1);
     assert.equal(page.server.requests.length, 2, later);
   }
+});
+
+test("the rest of an answer that is no event stream does not keep its connection", async () => {
+  const page = new Page();
+  page.server.onRequest = (exchange) => {
+    exchange.respond(503, { "Content-Type": "text/html" }).send("<p>and more, one day");
+  };
+  const source = page.open();
+  await page.pass(60_000);
+  assert.ok(page.server.requests.length > 3);
+  assert.equal(source.state, "reconnecting");
+  assert.equal(page.server.open.length, 0);
 });
 
 // ---- Waiting

@@ -368,6 +368,23 @@ test("without locks or channels each tab has its own connection", async () => {
   assert.equal(server.open.length, 3);
 });
 
+test("where channels are forbidden each tab has its own connection", async () => {
+  const clock = new Clock();
+  const server = new Server();
+  const { locks } = new Origin(clock, seeded(1));
+  class BroadcastChannel {
+    constructor() {
+      throw new Error("forbidden");
+    }
+  }
+  for (let tab = 0; tab < 2; tab++) {
+    const page = new Page({ clock, server, origin: { BroadcastChannel, locks } });
+    page.open("/events", { share: true, lastEventId: "1" });
+  }
+  await clock.pass(1000);
+  assert.equal(server.open.length, 2);
+});
+
 test("where locks are forbidden each tab has its own connection", async () => {
   const clock = new Clock();
   const server = new Server();
