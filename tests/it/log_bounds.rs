@@ -8,7 +8,7 @@ use tower_sse::event_log::{MemoryLog, MemoryLogError, Start, Step};
 use tower_sse::{Event, InvalidSetting};
 
 use crate::harness::SECOND;
-use crate::harness::hub::{all, append, data, follow, next, next_for, topic};
+use crate::harness::hub::{all, append, data, follow, next, next_for, poll, topic};
 use crate::harness::wakes::Wakes;
 
 #[test]
@@ -116,6 +116,25 @@ async fn the_number_of_topics_is_bounded() {
     tokio::time::advance(5 * SECOND).await;
     assert_eq!(publish("c"), Ok(()), "the others had ended");
     drop(followers);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_topic_is_one_too_many_while_another_may_end() {
+    let limits = MemoryLog::builder().topics(2_000).followed(1_000);
+    let log = limits.age(5 * SECOND).idle(10 * SECOND).build().unwrap();
+    let publish = |n: usize| log.append_now(&topic(&format!("t.{n}")), data("x")).map(drop);
+    let follow = |n: usize| follow(&log, &[&format!("f.{n}")], Start::Live);
+    (0..1_000).for_each(|n| publish(n).unwrap());
+    tokio::time::advance(6 * SECOND).await;
+    assert_eq!(log.topics(), 1_000);
+    tokio::time::advance(SECOND).await;
+    (1_000..2_000).for_each(|n| publish(n).unwrap());
+    drop((0..1_000).map(follow).collect::<Vec<_>>());
+    // Now the first may end. The others cannot, but have events that are too old, and are looked
+    // at before.
+    tokio::time::advance(5 * SECOND + SECOND / 2).await;
+    assert!(poll(&mut follow(1_000)).is_pending(), "it is not refused");
+    assert_eq!(publish(2_000), Ok(()));
 }
 
 #[test]

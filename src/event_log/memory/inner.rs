@@ -183,10 +183,10 @@ impl MemoryLogInner {
         now: Instant,
     ) -> Result<AppendedEvent, MemoryLogError> {
         let is_full = || self.state.topics.load(Ordering::Relaxed) >= self.state.limits.topics;
-        // Before the topic is created, so that an event that is refused leaves nothing behind.
-        if is_full() {
-            self.sweep(now, MAX_SWEPT);
-            if is_full() {
+        // Before the topic is created, so that an event that is refused leaves nothing behind. Topics
+        // that only have events to trim may be looked at before one that can end.
+        while is_full() {
+            if !self.sweep(now, MAX_SWEPT) {
                 return Err(MemoryLogError::TooManyTopics);
             }
         }
@@ -267,9 +267,7 @@ impl MemoryLogInner {
             return Some(add(cell));
         }
         let followed = || self.state.without_events.load(Ordering::Relaxed);
-        if followed() >= self.state.limits.followed {
-            self.sweep(now, MAX_SWEPT);
-        }
+        while followed() >= self.state.limits.followed && self.sweep(now, MAX_SWEPT) {}
         let mut directory = self.write();
         if directory.get(topic).is_none() && followed() >= self.state.limits.followed {
             return None;

@@ -48,7 +48,7 @@ use inner::MemoryLogInner;
 /// is better than a loss that the client does not learn of.
 ///
 /// There are no timers and no tasks: now and then, a call of the log looks at up to 256 topics
-/// whose time has come.
+/// whose time has come, or at all of them before it refuses a topic that is one too many.
 ///
 /// # Followers of several topics
 ///
