@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::Topic;
 use super::finish::finish_id;
-use crate::wire::{Event, EventId, LineEnd, end_with_id, with_id_line};
+use crate::wire::{Event, EventId, LineEnd, with_id_line};
 
 /// An event as a log keeps it: encoded once, with its id as the last line.
 ///
@@ -43,10 +43,8 @@ impl Logged {
     ///
     /// [`InvalidEvent`] if the event has no data, since clients do not dispatch such an event.
     pub fn new(topic: Topic, id: &EventId, event: Event) -> Result<Self, InvalidEvent> {
-        let room = "id: \n\n".len() + id.as_str().len();
-        let mut bytes = event.encode_unended(room).ok_or(InvalidEvent::NO_DATA)?;
-        end_with_id(&mut bytes, &[id.as_str()]);
-        Ok(Self { topic, bytes: bytes.into(), id_len: id.as_str().len() })
+        let bytes = event.encode_with_last_id(id.as_str()).ok_or(InvalidEvent::NO_DATA)?;
+        Ok(Self { topic, bytes, id_len: id.as_str().len() })
     }
 
     /// Checks an event that [`Event::encode`] wrote and a broker kept, and adds the id that the

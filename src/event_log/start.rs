@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Uri};
 
 use super::finish::{len_without_mark, to_be_told_again};
-use crate::wire::{Event, EventId, LastEventId, end_with_id, json_string};
+use crate::wire::{Event, EventId, LastEventId, json_string};
 
 /// The position at which a follower starts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -234,9 +234,7 @@ impl Gap {
         let _ = write!(json, ",\"reason\":\"{}\"}}", self.reason.as_str());
         let id = self.position_after(policy).as_str();
         let event = Event::new().named("gap").data(json);
-        let mut bytes = event.encode_unended("id: \n\n".len() + id.len()).unwrap_or_default();
-        end_with_id(&mut bytes, &[id]);
-        bytes.into()
+        event.encode_with_last_id(id).unwrap_or_default()
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::opening::{Opened, Opening};
 use crate::event_log::{EventLog, Gap, Topics};
 use crate::sync::catch_panic;
-use crate::wire::{CloseReason, Event, EventId, end_with_id};
+use crate::wire::{CloseReason, Event, EventId};
 
 /// Makes the event that a client gets when it has no position in the log, or has lost it: the state
 /// that the events before lead to. What follows is sent after it.
@@ -131,7 +131,7 @@ impl Snapshot {
                 let request = SnapshotRequest { position: position.clone(), gap };
                 let event = make_caught(&*make, request).await?;
                 let position = event.event_id().cloned().unwrap_or(position);
-                Some((encode(&event, &position)?, position))
+                Some((event.encode_with_last_id(position.as_str())?, position))
             };
             match timeout(limit, snapshot).await {
                 Ok(Some((event, position))) => Opened::WithSnapshot { event, position },
@@ -153,13 +153,6 @@ async fn make_caught(make: &MakeSnapshot, request: SnapshotRequest) -> Option<Ev
     poll_fn(|cx| catch_panic(|| event.as_mut().poll(cx)).unwrap_or(Poll::Ready(None))).await
 }
 
-fn encode(event: &Event, position: &EventId) -> Option<Bytes> {
-    let id = position.as_str();
-    let mut bytes = event.encode_unended("id: \n\n".len() + id.len())?;
-    end_with_id(&mut bytes, &[id]);
-    Some(bytes.into())
-}
-
 /// Sends the client away, without a snapshot.
 pub(super) fn failed(known: Option<&EventId>) -> Opening {
     Opening::new(ready(Opened::Failed(reconnect(known))))
@@ -168,7 +161,7 @@ pub(super) fn failed(known: Option<&EventId>) -> Opening {
 /// The last event of a client that is to come back to the position that it had.
 fn reconnect(known: Option<&EventId>) -> Bytes {
     let event = CloseReason::Error.event("reconnect");
-    match known.and_then(|known| encode(&event, known)) {
+    match known.and_then(|known| event.encode_with_last_id(known.as_str())) {
         Some(bytes) => bytes,
         None => event.encode(),
     }

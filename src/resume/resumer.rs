@@ -95,8 +95,9 @@ impl ResumeRequest {
             Finished::Close(retry) => retry,
         };
         let id = last.session.join(&last.id);
-        let event = CloseReason::Finished.event("close").retry(retry).id(id);
-        let mut response = Response::new(ResumeBody::fixed(event.encode()));
+        let event = CloseReason::Finished.event("close").retry(retry);
+        let event = event.encode_with_last_id(id.as_str()).unwrap_or_default();
+        let mut response = Response::new(ResumeBody::fixed(event));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));

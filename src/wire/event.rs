@@ -7,6 +7,8 @@ use std::{fmt, iter};
 use bytes::Bytes;
 use memchr::memchr2;
 
+#[cfg(feature = "hub")]
+use super::end_with_id;
 use super::{EventId, EventName, LineEnd};
 
 /// An event to be written into a stream.
@@ -210,6 +212,15 @@ impl Event {
     pub(crate) fn encode_unended(&self, room: usize) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
         self.encode_unended_into(room, &mut bytes).then_some(bytes)
+    }
+
+    /// The bytes of the event with this id as its last line, in place of its own. None if there is no
+    /// data.
+    #[cfg(feature = "hub")]
+    pub(crate) fn encode_with_last_id(&self, id: &str) -> Option<Bytes> {
+        let mut bytes = self.encode_unended("id: \n\n".len() + id.len())?;
+        end_with_id(&mut bytes, &[id]);
+        Some(bytes.into())
     }
 
     /// Appends to `bytes` what [`encode_unended`](Self::encode_unended) returns. False if there is

@@ -75,7 +75,8 @@ async fn clients_that_loop_on_204_are_told_by_a_close_event() {
     let service = service(layer, &handled, three);
     let id = seen(&service, request(None), 10 * SECOND).await.last_id();
     let over = seen(&service, request(Some(&id)), SECOND).await;
-    let close = "event: close\nid: #\nretry: 200000\ndata: {\"reason\":\"finished\"}\n\n";
+    // The id is the last line, as of all events.
+    let close = "event: close\nretry: 200000\ndata: {\"reason\":\"finished\"}\nid: #\n\n";
     assert_eq!((over.status, over.ended), (200, true));
     assert_eq!(over.text, close.replace('#', &id));
     assert!(over.headers.contains(&"content-type: \"text/event-stream\"".to_owned()));
@@ -109,8 +110,9 @@ async fn htmx_is_told_by_a_close_event_unless_the_layer_says_else() {
         for (header, retry) in headers.into_iter().zip([htmx, reader, others]) {
             let over = seen(&service, asks(&id, header), SECOND).await;
             assert_eq!(over.status, if retry.is_empty() { 204 } else { 200 }, "{header}");
-            let told = format!("event: close\nid: {id}\nretry: {retry}\n");
+            let told = format!("event: close\nretry: {retry}\n");
             assert!(retry.is_empty() || over.text.starts_with(&told), "{header}: {}", over.text);
+            assert!(retry.is_empty() || over.text.ends_with(&format!("\nid: {id}\n\n")));
         }
     }
 }
