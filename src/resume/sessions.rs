@@ -78,19 +78,19 @@ impl<L: EventLog> SessionMap<L> {
         let mut guard = self.lock();
         let lists = &mut *guard;
         let principal = session.key.principal();
-        let own = lists.of_principal.get(principal).filter(|own| own.len() >= max_of_principal);
-        let room = match own {
-            Some(own) => {
+        let own = lists.of_principal.get(principal).map_or(&[][..], Vec::as_slice);
+        let room = match own.len() >= max_of_principal {
+            true => {
                 SessionLists::to_remove(own.iter().filter_map(|token| lists.by_token.get(token)))
             }
-            None if lists.by_token.len() >= max => {
+            false if lists.by_token.len() >= max => {
                 let ended = std::iter::from_fn(|| Some(lists.ended.pop_front()?.1));
                 match { ended }.find(|token| lists.by_token.contains_key(token)) {
                     None => SessionLists::to_remove(lists.by_token.values()),
                     ended => ended,
                 }
             }
-            None => Some(session.token),
+            false => Some(session.token),
         };
         let Some(token) = room else {
             return false;
@@ -146,7 +146,13 @@ impl<L: EventLog> SessionMap<L> {
 
     /// Notes that a session has ended. It is remembered for a time.
     pub(super) fn note_end(&self, token: SessionToken) {
-        self.lock().ended.push_back((now(), token));
+        let mut guard = self.lock();
+        let SessionLists { by_token, ended, .. } = &mut *guard;
+        ended.push_back((now(), token));
+        // Sessions that made room are here until their time has passed, which may be never.
+        if ended.len() > 2 * by_token.len() + MIN_ENDED {
+            ended.retain(|(_, token)| by_token.contains_key(token));
+        }
     }
 
     pub(super) fn remove(&self, token: SessionToken) {
@@ -177,5 +183,42 @@ impl<L: EventLog> SessionMap<L> {
 
     pub(super) fn len(&self) -> usize {
         self.lock().by_token.len()
+    }
+}
+
+/// So many entries for sessions that are gone may always be kept.
+const MIN_ENDED: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Weak;
+
+    use super::*;
+    use crate::dialect::Dialect;
+    use crate::event_log::MemoryLog;
+    use crate::resume::head::SavedHead;
+    use crate::resume::record::LogProgress;
+    use crate::resume::session::{SessionEnd, SessionTiming};
+    use crate::resume::token::TopicPart;
+
+    #[test]
+    fn sessions_that_made_room_for_others_leave_nothing_however_long_ends_are_remembered() {
+        let (sessions, log) = (SessionMap::new(), MemoryLog::new());
+        let head = SavedHead::of(&http::Response::new(()).into_parts().0, &Dialect::default());
+        let buffer = LogProgress { events: 1, bytes: 1 };
+        let timing = SessionTiming { buffer, linger: Duration::ZERO };
+        for _ in 0..1_000 {
+            let (token, key) = (SessionToken::random().unwrap(), ResumeKey::new("a", "ann"));
+            let log = (log.clone(), token.topic(&key, TopicPart::Events).unwrap());
+            let (head, dialect) = (head.clone(), Dialect::default());
+            let session = Session::new((token, key), head, log, dialect, timing, Weak::new());
+            assert!(sessions.insert(&Arc::new(session), 100, 10));
+            sessions.of_token(token).unwrap().end(SessionEnd::Finished);
+            sessions.note_end(token);
+            sessions.remove_old(Duration::MAX);
+        }
+        let lists = sessions.lock();
+        assert_eq!((lists.by_token.len(), lists.of_principal.len()), (10, 1));
+        assert!(lists.ended.len() <= 2 * 10 + MIN_ENDED + 1, "{}", lists.ended.len());
     }
 }

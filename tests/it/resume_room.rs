@@ -128,6 +128,15 @@ async fn one_that_abandons_streams_takes_the_room_of_nobody() {
     assert_eq!(metrics.num_alive_tasks(), 100);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_layer_that_keeps_no_stream_passes_each_as_it_is() {
+    for layer in [layer().streams(0), layer().streams_of_principal(0)] {
+        let service = layer.layer(handler(&Handled::default(), one_and_silence));
+        let plain = seen(&service, request_of("ann", None), SECOND).await;
+        assert_eq!((plain.text.as_str(), service.streams()), ("data: 1\n\n", 0));
+    }
+}
+
 /// Its client is back on another connection, and the system notices after minutes only.
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_takes_nothing_holds_up_nobody_after_the_linger() {
