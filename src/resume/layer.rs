@@ -87,7 +87,7 @@ impl<L: EventLog> ResumeLayer<L> {
     /// By default 256 KiB; zero counts as one.
     ///
     /// The event that exceeds the buffer is still stored. An event that is itself longer than the
-    /// buffer ends its stream as a failure does.
+    /// buffer [is not kept](crate::resume#events-that-are-not-kept).
     pub fn buffer_bytes(mut self, bytes: usize) -> Self {
         self.settings.buffer.bytes = u64::try_from(bytes).unwrap_or(u64::MAX).max(1);
         self
@@ -261,7 +261,7 @@ impl<L: EventLog> ResumeLayer<L> {
     /// that this node does not have, and the log has it, the client gets the stream out of the log.
     /// If it is not found in this time, the service inside is called, also while the broker is
     /// away. To avoid that, set a longer time than a restart of the broker takes. In other cases 1
-    /// second is a good value.
+    /// second is a good value. More than a year counts as a year.
     ///
     /// Clients join streams of other nodes, too, and a [`ResumeHandle`] lists and stops them.
     ///
@@ -276,12 +276,12 @@ impl<L: EventLog> ResumeLayer<L> {
     /// each stream its head, its begin and its end. A client that waits for events at another node
     /// has one appended for each third of the linger.
     pub fn other_nodes(mut self, wait: Duration) -> Self {
-        self.settings.other_nodes = wait;
+        self.settings.other_nodes = wait.min(MAX_WAIT);
         self
     }
 
     /// Sets after what time without a sign of life a node is taken to be dead. By default 30
-    /// seconds; less than one second counts as one.
+    /// seconds; less than one second counts as one, and more than a year as a year.
     ///
     /// It is for streams of [other nodes](Self::other_nodes), and should be the same on all nodes.
     /// A node that runs streams gives a sign of life in the log three times a lease. A client that
@@ -292,10 +292,13 @@ impl<L: EventLog> ResumeLayer<L> {
     /// A shorter lease also ends streams whose node is alive, but was stopped or cut off from the
     /// log for a moment. While the log itself is away, no lease expires.
     pub fn lease(mut self, time: Duration) -> Self {
-        self.settings.lease = time.max(Duration::from_secs(1));
+        self.settings.lease = time.clamp(Duration::from_secs(1), MAX_WAIT);
         self
     }
 }
+
+/// Longer times are more than a clock may count.
+const MAX_WAIT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 impl<S, L: EventLog> Layer<S> for ResumeLayer<L> {
     type Service = ResumeService<S, L>;
