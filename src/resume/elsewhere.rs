@@ -47,18 +47,22 @@ impl<L: EventLog> Resumer<L> {
         log: &L,
         deadline: Instant,
     ) -> Option<Response<ResumeBody<B, L>>> {
-        let last @ LastEvent { session: token, id, .. } = request.last_event.as_ref()?;
+        let LastEvent { session: token, id, .. } = request.last_event.as_ref()?;
         let token = *token;
         let (node, head) = read_head(log, token, &request.key, deadline).await?;
         let topic = token.topic(&request.key, TopicPart::Events)?;
         let start = Start::After(id.clone());
-        let next = first(log, &topic, start.clone(), deadline).await;
+        let mut next = first(log, &topic, start.clone(), deadline).await;
+        if matches!(next, First::Nothing) && is_over(log, &topic, deadline).await {
+            // The end may have been written since. If not, the id is that of no event.
+            next = match first(log, &topic, start.clone(), deadline).await {
+                First::Nothing => return None,
+                next => next,
+            };
+        }
         match next {
-            First::Record(RecordKind::Finished | RecordKind::Stopped, _) => {
-                return Some(request.answer_finished(last));
-            }
-            // The client has all of a stream that failed or was given up, or of one whose node died.
-            First::Record(kind, _) if kind.is_end() => return None,
+            // The client has all of the stream.
+            First::Record(kind, _) if kind.is_end() => return request.answer_ended(kind.end()?),
             First::Nothing if self.has_died(log, node, deadline).await => return None,
             _ => {}
         }
@@ -181,6 +185,13 @@ async fn first<L: EventLog>(log: &L, topic: &Topic, from: Start, deadline: Insta
     }
 }
 
+/// Whether a session has ended, as one of the last records in its log says.
+async fn is_over<L: EventLog>(log: &L, topic: &Topic, deadline: Instant) -> bool {
+    let topics = topic.into();
+    let last = until(deadline, || log.last(&topics, MAX_AFTER_END)).await.unwrap_or_default();
+    last.iter().filter_map(Record::split).any(|(record, _)| record.kind.is_end())
+}
+
 /// Whether the log has the end of a session.
 async fn has_ended<L: EventLog>(log: &L, topic: &Topic, deadline: Instant) -> bool {
     let mut from = Start::Earliest;
@@ -232,6 +243,9 @@ async fn read_head<L: EventLog>(
         _ => None,
     }
 }
+
+/// More probes than a writer needs to see that the end was written.
+const MAX_AFTER_END: usize = 8;
 
 /// How long is waited before a log is asked again that returned an error.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);

@@ -155,6 +155,7 @@
 //!
 //! The service needs a Tokio runtime to be called in. Without one, streams pass as they are.
 
+mod answers;
 mod body;
 mod directory;
 mod elsewhere;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::session::SessionEnd;
 use super::token::SessionToken;
 use crate::event_log::{EventLog, Follow, Logged, Start, Step, Topic};
 use crate::wire::{Event, EventId};
@@ -57,9 +58,19 @@ pub(super) enum RecordKind {
 }
 
 impl RecordKind {
-    /// Whether no event of the stream is after this one.
+    /// How the session ended, if no event of it is after this one.
+    pub(super) fn end(self) -> Option<SessionEnd> {
+        match self {
+            Self::Finished => Some(SessionEnd::Finished),
+            Self::Stopped => Some(SessionEnd::Stopped),
+            Self::Failed => Some(SessionEnd::Failed),
+            Self::Abandoned => Some(SessionEnd::Abandoned),
+            _ => None,
+        }
+    }
+
     pub(super) fn is_end(self) -> bool {
-        matches!(self, Self::Finished | Self::Stopped | Self::Failed | Self::Abandoned)
+        self.end().is_some()
     }
 }
 

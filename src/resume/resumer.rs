@@ -1,5 +1,5 @@
-//! The decisions of a layer's services: which session a request resumes, and which response begins
-//! one.
+//! The decisions of a layer's services: what a request asks for, and which response begins a
+//! session.
 
 use std::sync::{Arc, Weak};
 
@@ -16,13 +16,12 @@ use super::node_task::NodeTimes;
 use super::nodes::Nodes;
 use super::pump::{self, PumpLimits};
 use super::reader::{ReaderHandle, ReaderStart};
-use super::record::{Record, RecordKind};
 use super::session::{Session, SessionEnd, SessionTiming};
 use super::sessions::SessionMap;
 use super::settings::{Finished, Join, ResumeSettings};
 use super::token::{SessionToken, TopicPart};
 use crate::dialect::Dialect;
-use crate::event_log::{EventLog, Start, Step};
+use crate::event_log::{EventLog, Start};
 use crate::observe;
 use crate::service::{OuterTask, ToldFailure, dialect_inside, is_event_stream, separate_response};
 use crate::state::PermitLender;
@@ -62,13 +61,8 @@ pub(super) struct LastEvent {
 }
 
 impl ResumeRequest {
-    /// Whether a session may be the answer, and not the service inside.
-    pub(super) fn looks_for_session(&self) -> bool {
-        self.last_event.is_some() || self.join.is_some()
-    }
-
     /// Has the limit of a layer further out count the session, and not this client too.
-    fn lend<L: EventLog>(&self, session: &Session<L>) {
+    pub(super) fn lend<L: EventLog>(&self, session: &Session<L>) {
         if let (Some(outer), Some(lender)) = (&self.outer, session.permit.upgrade()) {
             outer.lend(&lender);
         }
@@ -80,10 +74,7 @@ impl ResumeRequest {
     }
 
     /// The answer to a client that has seen the whole stream, which ends with this event.
-    pub(super) fn answer_finished<B, L: EventLog>(
-        &self,
-        last: &LastEvent,
-    ) -> Response<ResumeBody<B, L>> {
+    fn answer_finished<B, L: EventLog>(&self, last: &LastEvent) -> Response<ResumeBody<B, L>> {
         let retry = match last.finished {
             Finished::NoContent => {
                 let mut response = Response::new(ResumeBody::fixed(Bytes::new()));
@@ -105,20 +96,15 @@ impl ResumeRequest {
         response
     }
 
-    /// The answer to a client that comes back, where `first` is the first step after its id, if
-    /// there is one yet. None if the request is to begin a new session.
-    fn resume<B, L: EventLog>(
+    /// The answer to a client that has all of a session which ended so. None if the request is to
+    /// begin a new one, as after a session that failed or was given up.
+    pub(super) fn answer_ended<B, L: EventLog>(
         &self,
-        head: &SavedHead,
-        mut stream: ResumeStream<L>,
+        end: SessionEnd,
     ) -> Option<Response<ResumeBody<B, L>>> {
         let last = self.last_event.as_ref()?;
-        match stream.peek().and_then(end_kind) {
-            Some(RecordKind::Finished | RecordKind::Stopped) => Some(self.answer_finished(last)),
-            // The client has all of a stream that failed or was given up.
-            Some(_) => None,
-            None => Some(head.response(ResumeBody::resumable(stream))),
-        }
+        matches!(end, SessionEnd::Finished | SessionEnd::Stopped)
+            .then(|| self.answer_finished(last))
     }
 }
 
@@ -141,53 +127,6 @@ impl<L: EventLog> Resumer<L> {
         let outer = OuterTask::of(&parts.extensions);
         let told_failure = ToldFailure::within(&parts.extensions);
         Some(ResumeRequest { key, method, last_event, join, told_failure, outer })
-    }
-
-    /// The answer to a client that comes back to a session of this process, or joins one.
-    pub(super) fn answer<B>(&self, request: &ResumeRequest) -> Option<Response<ResumeBody<B, L>>> {
-        let resumed = self.resume(request);
-        match request.last_event.is_some() && !self.settings.other_nodes.is_zero() {
-            // The session with the client's id, at another node, goes before one without.
-            true => resumed,
-            false => resumed.or_else(|| self.join(request)),
-        }
-    }
-
-    /// The answer to a client that comes back to a session of this process.
-    pub(super) fn resume<B>(&self, request: &ResumeRequest) -> Option<Response<ResumeBody<B, L>>> {
-        let last @ LastEvent { session, id, .. } = request.last_event.as_ref()?;
-        let session = self.sessions.get(*session, &request.key, self.settings.remember)?;
-        match session.end_at(id) {
-            Some(SessionEnd::Finished | SessionEnd::Stopped) => {
-                return Some(request.answer_finished(last));
-            }
-            Some(_) => return None,
-            None => {}
-        }
-        let reader = session.add_reader(ReaderStart::After(id))?;
-        request.lend(&session);
-        let mut stream = ResumeStream::new(session.source(), Start::After(id.clone()), reader);
-        // The log lost nothing, so no event of the session had this id.
-        if matches!(stream.peek(), Some(Step::Gap(_))) && session.is_whole() {
-            return None;
-        }
-        request.resume(&session.head, stream)
-    }
-
-    /// The answer to a client that joins a session of this process: that which began last.
-    pub(super) fn join<B>(&self, request: &ResumeRequest) -> Option<Response<ResumeBody<B, L>>> {
-        let join = request.join?;
-        let sessions = self.sessions.running(&request.key);
-        let (session, reader) = sessions.iter().rev().find_map(|session| {
-            let start = match join {
-                Join::FromBeginning => ReaderStart::Beginning,
-                Join::FromNow => ReaderStart::Now,
-            };
-            Some((session, session.add_reader(start)?))
-        })?;
-        request.lend(session);
-        let stream = ResumeStream::new(session.source(), join.start(), reader);
-        Some(session.head.response(ResumeBody::resumable(stream)))
     }
 
     /// Begins a session, if the response is a stream.
@@ -274,13 +213,4 @@ struct BegunSession<L: EventLog> {
     reader: ReaderHandle<L>,
     runtime: Handle,
     permit: Option<Arc<PermitLender>>,
-}
-
-/// How the session has ended, if this step says so.
-fn end_kind(step: &Step) -> Option<RecordKind> {
-    let Step::Event(event) = step else {
-        return None;
-    };
-    let kind = Record::split(event)?.0.kind;
-    kind.is_end().then_some(kind)
 }

@@ -12,6 +12,7 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
+use super::answers::{Answer, SearchFuture};
 use super::body::ResumeBody;
 use super::resumer::{ResumeRequest, Resumer};
 use crate::event_log::{EventLog, MemoryLog};
@@ -69,23 +70,16 @@ where
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
         let asked = self.resumer.request(&parts);
-        if let Some(response) = asked.as_ref().and_then(|asked| self.resumer.answer(asked)) {
-            let state = ResumeCall::Answer { response: Some(response) };
-            return ResumeFuture { state, begin: None };
-        }
+        let answer = asked.as_ref().map_or(Answer::Inner, |asked| self.resumer.answer(asked));
         if let Some(asked) = &asked {
             separate_request(&mut parts.extensions, &asked.told_failure);
         }
         let request = Request::from_parts(parts, body);
         let begin = asked.map(|asked| (asked, Arc::clone(&self.resumer)));
-        let elsewhere = begin.as_ref().filter(|(asked, resumer)| {
-            asked.looks_for_session() && !resumer.settings.other_nodes.is_zero()
-        });
-        let state = match elsewhere {
-            None => ResumeCall::Inner { call: self.inner.call(request) },
-            Some((asked, resumer)) => {
-                let resumer = Arc::clone(resumer);
-                let search = Box::pin(resumer.answer_from_other_nodes(asked.clone()));
+        let state = match answer {
+            Answer::Ready(response) => ResumeCall::Answer { response: Some(response) },
+            Answer::Inner => ResumeCall::Inner { call: self.inner.call(request) },
+            Answer::Search(search) => {
                 // `poll_ready` was called on this service, and not on the clone.
                 let clone = self.inner.clone();
                 let ready = std::mem::replace(&mut self.inner, clone);
@@ -120,9 +114,6 @@ pin_project! {
         begin: Option<(ResumeRequest, Arc<Resumer<L>>)>,
     }
 }
-
-type SearchFuture<ResBody, L> =
-    Pin<Box<dyn Future<Output = Option<Response<ResumeBody<ResBody, L>>>> + Send>>;
 
 pin_project! {
     #[project = ResumeCallProj]

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use http::request::Parts;
+use tower_sse::Event;
+use tower_sse::event_log::{MemoryLog, Topic};
 use tower_sse::resume::Finished;
 
 use crate::harness::SECOND;
@@ -170,4 +172,29 @@ async fn an_empty_stream_just_ends() {
     let service = service(layer(), &handled, || vec![Data(": nothing\n\n")]);
     let empty = seen(&service, request(None), SECOND).await;
     assert_eq!((empty.text.as_str(), empty.ended), ("", true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_id_beyond_the_end_of_a_stream_is_as_good_as_none() {
+    for is_shared in [false, true] {
+        let (handled, log) = (Handled::default(), MemoryLog::new());
+        let layer = if is_shared { layer().log(log.clone()) } else { layer() };
+        let service = service(layer, &handled, three);
+        let first = seen(&service, request(None), 10 * SECOND).await;
+        for _ in 0..20 {
+            // Ids of other streams, in a log that streams share.
+            log.append_now(&Topic::from_static("other"), Event::new().data("x")).unwrap();
+        }
+        let last_id = first.last_id();
+        let (before, last) = last_id.rsplit_once('-').unwrap();
+        let last: u64 = last.parse().unwrap();
+        for beyond in [1, 2, 3, 9, 1_000, u64::MAX - last] {
+            let calls = handled.calls();
+            let id = format!("{before}-{}", last + beyond);
+            let anew = seen(&service, request(Some(&id)), 10 * SECOND).await;
+            assert_eq!((anew.data(), anew.ended), (first.data(), true), "{beyond} {is_shared}");
+            assert_eq!(handled.calls(), calls + 1);
+        }
+        assert_eq!(seen(&service, request(Some(&last_id)), SECOND).await.status, 204);
+    }
 }

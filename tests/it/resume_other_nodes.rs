@@ -3,6 +3,7 @@
 use tokio::time::{Duration, Instant};
 use tower::Layer;
 use tower_sse::event_log::MemoryLog;
+use tower_sse::resume::ResumeKey;
 
 use crate::harness::SECOND;
 use crate::harness::bodies::Step::{self, Data, Fail, Hang, Wait};
@@ -35,6 +36,49 @@ async fn a_client_goes_on_at_another_node() {
     let over = seen(&other, request(Some(&rest.last_id())), SECOND).await;
     assert_eq!((over.status, over.text.as_str()), (204, ""));
     assert_eq!((handled[0].calls(), handled[1].calls()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_id_beyond_the_end_of_a_stream_is_as_good_as_none_there() {
+    let (one, other, handled) = nodes!(three, .close_event(20 * SECOND));
+    let first = seen(&one, request(None), 10 * SECOND).await;
+    let last_id = first.last_id();
+    let (before, last) = last_id.rsplit_once('-').unwrap();
+    let last: u64 = last.parse().unwrap();
+    let mut total = 1;
+    for beyond in [1, 2] {
+        let id = format!("{before}-{}", last + beyond);
+        for node in [&one, &other] {
+            let anew = seen(node, request(Some(&id)), 10 * SECOND).await;
+            assert_eq!((anew.data(), anew.ended), (first.data(), true), "{beyond}");
+            total += 1;
+            assert_eq!(handled[0].calls() + handled[1].calls(), total);
+        }
+    }
+    for node in [&one, &other] {
+        assert_eq!(seen(node, request(Some(&last_id)), SECOND).await.status, 204);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn times_without_end_are_times_like_others() {
+    let max = Duration::MAX;
+    let (log, handled) = (MemoryLog::new(), Handled::default());
+    let node = || layer().linger(max).lease(max).remember(max).log(log.clone()).other_nodes(max);
+    let (one, other) = (node(), node());
+    let handle = other.handle();
+    let steps = || vec![Data("data: 1\n\n"), Data("data: 2\n\n"), Hang];
+    let one = one.layer(handler(&handled, steps));
+    let other = other.layer(handler(&handled, steps));
+    let first = seen(&one, request(None), SECOND).await;
+    for _ in 0..3 {
+        let rest = seen(&other, request(Some(&first.id(0))), SECOND).await;
+        assert_eq!((rest.data(), handled.calls()), (vec!["2".to_owned()], 1));
+    }
+    assert_eq!(handle.list("ann").await.unwrap().len(), 1);
+    assert_eq!(handle.stop(&ResumeKey::new("/answer", "ann")).await.unwrap(), 1);
+    let stopped = seen(&other, request(Some(&first.id(1))), SECOND).await;
+    assert_eq!(stopped.data(), ["{\"reason\":\"stopped\"}"]);
 }
 
 #[tokio::test(start_paused = true)]
