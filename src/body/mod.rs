@@ -1,5 +1,8 @@
 //! The body of responses that went through the layers.
 
+mod ending;
+mod passing;
+
 use std::collections::VecDeque;
 use std::mem;
 use std::pin::Pin;
@@ -10,10 +13,10 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::driver::{
-    BodyEnd, Claim, Deferred, FastPath, Output, PassOn, Stream, StreamLink, trailers,
-};
+use crate::driver::{Claim, Deferred, FastPath, Output, Stream, StreamLink, trailers};
 use crate::state::Permit;
+use ending::{End, Ending};
+use passing::{Linked, Size};
 
 pin_project! {
     /// The body of a response that went through the layers.
@@ -46,16 +49,6 @@ pin_project! {
     }
 }
 
-/// How an inner body ended.
-#[derive(Debug)]
-enum End<E> {
-    Clean,
-    Trailers(Frame<Bytes>),
-    Failed(E),
-    /// The engine has handled the end. This is to be passed on after all frames.
-    Last(Result<Frame<Bytes>, E>),
-}
-
 #[derive(Debug)]
 enum Mode<E> {
     /// A stream that the driver works on.
@@ -76,29 +69,6 @@ enum Mode<E> {
     /// The whole of an event stream of this crate.
     Once(Box<(Bytes, Arc<StreamLink>)>),
     Ended,
-}
-
-/// What is kept for a stream whose inner body has ended.
-#[derive(Debug)]
-struct Ending<E> {
-    stream: Pin<Box<Stream>>,
-    /// How the body ended, until everything that came before its end is sent.
-    end: Option<End<E>>,
-}
-
-/// What is kept for a body that passes as it is.
-#[derive(Debug)]
-struct Linked {
-    link: Arc<StreamLink>,
-    permit: Option<Permit>,
-    size: Size,
-}
-
-/// Whether a body that passes as it is tells its size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Size {
-    Told,
-    Untold,
 }
 
 impl<B: Body> SseBody<B> {
@@ -167,7 +137,7 @@ impl<B: Body> SseBody<B> {
     fn link(&self) -> Option<Arc<StreamLink>> {
         match &self.mode {
             Mode::Driven(stream) => stream.link().cloned(),
-            Mode::Ending(ending) => ending.stream.link().cloned(),
+            Mode::Ending(ending) => ending.stream().link().cloned(),
             Mode::Linked(linked) => Some(Arc::clone(&linked.link)),
             Mode::Claimed(claim) => claim.link(),
             Mode::Deferred(deferred) => Some(Arc::clone(deferred.link())),
@@ -259,7 +229,7 @@ where
             (Mode::Whole(frames), _) => frames.is_empty(),
             // Too early, and what was still to be sent would be lost.
             (Mode::Driven(stream), _) => stream.ended().is_some(),
-            (Mode::Ending(ending), _) => ending.stream.ended().is_some() && ending.end.is_none(),
+            (Mode::Ending(ending), _) => ending.is_over(),
             (Mode::Once(_), _) => false,
             _ => true,
         }
@@ -301,7 +271,8 @@ impl<B> SseBody<B>
 where
     B: Body<Data = Bytes>,
 {
-    /// Polls off the fast path. `polled` is what the inner body has returned already, if anything.
+    /// Polls a stream that the driver works on, off the fast path. `polled` is what the inner body
+    /// has returned already, if anything.
     #[inline(never)]
     fn poll_closely(
         mut self: Pin<&mut Self>,
@@ -357,7 +328,7 @@ where
             guarded(stream.as_mut(), |_| inner.set(None));
             let mode = self.as_mut().project().mode;
             if let Mode::Driven(stream) = mem::replace(mode, Mode::Ended) {
-                *mode = Mode::Ending(Box::new(Ending { stream, end: Some(end) }));
+                *mode = Mode::Ending(Box::new(Ending::new(stream, end)));
             }
             return self.poll_rarely(cx);
         }
@@ -365,149 +336,6 @@ where
         cx.waker().wake_by_ref();
         Poll::Pending
     }
-
-    /// Polls what is not, or not any more, an inner body that the driver works on.
-    fn poll_rarely(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled<B> {
-        let mut this = self.as_mut().project();
-        match this.mode {
-            Mode::Driven(_) => self.poll_closely(cx, None),
-            Mode::Ending(ending) => {
-                let polled = ending.poll_frame(cx);
-                if !matches!(polled, Poll::Ready(Some(Ok(ref frame))) if frame.is_data()) {
-                    self.end();
-                }
-                polled
-            }
-            Mode::Linked(linked) => {
-                // Once no outer layer can ask for the link any more, its memory is released.
-                if linked.permit.is_none() && Arc::weak_count(&linked.link) == 0 {
-                    *this.mode = Mode::Plain(linked.size);
-                }
-                let polled = match this.inner.as_pin_mut() {
-                    Some(body) => body.poll_frame(cx),
-                    None => Poll::Ready(None),
-                };
-                if let Poll::Ready(None) = polled {
-                    self.end();
-                }
-                polled
-            }
-            Mode::Claimed(claim) => {
-                let replacement = if let Some(replacement) = claim.replacement() {
-                    replacement
-                } else {
-                    let polled = match this.inner.as_mut().as_pin_mut() {
-                        Some(body) => claim.check(|| body.poll_frame(cx)),
-                        None => Poll::Ready(None),
-                    };
-                    if let Poll::Ready(None) = polled {
-                        self.end();
-                        return polled;
-                    }
-                    // A frame leaves first.
-                    let replacement = polled.is_pending().then(|| claim.replacement()).flatten();
-                    match replacement {
-                        Some(replacement) => replacement,
-                        None => return polled,
-                    }
-                };
-                *this.mode = match replacement {
-                    Ok(stream) => Mode::Driven(Box::pin(stream)),
-                    Err(refusal) => {
-                        this.inner.set(None);
-                        Mode::Once(Box::new(refusal))
-                    }
-                };
-                self.poll_rarely(cx)
-            }
-            Mode::Deferred(deferred) => {
-                let polled = match this.inner.as_mut().as_pin_mut() {
-                    Some(body) => body.poll_frame(cx),
-                    None => Poll::Ready(None),
-                };
-                let is_stream = match &polled {
-                    Poll::Pending => !deferred.is_over(),
-                    Poll::Ready(Some(Ok(frame))) => {
-                        frame.data_ref().is_some_and(|data| deferred.read(data))
-                    }
-                    Poll::Ready(Some(Err(_)) | None) => {
-                        self.end();
-                        return polled;
-                    }
-                };
-                match is_stream.then(|| deferred.begin()).flatten() {
-                    Some(Ok(stream)) => {
-                        let mut stream = Box::pin(stream);
-                        // It opens before it takes what was polled. No message is sent for that,
-                        // but its credential may have expired.
-                        let opening = guarded(stream.as_mut(), |stream| stream.poll_output(cx));
-                        *this.mode = Mode::Driven(stream);
-                        if let Some(last) = opening {
-                            self.end();
-                            return tell(last);
-                        }
-                        self.poll_closely(cx, Some(polled).filter(Poll::is_ready))
-                    }
-                    Some(Err(last)) => {
-                        self.end();
-                        last.map_or(Poll::Ready(None), tell)
-                    }
-                    None => polled,
-                }
-            }
-            Mode::Whole(frames) => Poll::Ready(frames.pop_front()),
-            Mode::Once(once) => {
-                let bytes = mem::take(&mut once.0);
-                once.1.open();
-                self.end();
-                Poll::Ready(Some(Ok(Frame::data(bytes))))
-            }
-            Mode::Plain(_) | Mode::Ended => {
-                self.end();
-                Poll::Ready(None)
-            }
-        }
-    }
-}
-
-impl<E> Ending<E> {
-    /// The frames that are left, then the trailers or the error if they have to be passed on.
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, E>>> {
-        let Self { stream, end } = self;
-        let mut output = guarded(stream.as_mut(), |stream| stream.poll_output(cx));
-        if output.is_none() && stream.ended().is_none() {
-            // Everything that came before the end is sent.
-            let bytes = guarded(stream.as_mut(), |stream| take_end(stream, end));
-            output = match bytes {
-                Some(bytes) => Some(Output::Frame(bytes)),
-                None => guarded(stream.as_mut(), |stream| stream.poll_output(cx)),
-            };
-        }
-        match output {
-            Some(Output::Frame(bytes)) => send(stream.as_mut(), bytes),
-            Some(last @ Output::Status(_)) => tell(last),
-            None => match end.take() {
-                Some(End::Last(last)) => Poll::Ready(Some(last)),
-                Some(End::Clean | End::Trailers(_) | End::Failed(_)) | None => Poll::Ready(None),
-            },
-        }
-    }
-}
-
-/// Has the engine handle the end of the inner body, and leaves in `end` what is to be passed on.
-fn take_end<E>(stream: Pin<&mut Stream>, end: &mut Option<End<E>>) -> Option<Bytes> {
-    let (how, last) = match end.take()? {
-        End::Clean => (BodyEnd::Clean, None),
-        End::Trailers(trailers) => (BodyEnd::Clean, Some(Ok(trailers))),
-        End::Failed(error) => (BodyEnd::Failed, Some(Err(error))),
-        End::Last(last) => {
-            *end = Some(End::Last(last));
-            return None;
-        }
-    };
-    let (bytes, pass_on) = stream.handle_end(how);
-    *end = last.filter(|_| pass_on == PassOn::Yes).map(End::Last);
-    bytes
 }
 
 /// Sends bytes of a stream.

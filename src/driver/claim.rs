@@ -30,8 +30,19 @@ pub(crate) struct Claim {
 
 type Replace = dyn FnOnce(bool) -> Replacement + Send + Sync;
 
+type Polled<E> = Poll<Option<Result<Frame<Bytes>, E>>>;
+
 /// The stream for the rest of a body, or the whole of the rest if the stream is refused.
 pub(crate) type Replacement = Result<Stream, (Bytes, Arc<StreamLink>)>;
+
+/// What comes of a poll.
+#[derive(Debug)]
+pub(crate) enum ClaimedPoll<E> {
+    /// What the body gives.
+    Body(Polled<E>),
+    /// The claim is wrong, and this takes its place.
+    Replaced(Replacement),
+}
 
 impl Claim {
     /// `replace` makes the other stream. It gets whether bytes have passed.
@@ -54,11 +65,20 @@ impl Claim {
         self.link.upgrade()
     }
 
-    /// Polls the body, and checks the claim.
-    pub(crate) fn check<E>(
-        &mut self,
-        poll: impl FnOnce() -> Poll<Option<Result<Frame<Bytes>, E>>>,
-    ) -> Poll<Option<Result<Frame<Bytes>, E>>> {
+    /// Polls the body and checks the claim.
+    pub(crate) fn poll<E>(&mut self, poll: impl FnOnce() -> Polled<E>) -> ClaimedPoll<E> {
+        if let Some(replacement) = self.replacement() {
+            return ClaimedPoll::Replaced(replacement);
+        }
+        let polled = self.check(poll);
+        // A frame leaves first.
+        match polled.is_pending().then(|| self.replacement()).flatten() {
+            Some(replacement) => ClaimedPoll::Replaced(replacement),
+            None => ClaimedPoll::Body(polled),
+        }
+    }
+
+    fn check<E>(&mut self, poll: impl FnOnce() -> Polled<E>) -> Polled<E> {
         let was_over = self.link().is_none();
         let polled = poll();
         match &polled {
@@ -88,7 +108,7 @@ impl Claim {
     }
 
     /// Makes the other stream, if the claim is wrong and the body is on a boundary.
-    pub(crate) fn replacement(&mut self) -> Option<Replacement> {
+    fn replacement(&mut self) -> Option<Replacement> {
         let replace = self.replace.take_if(|_| self.is_wrong && self.on_boundary)?;
         Some(replace(self.passed))
     }

@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use http_body::Frame;
 
 use super::{Stream, StreamLink};
 use crate::engine::{Framing, Output, Protocol, Scanner, Status};
@@ -40,28 +42,32 @@ impl Deferred {
         &self.link
     }
 
-    /// Reads the next bytes. True if the answer is a stream, which gets these bytes then.
-    pub(crate) fn read(&mut self, data: &Bytes) -> bool {
+    /// Makes the stream if the answer is one, as what was polled tells. The stream gets what was
+    /// polled. If it is refused, gives what the answer ends with, where there is a place for it.
+    pub(crate) fn begin<E>(
+        &mut self,
+        polled: &Poll<Option<Result<Frame<Bytes>, E>>>,
+    ) -> Option<Result<Stream, Option<Output>>> {
+        let is_stream = match polled {
+            // A whole answer has not to be waited for.
+            Poll::Pending => !self.answer.is_over(),
+            Poll::Ready(Some(Ok(frame))) => frame.data_ref().is_some_and(|data| self.read(data)),
+            Poll::Ready(Some(Err(_)) | None) => false,
+        };
+        let begin = self.begin.take_if(|_| is_stream)?;
+        let scanner = self.answer.scanner.clone();
+        let on_boundary = scanner.on_boundary();
+        Some(begin(scanner).map_err(|status| Output::last(status, self.protocol, on_boundary)))
+    }
+
+    /// Reads the next bytes, unless they show that the answer is a stream.
+    fn read(&mut self, data: &Bytes) -> bool {
         let before = self.answer.clone();
         let is_stream = self.answer.read(data);
         if is_stream {
             self.answer = before;
         }
         is_stream
-    }
-
-    /// Whether what has been read is the whole answer, so that it has not to be waited for.
-    pub(crate) fn is_over(&self) -> bool {
-        self.answer.is_over()
-    }
-
-    /// Makes the stream, for what comes after the bytes that have passed. If it is refused, gives
-    /// what the answer ends with, where there is a place for it.
-    pub(crate) fn begin(&mut self) -> Option<Result<Stream, Option<Output>>> {
-        let (protocol, scanner) = (self.protocol, self.answer.scanner.clone());
-        let on_boundary = scanner.on_boundary();
-        let begun = (self.begin.take()?)(scanner);
-        Some(begun.map_err(|status| Output::last(status, protocol, on_boundary)))
     }
 }
 

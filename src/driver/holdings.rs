@@ -75,6 +75,12 @@ impl Holdings {
         self.0.as_ref()?.of_request.as_ref()?.early_head.as_ref()?.take_words()
     }
 
+    /// Whether no signal may have come for what is held.
+    #[inline]
+    pub(super) fn are_quiet(&self, engine: &Engine) -> bool {
+        self.0.is_none() || !self.has_mail(engine) && !self.may_be_replaced()
+    }
+
     /// Whether there may be mail that can be written.
     #[inline]
     pub(super) fn has_mail(&self, engine: &Engine) -> bool {
@@ -136,12 +142,11 @@ impl Held {
 
     #[inline(never)]
     fn sent(&mut self, bytes: usize, engine: &mut Engine) {
-        let progress = engine.progress();
-        let is_closing = progress.is_closing;
         if let Some(registered) = &mut self.registered {
-            registered.sent(bytes, &progress);
+            registered.sent(bytes, &engine.progress());
         }
-        if is_closing && engine.ended().is_some() {
+        let is_held = self.permit.is_some() || self.link.is_some();
+        if is_held && engine.ended().is_some() {
             // A client that learns of the end from this frame may come back before the body is
             // dropped.
             self.release();

@@ -27,7 +27,7 @@ use bytes::Bytes;
 use pin_project_lite::pin_project;
 use tokio::runtime::Handle;
 
-pub(crate) use claim::Claim;
+pub(crate) use claim::{Claim, ClaimedPoll};
 pub(crate) use deferred::{Answer, Deferred, trailers};
 pub(crate) use early_head::EarlyHeadLink;
 use holdings::Holdings;
@@ -86,7 +86,7 @@ impl Stream {
         self.timer.link().or_else(|| self.holdings.link())
     }
 
-    /// How a chunk may [pass](Self::pass), if the body can be asked at once.
+    /// How a chunk may [pass](Self::pass), if the body can be polled at once.
     #[inline]
     pub(crate) fn fast_path(&self) -> FastPath {
         match &self.shutdown {
@@ -102,7 +102,7 @@ impl Stream {
         self.project().engine.pass(path, chunk)
     }
 
-    /// What is to be sent before the body is asked for more. Nothing if the stream is
+    /// What is to be sent before the body is polled. Nothing if the stream is
     /// [quiet](Self::is_quiet).
     #[inline(never)]
     pub(crate) fn poll_output(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<Output> {
@@ -130,14 +130,13 @@ impl Stream {
         })
     }
 
-    /// Whether nothing is to be sent or done before the body is asked for more.
+    /// Whether nothing is to be sent or done before the body is polled.
     #[inline]
     pub(crate) fn is_quiet(&self) -> bool {
         self.engine.fast_path().is_quiet()
             && self.timer.is_quiet()
             && !self.shutdown.as_ref().is_some_and(Registration::is_signalled)
-            && !self.holdings.has_mail(&self.engine)
-            && !self.holdings.may_be_replaced()
+            && self.holdings.are_quiet(&self.engine)
     }
 
     /// Begins, with what outer layers added.
