@@ -1,12 +1,11 @@
 //! The answers of calls, as scripts and against their specifications.
 
 use proptest::prelude::*;
-use proptest::sample::Index;
 
-use super::acts::{Act, acts};
+use super::course::{Course, course};
 use super::framings::{INJECTED, lively, settings};
 use super::*;
-use crate::support::{Coding, calls, cut, cuts, interpret_call};
+use crate::support::{Coding, calls, interpret_call};
 use Protocol::{Connect, Grpc, GrpcWeb, GrpcWebText};
 
 const ALL: [Protocol; 4] = [Grpc, GrpcWeb, GrpcWebText, Connect];
@@ -266,22 +265,12 @@ fn a_message_that_ends_where_nothing_can_be_written_is_counted() {
 fn run_call(
     protocol: Protocol,
     body: &[u8],
-    cuts: &[Index],
-    acts: &[(Index, Act)],
+    course: &Course,
     settings: &Settings,
-    close: Option<Index>,
 ) -> Result<(), TestCaseError> {
-    let mut chunks = cut(body, cuts);
-    if let Some(close) = close {
-        chunks.truncate(close.index(chunks.len() + 1));
-    }
+    let chunks = course.chunks(body);
     let mut run = run_of(protocol, settings.clone());
-    for (at, chunk) in chunks.iter().enumerate() {
-        run.act(acts, (at, chunks.len()), &Event::new().data(INJECTED));
-        run.data(chunk);
-        let held = run.engine.cold.as_ref().map_or(0, |cold| cold.tail.len());
-        prop_assert!(held <= settings.hold_limit, "{} are held", held);
-    }
+    run.take_course(course, &chunks, &Event::new().data(INJECTED));
     let came = chunks.concat();
     let expected = interpret_call(&came, coding(protocol));
     let (room, is_over) = (run.engine.splitter.room(), run.engine.ended().is_some());
@@ -293,19 +282,13 @@ fn run_call(
         let seen = interpret_call(&came[..expected.len], coding(protocol)).messages.len();
         prop_assert_eq!(run.engine.progress().events, seen as u64);
     }
-    match close {
-        Some(_) => run.close(Farewell::close()),
-        None => run.step(&End),
-    }
-    run.pass(INTERVAL);
-    run.take(None);
-    prop_assert!(run.engine.ended().is_some());
+    run.end(course);
     let in_trailers = status(&mut run).is_some();
     let sent = run.sent();
     if is_over {
         // Its own status is there, and nothing else.
         prop_assert_eq!((&sent[..], in_trailers), (&came[..expected.len], false));
-    } else if close.is_none() {
+    } else if !course.is_closed() {
         prop_assert_eq!((sent, in_trailers), (came, false));
     } else if room == Room::None {
         prop_assert_eq!((sent, in_trailers), (came, protocol == Grpc));
@@ -329,29 +312,29 @@ fn body(protocol: Protocol) -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #[test]
     fn clients_see_the_same_messages_whatever_the_cuts_and_timings(
-        body in body(Grpc), cuts in cuts(), acts in acts(), settings in settings(), close in any::<Option<Index>>(),
+        body in body(Grpc), course in course(), settings in settings(),
     ) {
-        run_call(Grpc, &body, &cuts, &acts, &settings, close)?;
+        run_call(Grpc, &body, &course, &settings)?;
     }
 
     #[test]
     fn clients_see_the_same_messages_of_grpc_web_whatever_the_cuts_and_timings(
-        body in body(GrpcWeb), cuts in cuts(), acts in acts(), settings in settings(), close in any::<Option<Index>>(),
+        body in body(GrpcWeb), course in course(), settings in settings(),
     ) {
-        run_call(GrpcWeb, &body, &cuts, &acts, &settings, close)?;
+        run_call(GrpcWeb, &body, &course, &settings)?;
     }
 
     #[test]
     fn clients_see_the_same_messages_in_base64_whatever_the_cuts_and_timings(
-        body in body(GrpcWebText), cuts in cuts(), acts in acts(), settings in settings(), close in any::<Option<Index>>(),
+        body in body(GrpcWebText), course in course(), settings in settings(),
     ) {
-        run_call(GrpcWebText, &body, &cuts, &acts, &settings, close)?;
+        run_call(GrpcWebText, &body, &course, &settings)?;
     }
 
     #[test]
     fn clients_see_the_same_messages_of_connect_whatever_the_cuts_and_timings(
-        body in body(Connect), cuts in cuts(), acts in acts(), settings in settings(), close in any::<Option<Index>>(),
+        body in body(Connect), course in course(), settings in settings(),
     ) {
-        run_call(Connect, &body, &cuts, &acts, &settings, close)?;
+        run_call(Connect, &body, &course, &settings)?;
     }
 }

@@ -1,11 +1,10 @@
 //! Streams that are no event streams, as scripts and against their specifications.
 
 use proptest::prelude::*;
-use proptest::sample::Index;
 
-use super::acts::{Act, acts};
+use super::course::{Course, course};
 use super::*;
-use crate::support::{cut, cuts, interpret_lines, interpret_records, lines, records};
+use crate::support::{interpret_lines, interpret_records, lines, records};
 
 pub(super) fn lively(line: &str) -> Settings {
     let mut settings = keep_alive();
@@ -196,33 +195,16 @@ fn run_json(
     framing: Framing,
     interpret: fn(&[u8]) -> Vec<String>,
     stream: &[u8],
-    cuts: &[Index],
-    acts: &[(Index, Act)],
+    course: &Course,
     settings: &Settings,
-    close: Option<Index>,
 ) -> Result<(), TestCaseError> {
-    let mut chunks = cut(stream, cuts);
-    if let Some(close) = close {
-        chunks.truncate(close.index(chunks.len() + 1));
-    }
+    let chunks = course.chunks(stream);
     let mut run = Run::of(framing, settings.clone());
-    let (mut injected, added) = (0, Event::new().named("a name").data(INJECTED));
-    let places = chunks.len() + 1;
-    for at in 0..places {
-        injected += run.act(acts, (at, places), &added);
-        if let Some(chunk) = chunks.get(at) {
-            run.data(chunk);
-        }
-    }
+    let added = Event::new().named("a name").data(INJECTED);
+    let injected = run.take_course(course, &chunks, &added);
     let room = run.engine.splitter.room();
     let in_event = run.engine.splitter.in_event();
-    match close {
-        Some(_) => run.close(Farewell::close()),
-        None => run.step(&End),
-    }
-    run.pass(INTERVAL);
-    run.take(None);
-    prop_assert!(run.engine.ended().is_some());
+    run.end(course);
 
     let mut expected = interpret(&chunks.concat());
     let mut seen = interpret(&run.sent());
@@ -231,7 +213,7 @@ fn run_json(
     prop_assert_eq!((all - seen.len()) as u64, injected);
     seen.retain(|value| value != SIGN);
     let ended = (expected.len() - usize::from(in_event)) as u64;
-    if close.is_some() && room != Room::None {
+    if course.is_closed() && room != Room::None {
         let farewell = seen.pop();
         prop_assert_eq!(farewell.as_deref(), Some(CLOSE));
         // What was not ended was held, and is dropped.
@@ -242,7 +224,7 @@ fn run_json(
         prop_assert_eq!(run.engine.progress().events, ended + injected);
     }
     // Without what was added, every byte of the stream is there, as it was.
-    if close.is_none()
+    if !course.is_closed()
         && injected == 0
         && !settings.keep_alive.as_ref().is_some_and(|it| it.suits(Notation::Lines))
     {
@@ -255,15 +237,15 @@ proptest! {
     /// Whatever the cuts and the timings, a client sees the same values, and those that were added.
     #[test]
     fn clients_see_the_same_lines_whatever_the_cuts_and_timings(
-        stream in lines(), cuts in cuts(), acts in acts(), settings in settings(), close in any::<Option<Index>>(),
+        stream in lines(), course in course(), settings in settings(),
     ) {
-        run_json(Framing::JsonLines, interpret_lines, &stream, &cuts, &acts, &settings, close)?;
+        run_json(Framing::JsonLines, interpret_lines, &stream, &course, &settings)?;
     }
 
     #[test]
     fn clients_see_the_same_records_whatever_the_cuts_and_timings(
-        stream in records(), cuts in cuts(), acts in acts(), settings in settings(), close in any::<Option<Index>>(),
+        stream in records(), course in course(), settings in settings(),
     ) {
-        run_json(Framing::JsonSequence, interpret_records, &stream, &cuts, &acts, &settings, close)?;
+        run_json(Framing::JsonSequence, interpret_records, &stream, &course, &settings)?;
     }
 }

@@ -1,7 +1,7 @@
 //! The engine as scripts of what happens.
 
-mod acts;
 mod calls;
+mod course;
 mod framings;
 mod lifetime;
 mod patience;

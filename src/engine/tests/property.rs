@@ -1,11 +1,10 @@
 //! The engine against the specification.
 
 use proptest::prelude::*;
-use proptest::sample::Index;
 
-use super::acts::acts;
+use super::course::course;
 use super::*;
-use crate::support::{cut, cuts, interpret, stream};
+use crate::support::{interpret, stream};
 
 fn settings() -> impl Strategy<Value = Settings> {
     let limit = prop_oneof![Just(Settings::HOLD_LIMIT), 0..40_usize];
@@ -32,29 +31,14 @@ proptest! {
     /// and those that were added, whole.
     #[test]
     fn clients_see_the_same_events_whatever_the_cuts_and_timings(
-        stream in stream(), cuts in cuts(), acts in acts(), settings in settings(), close in any::<Option<Index>>(),
+        stream in stream(), course in course(), settings in settings(),
     ) {
-        let mut chunks = cut(&stream, &cuts);
-        if let Some(close) = close {
-            chunks.truncate(close.index(chunks.len() + 1));
-        }
+        let chunks = course.chunks(&stream);
         let mut run = Run::new(settings.clone(), Position::None);
-        let (mut injected, added) = (0, Event::new().named("injected").data("whole\nand new"));
-        let places = chunks.len() + 1;
-        for at in 0..places {
-            injected += run.act(&acts, (at, places), &added);
-            if let Some(chunk) = chunks.get(at) {
-                run.data(chunk);
-            }
-        }
+        let added = Event::new().named("injected").data("whole\nand new");
+        let injected = run.take_course(&course, &chunks, &added);
         let room = run.engine.splitter.room();
-        match close {
-            Some(_) => run.close(Farewell::close()),
-            None => run.step(&End),
-        }
-        run.pass(INTERVAL);
-        run.take(None);
-        prop_assert!(run.engine.ended().is_some());
+        run.end(&course);
 
         let expected = interpret(&chunks.concat());
         let mut seen = interpret(&run.sent());
@@ -63,7 +47,7 @@ proptest! {
         prop_assert!(new.iter().all(|(_, data, _)| data == "whole\nand new"));
 
         let mut own = own;
-        if close.is_some() && room != Room::None {
+        if course.is_closed() && room != Room::None {
             let (name, data, _) = own.pop().unwrap();
             prop_assert_eq!((name.as_str(), data.as_str()), ("close", r#"{"reason":"shutdown"}"#));
         }
