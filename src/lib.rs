@@ -140,7 +140,8 @@ pub use service::{SseFuture, SseService};
 pub use shutdown::{PreStop, PreStopFuture, Shutdown, ShutdownBuilder};
 pub use state::{DrainReport, Expiry, Label, LimitKey, StreamId, StreamInfo, StreamState};
 pub use static_body::StaticBody;
-pub use wire::event::{CloseReason, Event};
+pub use wire::close_reason::CloseReason;
+pub use wire::event::Event;
 pub use wire::text::{Comment, EventId, EventName};
 
 /// The examples of the README are tests.

@@ -3,8 +3,10 @@
 //! Events to be written are at the root of the crate: see [`Event`].
 
 mod base64;
+mod checked_text;
+// The root exports what is public in this module, in `event` and in `text`.
+pub(crate) mod close_reason;
 mod decoder;
-// The root exports what is public in this module and in `text`.
 pub(crate) mod event;
 mod event_scanner;
 mod framing;
@@ -21,10 +23,12 @@ mod template;
 pub(crate) mod text;
 mod text_scanner;
 
+pub(crate) use checked_text::{Text, checked_conversions, checked_text, is_control};
+pub(crate) use close_reason::CloseReason;
 pub use decoder::{Decoder, MessageEvent};
+pub(crate) use event::Event;
 #[cfg(feature = "axum")]
 pub(crate) use event::lines;
-pub(crate) use event::{CloseReason, Event};
 pub(crate) use event_scanner::EventScanner;
 pub(crate) use framing::{ByLineEnd, Framing, LineEnd, Notation};
 pub(crate) use json::{json_member, json_string};
@@ -40,6 +44,4 @@ pub(crate) use status::Status;
 #[cfg(feature = "hub")]
 pub(crate) use template::end_with_id;
 pub(crate) use template::{EventTemplate, with_id_line};
-#[cfg(feature = "hub")]
-pub(crate) use text::checked_conversions;
-pub(crate) use text::{Comment, EventId, EventName, Text, checked_text, is_control};
+pub(crate) use text::{Comment, EventId, EventName};
