@@ -78,22 +78,17 @@ impl Holdings {
     /// Whether no signal may have come for what is held.
     #[inline]
     pub(super) fn are_quiet(&self, engine: &Engine) -> bool {
-        self.0.is_none() || !self.has_mail(engine) && !self.may_be_replaced()
+        self.0.as_ref().is_none_or(|held| !held.has_mail(engine) && !held.may_be_replaced())
     }
 
     /// Whether there may be mail that can be written.
-    #[inline]
     pub(super) fn has_mail(&self, engine: &Engine) -> bool {
-        self.0
-            .as_ref()
-            .and_then(|held| held.registered.as_ref())
-            .is_some_and(|it| it.has_mail(engine))
+        self.0.as_ref().is_some_and(|held| held.has_mail(engine))
     }
 
     /// Whether a newer stream may have replaced this one.
-    #[inline]
     pub(super) fn may_be_replaced(&self) -> bool {
-        self.0.as_ref().and_then(|held| held.permit.as_ref()).is_some_and(|it| it.is_signalled())
+        self.0.as_ref().is_some_and(|held| held.may_be_replaced())
     }
 
     /// Whether a newer stream has replaced this one. True once.
@@ -140,10 +135,20 @@ impl Held {
         registered.is_none() && permit.is_none() && link.is_none() && of_request.is_none()
     }
 
+    #[inline]
+    fn has_mail(&self, engine: &Engine) -> bool {
+        self.registered.as_ref().is_some_and(|registered| registered.has_mail(engine))
+    }
+
+    #[inline]
+    fn may_be_replaced(&self) -> bool {
+        self.permit.as_ref().is_some_and(|permit| permit.is_signalled())
+    }
+
     #[inline(never)]
     fn sent(&mut self, bytes: usize, engine: &mut Engine) {
         if let Some(registered) = &mut self.registered {
-            registered.sent(bytes, &engine.progress());
+            registered.sent(bytes, engine);
         }
         let is_held = self.permit.is_some() || self.link.is_some();
         if is_held && engine.ended().is_some() {

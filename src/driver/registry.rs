@@ -95,8 +95,8 @@ impl RegisteredStream {
 
     /// Counts a frame that is sent.
     #[inline]
-    pub(super) fn sent(&mut self, bytes: usize, progress: &Progress<'_>) {
-        self.record(progress);
+    pub(super) fn sent(&mut self, bytes: usize, engine: &mut Engine) {
+        self.record(&engine.progress());
         self.sent = true;
         match self.frames {
             0 => self.read_clock(),
