@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::splitter::Room;
 use super::spread::{Retry, Spread};
-use super::timeouts::StreamNow;
+use super::stream_now::StreamNow;
 use super::{Close, Farewell, MAX_TIMER, MIN_TIMER};
 use crate::wire::CloseReason;
 

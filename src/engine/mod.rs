@@ -70,6 +70,7 @@ mod settings;
 mod silence;
 mod splitter;
 pub(crate) mod spread;
+mod stream_now;
 #[cfg(test)]
 mod tests;
 mod timeouts;
@@ -89,7 +90,7 @@ pub(crate) use outbox::Output;
 pub(crate) use position::{EventIds, Injection, Position};
 pub(crate) use settings::{ERROR_RETRY, Observation, Settings};
 pub(crate) use silence::{Heartbeat, KeepAlive, MAX_TIMER, MIN_TIMER, Signal};
-pub(crate) use timeouts::BodyState;
+pub(crate) use stream_now::BodyState;
 
 use crate::wire::Notation;
 pub(crate) use crate::wire::{CloseReason, Framing, Protocol, Scanner, Status};
@@ -101,11 +102,15 @@ use position::{EventPosition, IdTracking, Ids};
 use silence::{Activity, Silence};
 use splitter::{Room, Splitter, Until, Watch};
 use spread::Retry;
-use timeouts::{StreamNow, Timeouts};
+use stream_now::StreamNow;
+use timeouts::Timeouts;
 
 /// The machine that carries out the layers' settings on one stream.
 ///
 /// Its owner keeps the settings and gives them to each call.
+///
+/// What belongs to silence and to positions stands beside them in small fields: within them, padding
+/// would make each stream larger.
 #[derive(Debug)]
 pub(crate) struct Engine {
     /// The number of this stream, by which times are spread over streams.
@@ -377,9 +382,8 @@ impl Engine {
         let is_overdue = self.timeouts().is_some_and(Timeouts::is_overdue);
         let until = if is_overdue { Until::FirstBoundary } else { Until::End };
         if !trimmed.chunk.is_empty() {
-            let (tracking, position) = (&mut self.tracking, &mut self.position);
-            let source = settings.ids.as_ref().filter(|_| self.splitter.has_events());
-            let mut ids = Ids { source, settings, tracking, position };
+            let notation = self.splitter.notation();
+            let mut ids = Ids::new(settings, notation, &mut self.tracking, &mut self.position);
             frames = self.splitter.split(trimmed.chunk, &mut tail, &mut ids, until, frames);
         }
         if !tail.is_empty() {
@@ -499,7 +503,7 @@ impl Engine {
         // An outer layer may have changed the settings since the stream was made.
         self.tracking = IdTracking::of(settings);
         let notation = self.splitter.notation();
-        let keep_alive = settings.keep_alive.as_ref().filter(|it| it.suits(notation));
+        let keep_alive = settings.keep_alive_in(notation);
         self.silence = keep_alive.map(|keep_alive| Silence::begin(now, keep_alive, self.n));
         let timeouts = Timeouts::begin(settings, self.n, notation, now, expires);
         if timeouts.end_the_stream() {
@@ -531,10 +535,9 @@ impl Engine {
             return None;
         }
         let before = self.position.events();
-        let (tracking, position) = (&mut self.tracking, &mut self.position);
-        let source = settings.ids.as_ref().filter(|_| self.splitter.has_events());
-        let mut ids = Ids { source, settings, tracking, position };
-        let frame = ids.encode(event, self.splitter.notation())?;
+        let notation = self.splitter.notation();
+        let mut ids = Ids::new(settings, notation, &mut self.tracking, &mut self.position);
+        let frame = ids.encode(event, notation)?;
         if let Some(cold) = &mut self.cold {
             cold.timeouts.discount(self.position.events() - before);
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::Close;
 use super::silence::Activity;
 use super::spread::Retry;
-use super::timeouts::{BodyState, StreamNow};
+use super::stream_now::{BodyState, StreamNow};
 use crate::wire::CloseReason;
 
 /// How long the stream's own body may still give nothing.

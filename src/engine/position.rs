@@ -203,13 +203,25 @@ impl EventPosition {
 #[derive(Debug)]
 pub(super) struct Ids<'a> {
     /// Where ids come from, if events get any.
-    pub(super) source: Option<&'a EventIds>,
+    source: Option<&'a EventIds>,
     pub(super) settings: &'a Settings,
-    pub(super) tracking: &'a mut IdTracking,
-    pub(super) position: &'a mut EventPosition,
+    tracking: &'a mut IdTracking,
+    position: &'a mut EventPosition,
 }
 
-impl Ids<'_> {
+impl<'a> Ids<'a> {
+    pub(super) fn new(
+        settings: &'a Settings,
+        notation: Notation,
+        tracking: &'a mut IdTracking,
+        position: &'a mut EventPosition,
+    ) -> Self {
+        // Only events have ids.
+        let has_ids = matches!(notation, Notation::Events(_));
+        let source = settings.ids.as_ref().filter(|_| has_ids);
+        Self { source, settings, tracking, position }
+    }
+
     /// Passes an event with data and without an id. Gives its new id if ids are on.
     pub(super) fn pass_unnumbered(&mut self) -> Option<&Position> {
         if let Some(ids) = self.source {

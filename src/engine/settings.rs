@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::{EventIds, Farewell, KeepAlive, Rotation, Words};
+use crate::wire::Notation;
 
 /// What the layers ask of an engine. One value serves all streams of a service.
 #[derive(Clone, Debug)]
@@ -45,6 +46,11 @@ pub(crate) enum Observation {
 impl Settings {
     /// Larger than nearly every event, and small enough to be held for every stream at once.
     pub(crate) const HOLD_LIMIT: usize = 64 * 1024;
+
+    /// How streams of this notation are kept alive.
+    pub(super) fn keep_alive_in(&self, notation: Notation) -> Option<&KeepAlive> {
+        self.keep_alive.as_ref().filter(|keep_alive| keep_alive.suits(notation))
+    }
 
     /// Whether all events are counted.
     pub(crate) fn counts_all_events(&self) -> bool {

@@ -5,34 +5,10 @@ use std::time::Instant;
 use super::lifetime::Lifetime;
 use super::order::{PendingOrder, Verdict};
 use super::patience::Patience;
-use super::silence::{Activity, Silence};
 use super::splitter::Room;
+use super::stream_now::StreamNow;
 use super::{Close, Injection, Settings};
 use crate::wire::Notation;
-
-/// Whether the body was polled before a timeout is handled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BodyState {
-    /// The body was polled and has nothing.
-    Pending,
-    /// The body may have data. Then the stream is not silent, and no comment is written.
-    Unknown,
-}
-
-/// What the timeouts of a stream depend on when they are checked.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct StreamNow<'a> {
-    pub(super) settings: &'a Settings,
-    /// The number of the stream.
-    pub(super) n: u32,
-    pub(super) now: Instant,
-    pub(super) body: BodyState,
-    pub(super) room: Room,
-    /// How many events were counted.
-    pub(super) events: u64,
-    pub(super) silence: Option<Silence>,
-    pub(super) activity: Activity,
-}
 
 /// The times at which something happens to a stream, apart from silence. Few streams have any.
 #[derive(Debug, Default)]
@@ -54,7 +30,7 @@ impl Timeouts {
         expires: Option<Instant>,
     ) -> Self {
         let rotation = settings.rotation.as_ref();
-        let keep_alive = settings.keep_alive.as_ref().filter(|it| it.suits(notation));
+        let keep_alive = settings.keep_alive_in(notation);
         let heartbeat = keep_alive.and_then(|it| it.heartbeat.as_ref());
         let heartbeat = heartbeat.filter(|_| matches!(notation, Notation::Events(_)));
         let limit = keep_alive.and_then(|it| it.give_up_after);
