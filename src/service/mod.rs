@@ -44,11 +44,16 @@
 //! nothing between them there is the lock of a link, once a response.
 
 mod admission;
+mod call;
+mod carried;
 mod early_head;
 mod head;
 mod refusal;
+mod register;
 mod request;
 mod respond;
+#[cfg(feature = "resume")]
+mod separate;
 
 #[cfg(feature = "resume")]
 pub(crate) use early_head::ToldFailure;
@@ -60,7 +65,7 @@ pub(crate) use head::is_event_stream;
 #[cfg(feature = "resume")]
 pub(crate) use refusal::last_words;
 #[cfg(feature = "resume")]
-pub(crate) use request::{OuterTask, dialect_inside, separate_request, separate_response};
+pub(crate) use separate::{OuterTask, dialect_inside, separate_request, separate_response};
 
 use std::fmt;
 use std::pin::Pin;
@@ -78,7 +83,8 @@ use crate::observe::LayerObserver;
 use crate::plan::{Plan, ResolvedPlan};
 use crate::state::Expiry;
 use admission::{EarlyPermit, EarlyRefusal, admit};
-use request::{OuterPlan, RequestInfo, put};
+use carried::put;
+use request::{OuterPlan, RequestInfo};
 
 /// The service that all layers of this crate make.
 ///

@@ -11,7 +11,8 @@ use http::header::{
 use http::response::Parts;
 use http_body::Body;
 
-use super::request::{OuterPlan, RequestInfo, tell};
+use super::carried::tell;
+use super::request::{OuterPlan, RequestInfo};
 use crate::body::SseBody;
 use crate::dialect::{Dialect, Notice, Opening};
 use crate::driver::{Done, Framing, Protocol, Registrations, StreamLink, trailers};

@@ -1,26 +1,25 @@
 //! Carries out a plan on a response.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Context;
 
 use bytes::Bytes;
 use http::Response;
 use http::response::Parts;
-use http_body::{Body, Frame};
+use http_body::Body;
 
+use super::carried::{Carried, carried, tell};
 use super::early_head::take_early_head;
 use super::head::{self, StreamKind};
 use super::refusal::{Refusal, refuse, refuse_call, refuse_late};
-use super::request::{Carried, OuterPlan, carried, tell};
+use super::register::register;
+use super::request::OuterPlan;
 use crate::body::SseBody;
-use crate::driver::{
-    Answer, Around, Claim, Deferred, Done, Protocol, Registrations, Stream, StreamLink,
-};
+use crate::driver::{Around, Claim, Done, Registrations, Stream, StreamLink};
 use crate::engine::{Engine, Position};
 use crate::observe::{StreamObserver, Subject};
-use crate::plan::{LimitSetting, Plan, ResolvedPlan};
-use crate::state::{Drain, Expiry, LimitInner};
+use crate::plan::{Plan, ResolvedPlan};
+use crate::state::Expiry;
 use crate::sync::now;
 use crate::wire::{Framing, Scanner};
 
@@ -69,8 +68,8 @@ where
 }
 
 /// What it takes to respond with a stream.
-struct Responder<'a> {
-    asked: &'a Arc<OuterPlan>,
+pub(super) struct Responder<'a> {
+    pub(super) asked: &'a Arc<OuterPlan>,
     outer: Option<&'a OuterPlan>,
     head: Parts,
 }
@@ -128,68 +127,6 @@ impl Responder<'_> {
         let done = inner.done().around(Arc::clone(&resolved));
         let link = StreamLink::of_stream(done, registrations, observer, expiry);
         Ok(self.drive(body, framing, resolved, link))
-    }
-
-    /// Does what is left to do for a call, as soon as its answer turns out to be a stream.
-    fn call<B: Body<Data = Bytes>>(
-        &mut self,
-        body: B,
-        protocol: Protocol,
-        inner: Option<Arc<StreamLink>>,
-        cx: &mut Context<'_>,
-    ) -> Result<SseBody<B>, Refusal> {
-        let asked = self.asked;
-        let (resolved, done) = match &inner {
-            None => (Arc::clone(&asked.resolved), Done::new(Arc::clone(&asked.resolved))),
-            Some(inner) => {
-                let left = inner.done().left_of_layer(&asked.resolved);
-                if !left.drives() {
-                    inner.note(&left);
-                    self.tell(inner);
-                    return Ok(SseBody::plain(body, None));
-                }
-                let resolved = Arc::new(left.resolve_as(&asked.resolved));
-                (Arc::clone(&resolved), inner.done().around(resolved))
-            }
-        };
-        let expiry = self.expiry().filter(|_| inner.is_none() && resolved.plan.heeds_expiry());
-        let outer_drains = asked.outer_drains(&done);
-        let link = StreamLink::passive(done);
-        self.tell(&link);
-        if !resolved.plan.drives() && expiry.is_none() {
-            return Ok(SseBody::plain(body, Some(link)));
-        }
-        if let Some(obstacle) = obstacle(&resolved.plan, asked, outer_drains) {
-            // A unary call is answered all the same.
-            let answer = whole_answer(body, protocol, cx);
-            return answer.map(SseBody::whole).ok_or_else(|| obstacle.refusal());
-        }
-        let (asked, taken) = (Arc::clone(asked), inner.is_none());
-        let own = Arc::clone(&link);
-        // The future that has it is over when the stream begins.
-        let early = resolved.plan.limit.on().and_then(|_| asked.take_early());
-        Ok(SseBody::deferred(
-            body,
-            Deferred::new(link, protocol, move |scanner| {
-                let mut taken_back = match taken {
-                    true => asked.made().reclaim(&resolved.plan),
-                    false => Registrations::default(),
-                };
-                taken_back.permit = taken_back.permit.or(early);
-                let done = own.done();
-                let outer_drains = asked.outer_drains(&done);
-                let registrations = register(&resolved.plan, &asked, outer_drains, taken_back)
-                    .map_err(Refusal::counted_status)?;
-                let observer = match taken {
-                    true => asked.made().reclaim_observer().unwrap_or_else(|| observe(&asked)),
-                    false => StreamObserver::off(),
-                };
-                let link = StreamLink::of_stream(done, registrations, observer, expiry);
-                let n = asked.resolved.next();
-                let engine = Engine::new(scanner, resolved.engine(), n, Position::None);
-                Ok(Stream::new(Arc::clone(&resolved), engine, link))
-            }),
-        ))
     }
 
     /// Does what can be done for a stream whose bytes cannot be read.
@@ -260,12 +197,12 @@ impl Responder<'_> {
     }
 
     /// When the credential expires that the request or the response names.
-    fn expiry(&self) -> Option<Expiry> {
+    pub(super) fn expiry(&self) -> Option<Expiry> {
         let of_response = self.head.extensions.get::<Expiry>().copied();
         Expiry::earliest(self.asked.terms.expiry, of_response)
     }
 
-    fn tell(&mut self, link: &Arc<StreamLink>) {
+    pub(super) fn tell(&mut self, link: &Arc<StreamLink>) {
         tell(link, &mut self.head.extensions, self.outer);
     }
 
@@ -292,68 +229,6 @@ impl Responder<'_> {
     }
 }
 
-/// The whole of an answer of one message that is there at once. None if it is a stream.
-fn whole_answer<B: Body<Data = Bytes>>(
-    body: B,
-    protocol: Protocol,
-    cx: &mut Context<'_>,
-) -> Option<VecDeque<Result<Frame<Bytes>, B::Error>>> {
-    let (mut body, mut answer) = (Box::pin(body), Answer::new(protocol));
-    let (mut frames, mut len) = (VecDeque::new(), 0);
-    while let Some(frame) = match body.as_mut().poll_frame(cx) {
-        Poll::Ready(frame) => frame,
-        Poll::Pending => return None,
-    } {
-        if let Some(data) = frame.as_ref().ok().and_then(Frame::data_ref) {
-            len += data.len();
-            if answer.read(data) || len > LONGEST_ANSWER {
-                return None;
-            }
-        }
-        let is_last = answer.is_over() || !frame.as_ref().is_ok_and(Frame::is_data);
-        frames.push_back(frame);
-        if is_last {
-            break;
-        }
-    }
-    Some(frames)
-}
-
-/// What clients of gRPC take by default is 4 MiB, and this is what an answer is held up to.
-const LONGEST_ANSWER: usize = 4 * 1024 * 1024 + 64;
-
-/// What would keep a stream with this plan from being served now. A stream that may take the place
-/// of another one learns of it when it begins.
-fn obstacle<'a>(
-    plan: &'a Plan,
-    asked: &'a OuterPlan,
-    outer_drains: &'a [Arc<Drain>],
-) -> Option<Obstacle<'a>> {
-    let drain = plan.shutdown.on().map(|shutdown| &shutdown.drain);
-    if let Some(drain) = drain.into_iter().chain(outer_drains).find(|it| it.refuses(now)) {
-        return Some(Obstacle::Drain(drain));
-    }
-    let limit = &plan.limit.on()?.limit;
-    let is_open = limit.replaces() || asked.has_early() || limit.has_room(&asked.terms.key);
-    (!is_open).then_some(Obstacle::Limit(limit))
-}
-
-/// Why a stream would not be served.
-enum Obstacle<'a> {
-    Drain(&'a Drain),
-    Limit(&'a LimitInner),
-}
-
-impl Obstacle<'_> {
-    /// Counts a refusal.
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::Drain(drain) => Refusal::draining(drain),
-            Self::Limit(limit) => Refusal::full(limit),
-        }
-    }
-}
-
 fn stream(
     asked: &OuterPlan,
     framing: Framing,
@@ -366,45 +241,7 @@ fn stream(
     Stream::new(resolved, engine, link)
 }
 
-fn observe(asked: &OuterPlan) -> StreamObserver {
+pub(super) fn observe(asked: &OuterPlan) -> StreamObserver {
     let (method, path) = (&asked.request.method, asked.request.uri.path());
     asked.observer.open(Subject { label: asked.terms.label.as_str(), method, path }, now())
-}
-
-/// Registers the stream where it is not registered yet, unless the server drains or has no room.
-///
-/// The order makes sure that nothing is seen of a stream that is refused: no drain waits for it, no
-/// hook is called, and no older stream is replaced.
-fn register(
-    plan: &Plan,
-    asked: &OuterPlan,
-    outer_drains: &[Arc<Drain>],
-    mut registrations: Registrations,
-) -> Result<Registrations, Refusal> {
-    let shutdown = plan.shutdown.on().filter(|_| registrations.shutdown.is_none());
-    let drain = shutdown.map(|shutdown| &shutdown.drain);
-    if let Some(drain) = drain.into_iter().chain(outer_drains).find(|it| it.refuses(now)) {
-        return Err(Refusal::draining(drain));
-    }
-    if let (Some(LimitSetting { limit, .. }), None) = (plan.limit.on(), &registrations.permit) {
-        let permit = asked.made().take_permit().or_else(|| asked.take_early());
-        let permit = permit.or_else(|| limit.acquire(&asked.terms.key));
-        registrations.permit = Some(permit.ok_or_else(|| Refusal::full(limit))?);
-    }
-    if let Some(drain) = drain {
-        // The drain may have begun since it was asked above. Then the permit is released.
-        let registration = drain.register().ok_or_else(|| Refusal::draining(drain))?;
-        registrations.shutdown = Some(registration);
-    }
-    if plan.shutdown.on().is_some() {
-        registrations.finish_within = asked.terms.finish_within;
-    }
-    if let (Some(setting), None) = (plan.registry.on(), &registrations.registry) {
-        let (method, path) = (asked.request.method.clone(), asked.request.uri.path());
-        registrations.registry = setting.registry.register(asked.terms.label.clone(), method, path);
-    }
-    if let (Some((_, stats)), Some(shutdown)) = (&registrations.registry, plan.shutdown.on()) {
-        stats.set_drain(&shutdown.drain);
-    }
-    Ok(registrations)
 }
