@@ -1,40 +1,19 @@
 //! What is decided of a request before the handler runs.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{Response, response};
 use http_body::Body;
 
+use super::early_permit::EarlyPermit;
 use super::head;
 use super::refusal::{Refusal, refuse, refuse_call};
 use super::request::OuterPlan;
 use crate::body::SseBody;
 use crate::plan::{Plan, Setting};
-use crate::state::{LimitInner, Permit};
-use crate::sync::lock;
 use crate::wire::Protocol;
-
-/// A permit that was taken before the handler, until a stream takes it.
-///
-/// The future of the response owns it. So it is released with the future, also if the handler keeps
-/// the extensions of its request.
-#[derive(Debug)]
-pub(super) struct EarlyPermit {
-    limit: Arc<LimitInner>,
-    permit: Mutex<Option<Permit>>,
-}
-
-impl EarlyPermit {
-    pub(super) fn is_held(&self) -> bool {
-        lock(&self.permit).is_some()
-    }
-
-    pub(super) fn take(&self) -> Option<Permit> {
-        lock(&self.permit).take()
-    }
-}
 
 /// A request whose handler does not run.
 #[derive(Debug)]
@@ -83,9 +62,7 @@ pub(super) fn admit(
     }
     let setting = own.limit.on();
     let held = asked.terms.early.upgrade();
-    let is_same = |it: &Arc<EarlyPermit>| {
-        setting.is_some_and(|setting| Arc::ptr_eq(&it.limit, &setting.limit))
-    };
+    let is_same = |it: &Arc<EarlyPermit>| setting.is_some_and(|setting| it.is_of(&setting.limit));
     if let Some(early) = held.as_ref().filter(|it| !is_same(it)) {
         // The limit of a layer further out does not hold for this request.
         drop(early.take());
@@ -103,10 +80,7 @@ pub(super) fn admit(
     }
     let permit = setting.limit.acquire_early(&asked.terms.key);
     let permit = permit.map_err(|()| EarlyRefusal::new(Refusal::full(&setting.limit), request))?;
-    let early = permit.map(|permit| {
-        let limit = Arc::clone(&setting.limit);
-        Arc::new(EarlyPermit { limit, permit: Mutex::new(Some(permit)) })
-    });
+    let early = permit.map(|permit| Arc::new(EarlyPermit::new(&setting.limit, permit)));
     asked.terms.early = early.as_ref().map(Arc::downgrade).unwrap_or_default();
     Ok(early)
 }

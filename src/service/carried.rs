@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, Weak};
 use http::Extensions;
 use http_body::Body;
 
-use super::request::OuterPlan;
 use crate::driver::{Registrations, StreamLink};
 use crate::observe::StreamObserver;
 use crate::plan::Plan;
@@ -27,7 +26,7 @@ struct Made {
 }
 
 impl MadeStreams {
-    pub(super) fn add(&self, link: &Arc<StreamLink>) {
+    fn add(&self, link: &Arc<StreamLink>) {
         lock(&self.0).links.push(Arc::downgrade(link));
     }
 
@@ -97,10 +96,16 @@ pub(super) fn carried(body: &impl Body, extensions: &Extensions) -> Carried {
 }
 
 /// Tells layers further out which stream a response carries.
-pub(super) fn tell(link: &Arc<StreamLink>, extensions: &mut Extensions, outer: Option<&OuterPlan>) {
+///
+/// `made` has the streams of the next one.
+pub(super) fn tell(
+    link: &Arc<StreamLink>,
+    extensions: &mut Extensions,
+    made: Option<&MadeStreams>,
+) {
     put(extensions, CarriedStream(Arc::downgrade(link)));
-    if let Some(outer) = outer {
-        outer.made().add(link);
+    if let Some(made) = made {
+        made.add(link);
     }
 }
 

@@ -64,10 +64,14 @@ pub(super) fn protocol_of_call(headers: &HeaderMap) -> Option<Protocol> {
     }
 }
 
+/// Marks a refusal in its extensions: an event stream that is none of the handler's.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Refused;
+
 /// Whether a response's body is an event stream whose bytes can be read, and not a refusal.
 #[cfg(feature = "resume")]
 pub(crate) fn is_event_stream(method: &Method, head: &http::response::Parts) -> bool {
-    head.extensions.get::<super::refusal::Refused>().is_none()
+    head.extensions.get::<Refused>().is_none()
         && stream_kind(method, head.status, &head.headers) == Some(StreamKind::Framed(Framing::Sse))
 }
 

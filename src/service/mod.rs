@@ -47,6 +47,7 @@ mod admission;
 mod call;
 mod carried;
 mod early_head;
+mod early_permit;
 mod head;
 mod refusal;
 mod register;
@@ -82,8 +83,9 @@ use crate::body::SseBody;
 use crate::observe::LayerObserver;
 use crate::plan::{Plan, ResolvedPlan};
 use crate::state::Expiry;
-use admission::{EarlyPermit, EarlyRefusal, admit};
+use admission::{EarlyRefusal, admit};
 use carried::put;
+use early_permit::EarlyPermit;
 use request::{OuterPlan, RequestInfo};
 
 /// The service that all layers of this crate make.

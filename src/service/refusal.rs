@@ -12,6 +12,7 @@ use http::response::Parts;
 use http_body::Body;
 
 use super::carried::tell;
+use super::head::Refused;
 use super::request::{OuterPlan, RequestInfo};
 use crate::body::SseBody;
 use crate::dialect::{Dialect, Notice, Opening};
@@ -24,10 +25,6 @@ use crate::plan::Plan;
 use crate::state::{Drain, LimitInner};
 use crate::sync::catch_panic;
 use crate::wire::{CloseReason, Notation, Status, in_notation};
-
-/// Marks a refusal in its extensions: an event stream that is none of the handler's.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Refused;
 
 /// Why a stream is not served.
 #[derive(Debug)]
@@ -97,7 +94,7 @@ pub(super) fn refuse<B: Body>(
     // It replaces headers of the same name.
     response.headers_mut().extend(answer.headers);
     response.extensions_mut().insert(Refused);
-    tell(&link, response.extensions_mut(), outer);
+    tell(&link, response.extensions_mut(), outer.map(OuterPlan::made));
     response
 }
 
@@ -173,7 +170,7 @@ pub(super) fn refuse_call<B: Body>(
         response.headers_mut().extend(trailers(status));
     }
     response.extensions_mut().insert(Refused);
-    tell(&link, response.extensions_mut(), outer);
+    tell(&link, response.extensions_mut(), outer.map(OuterPlan::made));
     response
 }
 

@@ -7,8 +7,8 @@ use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, Method, Uri};
 
-use super::admission::EarlyPermit;
 use super::carried::MadeStreams;
+use super::early_permit::EarlyPermit;
 use super::{OwnPlan, head};
 use crate::driver::{Done, EarlyHeadLink};
 use crate::engine::Position;

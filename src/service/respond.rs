@@ -203,7 +203,7 @@ impl Responder<'_> {
     }
 
     pub(super) fn tell(&mut self, link: &Arc<StreamLink>) {
-        tell(link, &mut self.head.extensions, self.outer);
+        tell(link, &mut self.head.extensions, self.outer.map(OuterPlan::made));
     }
 
     /// What is done if the body turns out to be another than that of `inner`: everything.
