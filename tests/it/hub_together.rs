@@ -46,6 +46,24 @@ fn a_burst_is_one_frame_that_all_followers_share() {
 }
 
 #[test]
+fn followers_that_began_at_different_positions_before_a_burst_share_its_frame() {
+    let hub = hub_of(100);
+    append(hub.log(), "t", "before");
+    let follow = |_| {
+        // An event of another topic, which moves the position of the next follower.
+        append(hub.log(), "u", "other");
+        let mut body = hub.subscribe(topic("t")).into_body();
+        assert!(frame(&mut body).is_none());
+        body
+    };
+    let mut bodies: Vec<_> = (0..10).map(follow).collect();
+    (0..20).for_each(|n| drop(append(hub.log(), "t", &n.to_string())));
+    let frames: Vec<Bytes> = bodies.iter_mut().rev().map(|body| frame(body).unwrap()).collect();
+    assert_eq!(said(&frames[0]).len(), 20);
+    assert!(frames.iter().all(|frame| frame.as_ptr() == frames[0].as_ptr()));
+}
+
+#[test]
 fn few_events_are_a_frame_each_that_all_followers_share() {
     let hub = hub_of(100);
     let mut bodies = [(); 2].map(|()| hub.subscribe(topic("t")).into_body());

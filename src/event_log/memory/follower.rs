@@ -246,9 +246,9 @@ impl Follow for MemoryFollower {
 
     fn poll_run(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Run>> {
         let one = |cursor: &mut OneCursor, waker: &Waker| {
-            cursor.look(waker, TopicState::joined_after).map(|joined| {
-                cursor.position = joined.last;
-                (joined.last, joined.bytes)
+            cursor.look(waker, TopicState::run_after).map(|(last, bytes)| {
+                cursor.position = last;
+                (last, bytes)
             })
         };
         let next = self.get_mut().poll(cx, one, Logged::into_bytes);

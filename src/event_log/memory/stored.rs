@@ -1,5 +1,6 @@
 //! Events as a topic stores them, and events joined for several followers.
 
+use std::ops::Range;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -17,6 +18,13 @@ pub(super) struct StoredEvent {
     pub(super) finishes: bool,
 }
 
+impl StoredEvent {
+    /// The position after this event, and its bytes.
+    pub(super) fn run(&self) -> (u64, Bytes) {
+        (self.sequence, self.bytes.clone())
+    }
+}
+
 impl Entry for StoredEvent {
     fn sequence(&self) -> u64 {
         self.sequence
@@ -32,23 +40,20 @@ impl Entry for StoredEvent {
 }
 
 /// Consecutive events of a topic as one piece of bytes.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct JoinedEvents {
-    /// The sequence of the first event.
-    pub(super) first: u64,
+    /// The positions after which these are the next events.
+    positions: Range<u64>,
     /// The sequence of the last event.
-    pub(super) last: u64,
-    pub(super) bytes: Bytes,
+    last: u64,
+    bytes: Bytes,
 }
 
 impl JoinedEvents {
-    pub(super) fn of_one(event: &StoredEvent) -> Self {
-        Self { first: event.sequence, last: event.sequence, bytes: event.bytes.clone() }
-    }
-
-    /// Joins as many of these events as fit into one piece. Returns `None` if these are too few for
-    /// it to be worth a copy.
+    /// Joins as many of these events as fit into one piece, of which none is missing after the
+    /// position `before`. Returns `None` if these are too few for it to be worth a copy.
     pub(super) fn of_many<'a>(
+        before: u64,
         events: impl Iterator<Item = &'a StoredEvent> + Clone,
     ) -> Option<Self> {
         let (mut count, mut len, mut last) = (0, 0, 0);
@@ -64,7 +69,22 @@ impl JoinedEvents {
         let first = events.clone().next()?.sequence;
         let mut joined = Vec::with_capacity(len);
         events.take(count).for_each(|event| joined.extend_from_slice(&event.bytes));
-        Some(Self { first, last, bytes: joined.into() })
+        Some(Self { positions: before..first, last, bytes: joined.into() })
+    }
+
+    /// Whether these are the next events after a position.
+    pub(super) fn is_next_after(&self, position: u64) -> bool {
+        self.positions.contains(&position)
+    }
+
+    /// Whether one of these events is at this position or before it.
+    pub(super) fn begins_by(&self, position: u64) -> bool {
+        self.positions.end <= position
+    }
+
+    /// The position after these events, and their bytes.
+    pub(super) fn run(&self) -> (u64, Bytes) {
+        (self.last, self.bytes.clone())
     }
 }
 

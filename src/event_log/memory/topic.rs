@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use slab::Slab;
 
 use super::due::FiledAs;
@@ -174,7 +175,7 @@ impl TopicState {
         }
         log.bytes.fetch_sub(removed, Ordering::Relaxed);
         // Joined events do not outlive the events that they are made of.
-        if self.joined.as_ref().is_some_and(|joined| joined.first <= self.window.floor()) {
+        if self.joined.as_ref().is_some_and(|joined| joined.begins_by(self.window.floor())) {
             self.joined = None;
         }
         self.window.shrink_if_empty();
@@ -205,27 +206,31 @@ impl TopicState {
         matches!(self.due(limits), Some(FiledAs::Empty(end)) if end <= now)
     }
 
-    /// The events after a position as one piece, or whatever else is there.
+    /// The events after a position as one piece, or whatever else is there: the position after it,
+    /// and its bytes.
     ///
     /// If there are several followers, joined events are kept for the others: they were woken
     /// together, so most are at the same position.
-    pub(super) fn joined_after(&mut self, position: u64) -> Option<JoinedEvents> {
+    pub(super) fn run_after(&mut self, position: u64) -> Option<(u64, Bytes)> {
+        // Asked first, so that the window is searched for one of them only.
+        if let Some(joined) = self.joined.as_ref().filter(|it| it.is_next_after(position)) {
+            return Some(joined.run());
+        }
         let events = self.window.after(position);
         let mut rest = events.clone();
         let first = rest.next()?;
         if first.finishes || rest.next().is_none() {
-            return Some(JoinedEvents::of_one(first));
+            return Some(first.run());
         }
-        if let Some(joined) = self.joined.as_ref().filter(|joined| joined.first == first.sequence) {
-            return Some(joined.clone());
-        }
-        let Some(joined) = JoinedEvents::of_many(events) else {
-            return Some(JoinedEvents::of_one(first));
+        let before = self.window.up_to(position).map_or(self.window.floor(), Entry::sequence);
+        let Some(joined) = JoinedEvents::of_many(before, events) else {
+            return Some(first.run());
         };
+        let run = joined.run();
         if self.followers > 1 {
-            self.joined = Some(joined.clone());
+            self.joined = Some(joined);
         }
-        Some(joined)
+        Some(run)
     }
 
     /// Whether events after a position are lost.
