@@ -34,6 +34,7 @@ fn every_cause_is_told_and_then_comes_what_there_is() {
         // Malformed.
         (Start::After(id("7")), true, GapReason::Unknown),
         (Start::After(id("\"\\\u{1}")), true, GapReason::Unknown),
+        (Start::After(id(format!("{}b", ids[3]))), true, GapReason::Unknown),
         // Newer than the head.
         (Start::After(shifted(&ids[4], 1_000)), true, GapReason::Unknown),
         // Not even an id.

@@ -89,7 +89,7 @@ impl MemoryFollower {
     pub(super) fn read(log: &MemoryLogInner, topic: &Topic, from: Start, limit: usize) -> Page {
         let (now, state) = (now(), &log.state);
         let cell = log.get_to_read(topic, now);
-        let placement = Placement::of(&from, state.epoch.number(), state.head()).alone();
+        let placement = Placement::of_own(&from, state.epoch.number(), state.head());
         // A sequence of no event, so it reveals none.
         let here = state.next_sequence();
         let topic = cell.trimmed(now, state);
@@ -172,7 +172,7 @@ impl OneCursor {
         let now = now();
         // Read before the topic is looked at: events that are appended after this are returned.
         let head = log.state.head();
-        let placement = Placement::of(from, log.state.epoch.number(), head).alone();
+        let placement = Placement::of_own(from, log.state.epoch.number(), head);
         let cell = log.follow(topic, now)?;
         let (position, lost) = start_in(&cell.trimmed(now, &log.state), placement);
         Some((Self { cell, position, ticket: Ticket::default() }, placement, lost))

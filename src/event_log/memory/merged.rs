@@ -63,7 +63,7 @@ impl MergedCursors {
         let feed = topics.has_patterns().then(|| log.follow_feed(topics));
         // Read before topics are looked at: events that are appended after this are returned.
         let head = feed.as_ref().map_or_else(|| log.state.head(), |feed| feed.1);
-        let placement = Placement::of(start, log.state.epoch.number(), head).alone();
+        let placement = Placement::of_own(start, log.state.epoch.number(), head);
         let position = if let Placement::After(position) = placement { position } else { 0 };
         let feed = feed.map(|(feed, _)| FeedCursor { feed, ticket: Ticket::default(), from: 0 });
         let mut this = Self {

@@ -1,6 +1,6 @@
 //! Where a client starts, and its position in a window.
 
-use crate::event_log::ids::parse_position;
+use crate::event_log::ids::{parse_id, parse_position};
 use crate::event_log::{GapReason, Start};
 
 /// Where a client starts in a log.
@@ -29,6 +29,16 @@ impl Placement {
                 Some((of, position)) if of == epoch => Self::Ahead(position),
                 _ => Self::Gap(GapReason::of_unknown(start, epoch)),
             },
+        }
+    }
+
+    /// The same in a log whose positions are all ids of events, and to which nobody else appends.
+    pub(in crate::event_log) fn of_own(start: &Start, epoch: u64, head: u64) -> Self {
+        match start {
+            Start::After(id) if parse_id(id.as_str()).is_none() => {
+                Self::Gap(GapReason::of_unknown(start, epoch))
+            }
+            _ => Self::of(start, epoch, head).alone(),
         }
     }
 
