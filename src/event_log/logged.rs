@@ -53,24 +53,26 @@ impl Logged {
     /// # Errors
     ///
     /// [`InvalidEvent`] if `event` is not one whole event or not UTF-8, has a line that does not
-    /// end in LF, has no data, or has an `id`. So other writers of the broker cannot break a
+    /// end in LF, has no data, has an `id`, or has a `retry` of zero or of more than 2,147,483,647
+    /// ms, after which clients come back at once. So other writers of the broker cannot break a
     /// stream.
     pub fn from_encoded(topic: Topic, id: &EventId, event: &[u8]) -> Result<Self, InvalidEvent> {
         let lines = event.strip_suffix(b"\n\n").ok_or(InvalidEvent("it does not end"))?;
         if memchr::memchr(b'\r', lines).is_some() {
             return Err(InvalidEvent("it has a CR"));
         }
-        let (mut data, is) = (false, |line: &[u8], name: &[u8]| {
-            line.strip_prefix(name).is_some_and(|rest| matches!(rest, [] | [b':', ..]))
-        });
+        let mut data = false;
         if std::str::from_utf8(lines).is_err() {
             return Err(InvalidEvent("it is not UTF-8"));
         }
         for line in lines.split(|byte| *byte == b'\n') {
             match line {
                 [] => return Err(InvalidEvent("there are two events")),
-                line if is(line, b"id") => return Err(InvalidEvent("it has an id")),
-                line => data |= is(line, b"data"),
+                line if value(line, b"id").is_some() => return Err(InvalidEvent("it has an id")),
+                line if value(line, b"retry").is_some_and(|retry| !is_sane(retry)) => {
+                    return Err(InvalidEvent("it has a `retry` that harms clients"));
+                }
+                line => data |= value(line, b"data").is_some(),
             }
         }
         if !data {
@@ -104,9 +106,9 @@ impl Logged {
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         let lines = self.bytes.split(|byte| *byte == b'\n');
-        let mut names = lines.filter_map(|line| line.strip_prefix(b"event:"));
-        let name = names.next_back()?;
-        std::str::from_utf8(name.strip_prefix(b" ").unwrap_or(name)).ok()
+        let name = lines.filter_map(|line| value(line, b"event")).next_back()?;
+        // Clients take an empty one for none.
+        std::str::from_utf8(name).ok().filter(|name| !name.is_empty())
     }
 
     /// Whether this is the event that [`Hub::finish`](crate::Hub::finish) appended.
@@ -126,6 +128,22 @@ impl Logged {
     pub fn into_bytes(self) -> Bytes {
         self.bytes
     }
+}
+
+/// The value of a line, if its field has this name.
+fn value<'a>(line: &'a [u8], field: &[u8]) -> Option<&'a [u8]> {
+    match line.strip_prefix(field)? {
+        [] => Some(&[]),
+        [b':', b' ', value @ ..] | [b':', value @ ..] => Some(value),
+        _ => None,
+    }
+}
+
+/// Whether clients do no harm with a `retry`. They ignore what is no number.
+fn is_sane(retry: &[u8]) -> bool {
+    let digits = std::str::from_utf8(retry).unwrap_or_default();
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    !is_number || digits.parse().is_ok_and(|millis: i32| millis > 0)
 }
 
 impl fmt::Debug for Logged {
@@ -157,6 +175,7 @@ impl Error for InvalidEvent {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::Decoder;
 
     #[test]
     fn only_one_whole_event_without_an_id_is_taken_from_outside() {
@@ -171,6 +190,10 @@ mod tests {
             ("\n\n",                    Err("there are two events")),
             ("data: x\n\ndata: y\n\n",  Err("there are two events")),
             ("data: x\n\n\n",           Err("there are two events")),
+            ("retry: 1\ndata: x\n\n",  Ok("retry: 1\ndata: x\nid: 1\n\n")),
+            ("retry: -1\ndata: x\n\n", Ok("retry: -1\ndata: x\nid: 1\n\n")),
+            ("retry:0\ndata: x\n\n",   Err("it has a `retry` that harms clients")),
+            ("data: x\nretry: 2147483648\n\n", Err("it has a `retry` that harms clients")),
             ("data: x\r\rdata: y\n\n",  Err("it has a CR")),
             ("data: x\nid: 2\n\n",      Err("it has an id")),
             ("data: x\nid\n\n",         Err("it has an id")),
@@ -188,6 +211,22 @@ mod tests {
                 (Err(error), Err(why)) => assert_eq!(error.0, why, "{event:?}"),
                 _ => panic!("{event:?} is {logged:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn the_name_of_an_event_from_outside_is_the_one_that_clients_read() {
+        let (topic, id) = (Topic::from_static("t"), EventId::from_static("1"));
+        for event in [
+            "event: e\ndata\n\n",
+            "event:e\nevent:  f\ndata\n\n",
+            "event: e\nevent\ndata\n\n",
+            "event: e\nevent: \ndata\n\n",
+            "events: e\ndata: event: e\n\n",
+        ] {
+            let logged = Logged::from_encoded(topic.clone(), &id, event.as_bytes()).unwrap();
+            let read = Decoder::new().decode(logged.bytes()).pop().unwrap().event;
+            assert_eq!(logged.name().unwrap_or("message"), read, "{event:?}");
         }
     }
 
