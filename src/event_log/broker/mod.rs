@@ -43,6 +43,8 @@ pub(super) use follower::BrokerFollower;
 pub(super) use patience::RESPONSE_TIMEOUT;
 pub(super) use patience::{MAX_PATIENCE, Patience};
 pub(super) use settings::{BrokerSettings, check_all};
+#[cfg(feature = "redis")]
+pub(super) use settings::{TOO_MANY, is_too_many};
 pub(super) use topic::{Announcement, BrokerTopic, LoadedTopic};
 use topic::{TopicRequest, Unused};
 

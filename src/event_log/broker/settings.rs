@@ -26,6 +26,7 @@ impl BrokerSettings {
         let is_zero = |time: Duration| time.as_millis() == 0;
         check_all(&[
             ("events", self.events == 0, zero),
+            ("events", is_too_many(self.events), TOO_MANY),
             ("window_events", self.window.events == 0, zero),
             ("window_bytes", self.window.bytes == 0, zero),
             ("max_event_bytes", self.max_event_bytes == 0, zero),
@@ -61,5 +62,34 @@ pub(in crate::event_log) fn check_all(
     }
 }
 
+/// Whether the numbers of brokers do not hold a count.
+pub(in crate::event_log) fn is_too_many(count: usize) -> bool {
+    i64::try_from(count).is_err()
+}
+
+pub(in crate::event_log) const TOO_MANY: &str = "it must be less than 2^63";
+
 /// The numbers in which brokers count time do not hold many more years.
 const MAX_TIME: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_broker_can_count_is_refused_by_name() {
+        let default = BrokerSettings::default;
+        for (settings, expected) in [
+            (default(), None),
+            (BrokerSettings { events: usize::MAX, ..default() }, Some("events")),
+            (BrokerSettings { idle: Duration::MAX, ..default() }, Some("idle")),
+            (
+                BrokerSettings { duplicate_window: Duration::MAX, ..default() },
+                Some("duplicate_window"),
+            ),
+        ] {
+            let refused = settings.check().err();
+            assert_eq!(refused.as_ref().map(InvalidSetting::setting), expected);
+        }
+    }
+}

@@ -241,8 +241,12 @@ impl NatsLogBuilder {
         if let Some((setting, _)) = zero.iter().find(|(_, is_zero)| *is_zero) {
             return Err(InvalidSetting::new(setting, "it must not be zero"));
         }
-        if self.age < MIN_AGE {
-            return Err(InvalidSetting::new("age", "it must be at least a second"));
+        if self.replicas > MAX_REPLICAS {
+            return Err(InvalidSetting::new("replicas", "it must not be more than 5"));
+        }
+        if !(MIN_AGE..MAX_AGE).contains(&self.age) {
+            let problem = "it must be at least a second, and less than 100 years";
+            return Err(InvalidSetting::new("age", problem));
         }
         if self.duplicate_window.is_some_and(|it| it < MIN_DUPLICATE_WINDOW || it > self.age) {
             let problem = "it must be at least 100 ms, and at most the age";
@@ -291,3 +295,29 @@ const MIN_DUPLICATE_WINDOW: Duration = Duration::from_millis(100);
 
 /// Servers look for events that are too old about as often.
 const MIN_AGE: Duration = Duration::from_secs(1);
+
+/// The nanoseconds in which servers count time do not hold many more years.
+const MAX_AGE: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
+
+/// Servers refuse more.
+const MAX_REPLICAS: usize = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_server_takes_is_refused_by_name() {
+        let default = NatsLogBuilder::default;
+        for (settings, expected) in [
+            (default(), None),
+            (default().age(Duration::MAX), Some("age")),
+            (default().age(Duration::from_millis(999)), Some("age")),
+            (default().replicas(6), Some("replicas")),
+            (default().replicas(5), None),
+        ] {
+            let refused = settings.check().err();
+            assert_eq!(refused.as_ref().map(InvalidSetting::setting), expected);
+        }
+    }
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::RedisLog;
 use crate::InvalidSetting;
 use crate::event_log::BrokerError;
-use crate::event_log::broker::{BrokerSettings, check_all};
+use crate::event_log::broker::{BrokerSettings, TOO_MANY, check_all, is_too_many};
 
 /// Sets the settings of a [`RedisLog`]. All nodes of a log need the same `prefix`, `events`,
 /// `feed_events` and `idle`.
@@ -162,6 +162,7 @@ impl RedisLogBuilder {
         self.common.check()?;
         check_all(&[
             ("feed_events", self.feed_events == 0, "it must not be zero"),
+            ("feed_events", is_too_many(self.feed_events), TOO_MANY),
             ("prefix", self.prefix.is_empty(), "it must not be empty"),
             ("prefix", self.prefix.contains(['{', '}']), "it must not have braces"),
         ])
