@@ -2,19 +2,17 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::Position;
 use super::position::restate;
+use super::shared_event::SharedEvent;
 use super::spread::Retry;
 use crate::sync::catch_panic;
-use crate::wire::{
-    ByLineEnd, CloseReason, Event, EventTemplate, LineEnd, Notation, Status, in_notation, json_line,
-};
+use crate::wire::{CloseReason, Event, LineEnd, Notation, Status, in_notation, json_line};
 
 /// The last bytes of a stream that the server ends.
 ///
@@ -82,62 +80,6 @@ impl Words {
 impl fmt::Debug for Words {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Words(..)")
-    }
-}
-
-/// An event that many clients get, and what its copies have in common.
-#[derive(Debug)]
-struct SharedEvent {
-    /// What is written before it.
-    before: Box<[Event]>,
-    event: Event,
-    /// All of them in a stream of JSON.
-    lines: Box<[Bytes]>,
-    templates: ByLineEnd<EventTemplate>,
-    /// How many clients without a position got it, as far as that is counted.
-    uses: AtomicUsize,
-    /// The bytes for such a client, by the step of its `retry`.
-    steps: OnceLock<Box<[Step]>>,
-}
-
-/// The bytes for one delay.
-type Step = OnceLock<(Duration, Bytes)>;
-
-impl SharedEvent {
-    fn new(before: Box<[Event]>, event: Event, lines: Box<[Bytes]>) -> Self {
-        let (templates, uses) = (ByLineEnd::default(), AtomicUsize::new(0));
-        Self { before, event, lines, templates, uses, steps: OnceLock::new() }
-    }
-
-    fn encode(&self, retry: Option<Retry>, id: Option<&str>, line_end: LineEnd) -> Bytes {
-        let template = || EventTemplate::new(&self.before, &self.event, line_end);
-        let template = self.templates.get(line_end, template);
-        let fill = || template.fill(retry.map(Retry::delay), id);
-        let shared = match (retry, id, line_end) {
-            (Some(retry), None, LineEnd::Lf) => self.step(retry),
-            _ => None,
-        };
-        let Some((slot, delay)) = shared else {
-            return fill();
-        };
-        // Two ranges have different delays for one step.
-        match slot.get_or_init(|| (delay, fill())) {
-            (known, bytes) if *known == delay => bytes.clone(),
-            _ => fill(),
-        }
-    }
-
-    /// Where the bytes for this step are kept: an allocation for each of 100,000 clients would be
-    /// most of what a drain costs. But a farewell that few clients get is not kept in so many
-    /// versions.
-    fn step(&self, retry: Retry) -> Option<(&Step, Duration)> {
-        let step = retry.step()?;
-        let steps = match self.steps.get() {
-            Some(steps) => steps,
-            None if self.uses.fetch_add(1, Relaxed) < FEW => return None,
-            None => self.steps.get_or_init(|| (0..Retry::STEPS).map(|_| OnceLock::new()).collect()),
-        };
-        Some((steps.get(step)?, retry.delay()))
     }
 }
 
@@ -291,7 +233,7 @@ impl Farewell {
                     FarewellKind::Dialect(None) => lines(&[reason.json_line(CLOSE)]),
                     FarewellKind::Named(name) => lines(&[reason.json_line(name)]),
                     FarewellKind::Dialect(Some(shared)) | FarewellKind::Event(shared) => {
-                        lines(&shared.lines)
+                        lines(shared.lines())
                     }
                     FarewellKind::Bytes(bytes) => Some(bytes.clone()),
                     FarewellKind::None => None,
@@ -338,44 +280,3 @@ impl Default for Farewell {
 
 /// The name of the close event.
 const CLOSE: &str = "close";
-
-/// So many clients get a farewell before its bytes are kept for others: a server that makes a
-/// farewell for each connection pays nothing for those that it has once.
-const FEW: usize = 64;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_kept_for_a_step_is_what_one_client_would_get_alone() {
-        let farewell = Farewell::event(Event::new().data("x"));
-        let ranges = [5, 20].map(|most| Duration::from_millis(5)..=Duration::from_secs(most));
-        for n in 0..5_000 {
-            for range in &ranges {
-                let retry = Retry::nth(n, range);
-                for line_end in LineEnd::ALL {
-                    let encode = |retry| {
-                        let position = &Position::None;
-                        let notation = Notation::Events(line_end);
-                        farewell.encode(CloseReason::Shutdown, Some(retry), position, notation)
-                    };
-                    assert_eq!(encode(retry), encode(Retry::after(retry.delay())), "{n}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_farewell_that_few_clients_get_is_not_kept_for_others() {
-        let farewell = Farewell::close().for_reason(CloseReason::Shutdown);
-        let range = Duration::from_millis(5)..=Duration::from_secs(5);
-        for n in 0..FEW as u64 {
-            let (retry, position) = (Some(Retry::nth(n, &range)), Position::None);
-            let notation = Notation::Events(LineEnd::Lf);
-            farewell.encode(CloseReason::Shutdown, retry, &position, notation);
-        }
-        let FarewellKind::Event(shared) = &farewell.kind else { panic!("it is not shared") };
-        assert!(shared.steps.get().is_none());
-    }
-}

@@ -1,16 +1,13 @@
 //! Numbers the events of a stream, and follows the client's position in it.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Observation, Rotation, Settings};
-use crate::wire::{
-    ByLineEnd, Event, EventId, EventTemplate, LastEventId, LineEnd, Notation, in_notation,
-    json_line, with_id_line,
-};
+use super::{Injection, Observation, Rotation, Settings};
+use crate::wire::{Event, EventId, EventTemplate, LastEventId, LineEnd, Notation, with_id_line};
 
 /// Where the ids of a stream's events come from.
 #[derive(Clone)]
@@ -282,7 +279,7 @@ impl<'a> Ids<'a> {
     }
 
     fn encode_event(&mut self, injection: &Injection, line_end: LineEnd) -> Bytes {
-        let (event, bytes) = (&injection.event, injection.bytes(line_end));
+        let (event, bytes) = (injection.event(), injection.bytes(line_end));
         match event.event_id() {
             _ if !event.has_data() => bytes,
             Some(id) => {
@@ -294,30 +291,6 @@ impl<'a> Ids<'a> {
                 None => bytes,
             },
         }
-    }
-}
-
-/// An event that is written into streams, encoded once for each kind of line end.
-#[derive(Debug)]
-pub(crate) struct Injection {
-    event: Event,
-    encoded: ByLineEnd<Bytes>,
-    line: OnceLock<Option<Bytes>>,
-}
-
-impl Injection {
-    pub(crate) fn new(event: Event) -> Self {
-        Self { event, encoded: ByLineEnd::default(), line: OnceLock::new() }
-    }
-
-    pub(super) fn bytes(&self, line_end: LineEnd) -> Bytes {
-        self.encoded.get(line_end, || self.event.encode_with(line_end)).clone()
-    }
-
-    /// The data as a line of JSON. None if there is no data.
-    fn line(&self, notation: Notation) -> Option<Bytes> {
-        let line = self.line.get_or_init(|| self.event.data_text().and_then(json_line)).clone();
-        line.map(|line| in_notation(line, notation))
     }
 }
 
