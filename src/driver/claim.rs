@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http_body::Frame;
 
 use super::{Stream, StreamLink};
-use crate::engine::{Framing, Scanner};
+use crate::engine::{Framing, Scanner, blank_at_end};
 
 /// A head's claim that a body carries a stream of this crate, where the body does not tell.
 ///
@@ -104,7 +104,7 @@ impl Claim {
             return;
         }
         let is_comment = self.on_boundary && data.starts_with(b":") && data.ends_with(b"\n");
-        self.on_boundary = is_comment || data.ends_with(b"\n\n") || data.ends_with(b"\n\r\n");
+        self.on_boundary = is_comment || blank_at_end(data).is_some();
     }
 
     /// Makes the other stream, if the claim is wrong and the body is on a boundary.

@@ -96,7 +96,7 @@ pub(crate) use silence::{Heartbeat, KeepAlive, MAX_TIMER, MIN_TIMER, Signal};
 pub(crate) use stream_now::BodyState;
 
 use crate::wire::Notation;
-pub(crate) use crate::wire::{CloseReason, Framing, Protocol, Scanner, Status};
+pub(crate) use crate::wire::{CloseReason, Framing, Protocol, Scanner, Status, blank_at_end};
 use ending::{AtEnd, FINISHED_RETRY};
 use frames::{Frames, PendingTail};
 use order::Verdict;

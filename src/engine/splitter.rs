@@ -5,7 +5,9 @@ use bytes::{Buf, Bytes};
 use super::frames::{FrameBuilder, Frames, PendingTail, stamp};
 use super::position::Ids;
 use super::{EndReason, FastPath};
-use crate::wire::{BlockId, EndedBlock, EventScanner, LineEnd, Notation, Scanner};
+use crate::wire::{
+    BlockId, EndedBlock, LineEnd, Notation, Scanner, blank_at_end, id_value, last_id, plain_event,
+};
 pub(super) use crate::wire::{are_lines, are_messages};
 
 /// Where the bytes of a stream that have been sent end.
@@ -344,53 +346,6 @@ pub(super) struct Trimmed {
     pub(super) chunk: Bytes,
     /// A byte order mark was dropped.
     pub(super) mark: bool,
-}
-
-/// Tells whether a chunk that begins on a boundary is whole, from its last bytes.
-///
-/// Only line ends in LF are looked for: after a CR it takes a scan to know what an LF means.
-#[expect(clippy::inline_always, reason = "on its own it costs as much as what it saves")]
-#[inline(always)]
-fn blank_at_end(chunk: &[u8]) -> Option<LineEnd> {
-    if chunk.ends_with(b"\n\n") {
-        return Some(LineEnd::Lf);
-    }
-    chunk.ends_with(b"\n\r\n").then_some(LineEnd::CrLf)
-}
-
-/// How the lines end of a chunk that is one event with one line of data, and where its blank line
-/// begins.
-fn plain_event(chunk: &[u8]) -> Option<(LineEnd, usize)> {
-    let (line, line_end) = match chunk.strip_suffix(b"\n\n") {
-        Some(line) => (line, LineEnd::Lf),
-        None => (chunk.strip_suffix(b"\r\n\r\n")?, LineEnd::CrLf),
-    };
-    let plain = line.starts_with(b"data:") && memchr::memchr2(b'\n', b'\r', line).is_none();
-    plain.then(|| (line_end, line.len() + line_end.as_str().len()))
-}
-
-/// The last id in an event that came in pieces.
-fn last_id(event: &[u8]) -> Option<&[u8]> {
-    // The blank line is not with it; whatever ended the last line, this is one.
-    let event_and_blank = [event, b"\n\n"].concat();
-    let mut scanner = EventScanner::default();
-    let mut from = 0;
-    while let Some(boundary) =
-        scanner.next_boundary(&event_and_blank, from, &mut LineEnd::default())
-    {
-        from = boundary.end;
-        if let Some(EndedBlock { id: BlockId::At(line), .. }) = boundary.block {
-            return event.get(line..).map(id_value);
-        }
-    }
-    None
-}
-
-/// The value of the id line that `text` begins with.
-fn id_value(text: &[u8]) -> &[u8] {
-    let line = &text[..memchr::memchr2(b'\n', b'\r', text).unwrap_or(text.len())];
-    let value = line.strip_prefix(b"id:").unwrap_or_default();
-    value.strip_prefix(b" ").unwrap_or(value)
 }
 
 const MARK: &[u8] = "\u{feff}".as_bytes();

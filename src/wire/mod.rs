@@ -29,7 +29,7 @@ pub use decoder::{Decoder, MessageEvent};
 pub(crate) use event::Event;
 #[cfg(feature = "axum")]
 pub(crate) use event::lines;
-pub(crate) use event_scanner::EventScanner;
+pub(crate) use event_scanner::{blank_at_end, id_value, last_id, plain_event};
 pub(crate) use framing::{ByLineEnd, Framing, LineEnd, Notation};
 pub(crate) use json::{json_member, json_string};
 pub(crate) use json_line::{in_notation, json_line};

@@ -185,3 +185,13 @@ impl Scanner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scanner_of_any_framing_takes_no_more_memory_in_a_stream() {
+        assert_eq!(size_of::<Scanner>(), size_of::<EventScanner>());
+    }
+}

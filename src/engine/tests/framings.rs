@@ -166,11 +166,6 @@ fn an_event_without_data_has_no_place_among_lines() {
     }
 }
 
-#[test]
-fn a_scanner_of_any_framing_takes_no_more_memory_in_a_stream() {
-    assert_eq!(size_of::<Scanner>(), size_of::<crate::wire::EventScanner>());
-}
-
 pub(super) fn settings() -> impl Strategy<Value = Settings> {
     let limit = prop_oneof![Just(Settings::HOLD_LIMIT), 0..40_usize];
     let line = prop::sample::select(vec![None, Some(""), Some(SIGN)]);
