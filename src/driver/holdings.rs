@@ -158,6 +158,7 @@ impl Held {
         }
     }
 
+    #[cold]
     fn release(&mut self) {
         (self.permit, self.link) = (None, None);
     }
