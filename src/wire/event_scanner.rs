@@ -3,7 +3,7 @@
 use memchr::{memchr, memchr2};
 
 use super::LineEnd;
-use super::scanner::{BlockId, Boundary, EndedBlock};
+use super::boundary::{BlockId, Boundary, EndedBlock};
 
 /// Reads an event stream line by line, and keeps just enough to know where events end.
 ///

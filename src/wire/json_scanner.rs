@@ -2,7 +2,7 @@
 
 use memchr::memchr;
 
-use super::scanner::{BlockId, Boundary, EndedBlock};
+use super::boundary::{BlockId, Boundary, EndedBlock};
 
 /// Reads a stream with a JSON value on each line. It looks for line ends only.
 ///

@@ -1,7 +1,7 @@
 //! The scanner of the bodies of calls: messages with their length before them.
 
+use super::boundary::{BlockId, Boundary, EndedBlock};
 use super::protocol::{COMPRESSED, Protocol};
-use super::scanner::{BlockId, Boundary, EndedBlock};
 
 /// Reads the prefixes of messages, and hops over what is in them.
 ///

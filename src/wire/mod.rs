@@ -3,6 +3,7 @@
 //! Events to be written are at the root of the crate: see [`Event`].
 
 mod base64;
+mod boundary;
 mod checked_text;
 // The root exports what is public in this module, in `event` and in `text`.
 pub(crate) mod close_reason;
@@ -23,6 +24,7 @@ mod template;
 pub(crate) mod text;
 mod text_scanner;
 
+pub(crate) use boundary::{BlockId, EndedBlock};
 pub(crate) use checked_text::{Text, checked_conversions, checked_text, is_control};
 pub(crate) use close_reason::CloseReason;
 pub use decoder::{Decoder, MessageEvent};
@@ -39,7 +41,7 @@ pub(crate) use message_scanner::are_messages;
 #[cfg(feature = "hub")]
 pub(crate) use percent::{percent_decode, percent_encode};
 pub(crate) use protocol::Protocol;
-pub(crate) use scanner::{BlockId, EndedBlock, Scanner};
+pub(crate) use scanner::Scanner;
 pub(crate) use status::Status;
 #[cfg(feature = "hub")]
 pub(crate) use template::end_with_id;

@@ -3,9 +3,9 @@
 use memchr::memchr;
 
 use super::base64;
+use super::boundary::{BlockId, Boundary, EndedBlock};
 use super::message_scanner::{Ended, MessageScanner};
 use super::protocol::Protocol;
-use super::scanner::{BlockId, Boundary, EndedBlock};
 
 /// Reads messages in base64, with padding anywhere between two groups of four characters.
 ///
