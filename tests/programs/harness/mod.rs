@@ -41,6 +41,7 @@ pub mod resume_nodes;
 pub mod sdk;
 pub mod set_back;
 pub mod site;
+pub mod takeover;
 pub mod tap;
 #[path = "../../it/harness/topics.rs"]
 pub mod topics;
