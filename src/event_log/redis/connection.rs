@@ -1,6 +1,7 @@
 //! A connection to Redis that is renewed: when it is lost, and when it leads to a server that takes
 //! no writes any more.
 
+use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -183,6 +184,11 @@ fn is_one_of(error: &RedisError, codes: &[&str]) -> bool {
     // Of an error inside a script, older servers have the code in the text.
     let detail = error.detail().unwrap_or_default();
     codes.iter().any(|code| error.code() == Some(code) || detail.contains(code))
+}
+
+/// The error of a request that has no answer in time.
+pub(super) fn timed_out() -> RedisError {
+    io::Error::from(io::ErrorKind::TimedOut).into()
 }
 
 /// A connection that was silent for so long is asked whether it is there before an event is sent:

@@ -10,7 +10,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::{sleep, timeout};
 
 use super::address::RedisAddress;
-use super::connection::{Lease, RedisConnection, is_not_ready};
+use super::connection::{Lease, RedisConnection, is_not_ready, timed_out};
 use super::protocol::{EventToAppend, HeadRequest, RedisKeys, RedisScripts};
 use crate::event_log::broker::{
     BrokerEvent, BrokerFuture, BrokerSource, LoadedTopic, LogClock, LogHead, MAX_PATIENCE,
@@ -61,56 +61,81 @@ impl RedisLink {
         }
     }
 
-    /// Appends an event within a time. If Redis refuses it because it is not ready, or not the
-    /// right server, the event is sent again over another connection.
+    /// Appends an event within a time.
     pub(super) async fn append(
         &self,
         event: &EventToAppend<'_>,
         within: Duration,
-    ) -> Option<RedisResult<Appended>> {
+    ) -> RedisResult<Appended> {
+        let append = |mut lease: Lease| async move {
+            self.tell_server(&lease).await?;
+            self.scripts.append(&mut lease.connection, &self.keys, event).await
+        };
+        let (appended, head) = self.request(within, append).await?;
+        self.clock.set(head);
+        Ok(appended)
+    }
+
+    /// Requests the head within a time.
+    pub(super) async fn head_within(
+        &self,
+        within: Duration,
+        request: HeadRequest,
+    ) -> RedisResult<LogHead> {
+        let head = |lease| self.head_over(lease, request);
+        self.set_clock(self.request(within, head).await)
+    }
+
+    pub(super) async fn request_head(&self, request: HeadRequest) -> RedisResult<LogHead> {
+        let lease = self.short.get().await?;
+        self.set_clock(self.request_over(lease, |lease| self.head_over(lease, request)).await)
+    }
+
+    /// Makes a short request within a time. If Redis refuses it because it is not ready, or not the
+    /// right server, the request is made again, over another connection if that may help.
+    async fn request<T, F: Future<Output = RedisResult<T>>>(
+        &self,
+        within: Duration,
+        request: impl Fn(Lease) -> F,
+    ) -> RedisResult<T> {
         let mut refused = None;
-        let append = async {
+        let answered = async {
             let mut delay = MIN_RETRY_DELAY;
             loop {
-                let connection = &*self.short;
-                let mut lease = connection.get().await?;
-                let mut answer = Answer::of(connection, &lease);
-                let appended = match self.tell_server(&mut lease).await {
-                    Ok(()) => {
-                        let connection = &mut lease.connection;
-                        self.scripts.append(connection, &self.keys, event).await
+                let answer = match self.short.get().await {
+                    Ok(lease) => {
+                        // Until there is an answer it may have been executed.
+                        refused = None;
+                        self.request_over(lease, &request).await
                     }
                     Err(error) => Err(error),
                 };
-                answer.came();
-                match connection.note(&lease, appended) {
+                match answer {
                     Err(error) if is_not_ready(&error) => refused = Some(error),
-                    Err(error) => return Err(error),
-                    Ok((appended, head)) => {
-                        self.clock.set(head);
-                        return Ok(appended);
-                    }
+                    answer => return answer,
                 }
                 sleep(delay).await;
                 delay = next_delay(delay);
             }
         };
-        match timeout(within, append).await {
-            Ok(answer) => Some(answer),
-            Err(_) => refused.map(Err),
+        match timeout(within, answered).await {
+            Ok(answer) => answer,
+            Err(_) => Err(refused.unwrap_or_else(timed_out)),
         }
     }
 
-    pub(super) async fn request_head(&self, request: HeadRequest) -> RedisResult<LogHead> {
-        let connection = &*self.short;
-        let mut lease = connection.get().await?;
-        let mut answer = Answer::of(connection, &lease);
-        let head = self.head_over(&mut lease, request).await;
+    async fn request_over<T, F: Future<Output = RedisResult<T>>>(
+        &self,
+        lease: Lease,
+        request: impl Fn(Lease) -> F,
+    ) -> RedisResult<T> {
+        let mut answer = Answer::of(&self.short, &lease);
+        let answered = request(lease.clone()).await;
         answer.came();
-        self.set_clock(connection.note(&lease, head))
+        self.short.note(&lease, answered)
     }
 
-    async fn head_over(&self, lease: &mut Lease, request: HeadRequest) -> RedisResult<LogHead> {
+    async fn head_over(&self, mut lease: Lease, request: HeadRequest) -> RedisResult<LogHead> {
         let known = self.clock.known();
         let head = self.scripts.head(&mut lease.connection, &self.keys, known, request).await?;
         self.told.store(lease.number, Ordering::Relaxed);
@@ -119,9 +144,9 @@ impl RedisLink {
 
     /// Tells the server of a new connection what this process knows of the head, before an event is
     /// appended there: it may have forgotten it.
-    async fn tell_server(&self, lease: &mut Lease) -> RedisResult<()> {
+    async fn tell_server(&self, lease: &Lease) -> RedisResult<()> {
         if self.told.load(Ordering::Relaxed) != lease.number {
-            let head = self.head_over(lease, HeadRequest::Read).await?;
+            let head = self.head_over(lease.clone(), HeadRequest::Read).await?;
             self.clock.set(head);
         }
         Ok(())
@@ -129,13 +154,19 @@ impl RedisLink {
 
     /// Has the events of a topic expire after a time, if none comes before. Its last sequence stays
     /// for as long as that of any topic, or the next event would hide that these were lost.
-    pub(super) async fn forget(&self, topic: &Topic, after: Duration) -> RedisResult<()> {
+    pub(super) async fn forget(
+        &self,
+        topic: &Topic,
+        after: Duration,
+        within: Duration,
+    ) -> RedisResult<()> {
         let millis = u64::try_from(after.min(self.keys.limits.idle).as_millis());
         let mut expire = redis::cmd("PEXPIRE");
         expire.arg(self.keys.topic(topic)).arg(millis.unwrap_or(u64::MAX));
-        let mut lease = self.short.get().await?;
-        let done = expire.exec_async(&mut lease.connection).await;
-        self.short.note(&lease, done)
+        let expire = &expire;
+        let forget =
+            |mut lease: Lease| async move { expire.exec_async(&mut lease.connection).await };
+        self.request(within, forget).await
     }
 
     fn set_clock(&self, head: RedisResult<LogHead>) -> RedisResult<LogHead> {

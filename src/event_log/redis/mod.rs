@@ -25,7 +25,7 @@ use self::connection::failed;
 use self::link::RedisLink;
 use self::protocol::{EventToAppend, HeadRequest, LogLimits, RedisKeys};
 use self::reader::FeedReader;
-use super::broker::{BrokerFollower, BrokerSettings, BrokerTopics, LogHead};
+use super::broker::{BrokerFollower, BrokerSettings, BrokerTopics, LogHead, RESPONSE_TIMEOUT};
 use super::ids::id_before;
 use super::{
     Appended, BrokerError, EventLog, Follow, LogHealth, MessageId, Page, Start, Step, Topic, Topics,
@@ -176,7 +176,8 @@ impl RedisLog {
         let keys = RedisKeys::new(&settings.prefix, keep);
         let link = RedisLink::new(&address, keys, append_timeout);
         // After this there is an epoch, and the clock of Redis is known.
-        let head = link.request_head(HeadRequest::Read).await.map_err(failed)?;
+        let patience = append_timeout.max(RESPONSE_TIMEOUT);
+        let head = link.head_within(patience, HeadRequest::Read).await.map_err(failed)?;
         let topics = Arc::new(BrokerTopics::new(Box::new(link.clone()), settings.common.window));
         let inner = RedisLogInner {
             link,
@@ -203,8 +204,7 @@ impl RedisLog {
             return Err(BrokerError::TooLong);
         }
         let event = EventToAppend { topic, bytes: &bytes, message };
-        let appended = inner.link.append(&event, inner.append_timeout).await;
-        appended.ok_or(BrokerError::TimedOut)?.map_err(failed)
+        inner.link.append(&event, inner.append_timeout).await.map_err(failed)
     }
 
     /// Spawns the reader, and what fetches topics.
@@ -244,8 +244,8 @@ impl EventLog for RedisLog {
     }
 
     async fn forget(&self, topic: &Topic, after: Duration) -> Result<(), BrokerError> {
-        let request = timeout(self.inner.append_timeout, self.inner.link.forget(topic, after));
-        request.await.map_err(|_| BrokerError::TimedOut)?.map_err(failed)
+        let RedisLogInner { link, append_timeout, .. } = &*self.inner;
+        link.forget(topic, after, *append_timeout).await.map_err(failed)
     }
 
     fn is_final(error: &BrokerError) -> bool {
@@ -253,9 +253,8 @@ impl EventLog for RedisLog {
     }
 
     async fn latest(&self, _: &Topics) -> Result<EventId, BrokerError> {
-        let request = self.inner.link.request_head(HeadRequest::Reserve);
-        let request = timeout(self.inner.append_timeout, request);
-        let head = request.await.map_err(|_| BrokerError::TimedOut)?.map_err(failed)?;
+        let RedisLogInner { link, append_timeout, .. } = &*self.inner;
+        let head = link.head_within(*append_timeout, HeadRequest::Reserve).await.map_err(failed)?;
         // The id of no event: it reveals no id of another topic.
         Ok(id_before(head.epoch, head.sequence.saturating_add(1)))
     }

@@ -1,4 +1,4 @@
-//! A reader that is given replies of a Redis, and connects to none.
+//! A reader that is given replies of a Redis, and connects to none; and a link to a stub.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -6,27 +6,32 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use redis::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::RedisLogBuilder;
 use super::address::RedisAddress;
 use super::feed::FeedPage;
 use super::link::RedisLink;
 use super::protocol::tests::{bulk, stored};
-use super::protocol::{LogLimits, RedisKeys};
+use super::protocol::{EventToAppend, LogLimits, RedisKeys};
 use super::reader::{FeedReader, FeedState};
 use crate::event_log::broker::{BrokerFollower, BrokerTopics, LoadedTopic, LogHead, WindowLimits};
-use crate::event_log::{Follow, Start, Step, Topics};
+use crate::event_log::{Follow, Start, Step, Topic, Topics};
 
-fn reader() -> (FeedReader, Arc<BrokerTopics>) {
-    let builder = RedisLogBuilder::default();
-    let address = RedisAddress::parse(&builder, "redis://127.0.0.1:1").unwrap();
-    let limits = WindowLimits { events: 10_000, bytes: 1 << 20 };
+fn link(url: &str) -> (RedisLink, RedisAddress) {
+    let address = RedisAddress::parse(&RedisLogBuilder::default(), url).unwrap();
     let idle = Duration::from_secs(3600);
     let keys = RedisKeys::new(
         "p",
         LogLimits { events: 10_000, feed_events: 100, idle, duplicate_window: idle },
     );
-    let link = RedisLink::new(&address, keys, Duration::from_secs(1));
+    (RedisLink::new(&address, keys, Duration::from_secs(1)), address)
+}
+
+fn reader() -> (FeedReader, Arc<BrokerTopics>) {
+    let (link, address) = link("redis://127.0.0.1:1");
+    let limits = WindowLimits { events: 10_000, bytes: 1 << 20 };
     let topics = Arc::new(BrokerTopics::new(Box::new(link.clone()), limits));
     let head = LogHead { epoch: 7, last_event: 0, sequence: 0, clock: 0 };
     (FeedReader::new(link, Arc::clone(&topics), address, head), topics)
@@ -94,4 +99,54 @@ async fn entries_that_do_not_follow_on_what_was_read_are_a_break() {
         assert_eq!(ready(&mut follower), ["7-5"]);
         assert_eq!(topics.watermark(), 5);
     }
+}
+
+/// Answers the requests of one connection, until there is no answer.
+async fn serve(listener: TcpListener, mut answer: impl FnMut(&[String]) -> Option<&'static str>) {
+    let mut socket = BufReader::new(listener.accept().await.unwrap().0);
+    loop {
+        let mut request = Vec::new();
+        for _ in 0..number(&mut socket).await {
+            let mut word = vec![0; number(&mut socket).await + 2];
+            socket.read_exact(&mut word).await.unwrap();
+            word.truncate(word.len() - 2);
+            request.push(String::from_utf8(word).unwrap());
+        }
+        match answer(&request) {
+            Some(answer) => socket.write_all(answer.as_bytes()).await.unwrap(),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// The number in a line such as `*3` or `$5`.
+async fn number(socket: &mut BufReader<TcpStream>) -> usize {
+    let mut line = String::new();
+    socket.read_line(&mut line).await.unwrap();
+    line.trim_end()[1..].parse().unwrap()
+}
+
+#[tokio::test]
+async fn an_append_that_was_refused_and_then_not_answered_may_have_been_executed() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (link, _) = link(&format!("redis://{}", listener.local_addr().unwrap()));
+    let mut appends = 0;
+    let stub = tokio::spawn(serve(listener, move |request| {
+        let words: Vec<_> = request.iter().map(String::as_str).collect();
+        match words[..] {
+            ["MGET", ..] => Some("*1\r\n$-1\r\n"),
+            ["CLUSTER", ..] => Some("-ERR This instance has cluster support disabled\r\n"),
+            ["EVALSHA", _, "4", ..] => Some("*4\r\n:7\r\n:1\r\n:1\r\n:1\r\n"),
+            ["EVALSHA", ..] => {
+                appends += 1;
+                (appends == 1).then_some("-TRYAGAIN Multiple keys request during rehashing\r\n")
+            }
+            _ => Some("+OK\r\n"),
+        }
+    }));
+    let topic = Topic::new("t").unwrap();
+    let event = EventToAppend { topic: &topic, bytes: b"data: x\n\n", message: None };
+    let error = link.append(&event, Duration::from_secs(1)).await.unwrap_err();
+    assert!(error.is_timeout(), "it is not known: {error}");
+    stub.abort();
 }
