@@ -43,6 +43,7 @@ mod proxies;
 mod real_clients;
 mod redis_away;
 mod redis_changes;
+mod redis_cluster;
 mod redis_costs;
 mod redis_exactly_once;
 mod redis_failover;

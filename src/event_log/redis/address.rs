@@ -1,4 +1,4 @@
-//! Where the server of a log is: at an address, or where Sentinel says.
+//! Where the server of a log is: at an address, in a cluster, or where Sentinel says.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServer
 use redis::{AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, RedisResult};
 
 use super::RedisLogBuilder;
+use super::servers::RedisServers;
 use crate::InvalidSetting;
 
 /// What connections are made to.
@@ -15,67 +16,97 @@ use crate::InvalidSetting;
 pub(super) struct RedisAddress(Arc<Target>);
 
 enum Target {
-    Server(Client),
+    Servers(RedisServers),
     /// It is asked for each connection, since after a failover the server is another one.
     #[cfg(feature = "redis-sentinel")]
-    Sentinel(tokio::sync::Mutex<SentinelClient>),
+    Sentinel(Box<tokio::sync::Mutex<SentinelClient>>),
 }
 
 impl RedisAddress {
-    /// Checks a URL, or the URLs of several Sentinels with `,` between them.
-    pub(super) fn parse(settings: &RedisLogBuilder, url: &str) -> Result<Self, InvalidSetting> {
+    /// Checks a URL, or several with `,` between them: of the servers of a cluster, which are
+    /// asked for `key`, or of Sentinels.
+    pub(super) fn parse(
+        settings: &RedisLogBuilder,
+        urls: &str,
+        key: &str,
+    ) -> Result<Self, InvalidSetting> {
+        let list = split(urls);
+        let infos = list.iter().map(|url| check(url)).collect::<Result<Vec<_>, _>>()?;
         #[cfg(feature = "redis-sentinel")]
         if let Some(service) = &settings.sentinel {
-            let urls = url.split(',').map(check).collect::<Result<Vec<_>, _>>()?;
-            // The log signs in to the servers; Sentinels have no users in most setups.
-            let server = urls.first().map(|url| url.redis_settings().clone());
-            let plain = |url: &ConnectionInfo| {
-                url.clone().set_redis_settings(redis::RedisConnectionInfo::default())
-            };
-            let node = server.map(|server| {
-                SentinelNodeConnectionInfo::default().set_redis_connection_info(server)
-            });
-            let sentinels = urls.iter().map(plain).collect::<Vec<_>>();
-            let (service, role) = (String::from(service.clone()), SentinelServerType::Master);
-            let sentinel = SentinelClient::build(sentinels, service, node, role);
-            let sentinel = sentinel.map_err(|_| invalid(url))?;
-            return Ok(Self(Arc::new(Target::Sentinel(tokio::sync::Mutex::new(sentinel)))));
+            let sentinel = sentinel(service.to_string(), &infos).map_err(|_| invalid(urls))?;
+            let sentinel = Box::new(tokio::sync::Mutex::new(sentinel));
+            return Ok(Self(Arc::new(Target::Sentinel(sentinel))));
         }
-        let info = check(url)?;
-        Ok(Self(Arc::new(Target::Server(open(settings, info).map_err(|_| invalid(url))?))))
+        let servers = infos.into_iter().map(|info| prepare(settings, info));
+        let servers = servers.collect::<RedisResult<Vec<_>>>().map_err(|_| invalid(urls))?;
+        Ok(Self(Arc::new(Target::Servers(RedisServers::new(servers, key)))))
     }
 
     pub(super) async fn connect(
         &self,
         config: &AsyncConnectionConfig,
     ) -> RedisResult<MultiplexedConnection> {
-        let client = match &*self.0 {
-            Target::Server(client) => client.clone(),
+        match &*self.0 {
+            Target::Servers(servers) => servers.connect(config).await,
             #[cfg(feature = "redis-sentinel")]
-            Target::Sentinel(sentinel) => sentinel.lock().await.async_get_client().await?,
-        };
-        client.get_multiplexed_async_connection_with_config(config).await
+            Target::Sentinel(sentinel) => {
+                let client = sentinel.lock().await.async_get_client().await?;
+                client.get_multiplexed_async_connection_with_config(config).await
+            }
+        }
     }
+}
+
+/// The URLs of a list. A `,` that is not before a URL is a part of one, as of its password.
+fn split(urls: &str) -> Vec<String> {
+    let mut list: Vec<String> = Vec::new();
+    for part in urls.split(',') {
+        match list.last_mut() {
+            Some(url) if !part.contains("://") => {
+                url.push(',');
+                url.push_str(part);
+            }
+            _ => list.push(part.trim().to_owned()),
+        }
+    }
+    list
 }
 
 fn check(url: &str) -> Result<ConnectionInfo, InvalidSetting> {
     url.into_connection_info().map_err(|_| invalid(url))
 }
 
-#[cfg(not(feature = "redis-tls"))]
-fn open(_: &RedisLogBuilder, info: ConnectionInfo) -> RedisResult<Client> {
-    Client::open(info)
+#[cfg(feature = "redis-sentinel")]
+fn sentinel(service: String, urls: &[ConnectionInfo]) -> RedisResult<SentinelClient> {
+    // The log signs in to the servers; Sentinels have no users in most setups.
+    let server = urls.first().map(|url| url.redis_settings().clone());
+    let plain = |url: &ConnectionInfo| {
+        url.clone().set_redis_settings(redis::RedisConnectionInfo::default())
+    };
+    let node = server
+        .map(|server| SentinelNodeConnectionInfo::default().set_redis_connection_info(server));
+    let sentinels = urls.iter().map(plain).collect();
+    SentinelClient::build(sentinels, service, node, SentinelServerType::Master)
 }
 
+/// Checks a server, and adds what TLS needs.
+#[cfg(not(feature = "redis-tls"))]
+fn prepare(_: &RedisLogBuilder, info: ConnectionInfo) -> RedisResult<ConnectionInfo> {
+    Ok(Client::open(info)?.get_connection_info().clone())
+}
+
+/// Checks a server, and adds what TLS needs.
 #[cfg(feature = "redis-tls")]
-fn open(settings: &RedisLogBuilder, info: ConnectionInfo) -> RedisResult<Client> {
+fn prepare(settings: &RedisLogBuilder, info: ConnectionInfo) -> RedisResult<ConnectionInfo> {
     if !matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. }) {
-        return Client::open(info);
+        return Ok(Client::open(info)?.get_connection_info().clone());
     }
     // The client library panics if the process has none. Another one that is there stays.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let root_cert = settings.root_certificate.as_deref().map(<[u8]>::to_vec);
-    Client::build_with_tls(info, redis::TlsCertificates { client_tls: None, root_cert })
+    let certificates = redis::TlsCertificates { client_tls: None, root_cert };
+    Ok(Client::build_with_tls(info, certificates)?.get_connection_info().clone())
 }
 
 /// Without the reason: it may repeat the URL, which may have a password in it.
@@ -89,13 +120,25 @@ fn invalid(url: &str) -> InvalidSetting {
     InvalidSetting::new("url", why)
 }
 
-#[cfg(all(test, not(feature = "redis-tls")))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    fn a_list_has_several_urls_and_passwords_may_have_commas() {
+        assert_eq!(split("redis://a"), ["redis://a"]);
+        assert_eq!(
+            split("redis://a:1,rediss://b, redis://c"),
+            ["redis://a:1", "rediss://b", "redis://c"]
+        );
+        assert_eq!(split("redis://:p,w,@a,redis://b"), ["redis://:p,w,@a", "redis://b"]);
+    }
+
+    #[cfg(not(feature = "redis-tls"))]
+    #[test]
     fn without_the_feature_an_address_with_tls_is_refused_with_its_name() {
-        let refused = RedisAddress::parse(&RedisLogBuilder::default(), "rediss://localhost");
+        let settings = RedisLogBuilder::default();
+        let refused = RedisAddress::parse(&settings, "redis://localhost,rediss://localhost", "k");
         let why = refused.err().unwrap().to_string();
         assert!(why.contains("`redis-tls`"), "{why}");
     }

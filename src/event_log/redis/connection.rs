@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, ErrorKind, RedisError, RedisResult};
+use redis::{AsyncConnectionConfig, ErrorKind, RedisError, RedisResult, ServerErrorKind};
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::timeout;
 
@@ -160,12 +160,21 @@ impl RedisConnection {
 /// Whether a server refused a request because it is not, or not any more, the one to ask. It did
 /// nothing, and another connection may lead to the right one.
 pub(super) fn is_wrong_server(error: &RedisError) -> bool {
-    is_one_of(error, &["READONLY", "MASTERDOWN", "MOVED", "UNBLOCKED"])
+    is_one_of(error, &["READONLY", "MASTERDOWN", "MOVED", "CLUSTERDOWN", "UNBLOCKED"])
+}
+
+/// Whether a server of a cluster refused a request because it is giving the slot of the log to
+/// another one, and does not have all keys of the request any more.
+///
+/// `ASK` names the other server, but to ask that one is of no use: most requests of a log have
+/// several keys, some of which never existed, and until the slot has moved it refuses those, too.
+pub(super) fn is_moving(error: &RedisError) -> bool {
+    matches!(error.kind(), ErrorKind::Server(ServerErrorKind::Ask | ServerErrorKind::TryAgain))
 }
 
 /// Whether a server refused a request for now, as while it reads its data after a start.
 pub(super) fn is_not_ready(error: &RedisError) -> bool {
-    is_wrong_server(error) || is_one_of(error, &["LOADING", "TRYAGAIN", "CLUSTERDOWN"])
+    is_wrong_server(error) || is_moving(error) || is_one_of(error, &["LOADING"])
 }
 
 /// What the error of a request means for who asked the log.

@@ -7,6 +7,7 @@ mod feed;
 mod link;
 mod protocol;
 mod reader;
+mod servers;
 #[cfg(test)]
 mod tests;
 
@@ -67,7 +68,18 @@ pub use builder::RedisLogBuilder;
 ///
 /// To use more of a cluster, or to have nodes read less, make several logs, each with a
 /// [prefix](RedisLogBuilder::prefix) of its own, and put topics that clients follow together into
-/// the same log. The address of a log must lead to the server that has its slot.
+/// the same log.
+///
+/// A log finds the server that has its slot by itself, from [any server](RedisLogBuilder::connect)
+/// of the cluster. It goes on at another one when the slot is moved there, or when a replica takes
+/// over. What the replica did not have yet is a gap. The log connects to the servers that the
+/// cluster names with the user, the password and the protocol of its URL; with TLS, certificates
+/// must name the hosts that the cluster names.
+///
+/// While Redis moves a slot key by key, as `redis-cli --cluster reshard` does, it serves no request
+/// for several keys at either server. So appends wait, and are refused after
+/// [the timeout](RedisLogBuilder::append_timeout); followers wait, and miss nothing. How long that
+/// takes depends on the keys: two for each topic, and one for each message id.
 ///
 /// # What Redis keeps
 ///
@@ -89,6 +101,10 @@ pub use builder::RedisLogBuilder;
 /// clients that were not sent those events get a gap before the next event of their topic, also if
 /// the topic lost nothing.
 ///
+/// One case is not told by a gap: a server that hangs, and goes on after another one took its
+/// place, may take requests for a moment before it hears of that. An event that it takes is lost,
+/// and a client that was sent it is not sent what the other server appended before.
+///
 /// # While Redis is away
 ///
 /// Followers wait, and go on where they were when Redis is back. An append fails, at once or after
@@ -97,9 +113,10 @@ pub use builder::RedisLogBuilder;
 /// not try again, since the event might then be there twice. A caller that must know appends the
 /// event [once](EventLog::append_once), and tries again.
 ///
-/// If a server refuses an event because it became a replica, or still reads its data, the log
-/// connects anew and tries again until the timeout: behind the address there may be another server
-/// by then. A connection that was idle is checked before an event is sent over it.
+/// If a server refuses an event because it became a replica, still reads its data or gives its slot
+/// away, the log tries again until the timeout, over a new connection if that may help: another
+/// server may have taken over by then. A connection that was idle is checked before an event is
+/// sent over it.
 ///
 /// After a failover by Redis Sentinel a log finds the new server by itself, if it [asks
 /// Sentinel](RedisLogBuilder::sentinel) for it (feature `redis-sentinel`).
@@ -169,11 +186,11 @@ impl RedisLog {
     }
 
     async fn with(settings: RedisLogBuilder, url: &str) -> Result<Self, BrokerError> {
-        let address = RedisAddress::parse(&settings, url)?;
         let BrokerSettings { events, idle, duplicate_window, append_timeout, .. } = settings.common;
         let feed_events = settings.feed_events;
         let keep = LogLimits { events, feed_events, idle, duplicate_window };
         let keys = RedisKeys::new(&settings.prefix, keep);
+        let address = RedisAddress::parse(&settings, url, &keys.feed)?;
         let link = RedisLink::new(&address, keys, append_timeout);
         // After this there is an epoch, and the clock of Redis is known.
         let patience = append_timeout.max(RESPONSE_TIMEOUT);

@@ -14,13 +14,13 @@ use super::address::RedisAddress;
 use super::feed::FeedPage;
 use super::link::RedisLink;
 use super::protocol::tests::{bulk, stored};
-use super::protocol::{EventToAppend, LogLimits, RedisKeys};
+use super::protocol::{EventToAppend, HeadRequest, LogLimits, RedisKeys};
 use super::reader::{FeedReader, FeedState};
 use crate::event_log::broker::{BrokerFollower, BrokerTopics, LoadedTopic, LogHead, WindowLimits};
 use crate::event_log::{Follow, Start, Step, Topic, Topics};
 
 fn link(url: &str) -> (RedisLink, RedisAddress) {
-    let address = RedisAddress::parse(&RedisLogBuilder::default(), url).unwrap();
+    let address = RedisAddress::parse(&RedisLogBuilder::default(), url, "p").unwrap();
     let idle = Duration::from_secs(3600);
     let keys = RedisKeys::new(
         "p",
@@ -148,5 +148,19 @@ async fn an_append_that_was_refused_and_then_not_answered_may_have_been_executed
     let event = EventToAppend { topic: &topic, bytes: b"data: x\n\n", message: None };
     let error = link.append(&event, Duration::from_secs(1)).await.unwrap_err();
     assert!(error.is_timeout(), "it is not known: {error}");
+    stub.abort();
+}
+
+/// While a replica takes over: nothing was sent, so there is no harm in it.
+#[tokio::test]
+async fn that_a_server_names_one_that_is_away_is_told_as_a_refusal_which_is_tried_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let urls = format!("redis://{},redis://127.0.0.1:1", listener.local_addr().unwrap());
+    let stub = tokio::spawn(serve(listener, |request| match &*request[0] {
+        "MGET" => Some("-MOVED 5614 127.0.0.1:1\r\n"),
+        _ => Some("+OK\r\n"),
+    }));
+    let error = link(&urls).0.request_head(HeadRequest::Read).await.unwrap_err();
+    assert_eq!(error.code(), Some("MOVED"), "{error}");
     stub.abort();
 }

@@ -35,6 +35,7 @@ pub mod process;
 pub mod proxy;
 pub mod reconnects;
 pub mod redis;
+pub mod redis_cluster;
 #[path = "../../it/harness/resume.rs"]
 pub mod resume;
 pub mod resume_nodes;
