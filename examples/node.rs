@@ -7,7 +7,8 @@
 //! curl -d hello 127.0.0.1:3002/publish/news
 //! ```
 //!
-//! `LOG=nats://127.0.0.1:4222` with the feature `nats` does the same with NATS JetStream.
+//! `LOG=nats://127.0.0.1:4222` with the feature `nats` does the same with NATS JetStream, and
+//! `LOG=postgres://postgres@127.0.0.1/app` with the feature `postgres` with PostgreSQL.
 //! `LOG=memory`, the default, is a node by itself. On SIGTERM or ctrl-c its clients are told to come
 //! back, spread over the drain window, and get from another node what they missed meanwhile.
 
@@ -31,6 +32,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         None if log == "memory" => node(MemoryLog::new()).await,
         #[cfg(feature = "nats")]
         Some(("nats", _)) => node(tower_sse::event_log::NatsLog::connect(&log).await?).await,
+        #[cfg(feature = "postgres")]
+        Some(("postgres", _)) => {
+            node(tower_sse::event_log::PostgresLog::connect(&log).await?).await
+        }
         #[cfg(feature = "redis")]
         Some(("redis", _)) => node(tower_sse::event_log::RedisLog::connect(&log).await?).await,
         _ => Err("LOG is none that this was built with: see its features".into()),

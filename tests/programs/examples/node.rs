@@ -22,6 +22,12 @@ async fn a_client_of_a_drained_node_goes_on_at_the_other_by_nats() {
     drained_from_one_to_the_other(&server.url()).await;
 }
 
+#[tokio::test]
+async fn a_client_of_a_drained_node_goes_on_at_the_other_by_postgres() {
+    let server = crate::harness::postgres::Server::start().await;
+    drained_from_one_to_the_other(&server.address()).await;
+}
+
 async fn drained_from_one_to_the_other(log: &str) {
     let env = [("LOG", log)];
     let (mut a, b) = tokio::join!(Example::start("node", &env), Example::start("node", &env));
