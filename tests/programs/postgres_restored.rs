@@ -2,26 +2,16 @@
 //! knows of an event that it lost. So who has seen one is told of a gap.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tower_sse::event_log::{EventLog, GapReason, PostgresLog, Start};
 
 use crate::harness::nats::rounds;
 use crate::harness::postgres::{
-    LONG, Server, after, all, append, connect, data, follow, gap, is_quiet, log, topic, topics,
+    LONG, Server, after, all, append, append_soon, connect, follow, gap, is_quiet, log, numbers,
+    topics,
 };
 use crate::harness::set_back::{self, Publisher, check};
-
-/// Appends as soon as the server is back.
-async fn append_soon(log: &PostgresLog, name: &str, text: &str) -> tower_sse::EventId {
-    loop {
-        match log.append(&topic(name), data(text)).await {
-            Ok(id) => return id,
-            Err(_) => sleep(Duration::from_millis(10)).await,
-        }
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_id_of_a_lost_event_is_a_gap_though_others_were_appended_since() {
@@ -103,15 +93,6 @@ async fn a_server_that_is_set_back_under_load_loses_nothing_without_a_gap() {
         let items = timeout(LONG, client).await.expect("each client reaches the end").unwrap();
         check(n, &items, &appended, &lost);
     }
-}
-
-/// The numbers that the table has.
-fn numbers(server: &Server) -> BTreeSet<usize> {
-    let events = server.sql(
-        "SELECT trim(substr(convert_from(event, 'UTF8'), 7), E' \\n') FROM tower_sse_events
-        WHERE topic = 't'",
-    );
-    events.lines().map(|number| number.parse().unwrap()).collect()
 }
 
 #[tokio::test]

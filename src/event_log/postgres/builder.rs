@@ -140,17 +140,18 @@ impl PostgresLogBuilder {
         check_name(&self.name).map(|()| schema(&self.name))
     }
 
-    /// Connects to the PostgreSQL at an address such as `postgres://user:password@host/database`, or
-    /// `host=one,two user=sse target_session_attrs=read-write`.
+    /// Connects to the PostgreSQL at an address such as `postgres://user:password@host/database`,
+    /// or to [the one of several hosts](PostgresLog#failover) that takes events, as with
+    /// `host=one,two user=sse` or `postgres://sse@one:5432,two:5433/app`.
     ///
     /// It must be called in a Tokio runtime, in which the log then reads and writes.
     ///
     /// # Errors
     ///
     /// [`BrokerError::Setting`] if a topic could keep no event, if a time is zero, or if the
-    /// name or the address is invalid; other errors if PostgreSQL cannot be reached now, or if there
-    /// are no tables and the role may not make them. After that, PostgreSQL may go away and come
-    /// back.
+    /// name or the address is invalid; other errors if PostgreSQL cannot be reached now, if there are
+    /// no tables and the role may not make them, or if the tables have another version. After that,
+    /// PostgreSQL may go away and come back.
     pub async fn connect(self, address: &str) -> Result<PostgresLog, BrokerError> {
         // Without the reason: it may repeat the address, which may have a password in it.
         let invalid = |_| InvalidSetting::new("address", "it is not the address of a PostgreSQL");

@@ -1,13 +1,14 @@
 //! A connection to PostgreSQL that is renewed when it is lost.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 use tokio_postgres::Config;
 
 use super::address::Connector;
-use super::error::{Failure, PgResult};
+use super::error::{Failure, FailureKind, PgResult};
 use super::schema::Statements;
 use super::session::Session;
 use crate::event_log::broker::{MIN_RETRY_DELAY, next_delay};
@@ -23,8 +24,10 @@ pub(super) struct PostgresConnection {
 /// Opens connections.
 #[derive(Clone)]
 pub(super) struct SessionOpener {
-    pub(super) connector: Connector,
-    pub(super) config: Arc<Config>,
+    connector: Connector,
+    hosts: Arc<[Config]>,
+    /// The host that served last. All connections of a log are to lead to the same one.
+    served: Arc<AtomicUsize>,
     pub(super) statements: Arc<Statements>,
 }
 
@@ -42,8 +45,30 @@ struct FailedAttempt {
 }
 
 impl SessionOpener {
+    pub(super) fn new(connector: Connector, hosts: Arc<[Config]>, statements: Statements) -> Self {
+        Self { connector, hosts, served: Arc::default(), statements: Arc::new(statements) }
+    }
+
+    /// Connects to the host that served last, or else to the next one that serves.
+    ///
+    /// # Errors
+    ///
+    /// If none serves. One that is there says more than one that is away.
     pub(super) async fn open(&self, request_timeout: Duration) -> PgResult<Session> {
-        Session::open(&self.connector, &self.config, &self.statements, request_timeout).await
+        let first = self.served.load(Ordering::Relaxed);
+        let mut failure = Failure::new(FailureKind::Away, "there is no host");
+        for n in (first..self.hosts.len()).chain(0..first) {
+            let (host, statements) = (&self.hosts[n], &self.statements);
+            match Session::open(&self.connector, host, statements, request_timeout).await {
+                Ok(session) => {
+                    self.served.store(n, Ordering::Relaxed);
+                    return Ok(session);
+                }
+                Err(other) if other.kind >= failure.kind => failure = other,
+                Err(_) => {}
+            }
+        }
+        Err(failure)
     }
 }
 

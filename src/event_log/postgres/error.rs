@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io;
 
 use tokio_postgres::error::SqlState;
 
@@ -14,15 +15,15 @@ pub(super) struct Failure {
     why: Box<str>,
 }
 
-/// What can be done after a failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What can be done after a failure. Of several, the last one says most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum FailureKind {
     /// The connection was lost, or could not be made. A request that was sent may have been done.
     Away,
     /// The same, as there was no answer in time.
     TimedOut,
     /// The server did nothing, and another connection may lead to one that does: it starts, it is a
-    /// replica by now, or the tables of the log were dropped.
+    /// replica, or the tables of the log were dropped.
     NotReady,
     /// The server did nothing.
     Refused,
@@ -39,6 +40,11 @@ impl Failure {
         Self::new(FailureKind::TimedOut, "there was no answer in time")
     }
 
+    /// Adds what else is known.
+    pub(super) fn with_context(self, context: &str) -> Self {
+        Self { why: format!("{context}: {}", self.why).into(), ..self }
+    }
+
     /// Whether the connection is of no use any more.
     pub(super) fn ends_connection(&self) -> bool {
         self.kind != FailureKind::Refused
@@ -50,9 +56,14 @@ impl From<tokio_postgres::Error> for Failure {
         if let Some(refused) = error.as_db_error() {
             return Self::new(kind_of(refused.code()), refused.to_string());
         }
+        let cause = error.source();
+        let io = cause.and_then(|cause| cause.downcast_ref::<io::Error>());
+        // So the client library says that a server is none that `target_session_attrs` asks for.
+        let is_other = io.is_some_and(|io| io.kind() == io::ErrorKind::PermissionDenied);
+        let kind = if is_other { FailureKind::NotReady } else { FailureKind::Away };
         // What the error says of itself is short; its cause says what happened.
-        let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-        Self::new(FailureKind::Away, format!("{error}{cause}"))
+        let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+        Self::new(kind, format!("{error}{cause}"))
     }
 }
 

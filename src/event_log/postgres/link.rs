@@ -98,7 +98,8 @@ impl PostgresLink {
         self.head_over(&session).await
     }
 
-    async fn head_over(&self, session: &Session) -> PgResult<LogHead> {
+    /// The head, over one connection, after its server is told what this process knows.
+    pub(super) async fn head_over(&self, session: &Session) -> PgResult<LogHead> {
         loop {
             let known = lock(&self.known).clone();
             let (epoch, sequence) = (to_sql(known.epoch), to_sql(known.sequence));

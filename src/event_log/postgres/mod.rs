@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_postgres::Config;
 
-use self::address::with_defaults;
+use self::address::hosts;
 use self::connection::SessionOpener;
 use self::link::PostgresLink;
 use self::reader::FeedReader;
@@ -113,12 +113,20 @@ pub use builder::PostgresLogBuilder;
 /// may not have been appended. The log does not try again, since the event might then be there
 /// twice. A caller that must know appends the event [once](EventLog::append_once), and tries again.
 ///
-/// If a server refuses events because it starts, or is a replica by now, the log connects anew and
-/// tries again until the timeout. With several hosts and `target_session_attrs=read-write` in the
-/// address it finds the one that takes writes. A connection that was idle is checked before an event
-/// is sent over it.
+/// If a server refuses events because it starts, or is a replica, the log connects anew and tries
+/// again until the timeout. A connection that was idle is checked before an event is sent over it.
 ///
 /// If the Tokio runtime ends in which the log was made, its followers end, too.
+///
+/// # Failover
+///
+/// With several hosts in the address, as in `host=one,two`, the log connects to the first one that
+/// takes events. A host that is away, is a replica or does not answer within five seconds is passed
+/// over; with `target_session_attrs=read-write` so is a server that is read-only for another reason.
+///
+/// With synchronous replication a replica that takes over has all that was acknowledged: clients go
+/// on, with nothing lost and no gap. Without it, what the replica lacks is lost, and the log begins
+/// another epoch.
 ///
 /// # Patterns
 ///
@@ -129,7 +137,8 @@ pub use builder::PostgresLogBuilder;
 /// # Rights
 ///
 /// The log makes its tables and functions if there are none. A role that may not do so needs them
-/// [made](PostgresLogBuilder::schema), and then:
+/// [made](PostgresLogBuilder::schema), and the rights below. Tables of another version of the schema
+/// are refused.
 ///
 /// ```sql
 /// GRANT SELECT, INSERT, UPDATE, DELETE
@@ -193,11 +202,8 @@ impl PostgresLog {
     }
 
     async fn with(settings: PostgresLogBuilder, config: Config) -> Result<Self, BrokerError> {
-        let opener = SessionOpener {
-            connector: settings.connector,
-            config: Arc::new(with_defaults(config)),
-            statements: Arc::new(Statements::new(&settings.name)),
-        };
+        let statements = Statements::new(&settings.name);
+        let opener = SessionOpener::new(settings.connector, hosts(&config)?, statements);
         let BrokerSettings { events, idle, duplicate_window, append_timeout, .. } = settings.common;
         let link = PostgresLink::new(opener, append_timeout);
         // After this there are tables, and the clock of the server is known.

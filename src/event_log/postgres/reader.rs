@@ -82,8 +82,9 @@ impl FeedReader {
         session.listen(self.link.statements()).await?;
         loop {
             // This tells whether the server lacks what was read, and keeps the clock, too, by which
-            // live followers start.
-            if self.link.head().await?.epoch != self.epoch {
+            // live followers start. It is asked over the connection that is read: another one may
+            // lead to another server still.
+            if self.link.head_over(&session).await?.epoch != self.epoch {
                 self.compare(&session).await?;
             }
             loop {
@@ -162,7 +163,7 @@ impl FeedReader {
     /// Asks for the last sequence of each topic that is followed, and goes on in the epoch of now.
     async fn compare(&mut self, session: &Session) -> PgResult<()> {
         // Before anything else, so that what is appended meanwhile is read after this.
-        let head = self.link.head().await?;
+        let head = self.link.head_over(session).await?;
         self.topics.set_watermark(0);
         let topics = self.topics.all();
         for topic in &topics {

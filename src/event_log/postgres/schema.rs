@@ -46,7 +46,9 @@ impl Statements {
         Self {
             channel: name.into(),
             schema: schema(name),
-            version: named("SELECT version, tower_sse_last() FROM tower_sse_log"),
+            version: named(
+                "SELECT version, pg_is_in_recovery(), tower_sse_last() FROM tower_sse_log",
+            ),
             append: named(
                 "SELECT epoch, sequence, is_repeat FROM tower_sse_append($1, $2, $3, $4, $5, $6)",
             ),
@@ -113,6 +115,9 @@ pub(super) fn check_name(name: &str) -> Result<(), InvalidSetting> {
         )),
     }
 }
+
+/// The version of the schema that this crate makes and understands.
+pub(super) const SCHEMA_VERSION: i32 = 1;
 
 /// PostgreSQL cuts off names of more than 63 bytes, and tables have something after this.
 const MAX_NAME_LEN: usize = 40;

@@ -71,7 +71,8 @@ CREATE OR REPLACE FUNCTION tower_sse_lacks(known_epoch bigint, known bigint, kno
 RETURNS boolean LANGUAGE sql STABLE AS $$
   SELECT l.home <> l.tableoid
     OR l.epoch = known_epoch
-      AND NOT EXISTS (SELECT FROM tower_sse_events e WHERE e.sequence = known)
+      AND NOT EXISTS (SELECT FROM tower_sse_events e
+        WHERE e.sequence = known AND e.topic = known_topic)
       AND known > coalesce(
         (SELECT e.predecessor FROM tower_sse_events e WHERE e.topic = known_topic
           ORDER BY e.sequence LIMIT 1),

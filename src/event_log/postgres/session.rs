@@ -13,7 +13,8 @@ use tokio_postgres::{AsyncMessage, Client, Config, Row};
 
 use super::address::{Connector, Messages};
 use super::error::{Failure, FailureKind, PgResult};
-use super::schema::Statements;
+use super::rows::value;
+use super::schema::{SCHEMA_VERSION, Statements};
 use crate::sync::lock;
 
 /// A connection with the settings that the log needs, to a database that has the tables of the log.
@@ -91,19 +92,17 @@ impl Session {
     }
 
     async fn find_tables(&self, statements: &Statements) -> PgResult<()> {
-        let found = self.ask(OPEN_TIMEOUT, &statements.version, &[]).await;
-        let is_there = match &found {
-            Ok(rows) => !rows.is_empty(),
-            Err(failure) if failure.kind == FailureKind::NotReady => false,
-            Err(failure) => return Err(failure.clone()),
-        };
-        if !is_there {
-            // One transaction. Of several nodes that start one makes them.
-            let Statements { channel, schema, .. } = statements;
-            let lock = format!("SELECT pg_advisory_xact_lock(hashtext('{channel}'));\n");
-            self.execute(&(lock + schema)).await?;
+        let found = self.client.query_typed(&statements.version, &[]).await;
+        match found.map_err(Failure::from) {
+            Ok(rows) if !rows.is_empty() => return check_server(&rows[0]),
+            Err(failure) if failure.kind != FailureKind::NotReady => return Err(failure),
+            _ => {}
         }
-        Ok(())
+        // One transaction. Of several nodes that start one makes them.
+        let Statements { channel, schema, .. } = statements;
+        let lock = format!("SELECT pg_advisory_xact_lock(hashtext('{channel}'));\n");
+        let made = self.execute(&(lock + schema)).await;
+        made.map_err(|it| it.with_context("there are no tables of the log, and none can be made"))
     }
 
     /// Has what is appended to the log be [heard](Self::hear) from now on.
@@ -181,6 +180,23 @@ impl Heard {
     }
 }
 
+/// Whether a server takes events, and has tables that this version of the crate understands.
+fn check_server(row: &Row) -> PgResult<()> {
+    // It would let the log read, late, and without `LISTEN`.
+    if value::<bool>(row, 1)? {
+        return Err(Failure::new(FailureKind::NotReady, "the server is a replica"));
+    }
+    let version: i32 = value(row, 0)?;
+    if version != SCHEMA_VERSION {
+        let why = format!(
+            "the tables of the log have version {version} of the schema, and this version of \
+             `tower-sse` needs version {SCHEMA_VERSION}"
+        );
+        return Err(Failure::new(FailureKind::Refused, why));
+    }
+    Ok(())
+}
+
 /// Carries messages until the connection ends, which it does soon after its session was dropped.
 async fn carry(mut messages: Messages, heard: Arc<Heard>) {
     let over = async {
@@ -202,7 +218,7 @@ async fn carry(mut messages: Messages, heard: Arc<Heard>) {
     }
 }
 
-/// How long it may take to connect and to find the tables.
+/// How long it may take to connect to one host and to find the tables.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection that was silent for so long is asked whether it is there before an event is sent:

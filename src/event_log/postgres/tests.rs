@@ -16,11 +16,8 @@ use crate::event_log::broker::{BrokerFollower, BrokerTopics, LoadedTopic, LogHea
 use crate::event_log::{Follow, Start, Step, Topics};
 
 fn reader() -> (FeedReader, Arc<BrokerTopics>) {
-    let opener = SessionOpener {
-        connector: Connector::default(),
-        config: Arc::new("host=127.0.0.1 port=1".parse().unwrap()),
-        statements: Arc::new(Statements::new("p")),
-    };
+    let hosts = Arc::new(["host=127.0.0.1 port=1".parse().unwrap()]);
+    let opener = SessionOpener::new(Connector::default(), hosts, Statements::new("p"));
     let limits = WindowLimits { events: 10_000, bytes: 1 << 20 };
     let link = PostgresLink::new(opener, Duration::from_secs(1));
     let topics = Arc::new(BrokerTopics::new(Box::new(link.clone()), limits));

@@ -197,7 +197,9 @@ impl Way {
     /// Connections that are made from now on lead to another broker; those that are there stay.
     pub fn lead_to(&mut self, broker: &Broker) {
         self.to = (Ipv4Addr::LOCALHOST, broker.port).into();
-        *self.open_way().to.lock().unwrap() = self.to;
+        if let Some(open) = &self.open {
+            *open.to.lock().unwrap() = self.to;
+        }
     }
 
     /// How many bytes the broker has answered since this was opened.

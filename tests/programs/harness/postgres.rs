@@ -2,14 +2,17 @@
 
 #![allow(dead_code, unreachable_pub, reason = "every test uses a part of this")]
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tower_sse::event_log::{PostgresLog, PostgresLogBuilder};
+use tokio::time::{sleep, timeout};
+use tower_sse::EventId;
+use tower_sse::event_log::{EventLog, PostgresLog, PostgresLogBuilder};
 
 pub use crate::harness::broker::*;
 
@@ -65,6 +68,89 @@ impl Server {
         transaction
     }
 
+    /// A copy that streams from this one from now on.
+    pub async fn replica(&self) -> Self {
+        let mut replica = Self::start().await;
+        replica.end_by("QUIT");
+        let data = replica.directory().join("data");
+        std::fs::remove_dir_all(&data).unwrap();
+        let script = format!(
+            "exec {} -D {} -h 127.0.0.1 -p {} -U postgres -c fast -R",
+            program("pg_basebackup").display(),
+            data.display(),
+            self.port
+        );
+        assert!(as_postgres(replica.directory(), &script).status().unwrap().success());
+        replica.restart().await;
+        self.until("SELECT state = 'streaming' FROM pg_stat_replication").await;
+        replica
+    }
+
+    /// Has each commit wait until a replica has it.
+    pub async fn wait_for_replica(&self, synchronous_commit: &str) {
+        self.sql(&format!("ALTER SYSTEM SET synchronous_commit = {synchronous_commit}"));
+        self.sql("ALTER SYSTEM SET synchronous_standby_names = '*'");
+        self.sql("SELECT pg_reload_conf()");
+        self.until("SELECT sync_state = 'sync' FROM pg_stat_replication").await;
+    }
+
+    /// Has a replica get nothing more.
+    pub async fn cut_off(&self) {
+        self.sql("ALTER SYSTEM SET primary_conninfo = ''");
+        self.sql("SELECT pg_reload_conf()");
+        self.until("SELECT count(*) = 0 FROM pg_stat_wal_receiver").await;
+    }
+
+    /// Has a replica take events from now on.
+    pub fn promote(&self) {
+        assert_eq!(self.sql("SELECT pg_promote()"), "t");
+    }
+
+    /// Waits until SQL says that something is so.
+    async fn until(&self, sql: &str) {
+        let is_so = async {
+            while self.sql(sql) != "t" {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(LONG, is_so).await.unwrap_or_else(|_| panic!("it is never so: {sql}"));
+    }
+
+    /// Has it end itself, by `INT` with all that its replicas lack, and by `QUIT` without.
+    pub fn end_by(&mut self, signal: &str) {
+        if let Some(pid) = self.postmaster(1) {
+            let kill =
+                Command::new("kill").args(["-s", signal, &pid]).stderr(Stdio::null()).status();
+            assert!(kill.is_ok());
+            self.0.wait();
+        }
+    }
+
+    /// Kills all of its processes at the same moment, as when a machine crashes. If the first one alone
+    /// is killed, the others may show for a moment what no replica has.
+    pub fn crash(&mut self) {
+        self.signal_all("STOP");
+        self.signal_all("KILL");
+        self.0.wait();
+    }
+
+    /// Sends all of its processes a signal such as `STOP`.
+    pub fn signal_all(&self, signal: &str) {
+        let processes = std::fs::read_dir("/proc").unwrap().flatten().map(|it| it.path());
+        let data = self.directory().join("data");
+        let own = processes.filter(|it| it.join("cwd").read_link().is_ok_and(|cwd| cwd == data));
+        let pids = own.map(|process| process.file_name().unwrap().to_owned());
+        let mut kill = Command::new("kill");
+        // Of those that ended by themselves meanwhile it says so.
+        let _ = kill.args(["-s", signal]).args(pids).stderr(Stdio::null()).status();
+    }
+
+    /// A line of what the first process notes of itself.
+    fn postmaster(&self, line: usize) -> Option<String> {
+        let noted = std::fs::read_to_string(self.directory().join("data/postmaster.pid")).ok()?;
+        noted.lines().nth(line - 1).map(str::to_owned)
+    }
+
     fn saved(&self) -> PathBuf {
         self.directory().with_extension("saved")
     }
@@ -72,11 +158,12 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // One that is killed would leave a segment of shared memory to the machine.
-        let pid = std::fs::read_to_string(self.directory().join("data/postmaster.pid"));
-        if let Some(pid) = pid.ok().as_deref().and_then(|it| it.lines().next()) {
-            let _ = Command::new("kill").args(["-s", "QUIT", pid]).stderr(Stdio::null()).status();
-            self.0.wait();
+        self.signal_all("CONT");
+        self.end_by("QUIT");
+        // One that was killed left a segment of shared memory to the machine.
+        if let Some(segment) = self.postmaster(7) {
+            let id = segment.split_whitespace().nth(1).unwrap_or_default();
+            let _ = Command::new("ipcrm").args(["-m", id]).stderr(Stdio::null()).status();
         }
         let _ = std::fs::remove_dir_all(self.saved());
     }
@@ -112,6 +199,15 @@ impl Transaction {
     }
 }
 
+/// The address of whichever of these servers takes events.
+pub fn hosts(servers: [&Server; 2]) -> String {
+    let [a, b] = servers.map(|server| server.port);
+    format!(
+        "host=127.0.0.1,127.0.0.1 port={a},{b} user=postgres dbname=postgres \
+         target_session_attrs=read-write"
+    )
+}
+
 /// The address of a log behind the URL of a server or of a way to it.
 pub fn address(url: &str) -> String {
     format!("{}/postgres", url.replace("://", "://postgres@"))
@@ -144,18 +240,25 @@ pub fn with_settings(port: u16, directory: &Path, settings: &str) -> Command {
         initdb = program("initdb").display(),
         postgres = program("postgres").display(),
     );
-    let is_root = std::fs::metadata("/proc/self").is_ok_and(|it| it.uid() == 0);
-    if !is_root {
+    as_postgres(directory, &script)
+}
+
+/// Runs a script in a directory. The server refuses to run as root.
+fn as_postgres(directory: &Path, script: &str) -> Command {
+    if !is_root() {
         let mut command = Command::new("sh");
-        command.args(["-c", &script]).current_dir(directory);
+        command.args(["-c", script]).current_dir(directory);
         return command;
     }
-    // The server refuses to run as root.
     let _ = Command::new("chown").arg("postgres").arg(directory).status();
     let mut command = Command::new("setpriv");
-    command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "sh", "-c", &script]);
+    command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "sh", "-c", script]);
     command.current_dir(directory);
     command
+}
+
+pub fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|it| it.uid() == 0)
 }
 
 /// A program of the server. Debian has those of each version in a directory of its own.
@@ -173,6 +276,27 @@ fn psql(port: u16, sql: &str) -> Option<String> {
         .output();
     let output = output.expect("`psql` is installed");
     output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
+}
+
+/// Appends as soon as the server is back.
+pub async fn append_soon(log: &PostgresLog, name: &str, text: &str) -> EventId {
+    let began = Instant::now();
+    loop {
+        match log.append(&topic(name), data(text)).await {
+            Ok(id) => return id,
+            Err(error) => assert!(began.elapsed() < LONG, "{error}"),
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// The numbers that a server has as events of the topic `t`.
+pub fn numbers(server: &Server) -> BTreeSet<usize> {
+    let events = server.sql(
+        "SELECT trim(substr(convert_from(event, 'UTF8'), 7), E' \\n') FROM tower_sse_events
+        WHERE topic = 't'",
+    );
+    events.lines().filter_map(|number| number.parse().ok()).collect()
 }
 
 pub async fn log(address: &str) -> PostgresLog {
