@@ -36,6 +36,7 @@ mod postgres_failover;
 mod postgres_gaps;
 mod postgres_nodes;
 mod postgres_once;
+mod postgres_pooled;
 mod postgres_read;
 mod postgres_restored;
 mod postgres_resume;

@@ -117,6 +117,13 @@ impl PostgresLink {
         }
     }
 
+    /// Calls a session from another one. No event waits for this, and this waits for none.
+    pub(super) async fn notify_session(&self, call: u64) -> PgResult<()> {
+        let (session, call) = (self.replays.get().await?, call.to_string());
+        let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&call, Type::TEXT)];
+        session.ask(self.within, &self.statements().call, &parameters).await.map(drop)
+    }
+
     /// Lets go of a topic after a time, if no event comes before.
     pub(super) async fn forget(&self, topic: &Topic, after: Duration) -> PgResult<()> {
         let session = self.short().await?;

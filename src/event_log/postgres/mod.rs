@@ -70,7 +70,9 @@ pub use builder::PostgresLogBuilder;
 ///
 /// A process has three connections: for appends, for what clients missed, and for the feed, from its
 /// first follower on. It makes a fourth when it fetches long events. They must be sessions of their
-/// own: with PgBouncer, use `pool_mode = session` or go around it.
+/// own: with PgBouncer, use `pool_mode = session` or go around it. Through a pool of transactions no
+/// `NOTIFY` comes, so events are some seconds late, and [`health`](Self::health) says so; and timeouts
+/// that the log sets are those of others that use the pool, too.
 ///
 /// # Appending from SQL
 ///
@@ -190,7 +192,7 @@ impl PostgresLog {
 
     /// Whether the log reads what is appended, since when, and if not, why.
     ///
-    /// It reads from its first follower on.
+    /// It reads from its first follower on. Without `NOTIFY` it reads late, and counts as not reading.
     #[must_use]
     pub fn health(&self) -> LogHealth {
         self.inner.link.health.get()

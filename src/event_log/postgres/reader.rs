@@ -81,6 +81,7 @@ impl FeedReader {
         // Before anything is read, so that what is appended afterwards is heard.
         session.listen(self.link.statements()).await?;
         loop {
+            let hears = self.hears(&session).await?;
             // This tells whether the server lacks what was read, and keeps the clock, too, by which
             // live followers start. It is asked over the connection that is read: another one may
             // lead to another server still.
@@ -90,7 +91,10 @@ impl FeedReader {
             loop {
                 let read = self.read(&session).await?;
                 let state = self.take(read);
-                self.link.health.note_reading();
+                match hears {
+                    true => self.link.health.note_reading(),
+                    false => self.link.health.note_problem(&DEAF),
+                }
                 self.topics.sweep();
                 match state {
                     FeedState::More => {}
@@ -104,6 +108,16 @@ impl FeedReader {
                 }
             }
         }
+    }
+
+    /// Whether what is appended is heard over a connection. If it passes through a pool that gives
+    /// each transaction another connection to the server, it is not.
+    async fn hears(&self, session: &Session) -> PgResult<bool> {
+        if session.has_heard_call() {
+            return Ok(true);
+        }
+        self.link.notify_session(session.call).await?;
+        Ok(timeout(MAX_CALL, session.hear_call()).await.is_ok())
     }
 
     async fn read(&mut self, session: &Session) -> PgResult<StoredEvents> {
@@ -202,6 +216,12 @@ const MAX_FEED_EVENT: i32 = 512;
 
 /// The most topics whose last sequences are asked for at a time.
 const MAX_COMPARED: usize = 512;
+
+/// How long a connection may take to hear its call. It takes it less than a millisecond.
+const MAX_CALL: Duration = Duration::from_secs(2);
+
+const DEAF: &str = "`NOTIFY` is not heard, so events come some seconds late: the connections of the log \
+    must be sessions of their own (with PgBouncer, `pool_mode = session`)";
 
 /// How often the reader looks for events though it heard of none.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);

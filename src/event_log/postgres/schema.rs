@@ -20,6 +20,7 @@ pub(super) struct Statements {
     pub(super) lasts: String,
     pub(super) forget: String,
     pub(super) sweep: String,
+    pub(super) call: String,
 }
 
 impl Statements {
@@ -87,6 +88,7 @@ impl Statements {
                 WHERE t.topic = $1",
             ),
             sweep: named("SELECT tower_sse_sweep($1)"),
+            call: named("SELECT pg_notify('tower_sse', $1)"),
         }
     }
 }

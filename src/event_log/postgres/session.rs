@@ -15,11 +15,14 @@ use super::address::{Connector, Messages};
 use super::error::{Failure, FailureKind, PgResult};
 use super::rows::value;
 use super::schema::{SCHEMA_VERSION, Statements};
+use crate::event_log::ids::random;
 use crate::sync::lock;
 
 /// A connection with the settings that the log needs, to a database that has the tables of the log.
 pub(super) struct Session {
     client: Client,
+    /// What another connection is to notify, so that it is known whether this one hears.
+    pub(super) call: u64,
     heard: Arc<Heard>,
     is_useless: AtomicBool,
     /// The server was told what this process knows of the log.
@@ -43,6 +46,8 @@ struct Heard {
     /// The largest sequence that was named since the last look; the largest number if it could not
     /// be understood, or if the connection ended.
     sequence: AtomicU64,
+    /// The call of the session was heard.
+    call: AtomicBool,
     news: Notify,
     /// The session was dropped.
     is_over: Notify,
@@ -68,9 +73,12 @@ impl Session {
     ) -> PgResult<Self> {
         let (client, messages) = connector.connect(config).await?;
         let heard = Arc::<Heard>::default();
-        tokio::spawn(carry(messages, Arc::clone(&heard)));
+        // Less than any sequence, so that it wakes no reader.
+        let call = random() >> 32;
+        tokio::spawn(carry(messages, Arc::clone(&heard), call));
         let session = Self {
             client,
+            call,
             heard,
             is_useless: AtomicBool::new(false),
             is_told: AtomicBool::new(false),
@@ -158,6 +166,19 @@ impl Session {
         answers
     }
 
+    /// Whether this has heard its [call](Self::call), as each connection does that is a session of its
+    /// own and [listens](Self::listen).
+    pub(super) fn has_heard_call(&self) -> bool {
+        self.heard.call.load(Ordering::SeqCst)
+    }
+
+    /// Waits until this has heard its call, or until the connection ends.
+    pub(super) async fn hear_call(&self) {
+        while !self.has_heard_call() && self.is_usable() {
+            self.heard.news.notified().await;
+        }
+    }
+
     /// Waits until the server names an event after a position, or until the connection ends, which
     /// the next request notices.
     pub(super) async fn hear(&self, position: u64) {
@@ -198,7 +219,7 @@ fn check_server(row: &Row) -> PgResult<()> {
 }
 
 /// Carries messages until the connection ends, which it does soon after its session was dropped.
-async fn carry(mut messages: Messages, heard: Arc<Heard>) {
+async fn carry(mut messages: Messages, heard: Arc<Heard>, call: u64) {
     let over = async {
         heard.is_over.notified().await;
         // It says goodbye to the server in this time, unless that is gone.
@@ -208,7 +229,9 @@ async fn carry(mut messages: Messages, heard: Arc<Heard>) {
         while let Some(Ok(message)) = messages.next().await {
             if let AsyncMessage::Notification(named) = message {
                 // What is not understood is as good as any event.
-                heard.note(named.payload().parse().unwrap_or(u64::MAX));
+                let named = named.payload().parse().unwrap_or(u64::MAX);
+                heard.call.fetch_or(named == call, Ordering::SeqCst);
+                heard.note(named);
             }
         }
     };
