@@ -8,7 +8,8 @@ use tokio::time::sleep;
 use tower_sse::event_log::{BrokerError, EventLog, PostgresLog, Start};
 
 use crate::harness::postgres::{
-    Server, after, all, append, append_all, connect, data, follow, log, nothing, topic,
+    LONG, Server, after, all, append, append_all, append_soon, connect, data, follow, log, nothing,
+    topic,
 };
 use crate::harness::reconnects::{AHEAD, a_thousand_reconnects_lose_and_repeat_nothing};
 use crate::harness::two_nodes;
@@ -134,6 +135,29 @@ async fn an_append_that_waits_too_long_for_the_log_is_not_done_later() {
     assert_eq!(all(&mut live, 2).await, ["1", "2"]);
 }
 
+/// The server hangs, so that the log has to connect anew.
+#[tokio::test]
+async fn an_append_that_timed_out_before_it_was_sent_is_not_done_later() {
+    let server = Server::start().await;
+    let quick = PostgresLog::builder().append_timeout(Duration::from_millis(300));
+    let quick = quick.connect(&server.address()).await.unwrap();
+    let log = log(&server.address()).await;
+    append(&log, "t", "1").await;
+    let mut live = follow(&log, &["t"], Start::Earliest);
+    assert_eq!(all(&mut live, 1).await, ["1"]);
+    // An idle connection is asked whether it is there.
+    sleep(Duration::from_millis(1_500)).await;
+    server.signal_all("STOP");
+    let refused = quick.append(&topic("t"), data("too late")).await.unwrap_err();
+    assert_eq!(refused, BrokerError::TimedOut);
+    // It is given up.
+    sleep(Duration::from_millis(1_500)).await;
+    server.signal_all("CONT");
+    append_soon(&log, "t", "2").await;
+    append_soon(&quick, "t", "3").await;
+    assert_eq!(all(&mut live, 2).await, ["2", "3"]);
+}
+
 #[tokio::test]
 async fn a_notify_that_is_lost_delays_an_event_and_loses_none() {
     let server = Server::start().await;
@@ -164,7 +188,7 @@ async fn events_that_wait_together_are_appended_in_one_transaction() {
         tokio::spawn(async move { append(&log, &name, &n.to_string()).await })
     });
     let mut ids = Vec::new();
-    for append in appends.collect::<Vec<_>>() {
+    for append in appends {
         ids.push(append.await.unwrap());
     }
     let used = transactions() - before;

@@ -10,6 +10,7 @@ use tokio_postgres::types::{ToSql, Type};
 use super::error::{Failure, FailureKind, PgResult};
 use super::link::{PostgresLink, micros};
 use super::rows::{no_log, not_understood, number, value};
+use super::session::Session;
 use crate::event_log::broker::{MIN_RETRY_DELAY, next_delay};
 use crate::event_log::{Appended, MessageId, Topic};
 use crate::wire::EventId;
@@ -118,11 +119,17 @@ impl Writer {
     async fn append(&self, batch: &mut Vec<Pending>) -> PgResult<Vec<Appended>> {
         let mut delay = MIN_RETRY_DELAY;
         loop {
+            // It may take long to connect: what is sent is what is waited for then.
+            let session = self.link.short().await;
             batch.retain(|pending| !pending.answer.is_closed());
             if batch.is_empty() {
                 return Ok(Vec::new());
             }
-            match self.try_append(batch).await {
+            let answer = match session {
+                Ok(session) => self.append_over(&session, batch).await,
+                Err(failure) => Err(failure),
+            };
+            match answer {
                 Err(failure) if failure.kind == FailureKind::NotReady => {
                     let next = Instant::now() + delay;
                     let (over, waits): (Vec<_>, Vec<_>) =
@@ -137,7 +144,11 @@ impl Writer {
         }
     }
 
-    async fn try_append<'a>(&self, batch: &'a [Pending]) -> PgResult<Vec<Appended>> {
+    async fn append_over<'a>(
+        &self,
+        session: &Session,
+        batch: &'a [Pending],
+    ) -> PgResult<Vec<Appended>> {
         let topics: Vec<&str> = batch.iter().map(|pending| pending.topic.as_str()).collect();
         let events: Vec<&[u8]> = batch.iter().map(|pending| &*pending.event).collect();
         let keep = i64::try_from(self.limits.events).unwrap_or(i64::MAX);
@@ -153,7 +164,6 @@ impl Writer {
             (&messages, Type::TEXT_ARRAY),
             (&window, Type::INT8),
         ];
-        let session = self.link.short().await?;
         let statement = &self.link.statements().append;
         let rows = session.ask(self.link.within, statement, &parameters).await?;
         if rows.len() != batch.len() {
