@@ -31,6 +31,7 @@ mod pages_hostile;
 mod pages_obey;
 mod pages_survive;
 mod postgres_away;
+mod postgres_costs;
 mod postgres_exactly_once;
 mod postgres_failover;
 mod postgres_gaps;
