@@ -50,7 +50,7 @@
 //! | --- | --- |
 //! | [`splitter`] | where events end, and the stage of the stream |
 //! | [`frames`] | the held tail, and how frames are put together |
-//! | [`position`] | ids, the number of events, the client's position |
+//! | [`numbering`] | ids, the number of events, the client's [`position`] |
 //! | [`outbox`] | the frames that wait, and the status after them |
 //! | [`silence`] | when a keepalive is due |
 //! | [`timeouts`] | what else has its time: [`lifetime`], [`patience`], the heartbeat, the [`order`] to close |
@@ -58,15 +58,19 @@
 
 mod end_reason;
 mod ending;
+mod event_ids;
 mod farewell;
 mod fast_path;
 mod frames;
 mod injection;
+mod keep_alive;
 mod lifetime;
+mod numbering;
 mod order;
 mod outbox;
 mod patience;
 mod position;
+mod rotation;
 mod settings;
 mod shared_event;
 mod silence;
@@ -83,25 +87,26 @@ use bytes::Bytes;
 
 pub use end_reason::EndReason;
 pub(crate) use ending::{BodyEnd, PassOn};
+pub(crate) use event_ids::EventIds;
 pub use farewell::Farewell;
 pub(crate) use farewell::Words;
 pub(crate) use fast_path::FastPath;
 pub(crate) use injection::Injection;
-pub(crate) use lifetime::Rotation;
+pub(crate) use keep_alive::{Heartbeat, KeepAlive, MAX_TIMER, MIN_TIMER, Signal};
 pub(crate) use order::Close;
 pub(crate) use outbox::Output;
-pub(crate) use position::{EventIds, Position};
+pub(crate) use position::Position;
+pub(crate) use rotation::Rotation;
 pub(crate) use settings::{ERROR_RETRY, Observation, Settings};
-pub(crate) use silence::{Heartbeat, KeepAlive, MAX_TIMER, MIN_TIMER, Signal};
 pub(crate) use stream_now::BodyState;
 
 use crate::wire::Notation;
 pub(crate) use crate::wire::{CloseReason, Framing, Protocol, Scanner, Status, blank_at_end};
 use ending::{AtEnd, FINISHED_RETRY};
 use frames::{Frames, PendingTail};
+use numbering::{EventPosition, IdTracking, Ids};
 use order::Verdict;
 use outbox::Outbox;
-use position::{EventPosition, IdTracking, Ids};
 use silence::{Activity, Silence};
 use splitter::{Room, Splitter, Until, Watch};
 use spread::Retry;

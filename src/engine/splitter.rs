@@ -3,7 +3,7 @@
 use bytes::{Buf, Bytes};
 
 use super::frames::{FrameBuilder, Frames, PendingTail, stamp};
-use super::position::Ids;
+use super::numbering::Ids;
 use super::{EndReason, FastPath};
 use crate::wire::{
     BlockId, EndedBlock, LineEnd, Notation, Scanner, blank_at_end, id_value, last_id, plain_event,

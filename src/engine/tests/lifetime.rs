@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
-use crate::engine::lifetime::Rotation;
+use crate::engine::Rotation;
 use crate::engine::tests::Step::{Close as Shut, Data, Halves, Inject};
 use crate::engine::tests::{INTERVAL, Run, Step};
 use crate::support::{cut, cuts, interpret, stream};
