@@ -11,6 +11,7 @@ mod decoder;
 pub(crate) mod event;
 mod event_scanner;
 mod framing;
+mod id_line;
 mod json;
 mod json_line;
 mod json_scanner;
@@ -33,6 +34,9 @@ pub(crate) use event::Event;
 pub(crate) use event::lines;
 pub(crate) use event_scanner::{blank_at_end, id_value, last_id, plain_event};
 pub(crate) use framing::{ByLineEnd, Framing, LineEnd, Notation};
+#[cfg(feature = "hub")]
+pub(crate) use id_line::end_with_id;
+pub(crate) use id_line::with_id_line;
 pub(crate) use json::{json_member, json_string};
 pub(crate) use json_line::{in_notation, json_line};
 pub(crate) use json_scanner::{SEPARATOR, are_lines};
@@ -43,7 +47,5 @@ pub(crate) use percent::{percent_decode, percent_encode};
 pub(crate) use protocol::Protocol;
 pub(crate) use scanner::Scanner;
 pub(crate) use status::Status;
-#[cfg(feature = "hub")]
-pub(crate) use template::end_with_id;
-pub(crate) use template::{EventTemplate, with_id_line};
+pub(crate) use template::EventTemplate;
 pub(crate) use text::{Comment, EventId, EventName};
