@@ -180,6 +180,31 @@ async fn after_a_failover_in_a_cluster_nothing_is_lost_without_a_gap_or_comes_tw
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_replica_did_not_have_is_a_gap_for_those_that_lack_it() {
+    let mut cluster = Cluster::with_replicas().await;
+    let owner = cluster.owner();
+    let log = async || log(&cluster.servers[owner].url()).await;
+    let (one, two) = (log().await, log().await);
+    let first = append(&one, "t", "1").await;
+    cluster.is_replicated(owner).await;
+    let mut live = follow(&two, &["t"], after(&first));
+    cluster.cut_off_replica(owner);
+    append(&one, "t", "2").await;
+    assert_eq!(said(&mut live).await, "2");
+    cluster.servers[owner].kill();
+    ok(cluster.replica_of(owner), &["CLUSTER", "FAILOVER", "TAKEOVER"]);
+    // Its connection to the one that was killed may not be known to be lost.
+    let third = is_done(&one, "t", "3", "m").await;
+    assert_eq!(said(&mut live).await, "3", "it has the one that is lost");
+    let other = connect(RedisLog::builder(), &cluster.replica_of(owner).url()).await;
+    let mut back = follow(&other, &["t"], after(&first));
+    assert_eq!(gap(&mut back).await.reason, GapReason::Expired);
+    assert_eq!(said(&mut back).await, "3");
+    append(&other, "t", "4").await;
+    assert_eq!(said(&mut follow(&other, &["t"], after(&third.id))).await, "4", "and no gap");
+}
+
 /// Its connections stay open, and nothing answers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_master_that_hangs_is_left_for_the_replica_that_takes_over() {

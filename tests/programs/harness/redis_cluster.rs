@@ -88,6 +88,13 @@ impl Cluster {
         eventually("the replica has it", is_there).await;
     }
 
+    /// Has the replica of a master get nothing of it from now on.
+    pub fn cut_off_replica(&self, master: usize) {
+        let server = &self.servers[master];
+        ok(server, &["ACL", "SETUSER", "default", "-psync", "-sync"]);
+        assert_eq!(server.cli(&["CLIENT", "KILL", "TYPE", "replica"]).trim(), "1");
+    }
+
     /// Has a master know no other server for a minute.
     pub fn forget_all(&self, master: usize) {
         let server = &self.servers[master];
