@@ -202,6 +202,62 @@ async fn a_live_follower_of_a_new_log_with_a_small_window_gets_no_gap() {
     assert_eq!(all(&mut follower, 50).await, expected);
 }
 
+/// A user that may use the feed and some of the topics.
+#[tokio::test]
+async fn topics_that_may_not_be_read_are_asked_for_once_and_delay_no_topic() {
+    let server = Server::start().await;
+    let own = log(&server.url()).await;
+    let mut way = Way::to(&server).await;
+    let key = |name: &str| format!("~{{tower-sse}}:{name}");
+    let keys = ["head", "least", "epoch", "lost", "feed", "topic:ok.*", "last:ok.*"].map(key);
+    let mut user = vec!["ACL", "SETUSER", "some", "on", ">secret", "+@all"];
+    user.extend(keys.iter().map(String::as_str));
+    assert_eq!(server.cli(&user).trim(), "OK");
+    let log = log(&way.url().replace("://", "://some:secret@")).await;
+    let names: Vec<_> = (0..40).map(|n| format!("no.{n}")).collect();
+    for name in &names {
+        append(&own, name, "old").await;
+    }
+    let first = append(&own, "ok.1", "1").await;
+    let refused = || {
+        let stats = server.cli(&["INFO", "commandstats"]);
+        let line = stats.lines().find(|line| line.starts_with("cmdstat_evalsha:"));
+        let count =
+            line.and_then(|line| line.split_once("rejected_calls=")).expect("it is counted");
+        count.1.split(',').next().unwrap().parse::<usize>().unwrap()
+    };
+    let before = refused();
+    let mut forbidden: Vec<_> =
+        names.iter().map(|name| follow(&log, &[name], Start::Earliest)).collect();
+    assert_eq!(said(&mut follow(&log, &["ok.1"], Start::Earliest)).await, "1");
+    join_all(forbidden.iter_mut().map(nothing)).await;
+    assert_eq!(refused() - before, 40);
+    // A publisher is told.
+    let told = log.append(&topic("no.1"), data("no")).await;
+    assert!(matches!(told, Err(BrokerError::Refused(_))), "{told:?}");
+    // What is in the feed comes, and what is not is told of.
+    let text = "long ".repeat(200);
+    for (data, comes) in [("2", "2"), (&text, "gap"), ("3", "3")] {
+        append(&own, "no.1", data).await;
+        assert_eq!(said(&mut forbidden[1]).await, comes);
+    }
+    assert_eq!(all(&mut follow(&log, &["no.1"], after(&first)), 1).await, ["gap"]);
+    assert_eq!(all(&mut follow(&log, &[">"], after(&first)), 3).await, ["2", "gap", "3"]);
+    // A node that was away for long asks for the last event of each topic.
+    let mut ok = follow(&log, &["ok.1"], Start::Live);
+    nothing(&mut ok).await;
+    way.close().await;
+    append(&own, "ok.1", "4").await;
+    append(&own, "no.1", "4").await;
+    server.cli(&["DEL", "{tower-sse}:feed"]);
+    append(&own, "other", "x").await;
+    way.open().await;
+    assert_eq!(said(&mut ok).await, "4");
+    assert_eq!(said(&mut forbidden[1]).await, "gap");
+    append(&own, "no.1", "5").await;
+    assert_eq!(said(&mut forbidden[1]).await, "5");
+}
+
 /// More than a node loads at the same time. A request that is repeated in vain would hold a place.
 #[tokio::test]
 async fn keys_of_another_type_are_asked_for_once_and_delay_no_topic() {

@@ -12,13 +12,7 @@ head = head or '0'
 least = math.max(tonumber(head), tonumber(least or '0'))
 -- All events that expired were before this, and those that were lost.
 local floor = math.min(least, math.max(0, now - ARGV[3] * 1000, tonumber(lost or '0')))
-local entries = read_bounded('XREVRANGE', KEYS[6], '+', '-', tonumber(ARGV[2]), tonumber(ARGV[4]),
-  function(first, second)
-    if second == '0' then
-      return string.format('%.0f', first - 1)
-    end
-    return first .. '-' .. string.format('%.0f', second - 1)
-  end)
+local entries = read_bounded('XREVRANGE', KEYS[6], '+', '-', tonumber(ARGV[2]), tonumber(ARGV[4]), before)
 return {
   { epoch, head, string.format('%.0f', least), string.format('%.0f', now) },
   last or string.format('%.0f', floor), entries,

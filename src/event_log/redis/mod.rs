@@ -123,6 +123,11 @@ pub use builder::RedisLogBuilder;
 ///
 /// If the Tokio runtime ends in which the log was made, its followers end, too.
 ///
+/// # Rights
+///
+/// A log needs the keys that begin with `{prefix}:`. What the user may not read of a topic is lost for
+/// its clients: they get a gap, and then what the feed names. Other topics do not wait for it.
+///
 /// # Patterns
 ///
 /// Patterns are followed in the feed: a node that has a follower of a pattern keeps the last events

@@ -121,15 +121,13 @@ pub(super) struct RedisScripts {
 
 impl RedisScripts {
     pub(super) fn new() -> Self {
+        let reading = |script| Script::new(&[include_str!("bounded.lua"), script].concat());
         Self {
             append: Script::new(include_str!("append.lua")),
             head: Script::new(include_str!("head.lua")),
-            load: Script::new(concat!(include_str!("bounded.lua"), include_str!("load.lua"))),
-            page: Script::new(concat!(include_str!("bounded.lua"), include_str!("page.lua"))),
-            page_all: Script::new(concat!(
-                include_str!("bounded.lua"),
-                include_str!("page_all.lua")
-            )),
+            load: reading(include_str!("load.lua")),
+            page: reading(include_str!("page.lua")),
+            page_all: reading(include_str!("page_all.lua")),
         }
     }
 
@@ -195,7 +193,20 @@ impl RedisScripts {
         let mut call = Self::begin(&self.load, keys);
         call.key(keys.last(topic)).key(keys.topic(topic));
         call.arg(limits.events).arg(keys.idle_millis()).arg(limits.bytes);
-        let (head, floor, entries): (Head, u64, Vec<Value>) = call.invoke_async(connection).await?;
+        let (head, floor, entries): (Head, u64, Vec<Value>) = match call
+            .invoke_async(connection)
+            .await
+        {
+            Err(error) if is_forbidden(&error) => {
+                // It is as if all events so far were lost.
+                let known = LogHead { epoch: 0, last_event: 0, sequence: 0, clock: 0 };
+                let head = self.head(connection, keys, known, HeadRequest::Read).await?;
+                let LogHead { epoch, sequence: floor, .. } = head;
+                let events = Vec::new();
+                return Ok((LoadedTopic { epoch, head: floor, floor, events, whole: true }, head));
+            }
+            loaded => loaded?,
+        };
         let head = head_of(head);
         // Redis stops at a limit, or when there are no more.
         let bytes: usize = entries.iter().map(size_of_fields).sum();
@@ -219,7 +230,10 @@ impl RedisScripts {
             false => self.page.key(keys.topic(topic)),
         };
         call.arg(format!("{position}-1")).arg(limits.events).arg(limits.bytes).arg(&*keys.topics);
-        let entries: Vec<Value> = call.invoke_async(connection).await?;
+        let entries: Vec<Value> = match call.invoke_async(connection).await {
+            Err(error) if is_forbidden(&error) && !topic.is_all() => Vec::new(),
+            entries => entries?,
+        };
         match topic.is_all() {
             true => FeedPage::of_entries(entries).map(FeedPage::into_events),
             false => parse_entries(entries.into_iter(), topic),
@@ -293,6 +307,11 @@ fn size_of_fields(entry: &Value) -> usize {
         },
         _ => 0,
     }
+}
+
+/// Whether the user lacks the right to a key. It would lack it again however often a node asks.
+pub(super) fn is_forbidden(error: &RedisError) -> bool {
+    error.code() == Some("NOPERM")
 }
 
 pub(super) fn not_understood() -> RedisError {

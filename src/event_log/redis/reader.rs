@@ -15,9 +15,11 @@ use super::CONNECT_TIMEOUT;
 use super::address::RedisAddress;
 use super::feed::FeedPage;
 use super::link::RedisLink;
-use super::protocol::HeadRequest;
+use super::protocol::{HeadRequest, is_forbidden};
 use crate::event_log::Topic;
-use crate::event_log::broker::{BrokerTopics, LogHead, MIN_RETRY_DELAY, Patience, next_delay};
+use crate::event_log::broker::{
+    BrokerTopic, BrokerTopics, LogHead, MIN_RETRY_DELAY, Patience, next_delay,
+};
 
 /// Reads the feed over a connection of its own.
 ///
@@ -205,7 +207,12 @@ impl FeedReader {
                 command.arg(self.link.keys.last(&topic.name));
             }
             let request = command.query_async::<Vec<Option<u64>>>(connection);
-            let lasts = self.with_patience(Duration::ZERO, request).await?;
+            let lasts = match self.with_patience(Duration::ZERO, request).await {
+                Err(error) if is_forbidden(&error) => {
+                    self.last_of_each(connection, batch, head.last_event).await?
+                }
+                lasts => lasts?,
+            };
             for (topic, last) in batch.iter().zip(lasts) {
                 self.topics.compare(topic, last, none_expired);
             }
@@ -215,6 +222,27 @@ impl FeedReader {
         self.go_on_after(head);
         self.topics.wake_at(self.position, &topics);
         Ok(())
+    }
+
+    /// The last sequence of each topic. A topic to which the user has no right may have had events up
+    /// to `head`.
+    async fn last_of_each(
+        &mut self,
+        connection: &mut MultiplexedConnection,
+        topics: &[Arc<BrokerTopic>],
+        head: u64,
+    ) -> RedisResult<Vec<Option<u64>>> {
+        let mut lasts = Vec::with_capacity(topics.len());
+        for topic in topics {
+            let mut command = redis::cmd("GET");
+            command.arg(self.link.keys.last(&topic.name));
+            let last = self.with_patience(Duration::ZERO, command.query_async(connection)).await;
+            lasts.push(match last {
+                Err(error) if is_forbidden(&error) => Some(head),
+                last => last?,
+            });
+        }
+        Ok(lasts)
     }
 
     fn go_on_after(&mut self, head: LogHead) {
