@@ -20,6 +20,7 @@
 //! ```
 
 use std::future::poll_fn;
+use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{
     Appended, EventLog, Follow, Gap, GapReason, Logged, MessageId, Start, Step, Topic, Topics,
+    finish_event,
 };
 use crate::wire::{Event, EventId};
 
@@ -164,7 +166,8 @@ pub async fn check_read<L: EventLog>(log: &L, prefix: &str) {
     assert!(read(Start::Unknown, 2).await.gap.is_some(), "an unknown position is a gap");
 }
 
-/// Checks that the last events of topics are those that a follower gets last.
+/// Checks that the last events of topics are those that a follower gets last, in one order over all
+/// topics, and that a follower goes on where they end.
 ///
 /// # Panics
 ///
@@ -174,21 +177,46 @@ pub async fn check_last<L: EventLog>(log: &L, prefix: &str) {
     let both = Topics::new(&names).expect("names");
     let none = log.last(&both, 2).await.expect("the log can be read");
     assert!(none.is_empty(), "topics that never were have no last events");
+    let mut ids = Vec::new();
     for n in 0..EVENTS {
-        append(log, &names[n % 2], n).await;
+        ids.push(append(log, &names[n % 2], n).await);
     }
-    let of_one = (1..EVENTS).step_by(2).skip(EVENTS / 2 - 2);
+    let of_one = (1..EVENTS).step_by(2).skip(EVENTS / 2 - 2).collect();
+    let [a, b] = names.clone();
+    let with_none = Topics::new([a, b, topic(prefix, "last.none")]).expect("names");
     for (topics, count, expected) in [
-        (Topics::from(&names[1]), 2, of_one.collect::<Vec<_>>()),
-        (both.clone(), 4, (EVENTS - 4..EVENTS).collect()),
+        (Topics::from(&names[1]), 2, of_one),
+        (both.clone(), 4, (EVENTS - 4..EVENTS).collect::<Vec<_>>()),
         (both.clone(), EVENTS, (0..EVENTS).collect()),
         (both.clone(), 4 * EVENTS, (0..EVENTS).collect()),
-        (both, 0, Vec::new()),
+        (both.clone(), 0, Vec::new()),
+        (with_none, 3, (EVENTS - 3..EVENTS).collect()),
     ] {
         let last = log.last(&topics, count).await.expect("the log can be read");
-        let last: Vec<_> = last.iter().map(number).collect();
-        assert_eq!(last, expected, "the last {count} events of {topics:?}");
+        let numbers: Vec<_> = last.iter().map(number).collect();
+        assert_eq!(numbers, expected, "the last {count} events of {topics:?}");
+        for event in &last {
+            assert_eq!(event.id(), ids[number(event)].as_str(), "the id of a last event");
+            assert_eq!(event.topic(), &names[number(event) % 2], "the topic of a last event");
+        }
     }
+    append(log, &names[0], EVENTS).await;
+    let mut reader = Reader::new(log, &both, Start::After(ids[EVENTS - 1].clone()));
+    reader.expect_events(EVENTS..=EVENTS, "a follower after the last events").await;
+    // The end of a topic is none of its events, and not the end of what it had.
+    log.append(&names[0], finish_event()).await.expect("the log takes an event");
+    expect_last(log, &(&names[0]).into(), EVENTS..=EVENTS).await;
+    expect_last(log, &both, EVENTS - 1..=EVENTS).await;
+    append(log, &names[0], EVENTS + 1).await;
+    expect_last(log, &both, EVENTS - 1..=EVENTS + 1).await;
+}
+
+/// Fails if others than these are as many of the last events of topics.
+async fn expect_last<L: EventLog>(log: &L, topics: &Topics, expected: RangeInclusive<usize>) {
+    let count = expected.clone().count();
+    let last = log.last(topics, count).await.expect("the log can be read");
+    let last: Vec<_> = last.iter().map(number).collect();
+    assert_eq!(last, expected.collect::<Vec<_>>(), "the last {count} events of {topics:?}");
 }
 
 /// Checks that a topic that was let go of, and is used again, hides no loss: a client that comes
@@ -206,6 +234,8 @@ pub async fn check_forget<L: EventLog>(log: &L, prefix: &str) {
     for _ in 0..50 {
         let page = log.read(&topic, Start::Earliest, 1).await.expect("the log can be read");
         if page.events.is_empty() {
+            let last = log.last(&(&topic).into(), 2).await.expect("the log can be read");
+            assert!(last.is_empty(), "a topic without events has no last ones: {last:?}");
             break;
         }
         sleep(Duration::from_millis(20)).await;

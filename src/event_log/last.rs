@@ -1,7 +1,7 @@
 //! The last events of topics, for logs that cannot look from the end.
 
-use std::collections::{HashSet, VecDeque};
-use std::future::poll_fn;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::future::{Future, pending, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
@@ -60,8 +60,8 @@ pub(super) async fn by_reading<L: EventLog>(
     }
 }
 
-/// Follows topics from the beginning, up to an event that a second follower has, which began with
-/// those that are appended meanwhile.
+/// Follows topics from the beginning, until no topic has more, or up to an event that a second follower
+/// has, which began with those that are appended meanwhile.
 pub(super) async fn by_following<L: EventLog>(
     log: &L,
     topics: &Topics,
@@ -70,20 +70,30 @@ pub(super) async fn by_following<L: EventLog>(
     let mut live = pin!(log.follow(topics.clone(), Start::Live));
     let mut past = pin!(log.follow(topics.clone(), Start::Earliest));
     let (mut last, mut appended) = (LastEvents::new(count), HashSet::new());
+    let mut returned = HashMap::new();
     let until = Instant::now() + PATIENCE;
     while Instant::now() < until {
-        let next = poll_fn(|cx| {
-            while appended.len() < PAGE {
-                let Poll::Ready(Some(Step::Event(event))) = live.as_mut().poll_next(cx) else {
-                    break;
-                };
-                appended.insert(event.id().to_owned());
-            }
-            past.as_mut().poll_next(cx)
-        });
-        match timeout(SILENCE, next).await {
+        let step = {
+            let mut end = pin!(at_end(log, topics, &returned));
+            let next = poll_fn(|cx| {
+                while appended.len() < PAGE {
+                    let Poll::Ready(Some(Step::Event(event))) = live.as_mut().poll_next(cx) else {
+                        break;
+                    };
+                    appended.insert(event.id().to_owned());
+                }
+                if let Poll::Ready(step) = past.as_mut().poll_next(cx) {
+                    return Poll::Ready(step);
+                }
+                // Not before the follower waits, since it may return what is there at once.
+                end.as_mut().poll(cx).map(|()| None)
+            });
+            timeout(SILENCE, next).await
+        };
+        match step {
             Ok(Some(Step::Event(event))) => {
                 let is_new = appended.contains(event.id());
+                returned.insert(event.topic().clone(), event.id().to_owned());
                 last.push(event);
                 if is_new {
                     break;
@@ -94,6 +104,24 @@ pub(super) async fn by_following<L: EventLog>(
         }
     }
     last.events.into()
+}
+
+/// Waits until it is known that no topic has an event after the one of it that was returned last; for
+/// ever, if a topic has one. Of patterns nobody knows which topics there are.
+async fn at_end<L: EventLog>(log: &L, topics: &Topics, returned: &HashMap<Topic, String>) {
+    let mut is_at_end = !topics.has_patterns();
+    for name in topics.names() {
+        if !is_at_end {
+            break;
+        }
+        let last = returned.get(name).map(String::as_str);
+        let page = log.read(name, last.map_or(Start::Earliest, Start::requested), 1).await;
+        // The event that finishes a topic is returned again.
+        is_at_end = page.is_ok_and(|page| page.events.iter().all(|it| Some(it.id()) == last));
+    }
+    if !is_at_end {
+        pending::<()>().await;
+    }
 }
 
 const PAGE: usize = 1024;

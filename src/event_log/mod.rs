@@ -311,9 +311,10 @@ pub trait EventLog: Clone + Send + Sync + 'static {
     /// that starts after the last one goes on where they end.
     ///
     /// The default implementation reads a single topic page by page. It follows several topics from
-    /// the beginning, until it has come to what is appended meanwhile, or until no event has come for
-    /// a second. It gives up after ten seconds, with what it has seen until then. Implement it if the
-    /// log can look from the end.
+    /// the beginning, until a [look](Self::read) at each finds no more, or until it has come to what is
+    /// appended meanwhile. Of patterns, and if looks are slow, it knows no better than that no event
+    /// has come for a second. It gives up after ten seconds, with what it has seen until then. Implement
+    /// it if the log can look from the end, as the logs of this crate do.
     ///
     /// # Errors
     ///

@@ -97,6 +97,12 @@ impl Topics {
         }
     }
 
+    /// The patterns as regular expressions, in which `escape` makes a character stand for itself.
+    #[cfg(any(feature = "postgres", feature = "redis"))]
+    pub(super) fn expressions(&self, escape: char) -> impl Iterator<Item = String> {
+        self.patterns().map(move |pattern| expression(pattern, escape))
+    }
+
     /// The patterns in the set, for owners that share them.
     pub(super) fn shared_patterns(&self) -> &Arc<[Box<str>]> {
         &self.patterns
@@ -138,6 +144,28 @@ impl fmt::Debug for Topics {
     }
 }
 
+#[cfg(any(feature = "postgres", feature = "redis"))]
+fn expression(pattern: &str, escape: char) -> String {
+    let mut expression = String::from("^");
+    for (at, token) in pattern.split('.').enumerate() {
+        if at > 0 {
+            expression.extend([escape, '.']);
+        }
+        match token {
+            ">" => expression.push_str(".+"),
+            "*" => expression.push_str("[^.]+"),
+            token => {
+                for char in token.chars() {
+                    expression.extend(char.is_ascii_punctuation().then_some(escape));
+                    expression.push(char);
+                }
+            }
+        }
+    }
+    expression.push('$');
+    expression
+}
+
 fn matches(pattern: &str, topic: &str) -> bool {
     let mut tokens = topic.split('.');
     for wanted in pattern.split('.') {
@@ -157,6 +185,15 @@ const MAX_TOPICS: usize = 256;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(any(feature = "postgres", feature = "redis"))]
+    #[test]
+    fn a_pattern_is_an_expression_in_which_all_else_stands_for_itself() {
+        let topics = Topics::from_static(&["orders.*", "a-b.c_d.>", "*", "name"]);
+        let expressions = |escape| topics.expressions(escape).collect::<Vec<_>>();
+        assert_eq!(expressions('%'), [r"^orders%.[^.]+$", r"^a%-b%.c%_d%..+$", "^[^.]+$"]);
+        assert_eq!(expressions('\\')[0], r"^orders\.[^.]+$");
+    }
 
     #[test]
     #[should_panic = "topic has an empty token at byte 7"]

@@ -16,6 +16,7 @@ use tower_sse::{Event, EventId, Hub};
 use crate::harness::bodies::read;
 use crate::harness::history::{History, NAMES, SETS, all_events, events, said};
 use crate::harness::hub::{all, append, follow, text, topic, topics};
+use crate::harness::topics::data_of;
 
 #[test]
 fn a_client_that_names_no_position_first_gets_the_last_events_and_no_gap() {
@@ -230,6 +231,20 @@ async fn a_log_that_cannot_look_from_the_end_has_the_same_last_events() {
             assert_eq!(said(&got), expected, "the last {count} of {set:?}");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_events_of_several_topics_are_known_without_a_silence() {
+    let hub = own(0);
+    for (n, name) in ["a", "b", "a", "c", "b"].into_iter().enumerate() {
+        append(&hub.log().log, name, &n.to_string());
+    }
+    hub.finish(&topic("c")).await.unwrap();
+    let began = tokio::time::Instant::now();
+    let last = hub.log().last(&topics(&["a", "none", "b", "c"]), 3).await.unwrap();
+    let last: Vec<_> = last.iter().map(|event| data_of(event.bytes())).collect();
+    assert_eq!(last, ["2", "3", "4"]);
+    assert_eq!(began.elapsed(), Duration::ZERO);
 }
 
 /// The client is not told of what is lost between two of its last events.

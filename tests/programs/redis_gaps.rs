@@ -8,8 +8,8 @@ use tower_sse::event_log::{BrokerError, EventLog, GapReason, RedisLog, Start, co
 
 use crate::harness::gaps::{self, sequence};
 use crate::harness::redis::{
-    Server, Way, after, all, append, append_all, connect, data, follow, gap, log, nothing, said,
-    topic, topics,
+    Server, Way, after, all, append, append_all, connect, data, data_of, follow, gap, log, nothing,
+    said, topic, topics,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -243,6 +243,10 @@ async fn topics_that_may_not_be_read_are_asked_for_once_and_delay_no_topic() {
     }
     assert_eq!(all(&mut follow(&log, &["no.1"], after(&first)), 1).await, ["gap"]);
     assert_eq!(all(&mut follow(&log, &[">"], after(&first)), 3).await, ["2", "gap", "3"]);
+    // They are left out of the last events.
+    let last = log.last(&topics(&["no.1", "ok.1", "no.2"]), 5).await.unwrap();
+    assert_eq!(last.iter().map(|event| data_of(event.bytes())).collect::<Vec<_>>(), ["1"]);
+    assert!(log.last(&topic("no.1").into(), 5).await.unwrap().is_empty());
     // A node that was away for long asks for the last event of each topic.
     let mut ok = follow(&log, &["ok.1"], Start::Live);
     nothing(&mut ok).await;

@@ -14,6 +14,7 @@ mod clock;
 mod cursor;
 mod fetches;
 mod follower;
+mod last;
 mod patience;
 mod settings;
 #[cfg(test)]
@@ -39,6 +40,7 @@ use crate::sync::{lock, now};
 pub(super) use clock::{LogClock, LogHead};
 use fetches::FetchQueue;
 pub(super) use follower::BrokerFollower;
+pub(super) use last::{LastPage, read_last};
 #[cfg(feature = "redis")]
 pub(super) use patience::RESPONSE_TIMEOUT;
 pub(super) use patience::{MAX_PATIENCE, Patience};

@@ -52,15 +52,25 @@ impl BatchReader<'_> {
     /// The ends are requested from the stream: the number of pending messages that a consumer
     /// reports can be too small (seen in NATS 2.9.10).
     pub(super) async fn read(&self, position: u64, head: u64) -> Result<EventBatch, RetryLater> {
+        self.read_of(&self.ends().await?, position, head).await
+    }
+
+    /// The same of topics of which the [ends](Self::ends) are known.
+    pub(super) async fn read_of(
+        &self,
+        ends: &[(String, NatsPosition)],
+        position: u64,
+        head: u64,
+    ) -> Result<EventBatch, RetryLater> {
         let last = head.max(position);
         let mut batch =
             EventBatch { events: Vec::new(), last, latest: None, rolled_up: Vec::new() };
         let mut wanted = Vec::new();
-        for (subject, end) in self.ends().await? {
-            batch.latest = later(batch.latest, end);
+        for (subject, end) in ends {
+            batch.latest = later(batch.latest, *end);
             let end = end.slot.sequence;
             if end > position && head > position {
-                wanted.push((subject, end.min(head)));
+                wanted.push((subject.clone(), end.min(head)));
             }
         }
         if self.log.link.replays.has_filters() && !overlap(&wanted) {
@@ -80,7 +90,7 @@ impl BatchReader<'_> {
     }
 
     /// The subjects of the topics that have messages, with the last message of each.
-    async fn ends(&self) -> Result<Vec<(String, NatsPosition)>, RetryLater> {
+    pub(super) async fn ends(&self) -> Result<Vec<(String, NatsPosition)>, RetryLater> {
         let names = self.topics.names().filter(|name| !self.topics.matches_pattern(name));
         let paths = names.map(Topic::as_str).chain(self.topics.patterns());
         let subjects: Vec<_> = paths.map(|path| self.log.link.subject(path)).collect();
@@ -103,7 +113,7 @@ impl BatchReader<'_> {
         end: u64,
     ) -> Result<(), RetryLater> {
         let consumer = create_consumer(self.stream, position + 1, subjects).await?;
-        let read = self.consume(&consumer, batch, end).await;
+        let read = self.consume(&consumer, batch, position, end).await;
         delete_consumer(self.stream, &consumer).await;
         read?;
         batch.events.sort_unstable_by_key(|(at, _)| at.slot.sequence);
@@ -124,16 +134,20 @@ impl BatchReader<'_> {
         Ok(())
     }
 
-    /// Adds what a consumer sends up to `end`, a sequence which its last message has or is after.
+    /// Adds what a consumer sends after a position and up to `end`, a sequence which its last message
+    /// has or is after.
     async fn consume(
         &self,
         consumer: &PullConsumer,
         batch: &mut EventBatch,
+        position: u64,
         end: u64,
     ) -> Result<(), RetryLater> {
         // At least the longest event: the server does not send one that exceeds the batch.
         let bytes = MAX_BYTES.max(self.log.link.replays.max_payload() + MAX_OVERHEAD);
-        let messages = consumer.batch().max_messages(MAX_EVENTS).max_bytes(bytes).expires(EXPIRES);
+        // There cannot be more, and what is after the end is for nobody.
+        let most = usize::try_from(end - position).map_or(MAX_EVENTS, |most| most.min(MAX_EVENTS));
+        let messages = consumer.batch().max_messages(most).max_bytes(bytes).expires(EXPIRES);
         let mut messages = messages.messages().await.map_err(RetryLater::because)?;
         let (mut count, mut last) = (0, 0);
         // After an error, the messages before it are used.
@@ -209,7 +223,7 @@ fn both_match(a: &str, b: &str) -> bool {
 }
 
 /// The most events of a batch.
-const MAX_EVENTS: usize = 256;
+pub(super) const MAX_EVENTS: usize = 256;
 
 /// The most bytes of a batch, unless one event may be longer.
 const MAX_BYTES: usize = 2 * 1024 * 1024;

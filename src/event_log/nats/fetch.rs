@@ -1,5 +1,6 @@
 //! Fetches events from the server, for followers that are behind the window.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use async_nats::jetstream::stream::{Info, Stream};
@@ -57,7 +58,7 @@ pub(super) async fn fetch(
     }
 }
 
-/// Fetches events with one of the replays that may run at a time.
+/// Fetches events.
 pub(super) async fn fetch_once(
     log: &Arc<NatsLogInner>,
     topics: &Topics,
@@ -66,17 +67,24 @@ pub(super) async fn fetch_once(
     if let FetchRequest::Events { slot: Some(slot), .. } = request {
         wait_for_slot(log, slot.sequence).await?;
     }
+    let (inner, topics, request) = (Arc::clone(log), topics.clone(), request.clone());
+    as_replay(log, async move { try_fetch(&inner, &topics, request).await }).await
+}
+
+/// Reads with one of the replays that may run at a time.
+pub(super) async fn as_replay<T: Send + 'static>(
+    log: &NatsLogInner,
+    read: impl Future<Output = Result<T, RetryLater>> + Send + 'static,
+) -> Result<T, RetryLater> {
     let permit = Arc::clone(&log.replays).acquire_owned().await;
-    let (log, topics, request) = (Arc::clone(log), topics.clone(), request.clone());
-    let runtime = log.runtime.clone();
-    let attempt = async move {
-        let fetched = try_fetch(&log, &topics, request).await;
+    let read = async move {
+        let read = read.await;
         drop(permit);
-        fetched
+        read
     };
-    // In a task of its own, which goes on if the follower is dropped: it deletes its consumer, and
-    // a server would keep one that nobody deletes for half a minute.
-    runtime.spawn(attempt).await.map_err(RetryLater::because)?
+    // In a task of its own, which goes on if the caller is dropped: it deletes its consumer, and a
+    // server would keep one that nobody deletes for half a minute.
+    log.runtime.spawn(read).await.map_err(RetryLater::because)?
 }
 
 /// Waits until this process has read a sequence, if the stream has given it out: then another node

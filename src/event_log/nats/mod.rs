@@ -9,6 +9,7 @@ mod follower;
 mod forget;
 mod groups;
 mod ids;
+mod last;
 mod link;
 mod login;
 mod poller;
@@ -27,7 +28,7 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use super::page::{Page, read_by_following};
-use super::{Appended, BrokerError, EventLog, LogHealth, MessageId, Start, Topic, Topics};
+use super::{Appended, BrokerError, EventLog, LogHealth, Logged, MessageId, Start, Topic, Topics};
 use crate::sync::lock;
 use crate::wire::{Event, EventId};
 
@@ -37,7 +38,7 @@ use error::{away, refused};
 pub use follower::NatsFollower;
 use forget::ForgetQueue;
 use ids::{NatsPosition, Slot};
-use link::NatsLink;
+use link::{NatsLink, RetryLater};
 use stream::{created, last_message};
 use window::NatsWindow;
 
@@ -177,6 +178,18 @@ impl NatsLogInner {
         }
     }
 
+    /// Looks at what there is, if that does not take long.
+    async fn look<T>(
+        &self,
+        look: impl Future<Output = Result<T, RetryLater>>,
+    ) -> Result<T, BrokerError> {
+        self.connected(&self.link.replays).await?;
+        match timeout(RESPONSE_TIMEOUT, look).await {
+            Ok(Ok(found)) => Ok(found),
+            Ok(Err(_)) | Err(_) => Err(BrokerError::TimedOut),
+        }
+    }
+
     /// Notes up to where the poller has read.
     fn note_read(&self, sequence: u64) {
         self.read_up_to.send_replace(sequence);
@@ -259,15 +272,18 @@ impl EventLog for NatsLog {
 
     async fn read(&self, topic: &Topic, from: Start, limit: usize) -> Result<Page, BrokerError> {
         let (log, topics) = (&self.handle.inner, Topics::from(topic));
-        log.connected(&log.link.replays).await?;
         let read = async {
             // Another node may have returned the id of an event that is not read here yet.
-            fetch::wait_for_all(log).await.map_err(|_| BrokerError::TimedOut)?;
+            fetch::wait_for_all(log).await?;
             let follower = NatsFollower::looking(Arc::clone(&self.handle), topics, from);
             Ok(read_by_following(follower, limit, Duration::MAX).await)
         };
-        let read = timeout(RESPONSE_TIMEOUT, read).await;
-        read.map_err(|_| BrokerError::TimedOut)?
+        log.look(read).await
+    }
+
+    async fn last(&self, topics: &Topics, count: usize) -> Result<Vec<Logged>, BrokerError> {
+        let log = &self.handle.inner;
+        log.look(last::last(log, topics, count)).await
     }
 
     async fn forget(&self, topic: &Topic, after: Duration) -> Result<(), BrokerError> {

@@ -1,5 +1,6 @@
 //! The window of the last messages that this process has read, from which the followers read.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 use std::task::Waker;
 
@@ -209,6 +210,29 @@ impl NatsWindow {
             Found::Event(_) => self.first_of(self.first_of_names(topics, position)),
             found => found,
         }
+    }
+
+    /// All events after this are in the window.
+    pub(super) fn floor(&self) -> u64 {
+        self.messages.floor()
+    }
+
+    /// The last events of topics, newest first, without those that finish them.
+    pub(super) fn last(&self, topics: &Topics, count: usize) -> Vec<Logged> {
+        let followed = |name: &&Topic| topics.matches(name);
+        let names: Vec<_> = match topics.has_patterns() {
+            true => self.topics.keys().filter(followed).collect(),
+            false => topics.names().collect(),
+        };
+        let mut last: Vec<&NatsMessage> = Vec::new();
+        for sequences in names.into_iter().filter_map(|name| self.topics.get(name)) {
+            let messages = sequences.iter().rev().filter_map(|it| self.messages.up_to(*it));
+            // What was rolled up is not there any more, for those that read the stream.
+            let messages = messages.take_while(|message| message.rolled_up.is_none());
+            last.extend(messages.filter(|message| !message.finishes_topic()).take(count));
+        }
+        last.sort_unstable_by_key(|message| Reverse(message.sequence()));
+        last.into_iter().take(count).filter_map(|message| message.event.clone()).collect()
     }
 
     fn first_of_names(&self, topics: &Topics, position: u64) -> Option<u64> {

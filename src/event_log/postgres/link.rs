@@ -29,14 +29,14 @@ pub(super) struct PostgresLink {
     /// For appends and the head. What is long does not delay what is short, so replays have a
     /// connection of their own, and so have events that are too long for the feed.
     short: Arc<PostgresConnection>,
-    replays: Arc<PostgresConnection>,
+    pub(super) replays: Arc<PostgresConnection>,
     fills: Arc<PostgresConnection>,
     pub(super) clock: Arc<LogClock>,
     known: Arc<Mutex<KnownEvent>>,
     /// How long a short request waits for its answer.
     pub(super) within: Duration,
     /// Bounds how many long answers are on their way at the same time.
-    replaying: Arc<Semaphore>,
+    pub(super) replaying: Arc<Semaphore>,
     filling: Arc<Semaphore>,
     pub(super) health: Arc<HealthCell>,
 }
@@ -209,7 +209,7 @@ impl PostgresLink {
     }
 
     /// The same for an answer that may be long, of which so many are waited for at a time.
-    async fn retry_long<T, F: Future<Output = PgResult<T>>>(
+    pub(super) async fn retry_long<T, F: Future<Output = PgResult<T>>>(
         &self,
         at_a_time: &Semaphore,
         request: impl Fn(Duration) -> F,
@@ -272,7 +272,7 @@ pub(super) fn micros(time: Duration) -> i64 {
     i64::try_from(time.as_micros()).unwrap_or(i64::MAX / 2).min(i64::MAX / 2)
 }
 
-fn bounds(limits: WindowLimits) -> (i64, i64) {
+pub(super) fn bounds(limits: WindowLimits) -> (i64, i64) {
     let bound = |number| i64::try_from(number).unwrap_or(i64::MAX);
     (bound(limits.events), bound(limits.bytes))
 }

@@ -17,6 +17,8 @@ pub(super) struct Statements {
     pub(super) load: String,
     pub(super) page: String,
     pub(super) page_all: String,
+    pub(super) last: String,
+    pub(super) last_matching: String,
     pub(super) lasts: String,
     pub(super) forget: String,
     pub(super) sweep: String,
@@ -35,15 +37,23 @@ impl Statements {
             ))
         };
         // At least one event, and no more than so many and of so many bytes.
-        let bounded = |which: &str, order: &str, bytes: &str| {
+        let bounded_rows = |rows: &str, order: &str, bytes: &str| {
             format!(
                 "SELECT sequence, topic, predecessor, unsure, event FROM (
                     SELECT *, sum(octet_length(event)) OVER (ORDER BY sequence {order})
                         - octet_length(event) AS bytes_before
-                    FROM (SELECT * FROM tower_sse_events WHERE {which}) few
+                    FROM ({rows}) few
                 ) few WHERE bytes_before < {bytes}"
             )
         };
+        let bounded = |which: &str, order: &str, bytes: &str| {
+            bounded_rows(&format!("SELECT * FROM tower_sse_events WHERE {which}"), order, bytes)
+        };
+        // The last rows up to a sequence, of which those that match a pattern are picked.
+        let looked_at = format!(
+            "SELECT * FROM tower_sse_events WHERE sequence <= $2
+            ORDER BY sequence DESC LIMIT {MAX_LOOKS}"
+        );
         Self {
             channel: name.into(),
             schema: schema(name),
@@ -75,6 +85,19 @@ impl Statements {
             page_all: with_head(
                 "0::bigint",
                 &bounded("sequence > greatest($1, l.trimmed) ORDER BY sequence LIMIT $2", "", "$3"),
+            ),
+            last: with_head("0::bigint", &bounded_rows(LAST_OF_NAMES, "DESC", "$4")),
+            last_matching: with_head(
+                &format!("coalesce((SELECT min(sequence) FROM ({looked_at}) rows), 0)"),
+                &bounded_rows(
+                    &format!(
+                        "SELECT * FROM ({looked_at}) rows
+                        WHERE topic = ANY($1::text[]) OR topic ~ ANY($5::text[])
+                        ORDER BY sequence DESC LIMIT $3"
+                    ),
+                    "DESC",
+                    "$4",
+                ),
             ),
             lasts: named(
                 "SELECT (SELECT max(e.sequence) FROM tower_sse_events e WHERE e.topic = t.topic)
@@ -120,6 +143,27 @@ pub(super) fn check_name(name: &str) -> Result<(), InvalidSetting> {
 
 /// The version of the schema that this crate makes and understands.
 pub(super) const SCHEMA_VERSION: i32 = 1;
+
+/// The last rows of some topics. Each topic is read back row by row, with both columns of the index in
+/// the order: else a planner may prefer to read the log from its end until it finds rows of the topic.
+const LAST_OF_NAMES: &str = "WITH RECURSIVE last (topic, sequence, n) AS (
+        SELECT t.topic, e.sequence, 1 FROM unnest($1::text[]) t (topic), LATERAL (
+            SELECT sequence FROM tower_sse_events
+            WHERE topic >= t.topic AND topic <= t.topic AND sequence <= $2
+            ORDER BY topic DESC, sequence DESC LIMIT 1
+        ) e
+        UNION ALL
+        SELECT l.topic, e.sequence, l.n + 1 FROM last l, LATERAL (
+            SELECT sequence FROM tower_sse_events
+            WHERE topic >= l.topic AND topic <= l.topic AND sequence < l.sequence
+            ORDER BY topic DESC, sequence DESC LIMIT 1
+        ) e WHERE l.n < $3
+    )
+    SELECT e.* FROM (SELECT * FROM last ORDER BY sequence DESC LIMIT $3) l
+    JOIN tower_sse_events e ON e.sequence = l.sequence";
+
+/// How many rows one request looks at for those that match a pattern.
+const MAX_LOOKS: usize = 1024;
 
 /// PostgreSQL cuts off names of more than 63 bytes, and tables have something after this.
 const MAX_NAME_LEN: usize = 40;

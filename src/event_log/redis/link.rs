@@ -25,15 +25,15 @@ pub(super) struct RedisLink {
     /// For appends and the head. What is long does not delay what is short, so replays have a
     /// connection of their own, and so have events that are too long for the feed.
     short: Arc<RedisConnection>,
-    replays: Arc<RedisConnection>,
+    pub(super) replays: Arc<RedisConnection>,
     fills: Arc<RedisConnection>,
     /// The number of the short connection whose server was told what this process knows.
     told: Arc<AtomicU64>,
     pub(super) keys: Arc<RedisKeys>,
-    scripts: Arc<RedisScripts>,
+    pub(super) scripts: Arc<RedisScripts>,
     pub(super) clock: Arc<LogClock>,
     /// Bounds how many long answers are on their way at the same time.
-    replaying: Arc<Semaphore>,
+    pub(super) replaying: Arc<Semaphore>,
     filling: Arc<Semaphore>,
     /// Has the reader connect anew, when another connection was found to lead to the wrong server.
     pub(super) renew_reader: Arc<Notify>,
@@ -229,7 +229,7 @@ impl RedisLink {
     }
 
     /// The same for an answer that may be long, of which so many are waited for at a time.
-    async fn retry_long<T, F: Future<Output = RedisResult<T>>>(
+    pub(super) async fn retry_long<T, F: Future<Output = RedisResult<T>>>(
         &self,
         at_a_time: &Semaphore,
         request: impl Fn() -> F,

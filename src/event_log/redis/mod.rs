@@ -4,6 +4,7 @@ mod address;
 mod builder;
 mod connection;
 mod feed;
+mod last;
 mod link;
 mod protocol;
 mod reader;
@@ -29,7 +30,8 @@ use self::reader::FeedReader;
 use super::broker::{BrokerFollower, BrokerSettings, BrokerTopics, LogHead, RESPONSE_TIMEOUT};
 use super::ids::id_before;
 use super::{
-    Appended, BrokerError, EventLog, Follow, LogHealth, MessageId, Page, Start, Step, Topic, Topics,
+    Appended, BrokerError, EventLog, Follow, LogHealth, Logged, MessageId, Page, Start, Step,
+    Topic, Topics,
 };
 use crate::wire::{Event, EventId};
 
@@ -263,6 +265,11 @@ impl EventLog for RedisLog {
     async fn read(&self, topic: &Topic, from: Start, limit: usize) -> Result<Page, BrokerError> {
         let read = Arc::clone(&self.inner.topics).read(topic, from, limit);
         timeout(self.inner.append_timeout, read).await.map_err(|_| BrokerError::TimedOut)
+    }
+
+    async fn last(&self, topics: &Topics, count: usize) -> Result<Vec<Logged>, BrokerError> {
+        let last = self.inner.link.last(topics, count);
+        timeout(self.inner.append_timeout, last).await.map_err(|_| BrokerError::TimedOut)
     }
 
     async fn forget(&self, topic: &Topic, after: Duration) -> Result<(), BrokerError> {

@@ -23,7 +23,7 @@ pub(super) struct RedisKeys {
     /// Up to this sequence there were events that the server forgot.
     lost: Box<str>,
     pub(super) feed: Box<str>,
-    topics: Box<str>,
+    pub(super) topics: Box<str>,
     lasts: Box<str>,
     messages: Box<str>,
     pub(super) limits: LogLimits,
@@ -117,6 +117,7 @@ pub(super) struct RedisScripts {
     load: Script,
     page: Script,
     page_all: Script,
+    pub(super) last: Script,
 }
 
 impl RedisScripts {
@@ -128,6 +129,7 @@ impl RedisScripts {
             load: reading(include_str!("load.lua")),
             page: reading(include_str!("page.lua")),
             page_all: reading(include_str!("page_all.lua")),
+            last: reading(include_str!("last.lua")),
         }
     }
 
