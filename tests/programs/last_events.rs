@@ -1,13 +1,10 @@
 //! The last events of topics in brokers, which are asked for from the end.
 
-use std::time::Duration;
-
 use futures_util::{StreamExt, stream};
-use tokio::time::{sleep, timeout};
 use tower_sse::Hub;
 use tower_sse::event_log::{EventLog, NatsLog, PostgresLog, RedisLog};
 
-use crate::harness::broker::{LONG, Way, append, data_of, topic, topics};
+use crate::harness::broker::{Way, append, data_of, topic, topics};
 use crate::harness::nats::{Nats, settings};
 use crate::harness::{postgres, redis};
 
@@ -147,30 +144,17 @@ async fn the_last_events_in_postgres_are_one_request_that_reads_no_others() {
     fill(&log).await;
     all_cost_little(&log, &way).await;
     drop(log);
-    let rows = async || {
-        // A server counts what a session did when that ends.
-        let sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tower-sse'";
-        let ended = async {
-            while server.sql(sessions) != "0" {
-                sleep(Duration::from_millis(20)).await;
-            }
-        };
-        timeout(LONG, ended).await.expect("the sessions end");
-        let counts = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables
-            WHERE relname = 'tower_sse_events'";
-        server.sql(counts).parse::<u32>().unwrap()
-    };
     server.sql("VACUUM ANALYZE tower_sse_events");
     for (names, most) in [(&["t"][..], 3), (&["t", "u", "old", "none"], 12)] {
         let mut counts = Vec::new();
         for looks in [0, 1] {
-            let before = rows().await;
+            let before = server.rows_read().await;
             let log = postgres::connect(settings(), &server.address()).await;
             for _ in 0..looks {
                 assert_eq!(last(&log, names, 3).await.len(), 3);
             }
             drop(log);
-            counts.push(rows().await - before);
+            counts.push(server.rows_read().await - before);
         }
         let read = counts[1] - counts[0];
         println!("{read} rows for the last 3 of {names:?}, beside {} to connect", counts[0]);

@@ -42,6 +42,7 @@ mod postgres_pooled;
 mod postgres_read;
 mod postgres_restored;
 mod postgres_resume;
+mod postgres_rows;
 mod postgres_schema;
 mod postgres_tls;
 mod proxies;

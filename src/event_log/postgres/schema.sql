@@ -74,8 +74,9 @@ RETURNS boolean LANGUAGE sql STABLE AS $$
       AND NOT EXISTS (SELECT FROM tower_sse_events e
         WHERE e.sequence = known AND e.topic = known_topic)
       AND known > coalesce(
-        (SELECT e.predecessor FROM tower_sse_events e WHERE e.topic = known_topic
-          ORDER BY e.sequence LIMIT 1),
+        (SELECT e.predecessor FROM tower_sse_events e
+          WHERE e.topic >= known_topic AND e.topic <= known_topic
+          ORDER BY e.topic, e.sequence LIMIT 1),
         (SELECT t.gone FROM tower_sse_topics t WHERE t.topic = known_topic),
         l.expired)
   FROM tower_sse_log l
@@ -138,8 +139,11 @@ BEGIN
     END IF;
     head := greatest(head + 1, clock);
     is_unsure := false;
+    -- In the order of both columns of the index. By the sequence alone, a planner may read the log
+    -- from its end until it finds an event of the topic, which is all of it if there is none.
     SELECT e.sequence, e.number INTO before, count FROM tower_sse_events e
-      WHERE e.topic = topics[i] ORDER BY e.sequence DESC LIMIT 1;
+      WHERE e.topic >= topics[i] AND e.topic <= topics[i]
+      ORDER BY e.topic DESC, e.sequence DESC LIMIT 1;
     IF NOT FOUND THEN
       count := 0;
       SELECT t.gone INTO before FROM tower_sse_topics t WHERE t.topic = topics[i];

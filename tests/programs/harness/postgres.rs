@@ -41,6 +41,21 @@ impl Server {
         printed.unwrap_or_else(|| panic!("`psql` fails: {sql}")).trim().to_owned()
     }
 
+    /// How many rows of events it has read so far, when all logs are dropped.
+    pub async fn rows_read(&self) -> u32 {
+        // A session counts what it did when it ends.
+        let sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tower-sse'";
+        let ended = async {
+            while self.sql(sessions) != "0" {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(LONG, ended).await.expect("the sessions end");
+        let counts = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables
+            WHERE relname = 'tower_sse_events'";
+        self.sql(counts).parse().unwrap()
+    }
+
     /// Remembers what it has stored, for [`set_back`](Self::set_back).
     pub async fn save(&mut self) {
         self.kill();
