@@ -6,6 +6,7 @@ use redis::aio::MultiplexedConnection;
 #[cfg(feature = "redis-sentinel")]
 use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
 use redis::{AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, RedisResult};
+use tokio::sync::Notify;
 
 use super::RedisLogBuilder;
 use super::servers::RedisServers;
@@ -13,7 +14,11 @@ use crate::InvalidSetting;
 
 /// What connections are made to.
 #[derive(Clone)]
-pub(super) struct RedisAddress(Arc<Target>);
+pub(super) struct RedisAddress {
+    target: Arc<Target>,
+    /// Has the reader connect anew: another connection leads, or led, to the wrong server.
+    pub(super) renew_reader: Arc<Notify>,
+}
 
 enum Target {
     Servers(RedisServers),
@@ -32,22 +37,24 @@ impl RedisAddress {
     ) -> Result<Self, InvalidSetting> {
         let list = split(urls);
         let infos = list.iter().map(|url| check(url)).collect::<Result<Vec<_>, _>>()?;
+        let renew_reader = Arc::<Notify>::default();
         #[cfg(feature = "redis-sentinel")]
         if let Some(service) = &settings.sentinel {
             let sentinel = sentinel(service.to_string(), &infos).map_err(|_| invalid(urls))?;
-            let sentinel = Box::new(tokio::sync::Mutex::new(sentinel));
-            return Ok(Self(Arc::new(Target::Sentinel(sentinel))));
+            let target = Target::Sentinel(Box::new(tokio::sync::Mutex::new(sentinel)));
+            return Ok(Self { target: Arc::new(target), renew_reader });
         }
         let servers = infos.into_iter().map(|info| prepare(settings, info));
         let servers = servers.collect::<RedisResult<Vec<_>>>().map_err(|_| invalid(urls))?;
-        Ok(Self(Arc::new(Target::Servers(RedisServers::new(servers, key)))))
+        let servers = RedisServers::new(servers, key, Arc::clone(&renew_reader));
+        Ok(Self { target: Arc::new(Target::Servers(servers)), renew_reader })
     }
 
     pub(super) async fn connect(
         &self,
         config: &AsyncConnectionConfig,
     ) -> RedisResult<MultiplexedConnection> {
-        match &*self.0 {
+        match &*self.target {
             Target::Servers(servers) => servers.connect(config).await,
             #[cfg(feature = "redis-sentinel")]
             Target::Sentinel(sentinel) => {

@@ -2,12 +2,12 @@
 //! no writes any more.
 
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, ErrorKind, RedisError, RedisResult, ServerErrorKind};
-use tokio::sync::{Mutex as AsyncMutex, Notify};
+use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::timeout;
 
 use super::CONNECT_TIMEOUT;
@@ -26,8 +26,6 @@ pub(super) struct RedisConnection {
     /// Held while a connection is made, so that one is made for all that wait.
     current: AsyncMutex<Current>,
     last_answer: Mutex<LastAnswer>,
-    /// Notified when the connection was found to lead to the wrong server.
-    misled: Arc<Notify>,
 }
 
 #[derive(Default)]
@@ -62,17 +60,12 @@ pub(super) struct Lease {
 
 impl RedisConnection {
     /// A connection to a server, which is made later.
-    pub(super) fn new(
-        address: RedisAddress,
-        response_timeout: Duration,
-        misled: Arc<Notify>,
-    ) -> Self {
+    pub(super) fn new(address: RedisAddress, response_timeout: Duration) -> Self {
         Self {
             address,
             response_timeout,
             current: AsyncMutex::default(),
             last_answer: Mutex::new(LastAnswer { at: Instant::now(), useless: None }),
-            misled,
         }
     }
 
@@ -144,7 +137,7 @@ impl RedisConnection {
                     self.give_up(lease);
                 }
                 if misled {
-                    self.misled.notify_one();
+                    self.address.renew_reader.notify_one();
                 }
             }
         }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use redis::RedisResult;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use super::address::RedisAddress;
@@ -35,17 +35,12 @@ pub(super) struct RedisLink {
     /// Bounds how many long answers are on their way at the same time.
     pub(super) replaying: Arc<Semaphore>,
     filling: Arc<Semaphore>,
-    /// Has the reader connect anew, when another connection was found to lead to the wrong server.
-    pub(super) renew_reader: Arc<Notify>,
     pub(super) health: Arc<HealthCell>,
 }
 
 impl RedisLink {
     pub(super) fn new(address: &RedisAddress, keys: RedisKeys, append_timeout: Duration) -> Self {
-        let renew_reader = Arc::<Notify>::default();
-        let connection = |timeout| {
-            Arc::new(RedisConnection::new(address.clone(), timeout, Arc::clone(&renew_reader)))
-        };
+        let connection = |timeout| Arc::new(RedisConnection::new(address.clone(), timeout));
         Self {
             short: connection(append_timeout.max(RESPONSE_TIMEOUT)),
             replays: connection(MAX_PATIENCE),
@@ -56,7 +51,6 @@ impl RedisLink {
             clock: Arc::new(LogClock::new()),
             replaying: Arc::new(Semaphore::new(MAX_REPLAYS)),
             filling: Arc::new(Semaphore::new(MAX_REPLAYS)),
-            renew_reader,
             health: Arc::new(HealthCell::new("redis")),
         }
     }

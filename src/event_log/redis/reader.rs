@@ -124,7 +124,7 @@ impl FeedReader {
     /// Waits for entries of the feed.
     async fn read(&mut self, connection: &mut MultiplexedConnection) -> RedisResult<FeedState> {
         let command = self.read_command();
-        let renew = Arc::clone(&self.link.renew_reader);
+        let renew = Arc::clone(&self.address.renew_reader);
         let request = self.with_patience(MAX_BLOCK, command.query_async::<Value>(connection));
         let reply = match select(pin!(request), pin!(renew.notified())).await {
             Either::Left((reply, _)) => reply?,

@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, RedisError, RedisResult,
 };
 use redis::{ErrorKind, ServerErrorKind, Value};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::CONNECT_TIMEOUT;
@@ -27,11 +28,15 @@ pub(super) struct RedisServers {
     /// Those of the settings.
     seeds: Vec<ConnectionInfo>,
     known: Mutex<KnownServers>,
+    /// Notified when the slot is found at another server than before.
+    moved: Arc<Notify>,
 }
 
 struct KnownServers {
     /// In the order in which they are asked: first the one that had the slot when it was found last.
     servers: VecDeque<ConnectionInfo>,
+    /// The server that had the slot when it was found last.
+    found: Option<ConnectionAddr>,
     listing: Listing,
 }
 
@@ -45,9 +50,10 @@ enum Listing {
 
 impl RedisServers {
     /// The servers of the settings, and a key of the log.
-    pub(super) fn new(seeds: Vec<ConnectionInfo>, key: &str) -> Self {
-        let known = KnownServers { servers: seeds.clone().into(), listing: Listing::Asked };
-        Self { key: key.into(), seeds, known: Mutex::new(known) }
+    pub(super) fn new(seeds: Vec<ConnectionInfo>, key: &str, moved: Arc<Notify>) -> Self {
+        let servers = seeds.clone().into();
+        let known = KnownServers { servers, found: None, listing: Listing::Asked };
+        Self { key: key.into(), seeds, known: Mutex::new(known), moved }
     }
 
     /// Connects to the server that has the slot. Each server is asked once at most.
@@ -67,7 +73,7 @@ impl RedisServers {
             };
             match self.connect_to(&server, config).await {
                 Ok(connection) => {
-                    self.put_first(server);
+                    self.note_found(server);
                     return Ok(connection);
                 }
                 Err(error) => {
@@ -92,10 +98,17 @@ impl RedisServers {
         Some(server)
     }
 
-    fn put_first(&self, server: ConnectionInfo) {
-        let servers = &mut lock(&self.known).servers;
-        servers.retain(|other| other.addr() != server.addr());
-        servers.push_front(server);
+    /// Has a server asked first from now on.
+    fn note_found(&self, server: ConnectionInfo) {
+        let mut known = lock(&self.known);
+        let before = known.found.replace(server.addr().clone());
+        let has_moved = before.is_some_and(|before| before != *server.addr());
+        known.servers.retain(|other| other.addr() != server.addr());
+        known.servers.push_front(server);
+        drop(known);
+        if has_moved {
+            self.moved.notify_one();
+        }
     }
 
     /// Connects to a server, unless it answers that another one has the slot, or not at all.
@@ -272,7 +285,8 @@ mod tests {
     #[test]
     fn the_servers_that_a_cluster_lists_are_asked_before_those_of_the_settings() {
         let seeds = vec![server("redis://seed:7000"), server("redis://10.0.0.2:7001")];
-        let (servers, from) = (RedisServers::new(seeds, "k"), server("redis://seed:7000"));
+        let (servers, from) =
+            (RedisServers::new(seeds, "k", Arc::default()), server("redis://seed:7000"));
         let node = |host, port| Value::Array(vec![host, Value::Int(port), bulk("its id")]);
         let range =
             |nodes: Vec<Value>| Value::Array([vec![Value::Int(0), Value::Int(9)], nodes].concat());
@@ -298,7 +312,7 @@ mod tests {
     #[test]
     fn a_server_that_a_caller_waited_for_in_vain_is_asked_last_by_the_next_one() {
         let seeds = ["redis://a:1", "redis://b:1", "redis://c:1"].map(server);
-        let servers = RedisServers::new(seeds.to_vec(), "k");
+        let servers = RedisServers::new(seeds.to_vec(), "k", Arc::default());
         let next = |asked: &[&ConnectionInfo]| {
             let asked: Vec<_> = asked.iter().map(|it| it.addr().clone()).collect();
             servers.next_but(&asked).map(|it| it.addr().to_string())
@@ -306,7 +320,7 @@ mod tests {
         assert_eq!(next(&[]).as_deref(), Some("a:1"));
         assert_eq!(next(&[]).as_deref(), Some("b:1"));
         assert_eq!(next(&[&seeds[2]]).as_deref(), Some("a:1"));
-        servers.put_first(seeds[1].clone());
+        servers.note_found(seeds[1].clone());
         assert_eq!(addresses(&servers), ["b:1", "c:1", "a:1"]);
         assert_eq!(next(&[&seeds[0], &seeds[1], &seeds[2]]), None);
     }

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use redis::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 
 use super::RedisLogBuilder;
 use super::address::RedisAddress;
@@ -102,7 +104,10 @@ async fn entries_that_do_not_follow_on_what_was_read_are_a_break() {
 }
 
 /// Answers the requests of one connection, until there is no answer.
-async fn serve(listener: TcpListener, mut answer: impl FnMut(&[String]) -> Option<&'static str>) {
+async fn serve<A: AsRef<[u8]>>(
+    listener: Arc<TcpListener>,
+    mut answer: impl FnMut(&[String]) -> Option<A>,
+) {
     let mut socket = BufReader::new(listener.accept().await.unwrap().0);
     loop {
         let mut request = Vec::new();
@@ -113,10 +118,24 @@ async fn serve(listener: TcpListener, mut answer: impl FnMut(&[String]) -> Optio
             request.push(String::from_utf8(word).unwrap());
         }
         match answer(&request) {
-            Some(answer) => socket.write_all(answer.as_bytes()).await.unwrap(),
+            Some(answer) => socket.write_all(answer.as_ref()).await.unwrap(),
             None => std::future::pending().await,
         }
     }
+}
+
+/// Answers as a server that has the slot, and gives the head when it is asked for it.
+fn has_slot(request: &[String]) -> &'static str {
+    match &*request[0] {
+        "EVALSHA" => "*4\r\n:7\r\n:1\r\n:1\r\n:1\r\n",
+        _ => "+OK\r\n",
+    }
+}
+
+async fn listen() -> (Arc<TcpListener>, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    (Arc::new(listener), url)
 }
 
 /// The number in a line such as `*3` or `$5`.
@@ -128,20 +147,17 @@ async fn number(socket: &mut BufReader<TcpStream>) -> usize {
 
 #[tokio::test]
 async fn an_append_that_was_refused_and_then_not_answered_may_have_been_executed() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (link, _) = link(&format!("redis://{}", listener.local_addr().unwrap()));
+    let (listener, url) = listen().await;
+    let (link, _) = link(&url);
     let mut appends = 0;
     let stub = tokio::spawn(serve(listener, move |request| {
         let words: Vec<_> = request.iter().map(String::as_str).collect();
         match words[..] {
-            ["MGET", ..] => Some("*1\r\n$-1\r\n"),
-            ["CLUSTER", ..] => Some("-ERR This instance has cluster support disabled\r\n"),
-            ["EVALSHA", _, "4", ..] => Some("*4\r\n:7\r\n:1\r\n:1\r\n:1\r\n"),
-            ["EVALSHA", ..] => {
+            ["EVALSHA", _, "7", ..] => {
                 appends += 1;
                 (appends == 1).then_some("-TRYAGAIN Multiple keys request during rehashing\r\n")
             }
-            _ => Some("+OK\r\n"),
+            _ => Some(has_slot(request)),
         }
     }));
     let topic = Topic::new("t").unwrap();
@@ -154,8 +170,8 @@ async fn an_append_that_was_refused_and_then_not_answered_may_have_been_executed
 /// While a replica takes over: nothing was sent, so there is no harm in it.
 #[tokio::test]
 async fn that_a_server_names_one_that_is_away_is_told_as_a_refusal_which_is_tried_again() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let urls = format!("redis://{},redis://127.0.0.1:1", listener.local_addr().unwrap());
+    let (listener, url) = listen().await;
+    let urls = format!("{url},redis://127.0.0.1:1");
     let stub = tokio::spawn(serve(listener, |request| match &*request[0] {
         "MGET" => Some("-MOVED 5614 127.0.0.1:1\r\n"),
         _ => Some("+OK\r\n"),
@@ -163,4 +179,28 @@ async fn that_a_server_names_one_that_is_away_is_told_as_a_refusal_which_is_trie
     let error = link(&urls).0.request_head(HeadRequest::Read).await.unwrap_err();
     assert_eq!(error.code(), Some("MOVED"), "{error}");
     stub.abort();
+}
+
+/// It may be connected to one that hangs, and wait for long.
+#[tokio::test]
+async fn the_reader_leaves_a_server_when_another_connection_finds_the_slot_elsewhere() {
+    let ((old, url), (new, other)) = (listen().await, listen().await);
+    let (link, address) = link(&url);
+    let is_renewed = || address.renew_reader.notified().now_or_never().is_some();
+    let stub = tokio::spawn(serve(Arc::clone(&old), |request| Some(has_slot(request))));
+    link.request_head(HeadRequest::Read).await.unwrap();
+    assert!(!is_renewed(), "it is where it was");
+    stub.abort();
+    let moved = format!("-MOVED 5614 {}\r\n", &other["redis://".len()..]);
+    let stubs = [
+        tokio::spawn(serve(old, move |request| match &*request[0] {
+            "MGET" => Some(moved.clone()),
+            _ => Some("+OK\r\n".to_owned()),
+        })),
+        tokio::spawn(serve(new, |request| Some(has_slot(request)))),
+    ];
+    link.head_within(Duration::from_secs(60), HeadRequest::Read).await.unwrap_err();
+    link.head_within(Duration::from_secs(60), HeadRequest::Read).await.unwrap();
+    assert!(is_renewed());
+    stubs.iter().for_each(JoinHandle::abort);
 }
