@@ -20,7 +20,7 @@ use super::resumer::{LastEvent, ResumeRequest, Resumer};
 use super::session::Session;
 use super::settings::Join;
 use super::token::{SessionToken, TopicPart};
-use crate::event_log::{EventLog, Start, Topic};
+use crate::event_log::{EventLog, Logged, Start, Topic};
 use crate::wire::{Event, EventId};
 
 impl<L: EventLog> Resumer<L> {
@@ -53,6 +53,9 @@ impl<L: EventLog> Resumer<L> {
         let topic = token.topic(&request.key, TopicPart::Events)?;
         let start = Start::After(id.clone());
         let mut next = first(log, &topic, start.clone(), deadline).await;
+        if matches!(next, First::Unknown) {
+            return None;
+        }
         if matches!(next, First::Nothing) && is_over(log, &topic, deadline).await {
             // The end may have been written since. If not, the id is that of no event.
             next = match first(log, &topic, start.clone(), deadline).await {
@@ -160,9 +163,11 @@ enum First {
     /// A record that is no probe, and its text.
     Record(RecordKind, String),
     Gap,
+    /// A gap, although the topic has lost nothing: the position is that of no event.
+    Unknown,
     Nothing,
     /// The log did not answer.
-    Unknown,
+    NoAnswer,
 }
 
 /// Looks for the first record. Probes and events of other writers are skipped.
@@ -170,11 +175,14 @@ async fn first<L: EventLog>(log: &L, topic: &Topic, from: Start, deadline: Insta
     let mut from = from;
     loop {
         let Some(page) = until(deadline, || log.read(topic, from.clone(), 1)).await else {
-            return First::Unknown;
+            return First::NoAnswer;
         };
-        let Some(event) = page.events.first().filter(|_| page.gap.is_none()) else {
+        let Some(event) = page.events.first() else {
             return if page.gap.is_some() { First::Gap } else { First::Nothing };
         };
+        if page.gap.is_some() {
+            return if is_beginning(event) { First::Unknown } else { First::Gap };
+        }
         match (record_text(event), EventId::new(event.id())) {
             (Some((kind, text)), _) if kind != RecordKind::Probe => {
                 return First::Record(kind, text);
@@ -183,6 +191,14 @@ async fn first<L: EventLog>(log: &L, topic: &Topic, from: Start, deadline: Insta
             (_, Err(_)) => return First::Nothing,
         }
     }
+}
+
+/// Whether this is the first record of a session.
+fn is_beginning(event: &Logged) -> bool {
+    Record::split(event).is_some_and(|(Record { kind, progress }, _)| match kind {
+        RecordKind::Event => progress.events == 1,
+        kind => kind.is_end() && progress.events == 0,
+    })
 }
 
 /// Whether a session has ended, as one of the last records in its log says.

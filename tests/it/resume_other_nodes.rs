@@ -46,7 +46,7 @@ async fn an_id_beyond_the_end_of_a_stream_is_as_good_as_none_there() {
     let (before, last) = last_id.rsplit_once('-').unwrap();
     let last: u64 = last.parse().unwrap();
     let mut total = 1;
-    for beyond in [1, 2] {
+    for beyond in [1, 2, 1_000] {
         let id = format!("{before}-{}", last + beyond);
         for node in [&one, &other] {
             let anew = seen(node, request(Some(&id)), 10 * SECOND).await;
