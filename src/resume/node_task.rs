@@ -83,13 +83,16 @@ impl<L: EventLog> NodeTask<L> {
             let Some(sessions) = self.sessions.upgrade() else {
                 return;
             };
-            let is_behind = !self.renew().await || !self.update_directory(&sessions).await;
+            let written = match self.renew().await {
+                true => self.update_directory(&sessions).await,
+                false => Written::Failed,
+            };
             if self.listed.is_empty() && self.ends(&sessions) {
                 self.leave().await;
                 return;
             }
             drop(sessions);
-            self.wait(is_behind).await;
+            self.wait(written).await;
         }
     }
 
@@ -113,8 +116,8 @@ impl<L: EventLog> NodeTask<L> {
         true
     }
 
-    /// Writes which sessions began and ended. Returns whether the log took it.
-    async fn update_directory(&mut self, sessions: &SessionMap<L>) -> bool {
+    /// Writes which sessions began and ended.
+    async fn update_directory(&mut self, sessions: &SessionMap<L>) -> Written {
         let (running, now) = (sessions.all_running(), now());
         let tokens: HashSet<_> = running.iter().map(|session| session.token).collect();
         let is_due = |token| self.listed.get(&token).is_none_or(|(_, again)| now >= *again);
@@ -124,7 +127,9 @@ impl<L: EventLog> NodeTask<L> {
             .map(|session| (RecordKind::Began, DirectoryEntry::of(session, self.nodes.own)));
         let ended = self.listed.iter().filter(|(token, _)| !tokens.contains(token));
         let ended = ended.map(|(_, (entry, _))| (RecordKind::Ended, entry.clone()));
-        let events: Vec<_> = began.chain(ended).collect();
+        let mut events: Vec<_> = began.chain(ended).take(MAX_WRITTEN + 1).collect();
+        let is_more = events.len() > MAX_WRITTEN;
+        events.truncate(MAX_WRITTEN);
         for (kind, entry) in events {
             let event = if kind == RecordKind::Began { entry.began() } else { entry.ended() };
             let Some(topic) = principal_topic(entry.key.principal()) else {
@@ -132,7 +137,7 @@ impl<L: EventLog> NodeTask<L> {
             };
             // The rest is tried again.
             if self.log.append(&topic, event).await.is_err() {
-                return false;
+                return Written::Failed;
             }
             let remember = self.times.remember.max(self.times.lease);
             let _ = self.log.forget(&topic, remember).await;
@@ -145,7 +150,7 @@ impl<L: EventLog> NodeTask<L> {
                 }
             }
         }
-        true
+        if is_more { Written::Part } else { Written::All }
     }
 
     /// Whether no session has begun since. Then the next one starts another task.
@@ -168,9 +173,13 @@ impl<L: EventLog> NodeTask<L> {
     }
 
     /// Waits until a session begins or ends, or the lease is to be renewed. Orders are carried out.
-    async fn wait(&mut self, is_behind: bool) {
+    async fn wait(&mut self, written: Written) {
         let Self { nodes, sessions, orders, times, .. } = self;
-        let pause = if is_behind { RETRY_PAUSE } else { times.lease / 3 };
+        let pause = match written {
+            Written::All => times.lease / 3,
+            Written::Part => Duration::ZERO,
+            Written::Failed => RETRY_PAUSE,
+        };
         let until = now().checked_add(pause);
         let (mut sleep, mut changed) = (LazySleep::default(), pin!(nodes.changed.notified()));
         poll_fn(|cx| {
@@ -205,6 +214,19 @@ impl<L: EventLog> Drop for NodeTask<L> {
         }
     }
 }
+
+/// How much of what is to be written is in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Written {
+    All,
+    /// The log took all that was written at once.
+    Part,
+    Failed,
+}
+
+/// So many events are written before the lease and the orders of others are looked at again: a node
+/// may begin thousands of sessions at once, and a broker may be far.
+const MAX_WRITTEN: usize = 32;
 
 /// How long is waited before a log is asked again that did not take an event.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);

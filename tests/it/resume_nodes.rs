@@ -34,16 +34,23 @@ struct Link {
     /// Events of ann's streams are refused, and no others.
     is_full: Arc<AtomicBool>,
     follows: Arc<AtomicUsize>,
+    /// How long an answer takes.
+    delay_ms: Arc<AtomicUsize>,
 }
 
 impl Link {
     fn to(log: &MemoryLog) -> Self {
         let log = log.clone();
         let (is_cut, is_away, is_full) = (Arc::default(), Arc::default(), Arc::default());
-        Self { log, is_cut, is_away, is_full, follows: Arc::default() }
+        let (follows, delay_ms) = (Arc::default(), Arc::default());
+        Self { log, is_cut, is_away, is_full, follows, delay_ms }
     }
 
     async fn ask(&self) -> io::Result<()> {
+        let delay = self.delay_ms.load(Ordering::SeqCst);
+        if delay > 0 {
+            tokio::time::sleep(Duration::from_millis(delay as u64)).await;
+        }
         if self.is_cut.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
@@ -316,6 +323,28 @@ async fn a_reader_that_comes_to_a_new_node_after_the_death_is_told_so_too() {
         assert_eq!((rest.data(), rest.ended), (strings(&["2", ERROR]), true));
     }
     drop(other);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_begins_many_streams_at_once_is_not_taken_to_be_dead() {
+    let (one, other, _) = Node::two(one_and_silence);
+    one.link.delay_ms.store(100, Ordering::SeqCst);
+    let path = |user: &str| Request::post("/answer").header("x-user", user);
+    let mut first = ask(&one.service, path("ann").body(()).unwrap()).await.into_body();
+    let id = events(&read(&mut first, 5 * SECOND).await.text())[0].1.clone();
+    let mut open = Vec::new();
+    for n in 0..400 {
+        let request = path(&format!("user-{n}")).body(()).unwrap();
+        open.push(ask(&one.service, request).await);
+    }
+    // It takes the node more than two leases to write that they began.
+    let again = path("ann").header("last-event-id", id).body(()).unwrap();
+    let rest = seen(&other.service, again, 90 * SECOND).await;
+    assert_eq!((rest.data(), rest.ended), (strings(&["2"]), false));
+    // And it does meanwhile what others ask for.
+    assert_eq!(other.layer.handle().stop(&key()).await.unwrap(), 1);
+    tokio::time::sleep(8 * SECOND).await;
+    assert_eq!(events(&read(&mut first, SECOND).await.text()).last().unwrap().0, STOPPED);
 }
 
 #[tokio::test(start_paused = true)]
