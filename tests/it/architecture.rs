@@ -1,5 +1,6 @@
 //! The strata of the sources, and the one direction in which they name each other.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -55,6 +56,12 @@ const ONCE: &[(&str, &[&str])] = &[
     ("fn call", &["service", "readiness", "shutdown", "early_head", "client", "resume"]),
     ("Sleep", &["driver", "guard", "early_head", "resume", "sync"]),
     ("fn poll_write", &["guard"]),
+];
+
+/// Strata whose files name each other in one direction, too.
+const ACYCLIC: &[&str] = &[
+    "wire", "engine", "roster", "observe", "state", "plan", "driver", "body", "service",
+    "registry", "limit", "guard", "shutdown", "layer",
 ];
 
 /// A file of the library: its stratum, its path, and its code without comments and tests.
@@ -156,6 +163,60 @@ fn no_source_goes_round_by_its_parents() {
     for source in sources().iter().filter(|source| source.stratum != ROOT) {
         let way = if source.top { "super::" } else { "super::super" };
         assert!(!source.code.contains(way), "src/{} leaves its stratum by `{way}`", source.path);
+    }
+}
+
+/// The words of the paths in `code` that begin with `super`, as far as they can be modules beside
+/// it or what their parent takes from them.
+fn words_beside(code: &str) -> Vec<&str> {
+    let paths = code.split("super::").skip(1).map(|path| match path.strip_prefix('{') {
+        Some(list) => list.split('}').next().unwrap_or_default(),
+        None => path.split(is_no_ident).next().unwrap_or_default(),
+    });
+    let words = paths.flat_map(|path| path.split(is_no_ident));
+    words.filter(|word| !word.is_empty()).collect()
+}
+
+fn is_no_ident(it: char) -> bool {
+    !it.is_alphanumeric() && it != '_'
+}
+
+/// The files of a stratum, each with those of them that it names: themselves, or by what the parent
+/// takes from them.
+fn files_of<'a>(stratum: &str, sources: &'a [Source]) -> BTreeMap<&'a str, BTreeSet<&'a str>> {
+    let inside = sources.iter().filter(|it| it.stratum == stratum);
+    let name = |path: &'a str| path.rsplit('/').next().unwrap_or(path).trim_end_matches(".rs");
+    let files: BTreeMap<&str, &str> = inside.map(|it| (name(&it.path), &*it.code)).collect();
+    let mut taken: BTreeMap<&str, &str> = files.keys().map(|file| (*file, *file)).collect();
+    let parent = files.get("mod").copied().unwrap_or_default();
+    for statement in parent.split(';') {
+        let path = statement.rsplit_once("use ").and_then(|(_, path)| path.split_once("::"));
+        if let Some((file, names)) = path.filter(|(file, _)| files.contains_key(file)) {
+            let names = names.split(is_no_ident).filter(|name| !name.is_empty());
+            taken.extend(names.map(|name| (name, file)));
+        }
+    }
+    let names = |file: &str, code: &'a str| {
+        let words = words_beside(code).into_iter().filter_map(|word| taken.get(word).copied());
+        words.filter(|named| *named != file).collect()
+    };
+    let files = files.iter().filter(|(file, _)| **file != "mod");
+    files.map(|(file, code)| (*file, names(file, code))).collect()
+}
+
+#[test]
+fn files_of_the_core_name_each_other_in_one_direction() {
+    let sources = sources();
+    for stratum in ACYCLIC {
+        let mut files = files_of(stratum, &sources);
+        loop {
+            let left: BTreeSet<&str> = files.keys().copied().collect();
+            files.retain(|_, names| !names.is_disjoint(&left));
+            if files.len() == left.len() {
+                break;
+            }
+        }
+        assert!(files.is_empty(), "a circle in src/{stratum}: {files:?}");
     }
 }
 
