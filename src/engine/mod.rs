@@ -53,7 +53,7 @@
 //! | [`numbering`] | ids, the number of events, the client's [`position`] |
 //! | [`outbox`] | the frames that wait, and the status after them |
 //! | [`silence`] | when a keepalive is due |
-//! | [`timeouts`] | what else has its time: [`lifetime`], [`patience`], the heartbeat, the [`order`] to close |
+//! | [`timeouts`] | the [`lifetime`], the [`patience`], the heartbeat, the [`order`] to close |
 //! | [`ending`] | what is done at the end of the body, and what is sent last |
 
 mod end_reason;
@@ -117,8 +117,8 @@ use timeouts::Timeouts;
 ///
 /// Its owner keeps the settings and gives them to each call.
 ///
-/// What belongs to silence and to positions stands beside them in small fields: within them, padding
-/// would make each stream larger.
+/// What belongs to silence and to positions stands beside them in small fields: within them,
+/// padding would make each stream larger.
 #[derive(Debug)]
 pub(crate) struct Engine {
     /// The number of this stream, by which times are spread over streams.

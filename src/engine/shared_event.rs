@@ -76,8 +76,8 @@ impl SharedEvent {
     }
 }
 
-/// So many clients get an event before its bytes are kept for others: a server that makes a farewell
-/// for each connection pays nothing for those that it has once.
+/// So many clients get an event before its bytes are kept for others: a server that makes a
+/// farewell for each connection pays nothing for those that it has once.
 const FEW: usize = 64;
 
 #[cfg(test)]
