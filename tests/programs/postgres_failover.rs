@@ -279,6 +279,18 @@ async fn a_server_that_is_read_only_is_passed_over_if_the_address_asks_for_write
     assert!(refused.contains("does not allow writes"), "{refused}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_several_hosts_one_that_is_there_says_why_none_takes_events() {
+    let mut primary = Server::start().await;
+    log(&primary.address()).await;
+    let replica = primary.replica().await;
+    primary.kill();
+    for servers in [[&primary, &replica], [&replica, &primary]] {
+        let refused = PostgresLog::connect(&hosts(servers)).await.unwrap_err();
+        assert!(matches!(refused, BrokerError::Refused(_)), "{refused:?}");
+    }
+}
+
 /// Its kernel accepts connections, and nobody answers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_hangs_hides_no_other_host() {
