@@ -20,6 +20,8 @@ pub(crate) struct Claim {
     replace: Option<Box<Replace>>,
     /// The body went on without the stream.
     is_wrong: bool,
+    /// How many bytes may still come of what the body held back of a stream that is over.
+    held_back: usize,
     /// Bytes have passed.
     passed: bool,
     /// They ended with a whole event or a comment.
@@ -54,6 +56,7 @@ impl Claim {
             link: Arc::downgrade(link),
             replace: Some(Box::new(replace)),
             is_wrong: false,
+            held_back: 0,
             passed: false,
             on_boundary: true,
             scanner: (framing != Framing::Sse).then(|| Scanner::new(framing)),
@@ -81,16 +84,29 @@ impl Claim {
     fn check<E>(&mut self, poll: impl FnOnce() -> Polled<E>) -> Polled<E> {
         let was_over = self.link().is_none();
         let polled = poll();
+        let is_unopened = self.link().map(|link| link.is_unopened());
+        match (is_unopened, was_over) {
+            // With its last frame the stream may be over.
+            (Some(false), _) | (None, false) => self.held_back = MAX_HELD_BACK,
+            (Some(true), _) | (None, true) => {}
+        }
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
-                // With its last frame the stream may be over.
-                self.is_wrong = was_over || self.link().is_some_and(|link| link.is_unopened());
+                let len = frame.data_ref().map_or(0, Bytes::len);
+                self.is_wrong = is_unopened.unwrap_or(was_over && self.is_another(len));
                 self.note(frame.data_ref());
             }
             Poll::Ready(_) => self.is_wrong = false,
-            Poll::Pending => self.is_wrong = self.link().is_none_or(|link| link.is_unopened()),
+            Poll::Pending => self.is_wrong = is_unopened != Some(false),
         }
         polled
+    }
+
+    /// Whether so many bytes more are those of another stream.
+    fn is_another(&mut self, len: usize) -> bool {
+        let left = self.held_back.checked_sub(len.max(1));
+        self.held_back = left.unwrap_or_default();
+        left.is_none()
     }
 
     fn note(&mut self, data: Option<&Bytes>) {
@@ -103,7 +119,7 @@ impl Claim {
             self.on_boundary = scanner.on_boundary();
             return;
         }
-        let is_comment = self.on_boundary && data.starts_with(b":") && data.ends_with(b"\n");
+        let is_comment = self.on_boundary && is_comment(data);
         self.on_boundary = is_comment || blank_at_end(data).is_some();
     }
 
@@ -113,6 +129,17 @@ impl Claim {
         Some(replace(self.passed))
     }
 }
+
+/// Whether these bytes are one comment.
+fn is_comment(data: &[u8]) -> bool {
+    let line = data.strip_suffix(b"\n").filter(|line| line.starts_with(b":"));
+    let line = line.map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    line.is_some_and(|line| memchr::memchr2(b'\n', b'\r', line).is_none())
+}
+
+/// Middleware that cuts frames in pieces holds the last ones back when the stream is over. This is
+/// as much as it has at a time, and far less than another stream has that never waits.
+const MAX_HELD_BACK: usize = 1024 * 1024;
 
 impl fmt::Debug for Claim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

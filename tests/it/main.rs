@@ -10,6 +10,7 @@ mod axum_handlers;
 mod behaviour;
 mod body;
 mod calls;
+mod claims;
 #[cfg(feature = "client")]
 mod client;
 mod close_at_end;
