@@ -97,7 +97,8 @@ async fn an_error_of_a_call_passes_as_it_is() {
         assert_eq!(error.downcast_ref(), Some(&Broken("no answer")));
     }
     // And with its own type, not boxed.
-    let failing = service_fn(async |_: Request<()>| Err::<Response<Script>, _>(Broken("x")));
+    let answer = || std::future::ready(Err::<Response<Script>, _>(Broken("x")));
+    let failing = service_fn(move |_: Request<()>| answer());
     let error: Broken = SseLayer::new().layer(failing).oneshot(Request::new(())).await.unwrap_err();
     assert_eq!(error, Broken("x"));
 }
