@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run --example mcp --features mcp
-//! SHUTDOWN=graceful cargo run --example mcp --features mcp   # without the layers: does not end
+//! SHUTDOWN=graceful cargo run --example mcp --features mcp   # without the layers: ends in 5 minutes
 //! SHUTDOWN=cancel cargo run --example mcp --features mcp     # without the layers: cuts calls
 //! ```
 //!
@@ -22,7 +22,7 @@ use axum::Router;
 use axum::http::Method;
 use rmcp::transport::StreamableHttpServerConfig;
 use rmcp::transport::streamable_http_server::StreamableHttpService;
-use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
+use rmcp::transport::streamable_http_server::session::local::{LocalSessionManager, SessionConfig};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_sse::{Dialect, Shutdown, ShutdownLayer, SseLayer};
@@ -73,6 +73,9 @@ fn mcp(sessions: CancellationToken) -> StreamableHttpService<Reports, LocalSessi
         .with_cancellation_token(sessions);
     StreamableHttpService::new(|| Ok(Reports), LocalSessionManager::default().into(), config)
 }
+
+// For so long axum waits for a client that only listens, without the layers: the manual says it.
+const _: () = assert!(SessionConfig::DEFAULT_KEEP_ALIVE.as_secs() == 5 * 60);
 
 async fn ctrl_c() {
     // Without signals the server would run for ever, which is no worse.

@@ -144,6 +144,8 @@ mod resume_forgetful_log;
 mod resume_join;
 #[cfg(feature = "resume")]
 mod resume_layers;
+#[cfg(all(feature = "axum", feature = "resume", feature = "testing"))]
+mod resume_mcp;
 #[cfg(feature = "resume")]
 mod resume_nodes;
 #[cfg(feature = "resume")]

@@ -39,7 +39,7 @@ fn printed(block: &str, line: &str) -> Vec<f64> {
     words.filter_map(number).collect()
 }
 
-fn assert_says(path: &str, sentence: &str) {
+pub(crate) fn assert_says(path: &str, sentence: &str) {
     assert!(in_one_line(path).contains(sentence), "{path} has to say: {sentence}");
 }
 
@@ -149,7 +149,7 @@ fn what_the_readme_says_is_measured_is_tested() {
     let tried = [format!("| {clients} clients, {sdks} SDKs |"), format!("| {proxies} proxies |")];
     let mcp = "ctrl_c_ends_streams_that_listen_at_once_and_lets_calls_answer";
     let claims = [
-        ("| 299 s → 3.03 s |", "tests/programs/examples/mcp.rs", mcp),
+        ("| 5 minutes → 3 s |", "tests/programs/examples/mcp.rs", mcp),
         ("| at 200 a second |", "tests/it/drain_rate.rs", "streams_end_at_the_rate"),
         (
             "| never → 30 s |",
@@ -163,7 +163,41 @@ fn what_the_readme_says_is_measured_is_tested() {
         assert_says("README.md", claim);
         assert!(file(path).contains(&format!("fn {test}()")), "{path} has no {test}");
     }
-    for told in ["299 s", "3.03 s"] {
-        assert_says("src/manual/mcp.md", told);
-    }
+    assert_says("src/manual/mcp.md", "after 5 minutes, when rmcp drops idle sessions");
+    assert_says("src/manual/mcp.md", "ends with the last call, after 3 s");
+    let call = file("tests/programs/examples/mcp.rs");
+    assert!(call.contains("const SECONDS: u32 = 3;"), "how long a call takes there");
+    let idle = "assert!(SessionConfig::DEFAULT_KEEP_ALIVE.as_secs() == 5 * 60);";
+    assert!(file("examples/mcp/main.rs").contains(idle), "held when the example is compiled");
+}
+
+/// In the order in which they are used up, the last of them with what is left.
+#[test]
+fn the_times_of_the_example_for_kubernetes_fit_into_the_grace_period() {
+    let text = file("src/manual/shutdown.md");
+    let number_after = |words: &str| -> u64 {
+        let (_, rest) = text.split_once(words).expect(words);
+        let end = rest.find(|it: char| !it.is_ascii_digit()).unwrap_or(rest.len());
+        rest[..end].parse().expect(words)
+    };
+    let table = |setting: &str| number_after(&format!("`{setting}` | "));
+    let code = |setting: &str| number_after(&format!("    .{setting}(Duration::from_secs("));
+    let [notice, window, deadline] = ["notice", "window", "deadline"].map(code);
+    let rows =
+        [table("Shutdown::builder().notice(..)"), table(".window(..)"), table(".deadline(..)")];
+    assert_eq!(rows, [notice, window, deadline]);
+    assert_eq!(table(".rate(..)"), number_after("    .rate("));
+    let grace = number_after("terminationGracePeriodSeconds: ");
+    assert_says(
+        "src/manual/shutdown.md",
+        &format!("| what | setting | of {grace} s, for example |"),
+    );
+    let left = number_after("| left for the process to end | | ");
+    assert_eq!(notice + deadline + left, grace);
+    assert!(window <= deadline && left >= 5);
+    let (period, failures) = (number_after("periodSeconds: "), number_after("failureThreshold: "));
+    assert!(period * failures < notice, "the pod is known to be gone before it stops to serve");
+    let probes = format!("{notice} s, with probes every {period} s that fail twice");
+    assert_says("src/manual/shutdown.md", &probes);
+    assert_eq!(failures, 2);
 }
