@@ -186,6 +186,9 @@ impl<L> fmt::Debug for ResumeSettings<L> {
             .field("close_event", &self.close_event)
             .field("remember", &self.remember)
             .field("max_sessions", &self.max_sessions)
+            .field("max_of_principal", &self.max_of_principal)
+            .field("other_nodes", &self.other_nodes)
+            .field("lease", &self.lease)
             .finish_non_exhaustive()
     }
 }

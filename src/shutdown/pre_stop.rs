@@ -39,9 +39,10 @@ impl Shutdown {
     /// [guarded](Self::guard) connection fails at the deadline, which is when a drain with clients
     /// that do not read is over, and the answer would be lost.
     ///
-    /// The time of the hook is part of `terminationGracePeriodSeconds`, by default 30 s: the
-    /// [notice](crate::ShutdownBuilder::notice), the [deadline](crate::ShutdownBuilder::deadline)
-    /// and some seconds for the process to end have to fit into it.
+    /// The time of the hook is part of `terminationGracePeriodSeconds`, which is 30 s unless it is
+    /// set: the [notice](crate::ShutdownBuilder::notice), the
+    /// [deadline](crate::ShutdownBuilder::deadline) and some seconds for the process to end have to
+    /// fit into it.
     ///
     /// # Examples
     ///

@@ -102,6 +102,9 @@ mod log_topics;
 mod mail;
 mod mail_at_the_end;
 mod manual;
+#[cfg(all(feature = "axum", feature = "nats", feature = "postgres", feature = "redis"))]
+#[cfg(feature = "resume")]
+mod manual_defaults;
 mod manual_figures;
 mod manual_links;
 mod manual_wire;

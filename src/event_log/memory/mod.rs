@@ -410,3 +410,15 @@ impl fmt::Display for MemoryLogError {
 }
 
 impl Error for MemoryLogError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_topics_together_have_256_mib_or_what_one_may_have() {
+        let mib = 1024 * 1024;
+        assert_eq!(MemoryLog::builder().most_bytes(), 256 * mib);
+        assert_eq!(MemoryLog::builder().bytes(300 * mib).most_bytes(), 300 * mib);
+    }
+}

@@ -91,7 +91,7 @@ impl NatsLogBuilder {
         self
     }
 
-    /// Sets how long the stream keeps an event. The default is an hour: clients come back within
+    /// Sets how long the stream keeps an event. The default is 1 hour: clients come back within
     /// minutes, and servers may be away for some.
     pub fn age(mut self, age: Duration) -> Self {
         self.age = age;
