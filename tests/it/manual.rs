@@ -49,10 +49,29 @@ fn the_manual_the_outline_and_the_readme_name_each_chapter() {
     }
 }
 
+/// The list of the manual, the outline, and the first line of the chapter itself.
+#[test]
+fn each_chapter_is_about_the_same_wherever_it_is_named() {
+    let (module, outline) = (file("src/manual/mod.rs"), file("llms.txt"));
+    for name in chapters() {
+        let row = format!("//! | [`{name}`] | ");
+        let (_, about) = module.split_once(&row).expect(&name);
+        let about = about.split_once(" |").unwrap().0;
+        let link = format!("- [{name}](https://docs.rs/tower-sse/latest/tower_sse/manual/{name}/)");
+        assert!(outline.contains(&format!("{link}: {about}\n")), "llms.txt on {name}: {about}");
+        let chapter = file(&format!("src/manual/{name}.md"));
+        let first = chapter.lines().next().unwrap();
+        assert_eq!(first.to_lowercase(), format!("{about}.").to_lowercase(), "{name}");
+    }
+}
+
 #[test]
 fn the_readme_is_short_enough_to_be_read() {
     let lines = file("README.md").lines().count();
     assert!(lines <= 150, "{lines} lines");
+    let picture = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/demo.png");
+    let bytes = fs::metadata(picture).unwrap().len();
+    assert!(bytes < 300_000, "{bytes} bytes");
 }
 
 #[test]
