@@ -200,6 +200,22 @@ pub(crate) fn assert_shown(bytes: &str) {
     assert!(CHAPTER.contains(&block), "the chapter does not show:\n{block}");
 }
 
+/// A client of a server with one stream always sees the same.
+#[tokio::test(start_paused = true)]
+async fn the_first_server_of_the_manual_sends_what_is_shown() {
+    let shutdown = Shutdown::new();
+    let (feed, mut client) = open(&mut SseLayer::new().shutdown(shutdown.clone()).layer(Handler));
+    let mut seen = String::new();
+    for _ in 0..2 {
+        feed.data("data: tick\n\n");
+        seen += &client.now().await.0;
+    }
+    shutdown.trigger();
+    seen += &client.rest().await;
+    let start = file("src/manual/start.md");
+    assert!(start.contains(&format!("```text\n{seen}```")), "{seen}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn farewells_and_refusals_are_shown_as_they_are_written() {
     let shutdown = Shutdown::new();
