@@ -30,8 +30,8 @@ pub struct ResumeLayer<L: EventLog = MemoryLog> {
 }
 
 impl ResumeLayer {
-    /// Makes the streams resumable for whose requests `key` returns a [`ResumeKey`]: which stream
-    /// the request is for, and which principal asks. Other responses pass as they are.
+    /// Makes the streams of those requests resumable for which `key` returns a [`ResumeKey`]: the
+    /// stream that the request is for, and the principal that asks. Other responses pass as they are.
     ///
     /// `key` is called for each request but HEAD and CONNECT, before the service inside.
     ///
@@ -227,8 +227,7 @@ impl<L: EventLog> ResumeLayer<L> {
     /// readers, the new stream passes as it is and cannot be resumed.
     ///
     /// The log of a stream takes at most four times [`buffer_bytes`](Self::buffer_bytes), and 128
-    /// bytes for each of at most twice [`buffer`](Self::buffer) events. An answer of 500 words
-    /// takes about 100 KiB.
+    /// bytes for each of at most twice [`buffer`](Self::buffer) events.
     pub fn streams(mut self, count: usize) -> Self {
         self.settings.max_sessions = count;
         self
