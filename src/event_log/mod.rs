@@ -154,6 +154,10 @@ pub use topics::Topics;
 /// sends only one `Last-Event-ID`, however many topics it follows.
 ///
 /// Clones are handles to the same log.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no log of events",
+    note = "`MemoryLog`, `RedisLog`, `NatsLog` and `PostgresLog` are, each with its feature"
+)]
 pub trait EventLog: Clone + Send + Sync + 'static {
     /// The error of an append that failed.
     type Error: Error + Send + Sync + 'static;

@@ -44,6 +44,10 @@ use crate::wire::{Event, EventId, EventName};
 /// # Ok(())
 /// # }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no contract",
+    note = "implement `Contract` for it, with the name of its event and its topics"
+)]
 pub trait Contract: Serialize {
     /// The name of the event, by which pages listen.
     const EVENT: &'static str;

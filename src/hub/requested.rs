@@ -190,7 +190,7 @@ impl TopicsRefusal {
 impl fmt::Display for TopicsRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Missing => f.write_str("the request names no topic"),
+            Self::Missing => f.write_str("the request names no topic, as in `?topic=news`"),
             Self::TooMany => f.write_str("the request names too many topics"),
             Self::Invalid(invalid) => {
                 write!(f, "the request names a topic that is none: {invalid}")
