@@ -61,7 +61,22 @@ impl Event {
         Self::default()
     }
 
-    /// An event with `value` as its data, in JSON.
+    /// An event with `value` as its data, in JSON. Give it a name and an id after that.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_sse::{Event, EventName};
+    ///
+    /// #[derive(serde::Serialize)]
+    /// struct Paid {
+    ///     cents: u64,
+    /// }
+    ///
+    /// let event = Event::json(&Paid { cents: 1250 })?.event(EventName::from_static("paid"));
+    /// assert_eq!(event.encode(), "event: paid\ndata: {\"cents\":1250}\n\n");
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
