@@ -1,4 +1,4 @@
-//! What the server's own words look like on a route.
+//! The form of what the server itself says on a route.
 
 mod agents;
 mod answer;
@@ -29,7 +29,7 @@ use crate::engine::Farewell;
 use crate::wire::{CloseReason, Event};
 use spec::{EVENT_SOURCE, Spec};
 
-/// What the server's own words look like on a route: the keepalive, the last event of a stream
+/// The form of what the server itself says on a route: the keepalive, the last event of a stream
 /// that ends, and the response to a request that is refused.
 ///
 /// The clients of an API read its events and no others. So on the route of a chat completion a

@@ -1,4 +1,4 @@
-//! [`DialectLayer`]: what the server's own words look like on a route.
+//! [`DialectLayer`]: the form of what the server itself says on a route.
 
 use super::{LayerSetting, layer_of_setting};
 use crate::dialect::Dialect;

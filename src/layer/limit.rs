@@ -60,12 +60,12 @@ impl LimitLayer {
         }))
     }
 
-    /// Takes the place of a stream before the handler runs, for the requests that `predicate` names.
-    /// By default it is taken when the response tells that it is a stream.
+    /// Counts a stream before the handler runs, for the requests that `predicate` names. By default it
+    /// is counted when the response shows that it is a stream.
     ///
     /// A request that is refused, by the limit or by the drain of a
     /// [`ShutdownLayer`](crate::ShutdownLayer), never runs the handler. If the response turns out to
-    /// be no stream, or fails, or if the client leaves before it, the place is free again.
+    /// be no stream, or fails, or if the client leaves before it, it does not count any more.
     ///
     /// - The refusal is in the [`Dialect`](crate::Dialect) of this layer or of one further out. One
     ///   that is nearer to the handler is not known yet.
@@ -73,13 +73,13 @@ impl LimitLayer {
     ///   layer for CORS has to be around this one.
     /// - A request that is named is refused above the limit whatever its response would be. Name
     ///   those that ask for a stream.
-    /// - The place is taken where this layer stands. If a layer nearer to the handler has another
-    ///   limit or none, that one holds for the stream, and the place is given back when the request
-    ///   gets there.
+    /// - The stream counts against the limit of this layer. If a layer nearer to the handler has
+    ///   another limit or none, that one holds for the stream, and it does not count here any more
+    ///   when the request gets there.
     /// - Where streams are [replaced](crate::LimitBuilder::replace_oldest), the oldest one ends when
     ///   the new one begins, as without this setting.
-    /// - A client that comes back to a stream of a `ResumeLayer` uses the place that its stream has.
-    ///   Do not name requests that do so, or they need a second place for a moment.
+    /// - A client that comes back to a stream of a `ResumeLayer` does not count, since its stream does
+    ///   already. Do not name requests that do so, or they count as well for a moment.
     ///
     /// The function is called for every request. If it panics, the request is not named.
     ///

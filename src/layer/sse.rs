@@ -102,7 +102,7 @@ use crate::service::SseService;
 pub struct SseLayer(LayerSetting<Plan>);
 
 impl SseLayer {
-    /// A keepalive every 15 seconds and no buffering.
+    /// Turns on a keepalive every 15 seconds, and the headers against buffering.
     pub fn new() -> Self {
         Self(LayerSetting::on(Plan {
             keep_alive: KeepAliveLayer::new().setting(),
@@ -116,7 +116,7 @@ impl SseLayer {
         Self(LayerSetting::on(Plan::off()))
     }
 
-    /// Sets what the server's own words look like: a [`Dialect`](crate::Dialect), or a layer. By
+    /// Sets the form of what the server itself says: a [`Dialect`](crate::Dialect), or a layer. By
     /// default they are those of an `EventSource`.
     ///
     /// The interval of the keepalive is the dialect's, unless

@@ -65,7 +65,7 @@ impl RegistryBuilder {
         self
     }
 
-    /// Calls `hook` when a stream was put on the list.
+    /// Calls `hook` when a stream has been put on the list.
     ///
     /// A hook runs in the task of the stream and should not block. A panic in it harms no stream.
     pub fn on_open(mut self, hook: impl Fn(&StreamInfo) + Send + Sync + 'static) -> Self {

@@ -120,7 +120,7 @@ impl RedisLogBuilder {
         self
     }
 
-    /// Sets the name of the service whose master Redis Sentinel is asked for. By default none is.
+    /// Sets the name of the service whose master Redis Sentinel is asked for. Disabled by default.
     ///
     /// The URL is then one of a Sentinel, or several with `,` between them, such as
     /// `redis://one:26379,redis://two:26379`. With a user, a password and a database in the first
