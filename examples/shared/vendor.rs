@@ -70,17 +70,23 @@ pub const ALPINE: Library = Library {
     deferred: true,
 };
 
-/// The elements that load these files, in this order.
+/// The page may not have a body yet.
+const ON_ERROR: &str = " onerror=\"window.addEventListener('load', () => \
+    document.querySelector('main').insertAdjacentHTML('afterbegin', \
+    `<p role=alert>${this.src} was not loaded. Without a network, set VENDOR: see \
+    examples/shared/vendor.rs.</p>`))\"";
+
+/// The elements that load these files, in this order. A page says which of them it did not get.
 pub fn scripts(libraries: &[Library]) -> String {
     let local = env::var_os("VENDOR").is_some();
     let script = |library: &Library| {
         let Library { folder, package, file, integrity, deferred } = library;
         let defer = if *deferred { " defer" } else { "" };
         match local {
-            true => format!("<script{defer} src=\"/vendor/{folder}/{file}\"></script>\n"),
+            true => format!("<script{defer} src=\"/vendor/{folder}/{file}\"{ON_ERROR}></script>\n"),
             false => format!(
                 "<script{defer} src=\"https://cdn.jsdelivr.net/npm/{package}/{file}\" \
-                 integrity=\"{integrity}\" crossorigin=\"anonymous\"></script>\n"
+                 integrity=\"{integrity}\" crossorigin=\"anonymous\"{ON_ERROR}></script>\n"
             ),
         }
     };
