@@ -39,7 +39,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
     let listener = listener.map_err(|error| format!("port {port}: {error}"))?;
     println!("listening on http://{}", listener.local_addr()?);
-    axum::serve(listener, app).with_graceful_shutdown(shutdown.on_signals()).await?;
+    axum::serve(shutdown.listen(listener), app)
+        .with_graceful_shutdown(shutdown.on_signals())
+        .await?;
     Ok(())
 }
 

@@ -82,7 +82,7 @@ async fn publish<L: EventLog>(
     // 503 also says that it is not known whether the event was published.
     let published = hub.publish(&topic_of(&topic)?, Event::new().data(data)).await;
     let id = published.map_err(|it| (StatusCode::SERVICE_UNAVAILABLE, it.to_string()))?;
-    Ok(id.to_string())
+    Ok(format!("{id}\n"))
 }
 
 fn topic_of(name: &str) -> Result<Topic, (StatusCode, String)> {

@@ -5,10 +5,11 @@
 //! curl -N 127.0.0.1:3000/feed      # on ctrl-c: closed at once, the page comes back elsewhere
 //! curl -N 127.0.0.1:3000/answer    # on ctrl-c: may finish, its ten words take five seconds
 //! curl -N 127.0.0.1:3000/phone     # keepalives every second, for networks that forget quickly
-//! curl -N 127.0.0.1:3000/raw       # on ctrl-c: nothing, as all is off; the server waits for it
+//! curl -N 127.0.0.1:3000/raw       # on ctrl-c: nothing, as all is off; it is waited for
 //! ```
 //!
-//! Press ctrl-c while several are open, and once more to end all of them but `/raw` at once.
+//! Press ctrl-c while several are open, and once more to end all of them at once. `/raw` is cut then,
+//! as it would be at the deadline.
 
 use std::convert::Infallible;
 use std::env;
@@ -34,7 +35,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
     let listener = listener.map_err(|error| format!("port {port}: {error}"))?;
     println!("listening on http://{}", listener.local_addr()?);
-    axum::serve(listener, app).with_graceful_shutdown(shutdown.on_signals()).await?;
+    axum::serve(shutdown.listen(listener), app)
+        .with_graceful_shutdown(shutdown.on_signals())
+        .await?;
     Ok(())
 }
 

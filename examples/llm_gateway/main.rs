@@ -3,7 +3,7 @@
 //! ```text
 //! cargo run --example llm_gateway
 //! curl -N 127.0.0.1:3000/v1/chat/completions -H "Authorization: Bearer small" \
-//!     -d '{"model":"words=20,every=250","stream":true}'
+//!     --json '{"model":"words=20,every=250","stream":true}'
 //! ```
 //!
 //! Whatever happens, a client gets what its SDK understands: something to read while the model

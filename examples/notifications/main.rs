@@ -103,7 +103,7 @@ async fn notify(
 ) -> Result<String, StatusCode> {
     let topic = topic(&user)?;
     let id = hub.publish_as(&topic, &Notification { text }).await;
-    id.map(|id| id.to_string()).map_err(|_| StatusCode::SERVICE_UNAVAILABLE)
+    id.map(|id| format!("{id}\n")).map_err(|_| StatusCode::SERVICE_UNAVAILABLE)
 }
 
 fn topics(user: &str) -> Result<Topics, StatusCode> {

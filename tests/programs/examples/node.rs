@@ -3,7 +3,7 @@
 use crate::harness::process::{Example, Transcript, curl, text};
 
 async fn publish(node: &Example, data: &str) -> String {
-    text(&curl(&["-d", data, &node.url("/publish/news")]).await)
+    text(&curl(&["-d", data, &node.url("/publish/news")]).await).trim_end().to_owned()
 }
 
 fn last_id(text: &str) -> &str {

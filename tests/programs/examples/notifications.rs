@@ -3,7 +3,7 @@
 use crate::harness::process::{Example, Transcript, curl, text};
 
 async fn notify(example: &Example, to: &str, what: &str) -> String {
-    text(&curl(&["-d", what, &example.url(&format!("/notify{to}"))]).await)
+    text(&curl(&["-d", what, &example.url(&format!("/notify{to}"))]).await).trim_end().to_owned()
 }
 
 #[tokio::test]
