@@ -55,9 +55,8 @@ impl ShutdownBuilder {
     /// before they stop to accept connections.
     ///
     /// The notice is also for requests that are in their sockets, or on connections that wait to be
-    /// accepted, at the trigger. A server that stops to accept and to read at once does not answer
-    /// them: without a notice, axum answered none of 8 such requests, and with a notice of 400 ms
-    /// all of them.
+    /// accepted, at the trigger. A server that stops to accept and to read at once, as
+    /// axum does, may not answer them. During a notice it does.
     ///
     /// # Kubernetes
     ///
