@@ -15,11 +15,7 @@ use crate::harness::postgres::{
     is_quiet, log, nothing, numbers, said, topic, topics,
 };
 use crate::harness::set_back::{self, Item, Publisher, check};
-
-/// Once, or as often as `ROUNDS` says.
-fn rounds() -> usize {
-    std::env::var("ROUNDS").map_or(1, |rounds| rounds.parse().unwrap())
-}
+use crate::harness::takeover::rounds;
 
 /// How a replica takes the place of a server.
 #[derive(Clone, Copy, Debug)]
@@ -86,8 +82,8 @@ async fn fail_over(failover: Failover) -> (usize, usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failover_to_a_replica_that_has_all_loses_nothing_and_makes_no_gap() {
-    for round in 0..rounds() {
-        let commit = ["on", "remote_apply", "remote_write"][round % 3];
+    let commits = ["on", "remote_apply", "remote_write"].into_iter().cycle();
+    for (_, commit) in (0..rounds()).zip(commits) {
         assert_eq!(fail_over(Failover::Synchronous(commit)).await, (0, 0));
     }
 }
