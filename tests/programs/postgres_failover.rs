@@ -12,7 +12,7 @@ use tower_sse::event_log::{BrokerError, EventLog, GapReason, PostgresLog, Start}
 use crate::harness::once::{is_done, publish_messages};
 use crate::harness::postgres::{
     LONG, Server, Way, address, after, all, append, append_soon, connect, data, follow, gap, hosts,
-    is_quiet, log, nothing, numbers, said, topic, topics,
+    is_quiet, log, nothing, numbers, said, topic,
 };
 use crate::harness::set_back::{self, Item, Publisher, check};
 use crate::harness::takeover::rounds;
@@ -42,12 +42,7 @@ async fn fail_over(failover: Failover) -> (usize, usize) {
     let (a, b) = (connect(keeps(), &address).await, connect(keeps(), &address).await);
     let small = connect(keeps().window_events(4), &address).await;
     let publisher = Publisher::start(a.clone());
-    let clients = [
-        set_back::follow(vec![a.clone()], topics(&["t"]), usize::MAX),
-        set_back::follow(vec![b.clone()], topics(&["t", "u"]), usize::MAX),
-        set_back::follow(vec![b.clone()], topics(&["*", "u.>"]), usize::MAX),
-        set_back::follow(vec![a.clone(), b.clone(), small], topics(&["t"]), 7),
-    ];
+    let clients = set_back::clients(&a, &b, small);
     publisher.publish_for(100).await;
     if let Failover::Asynchronous = failover {
         replica.cut_off().await;

@@ -68,12 +68,7 @@ async fn a_server_that_is_set_back_under_load_loses_nothing_without_a_gap() {
         (connect(keeps(), &server.address()).await, connect(keeps(), &server.address()).await);
     let small = connect(keeps().window_events(4).window_bytes(1 << 20), &server.address()).await;
     let publisher = Publisher::start(a.clone());
-    let clients = [
-        set_back::follow(vec![a.clone()], topics(&["t"]), usize::MAX),
-        set_back::follow(vec![b.clone()], topics(&["t", "u"]), usize::MAX),
-        set_back::follow(vec![b.clone()], topics(&["*", "u.>"]), usize::MAX),
-        set_back::follow(vec![a.clone(), b.clone(), small], topics(&["t"]), 7),
-    ];
+    let clients = set_back::clients(&a, &b, small);
     // By round: what was there, and is not any more.
     let mut lost: Vec<BTreeSet<usize>> = Vec::new();
     for _ in 0..rounds() {

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tower_sse::event_log::{EventLog, Start, Step, Topics};
 
-use crate::harness::broker::{LONG, data, data_of, step, topic};
+use crate::harness::broker::{LONG, data, data_of, step, topic, topics};
 
 /// What a client got.
 #[derive(Debug, PartialEq)]
@@ -72,6 +72,17 @@ impl Publisher {
         self.goes_on.send_replace(false);
         idle.wait_for(|idle| *idle).await.unwrap();
     }
+}
+
+/// Clients of a topic, of two, of patterns, and one that goes from node to node, the last of which
+/// has a small window.
+pub fn clients<L: EventLog<Follower: Unpin>>(a: &L, b: &L, small: L) -> [JoinHandle<Vec<Item>>; 4] {
+    [
+        follow(vec![a.clone()], topics(&["t"]), usize::MAX),
+        follow(vec![b.clone()], topics(&["t", "u"]), usize::MAX),
+        follow(vec![b.clone()], topics(&["*", "u.>"]), usize::MAX),
+        follow(vec![a.clone(), b.clone(), small], topics(&["t"]), 7),
+    ]
 }
 
 /// Follows up to the end, at one node after the other, for so many items each.
