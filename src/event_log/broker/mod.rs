@@ -1,7 +1,7 @@
 //! What a log of a broker has in this process: a window for each topic that is followed, which one
 //! reader fills, and any number of followers that read from the windows.
 //!
-//! A [`BrokerSource`] is what the code for the broker implements. Sequences are in one order over
+//! [`BrokerRequests`] are what the code for the broker implements. Sequences are in one order over
 //! all topics, and a [`BrokerEvent`] names the sequence that was before it in its topic. So a
 //! follower at any position knows whether events are missing before the next event, wherever that
 //! comes from: a window, a page that the broker returned, or a reader that was away for a time.
@@ -40,10 +40,13 @@ use crate::sync::{lock, now};
 pub(super) use clock::{LogClock, LogHead};
 use fetches::FetchQueue;
 pub(super) use follower::BrokerFollower;
-pub(super) use last::{LastPage, read_last};
+pub(super) use last::LastPage;
+use last::read_last;
 #[cfg(feature = "redis")]
 pub(super) use patience::RESPONSE_TIMEOUT;
-pub(super) use patience::{MAX_PATIENCE, Patience};
+pub(super) use patience::{
+    BrokerRequests, MAX_PATIENCE, PAGE, PageReader, Patience, PatientSource,
+};
 pub(super) use settings::{BrokerSettings, check_all};
 #[cfg(feature = "redis")]
 pub(super) use settings::{TOO_MANY, is_too_many};

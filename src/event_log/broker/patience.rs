@@ -1,6 +1,172 @@
-//! How long an answer of a broker is waited for.
+//! How long answers of a broker are waited for, and that what has none is requested again.
 
-use std::time::Duration;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+use tokio::time::sleep;
+
+use super::{
+    BrokerEvent, BrokerFuture, BrokerSource, LastPage, LoadedTopic, MIN_RETRY_DELAY, WindowLimits,
+    next_delay, read_last,
+};
+use crate::event_log::{BrokerError, Logged, Topic, Topics};
+
+/// What is requested of a broker. Each request may fail, and has so long for its answer.
+pub(in crate::event_log) trait BrokerRequests:
+    Clone + Send + Sync + 'static
+{
+    /// See [`BrokerSource::load`].
+    fn load(
+        &self,
+        topic: &Topic,
+        limits: WindowLimits,
+        within: Duration,
+    ) -> impl Future<Output = Result<LoadedTopic, BrokerError>> + Send;
+
+    /// See [`BrokerSource::page`] and [`BrokerSource::fill`]. Both have a connection of their own.
+    fn page(
+        &self,
+        reader: PageReader,
+        topic: &Topic,
+        position: u64,
+        within: Duration,
+    ) -> impl Future<Output = Result<Vec<BrokerEvent>, BrokerError>> + Send;
+
+    /// Events of topics back from a sequence.
+    fn last(
+        &self,
+        topics: &Topics,
+        up_to: u64,
+        limits: WindowLimits,
+        within: Duration,
+    ) -> impl Future<Output = Result<LastPage, BrokerError>> + Send;
+
+    /// See [`BrokerSource::head`].
+    fn head(
+        &self,
+        within: Duration,
+    ) -> impl Future<Output = Result<(u64, u64), BrokerError>> + Send;
+
+    /// See [`BrokerSource::reserve`].
+    fn reserve(
+        &self,
+        within: Duration,
+    ) -> impl Future<Output = Result<(u64, u64), BrokerError>> + Send;
+
+    /// See [`BrokerSource::known`].
+    fn known(&self) -> u64;
+
+    /// See [`BrokerSource::live`].
+    fn live(&self, at: Instant) -> u64;
+}
+
+/// Who reads a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::event_log) enum PageReader {
+    Follower,
+    Window,
+}
+
+/// Makes each request until it is answered, however long the broker is away.
+#[derive(Clone)]
+pub(in crate::event_log) struct PatientSource<R> {
+    requests: R,
+    /// Bounds how many long answers are on their way at the same time.
+    replaying: Arc<Semaphore>,
+    filling: Arc<Semaphore>,
+}
+
+impl<R: BrokerRequests> PatientSource<R> {
+    pub(in crate::event_log) fn new(requests: R) -> Self {
+        let at_a_time = || Arc::new(Semaphore::new(MAX_REPLAYS));
+        Self { requests, replaying: at_a_time(), filling: at_a_time() }
+    }
+
+    /// The last events of topics.
+    ///
+    /// One request is enough, unless the events are many or long, or few of the last ones match a
+    /// pattern.
+    pub(in crate::event_log) async fn last(&self, topics: &Topics, count: usize) -> Vec<Logged> {
+        let page = |up_to, limits| async move {
+            // It is never closed.
+            let _permit = self.replaying.acquire().await;
+            until_answered(|within| self.requests.last(topics, up_to, limits, within)).await
+        };
+        read_last(count, page).await
+    }
+
+    fn read_page(
+        &self,
+        reader: PageReader,
+        topic: &Topic,
+        position: u64,
+    ) -> BrokerFuture<Vec<BrokerEvent>> {
+        let (source, topic) = (self.clone(), topic.clone());
+        Box::pin(async move {
+            let at_a_time = match reader {
+                PageReader::Follower => &source.replaying,
+                PageReader::Window => &source.filling,
+            };
+            let _permit = at_a_time.acquire().await;
+            until_answered(|within| source.requests.page(reader, &topic, position, within)).await
+        })
+    }
+}
+
+impl<R: BrokerRequests> BrokerSource for PatientSource<R> {
+    fn load(&self, topic: &Topic, limits: WindowLimits) -> BrokerFuture<LoadedTopic> {
+        let (source, topic) = (self.clone(), topic.clone());
+        Box::pin(async move {
+            let _permit = source.replaying.acquire().await;
+            until_answered(|within| source.requests.load(&topic, limits, within)).await
+        })
+    }
+
+    fn page(&self, topic: &Topic, position: u64) -> BrokerFuture<Vec<BrokerEvent>> {
+        self.read_page(PageReader::Follower, topic, position)
+    }
+
+    fn fill(&self, topic: &Topic, position: u64) -> BrokerFuture<Vec<BrokerEvent>> {
+        self.read_page(PageReader::Window, topic, position)
+    }
+
+    fn head(&self) -> BrokerFuture<(u64, u64)> {
+        let requests = self.requests.clone();
+        Box::pin(async move { until_answered(|within| requests.head(within)).await })
+    }
+
+    fn reserve(&self) -> BrokerFuture<(u64, u64)> {
+        let requests = self.requests.clone();
+        Box::pin(async move { until_answered(|within| requests.reserve(within)).await })
+    }
+
+    fn known(&self) -> u64 {
+        self.requests.known()
+    }
+
+    fn live(&self, at: Instant) -> u64 {
+        self.requests.live(at)
+    }
+}
+
+/// Repeats a request until there is an answer. Each time it waits longer, so that a long answer over
+/// a slow connection comes in the end.
+async fn until_answered<T, F: Future<Output = Result<T, BrokerError>>>(
+    request: impl Fn(Duration) -> F,
+) -> T {
+    let (mut delay, mut patience) = (MIN_RETRY_DELAY, Patience::new());
+    loop {
+        match request(patience.get()).await {
+            Ok(answer) => return answer,
+            Err(BrokerError::TimedOut) => patience.double(),
+            Err(_) => {}
+        }
+        sleep(delay).await;
+        delay = next_delay(delay);
+    }
+}
 
 /// How long the next request waits for its answer. After one that had none in time it is twice as
 /// long, so that a long answer comes in the end, over a slow connection, too.
@@ -27,3 +193,10 @@ pub(in crate::event_log) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(
 
 /// The longest time that an answer may take.
 pub(in crate::event_log) const MAX_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How much a client that missed more than the window is given at a time, unless one event is
+/// longer.
+pub(in crate::event_log) const PAGE: WindowLimits = WindowLimits { events: 256, bytes: 256 * 1024 };
+
+/// So many long answers are waited for at the same time.
+const MAX_REPLAYS: usize = 16;

@@ -7,23 +7,12 @@ use tokio_postgres::types::{ToSql, Type};
 use super::error::PgResult;
 use super::link::{PostgresLink, bounds};
 use super::rows::{StoredEvent, StoredEvents, to_sql};
-use crate::event_log::broker::{LastPage, WindowLimits, read_last};
-use crate::event_log::{Logged, Topic, Topics};
+use crate::event_log::broker::{LastPage, WindowLimits};
+use crate::event_log::{Topic, Topics};
 
 impl PostgresLink {
-    /// The last events of topics.
-    ///
-    /// One request is enough, unless the events are many or long, or few of the last ones match a
-    /// pattern.
-    pub(super) async fn last(&self, topics: &Topics, count: usize) -> Vec<Logged> {
-        let page = |up_to, limits| {
-            let request = move |within| self.try_last(topics, up_to, limits, within);
-            self.retry_long(&self.replaying, request)
-        };
-        read_last(count, page).await
-    }
-
-    async fn try_last(
+    /// Events of topics, back from a sequence.
+    pub(super) async fn try_last(
         &self,
         topics: &Topics,
         up_to: u64,

@@ -1,25 +1,22 @@
 //! Requests to PostgreSQL: the head of the log, ranges of topics, and what they are asked over.
 
-use std::future::Future;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
-use tokio::time::sleep;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::connection::{PostgresConnection, SessionOpener};
-use super::error::{FailureKind, PgResult};
+use super::error::PgResult;
 use super::rows::{StoredEvents, head, no_log, to_sql, value};
 use super::schema::Statements;
 use super::session::Session;
-use crate::event_log::Topic;
 use crate::event_log::broker::{
-    BrokerEvent, BrokerFuture, BrokerSource, LoadedTopic, LogClock, LogHead, MAX_PATIENCE,
-    MIN_RETRY_DELAY, Patience, WindowLimits, next_delay,
+    BrokerEvent, BrokerRequests, LastPage, LoadedTopic, LogClock, LogHead, MAX_PATIENCE, PAGE,
+    PageReader, WindowLimits,
 };
 use crate::event_log::health::HealthCell;
+use crate::event_log::{BrokerError, Topic, Topics};
 use crate::sync::lock;
 
 /// The connections for all requests but the reads of the feed.
@@ -35,9 +32,6 @@ pub(super) struct PostgresLink {
     known: Arc<Mutex<KnownEvent>>,
     /// How long a short request waits for its answer.
     pub(super) within: Duration,
-    /// Bounds how many long answers are on their way at the same time.
-    pub(super) replaying: Arc<Semaphore>,
-    filling: Arc<Semaphore>,
     pub(super) health: Arc<HealthCell>,
 }
 
@@ -61,8 +55,6 @@ impl PostgresLink {
             clock: Arc::new(LogClock::new()),
             known: Arc::default(),
             within: append_timeout,
-            replaying: Arc::new(Semaphore::new(MAX_REPLAYS)),
-            filling: Arc::new(Semaphore::new(MAX_REPLAYS)),
             health: Arc::new(HealthCell::new("postgres")),
         }
     }
@@ -189,74 +181,51 @@ impl PostgresLink {
             }
         }
     }
-
-    /// Repeats a request until there is an answer. Each time it waits longer, so that a long answer
-    /// over a slow connection comes in the end.
-    async fn retry<T, F: Future<Output = PgResult<T>>>(
-        &self,
-        request: impl Fn(Duration) -> F,
-    ) -> T {
-        let (mut delay, mut patience) = (MIN_RETRY_DELAY, Patience::new());
-        loop {
-            match request(patience.get()).await {
-                Ok(answer) => return answer,
-                Err(failure) if failure.kind == FailureKind::TimedOut => patience.double(),
-                Err(_) => {}
-            }
-            sleep(delay).await;
-            delay = next_delay(delay);
-        }
-    }
-
-    /// The same for an answer that may be long, of which so many are waited for at a time.
-    pub(super) async fn retry_long<T, F: Future<Output = PgResult<T>>>(
-        &self,
-        at_a_time: &Semaphore,
-        request: impl Fn(Duration) -> F,
-    ) -> T {
-        // It is never closed.
-        let _permit = at_a_time.acquire().await;
-        self.retry(request).await
-    }
 }
 
-impl BrokerSource for PostgresLink {
-    fn load(&self, topic: &Topic, limits: WindowLimits) -> BrokerFuture<LoadedTopic> {
-        let (link, topic) = (self.clone(), topic.clone());
-        Box::pin(async move {
-            let load = |within| link.try_load(&topic, limits, within);
-            link.retry_long(&link.replaying, load).await
-        })
+impl BrokerRequests for PostgresLink {
+    async fn load(
+        &self,
+        topic: &Topic,
+        limits: WindowLimits,
+        within: Duration,
+    ) -> Result<LoadedTopic, BrokerError> {
+        Ok(self.try_load(topic, limits, within).await?)
     }
 
-    fn page(&self, topic: &Topic, position: u64) -> BrokerFuture<Vec<BrokerEvent>> {
-        let (link, topic) = (self.clone(), topic.clone());
-        Box::pin(async move {
-            let page = |within| link.try_page(&link.replays, &topic, position, within);
-            link.retry_long(&link.replaying, page).await
-        })
+    async fn page(
+        &self,
+        reader: PageReader,
+        topic: &Topic,
+        position: u64,
+        within: Duration,
+    ) -> Result<Vec<BrokerEvent>, BrokerError> {
+        let connection = match reader {
+            PageReader::Follower => &self.replays,
+            PageReader::Window => &self.fills,
+        };
+        Ok(self.try_page(connection, topic, position, within).await?)
     }
 
-    fn fill(&self, topic: &Topic, position: u64) -> BrokerFuture<Vec<BrokerEvent>> {
-        let (link, topic) = (self.clone(), topic.clone());
-        Box::pin(async move {
-            let page = |within| link.try_page(&link.fills, &topic, position, within);
-            link.retry_long(&link.filling, page).await
-        })
+    async fn last(
+        &self,
+        topics: &Topics,
+        up_to: u64,
+        limits: WindowLimits,
+        within: Duration,
+    ) -> Result<LastPage, BrokerError> {
+        Ok(self.try_last(topics, up_to, limits, within).await?)
     }
 
-    fn head(&self) -> BrokerFuture<(u64, u64)> {
-        let link = self.clone();
-        Box::pin(async move {
-            let head = link.retry(|_| Self::head(&link)).await;
-            (head.epoch, head.sequence)
-        })
+    async fn head(&self, _: Duration) -> Result<(u64, u64), BrokerError> {
+        let head = Self::head(self).await?;
+        Ok((head.epoch, head.sequence))
     }
 
     /// The head itself: whoever appends after it was read is after it, since events become visible
     /// in their order. So reading needs no writes.
-    fn reserve(&self) -> BrokerFuture<(u64, u64)> {
-        BrokerSource::head(self)
+    async fn reserve(&self, within: Duration) -> Result<(u64, u64), BrokerError> {
+        BrokerRequests::head(self, within).await
     }
 
     fn known(&self) -> u64 {
@@ -276,10 +245,3 @@ pub(super) fn bounds(limits: WindowLimits) -> (i64, i64) {
     let bound = |number| i64::try_from(number).unwrap_or(i64::MAX);
     (bound(limits.events), bound(limits.bytes))
 }
-
-/// How much a client that missed more than the window is given at a time, unless one event is
-/// longer.
-const PAGE: WindowLimits = WindowLimits { events: 256, bytes: 256 * 1024 };
-
-/// So many pages are read at the same time.
-const MAX_REPLAYS: usize = 16;

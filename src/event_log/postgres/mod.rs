@@ -32,7 +32,7 @@ use self::link::PostgresLink;
 use self::reader::FeedReader;
 use self::schema::Statements;
 use self::writer::{LogLimits, Writer, WriterHandle};
-use super::broker::{BrokerFollower, BrokerSettings, BrokerTopics, LogHead};
+use super::broker::{BrokerFollower, BrokerSettings, BrokerTopics, LogHead, PatientSource};
 use super::ids::id_before;
 use super::{
     Appended, BrokerError, EventLog, Follow, LogHealth, Logged, MessageId, Page, Start, Step,
@@ -168,6 +168,7 @@ pub struct PostgresLog {
 
 struct PostgresLogInner {
     link: PostgresLink,
+    source: PatientSource<PostgresLink>,
     writer: WriterHandle,
     topics: Arc<BrokerTopics>,
     runtime: Handle,
@@ -212,13 +213,15 @@ impl PostgresLog {
         let link = PostgresLink::new(opener, append_timeout);
         // After this there are tables, and the clock of the server is known.
         let head = link.head().await?;
-        let topics = Arc::new(BrokerTopics::new(Box::new(link.clone()), settings.common.window));
+        let source = PatientSource::new(link.clone());
+        let topics = Arc::new(BrokerTopics::new(Box::new(source.clone()), settings.common.window));
         let kept = LogLimits { events, idle, duplicate_window };
         let (handle, writer) = Writer::new(link.clone(), kept);
         let mut writing = JoinSet::new();
         writing.spawn(writer.run());
         let inner = PostgresLogInner {
             link,
+            source,
             writer: handle,
             topics,
             head,
@@ -283,7 +286,7 @@ impl EventLog for PostgresLog {
     }
 
     async fn last(&self, topics: &Topics, count: usize) -> Result<Vec<Logged>, BrokerError> {
-        let last = self.inner.link.last(topics, count);
+        let last = self.inner.source.last(topics, count);
         timeout(self.inner.append_timeout, last).await.map_err(|_| BrokerError::TimedOut)
     }
 

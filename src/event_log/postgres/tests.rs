@@ -12,7 +12,9 @@ use super::reader::{FeedReader, FeedState};
 use super::rows::StoredEvents;
 use super::rows::tests::{read, stored};
 use super::schema::Statements;
-use crate::event_log::broker::{BrokerFollower, BrokerTopics, LoadedTopic, LogHead, WindowLimits};
+use crate::event_log::broker::{
+    BrokerFollower, BrokerTopics, LoadedTopic, LogHead, PatientSource, WindowLimits,
+};
 use crate::event_log::{Follow, Start, Step, Topics};
 
 fn reader() -> (FeedReader, Arc<BrokerTopics>) {
@@ -20,7 +22,7 @@ fn reader() -> (FeedReader, Arc<BrokerTopics>) {
     let opener = SessionOpener::new(Connector::default(), hosts, Statements::new("p"));
     let limits = WindowLimits { events: 10_000, bytes: 1 << 20 };
     let link = PostgresLink::new(opener, Duration::from_secs(1));
-    let topics = Arc::new(BrokerTopics::new(Box::new(link.clone()), limits));
+    let topics = Arc::new(BrokerTopics::new(Box::new(PatientSource::new(link.clone())), limits));
     let head = LogHead { epoch: 7, last_event: 0, sequence: 0, clock: 0 };
     (FeedReader::new(link, Arc::clone(&topics), head), topics)
 }

@@ -5,22 +5,12 @@ use redis::{RedisResult, Value};
 use super::feed::FeedPage;
 use super::link::RedisLink;
 use super::protocol::{array, is_forbidden, not_understood, parse_entries};
-use crate::event_log::broker::{LastPage, WindowLimits, read_last};
+use crate::event_log::broker::{LastPage, WindowLimits};
 use crate::event_log::{Logged, Topic, Topics};
 
 impl RedisLink {
-    /// The last events of topics. Those of patterns are the ones that the feed names.
-    ///
-    /// One request is enough, unless the events are many or long, or the feed names few of them.
-    pub(super) async fn last(&self, topics: &Topics, count: usize) -> Vec<Logged> {
-        let page = |up_to, limits| {
-            let request = move || self.try_last(topics, up_to, limits);
-            self.retry_long(&self.replaying, request)
-        };
-        read_last(count, page).await
-    }
-
-    async fn try_last(
+    /// Events of topics, back from a sequence. Those of patterns are the ones that the feed names.
+    pub(super) async fn try_last(
         &self,
         topics: &Topics,
         up_to: u64,

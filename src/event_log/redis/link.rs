@@ -6,18 +6,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use redis::RedisResult;
-use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use super::address::RedisAddress;
-use super::connection::{Lease, RedisConnection, is_not_ready, timed_out};
+use super::connection::{Lease, RedisConnection, failed, is_not_ready, timed_out};
 use super::protocol::{EventToAppend, HeadRequest, RedisKeys, RedisScripts};
 use crate::event_log::broker::{
-    BrokerEvent, BrokerFuture, BrokerSource, LoadedTopic, LogClock, LogHead, MAX_PATIENCE,
-    MIN_RETRY_DELAY, Patience, RESPONSE_TIMEOUT, WindowLimits, next_delay,
+    BrokerEvent, BrokerRequests, LastPage, LoadedTopic, LogClock, LogHead, MAX_PATIENCE,
+    MIN_RETRY_DELAY, PAGE, PageReader, RESPONSE_TIMEOUT, WindowLimits, next_delay,
 };
 use crate::event_log::health::HealthCell;
-use crate::event_log::{Appended, Topic};
+use crate::event_log::{Appended, BrokerError, Topic, Topics};
 
 /// The connections for all requests but the reads of the feed.
 #[derive(Clone)]
@@ -32,9 +31,6 @@ pub(super) struct RedisLink {
     pub(super) keys: Arc<RedisKeys>,
     pub(super) scripts: Arc<RedisScripts>,
     pub(super) clock: Arc<LogClock>,
-    /// Bounds how many long answers are on their way at the same time.
-    pub(super) replaying: Arc<Semaphore>,
-    filling: Arc<Semaphore>,
     pub(super) health: Arc<HealthCell>,
 }
 
@@ -49,8 +45,6 @@ impl RedisLink {
             keys: Arc::new(keys),
             scripts: Arc::new(RedisScripts::new()),
             clock: Arc::new(LogClock::new()),
-            replaying: Arc::new(Semaphore::new(MAX_REPLAYS)),
-            filling: Arc::new(Semaphore::new(MAX_REPLAYS)),
             health: Arc::new(HealthCell::new("redis")),
         }
     }
@@ -206,32 +200,6 @@ impl RedisLink {
             }
         }
     }
-
-    /// Repeats a request until there is an answer. Each time it waits longer, so that a long answer
-    /// over a slow connection comes in the end.
-    async fn retry<T, F: Future<Output = RedisResult<T>>>(&self, request: impl Fn() -> F) -> T {
-        let (mut delay, mut patience) = (MIN_RETRY_DELAY, Patience::new());
-        loop {
-            match timeout(patience.get(), request()).await {
-                Ok(Ok(answer)) => return answer,
-                Ok(Err(_)) => {}
-                Err(_) => patience.double(),
-            }
-            sleep(delay).await;
-            delay = next_delay(delay);
-        }
-    }
-
-    /// The same for an answer that may be long, of which so many are waited for at a time.
-    pub(super) async fn retry_long<T, F: Future<Output = RedisResult<T>>>(
-        &self,
-        at_a_time: &Semaphore,
-        request: impl Fn() -> F,
-    ) -> T {
-        // It is never closed.
-        let _permit = at_a_time.acquire().await;
-        self.retry(request).await
-    }
 }
 
 /// Gives a connection up if there is no answer: the request was dropped after its timeout.
@@ -258,45 +226,48 @@ impl Drop for Answer<'_> {
     }
 }
 
-impl BrokerSource for RedisLink {
-    fn load(&self, topic: &Topic, limits: WindowLimits) -> BrokerFuture<LoadedTopic> {
-        let (link, topic) = (self.clone(), topic.clone());
-        Box::pin(async move {
-            let load = || link.try_load(&topic, limits);
-            link.retry_long(&link.replaying, load).await
-        })
+impl BrokerRequests for RedisLink {
+    async fn load(
+        &self,
+        topic: &Topic,
+        limits: WindowLimits,
+        within: Duration,
+    ) -> Result<LoadedTopic, BrokerError> {
+        answered(within, self.try_load(topic, limits)).await
     }
 
-    fn page(&self, topic: &Topic, position: u64) -> BrokerFuture<Vec<BrokerEvent>> {
-        let (link, topic) = (self.clone(), topic.clone());
-        Box::pin(async move {
-            let page = || link.try_page(&link.replays, &topic, position);
-            link.retry_long(&link.replaying, page).await
-        })
+    async fn page(
+        &self,
+        reader: PageReader,
+        topic: &Topic,
+        position: u64,
+        within: Duration,
+    ) -> Result<Vec<BrokerEvent>, BrokerError> {
+        let connection = match reader {
+            PageReader::Follower => &self.replays,
+            PageReader::Window => &self.fills,
+        };
+        answered(within, self.try_page(connection, topic, position)).await
     }
 
-    fn fill(&self, topic: &Topic, position: u64) -> BrokerFuture<Vec<BrokerEvent>> {
-        let (link, topic) = (self.clone(), topic.clone());
-        Box::pin(async move {
-            let page = || link.try_page(&link.fills, &topic, position);
-            link.retry_long(&link.filling, page).await
-        })
+    async fn last(
+        &self,
+        topics: &Topics,
+        up_to: u64,
+        limits: WindowLimits,
+        within: Duration,
+    ) -> Result<LastPage, BrokerError> {
+        answered(within, self.try_last(topics, up_to, limits)).await
     }
 
-    fn head(&self) -> BrokerFuture<(u64, u64)> {
-        let link = self.clone();
-        Box::pin(async move {
-            let head = link.retry(|| link.request_head(HeadRequest::Read)).await;
-            (head.epoch, head.sequence)
-        })
+    async fn head(&self, within: Duration) -> Result<(u64, u64), BrokerError> {
+        let head = answered(within, self.request_head(HeadRequest::Read)).await?;
+        Ok((head.epoch, head.sequence))
     }
 
-    fn reserve(&self) -> BrokerFuture<(u64, u64)> {
-        let link = self.clone();
-        Box::pin(async move {
-            let head = link.retry(|| link.request_head(HeadRequest::Reserve)).await;
-            (head.epoch, head.sequence)
-        })
+    async fn reserve(&self, within: Duration) -> Result<(u64, u64), BrokerError> {
+        let head = answered(within, self.request_head(HeadRequest::Reserve)).await?;
+        Ok((head.epoch, head.sequence))
     }
 
     fn known(&self) -> u64 {
@@ -308,9 +279,9 @@ impl BrokerSource for RedisLink {
     }
 }
 
-/// How much a client that missed more than the window is given at a time, unless one event is
-/// longer.
-const PAGE: WindowLimits = WindowLimits { events: 256, bytes: 256 * 1024 };
-
-/// So many pages are read at the same time.
-const MAX_REPLAYS: usize = 16;
+async fn answered<T>(
+    within: Duration,
+    request: impl Future<Output = RedisResult<T>>,
+) -> Result<T, BrokerError> {
+    timeout(within, request).await.map_err(|_| BrokerError::TimedOut)?.map_err(failed)
+}

@@ -27,7 +27,9 @@ use self::connection::failed;
 use self::link::RedisLink;
 use self::protocol::{EventToAppend, HeadRequest, LogLimits, RedisKeys};
 use self::reader::FeedReader;
-use super::broker::{BrokerFollower, BrokerSettings, BrokerTopics, LogHead, RESPONSE_TIMEOUT};
+use super::broker::{
+    BrokerFollower, BrokerSettings, BrokerTopics, LogHead, PatientSource, RESPONSE_TIMEOUT,
+};
 use super::ids::id_before;
 use super::{
     Appended, BrokerError, EventLog, Follow, LogHealth, Logged, MessageId, Page, Start, Step,
@@ -156,6 +158,7 @@ pub struct RedisLog {
 
 struct RedisLogInner {
     link: RedisLink,
+    source: PatientSource<RedisLink>,
     topics: Arc<BrokerTopics>,
     address: RedisAddress,
     runtime: Handle,
@@ -202,9 +205,11 @@ impl RedisLog {
         // After this there is an epoch, and the clock of Redis is known.
         let patience = append_timeout.max(RESPONSE_TIMEOUT);
         let head = link.head_within(patience, HeadRequest::Read).await.map_err(failed)?;
-        let topics = Arc::new(BrokerTopics::new(Box::new(link.clone()), settings.common.window));
+        let source = PatientSource::new(link.clone());
+        let topics = Arc::new(BrokerTopics::new(Box::new(source.clone()), settings.common.window));
         let inner = RedisLogInner {
             link,
+            source,
             topics,
             address,
             head,
@@ -268,7 +273,7 @@ impl EventLog for RedisLog {
     }
 
     async fn last(&self, topics: &Topics, count: usize) -> Result<Vec<Logged>, BrokerError> {
-        let last = self.inner.link.last(topics, count);
+        let last = self.inner.source.last(topics, count);
         timeout(self.inner.append_timeout, last).await.map_err(|_| BrokerError::TimedOut)
     }
 

@@ -18,7 +18,9 @@ use super::link::RedisLink;
 use super::protocol::tests::{bulk, stored};
 use super::protocol::{EventToAppend, HeadRequest, LogLimits, RedisKeys};
 use super::reader::{FeedReader, FeedState};
-use crate::event_log::broker::{BrokerFollower, BrokerTopics, LoadedTopic, LogHead, WindowLimits};
+use crate::event_log::broker::{
+    BrokerFollower, BrokerTopics, LoadedTopic, LogHead, PatientSource, WindowLimits,
+};
 use crate::event_log::{Follow, Start, Step, Topic, Topics};
 
 fn link(url: &str) -> (RedisLink, RedisAddress) {
@@ -34,7 +36,7 @@ fn link(url: &str) -> (RedisLink, RedisAddress) {
 fn reader() -> (FeedReader, Arc<BrokerTopics>) {
     let (link, address) = link("redis://127.0.0.1:1");
     let limits = WindowLimits { events: 10_000, bytes: 1 << 20 };
-    let topics = Arc::new(BrokerTopics::new(Box::new(link.clone()), limits));
+    let topics = Arc::new(BrokerTopics::new(Box::new(PatientSource::new(link.clone())), limits));
     let head = LogHead { epoch: 7, last_event: 0, sequence: 0, clock: 0 };
     (FeedReader::new(link, Arc::clone(&topics), address, head), topics)
 }
