@@ -1,7 +1,11 @@
 //! What an error of the server or of the client library means for who asked the log.
 
+use std::error::Error;
 use std::fmt;
+use std::iter::successors;
 
+use async_nats::jetstream;
+use async_nats::jetstream::context::{CreateStreamError, CreateStreamErrorKind};
 use async_nats::{ConnectError, ConnectErrorKind};
 
 use crate::event_log::BrokerError;
@@ -27,6 +31,28 @@ pub(super) fn not_connected(error: &ConnectError) -> BrokerError {
         _ => "no server can be reached",
     };
     BrokerError::Away(format!("{why}: {error}").into())
+}
+
+/// Why the stream cannot be read or created.
+pub(super) fn no_stream(error: &CreateStreamError) -> BrokerError {
+    let what = "the stream cannot be read or created";
+    match error.kind() {
+        CreateStreamErrorKind::TimedOut => {
+            // A server does not answer a request that a user may not make.
+            let why = "no answer in time; may this user use JetStream?";
+            BrokerError::Away(format!("{what}: {why}").into())
+        }
+        // The connection was lost, or its task has ended.
+        CreateStreamErrorKind::Response if !is_refusal(error) => {
+            BrokerError::Away(format!("{what}: {error}").into())
+        }
+        _ => refused("the stream cannot be read or created: is JetStream enabled?", error),
+    }
+}
+
+/// Whether an error is the answer of a server, and not one of the client library.
+pub(super) fn is_refusal(error: &(dyn Error + 'static)) -> bool {
+    successors(error.source(), |&error| error.source()).any(<dyn Error>::is::<jetstream::Error>)
 }
 
 /// There is no connection, so nothing was sent.

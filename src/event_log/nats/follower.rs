@@ -7,8 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::vec;
 
-use tokio::sync::oneshot;
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 
 use super::NatsHandle;
 use super::batch::NatsEvent;
@@ -48,14 +47,11 @@ enum CatchUp {
     Fetched { gap: Option<Gap>, events: vec::IntoIter<NatsEvent>, position: u64 },
 }
 
-struct FetchTask {
-    answer: oneshot::Receiver<FetchedEvents>,
-    task: AbortHandle,
-}
+struct FetchTask(JoinHandle<FetchedEvents>);
 
 impl Drop for FetchTask {
     fn drop(&mut self) {
-        self.task.abort();
+        self.0.abort();
     }
 }
 
@@ -137,12 +133,8 @@ impl NatsFollower {
 
     fn spawn_fetch(&self, request: FetchRequest) -> FetchTask {
         let inner = &self.log.inner;
-        let (send, answer) = oneshot::channel();
         let fetch = fetch(Arc::clone(inner), self.topics.clone(), request);
-        let task = inner.runtime.spawn(async move {
-            let _ = send.send(fetch.await);
-        });
-        FetchTask { answer, task: task.abort_handle() }
+        FetchTask(inner.runtime.spawn(fetch))
     }
 
     /// Looks for the next event in the window, and has the task woken by it if there is none.
@@ -225,9 +217,15 @@ impl Follow for NatsFollower {
                     this.catch_up = Some(Box::new(CatchUp::Fetching(task)));
                 }
                 Some(CatchUp::Fetching(task)) => {
-                    let Ok(fetched) = ready!(Pin::new(&mut task.answer).poll(cx)) else {
-                        // The runtime is being shut down.
-                        return Poll::Ready(None);
+                    let fetched = match ready!(Pin::new(&mut task.0).poll(cx)) {
+                        Ok(fetched) => fetched,
+                        Err(error) => {
+                            // The runtime is being shut down, and the poller may end a moment later.
+                            if error.is_cancelled() {
+                                this.log.inner.end();
+                            }
+                            return Poll::Ready(None);
+                        }
                     };
                     let FetchedEvents { cursor, gap, events, position } = fetched;
                     this.cursor = cursor;

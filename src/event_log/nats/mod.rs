@@ -14,6 +14,7 @@ mod link;
 mod login;
 mod poller;
 mod publish;
+mod send;
 mod stream;
 mod window;
 
@@ -193,6 +194,13 @@ impl NatsLogInner {
     /// Notes up to where the poller has read.
     fn note_read(&self, sequence: u64) {
         self.read_up_to.send_replace(sequence);
+    }
+
+    /// Ends all followers, and has appends fail: the runtime of the log has ended.
+    fn end(&self) {
+        self.link.health.note_problem(&"the runtime in which the log was connected has ended");
+        let wakers = self.window().end();
+        poller::wake_all(wakers);
     }
 
     /// Locks the window. No foreign code, such as a waker, may be called under the lock.

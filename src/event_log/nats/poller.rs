@@ -55,9 +55,7 @@ struct EndOfReading<'a>(&'a NatsLogInner);
 
 impl Drop for EndOfReading<'_> {
     fn drop(&mut self) {
-        let wakers = self.0.window().end();
-        wake_all(wakers);
-        self.0.link.health.note_problem(&"the runtime in which the log was connected has ended");
+        self.0.end();
     }
 }
 
@@ -202,7 +200,7 @@ async fn push(
     Ok(())
 }
 
-fn wake_all(wakers: Vec<Slab<Waker>>) {
+pub(super) fn wake_all(wakers: Vec<Slab<Waker>>) {
     for wakers in wakers {
         drop(wake(wakers));
     }

@@ -3,7 +3,6 @@
 use std::pin::pin;
 
 use async_nats::header::NATS_MESSAGE_ID;
-use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::publish::PublishAck;
 use async_nats::{HeaderMap, HeaderValue};
 use bytes::Bytes;
@@ -14,6 +13,7 @@ use super::NatsLogInner;
 use super::error::away;
 use super::ids::{Fingerprint, NatsPosition, Slot};
 use super::link::{NatsLink, fingerprint_of};
+use super::send::{Unacknowledged, send};
 use super::stream::{created, message_at};
 use crate::event_log::window::Placement;
 use crate::event_log::{Appended, BrokerError, MessageId, Topic};
@@ -77,19 +77,19 @@ impl Publication {
                 let now = window.start(Placement::Earliest);
                 (now, window.epoch(), window.known.sequence)
             };
-            // The client library sends what it was given later if the connection is gone by now.
-            *sent = true;
-            let ack = async {
+            let ack = {
                 let (subject, headers) = (self.subject.clone(), self.headers.clone());
-                let (jetstream, payload) = (&connection.jetstream, self.payload.clone());
-                jetstream.publish_with_headers(subject, headers, payload).await?.await
+                send(&connection.jetstream, subject, headers, self.payload.clone(), sent)
             };
-            let error = match select(pin!(ack), pin!(changes.changed())).await {
+            let ack = match select(pin!(ack), pin!(changes.changed())).await {
                 Either::Right(_) => continue,
-                Either::Left((Ok(ack), _)) if ack.duplicate && self.call.is_some() => {
+                Either::Left((ack, _)) => ack,
+            };
+            match ack {
+                Ok(ack) if ack.duplicate && self.call.is_some() => {
                     return self.find_first(log, &ack).await;
                 }
-                Either::Left((Ok(ack), _)) => {
+                Ok(ack) => {
                     let slot = Slot { sequence: ack.sequence, message: Some(self.fingerprint) };
                     if slot.sequence > known || ack.duplicate {
                         let mut window = log.window();
@@ -104,16 +104,13 @@ impl Publication {
                     let stream = stream.map_err(|_| BrokerError::TimedOut)?;
                     return Ok(self.appended(created(stream.cached_info()), slot.sequence));
                 }
-                Either::Left((Err(error), _)) => error,
-            };
-            match error.kind() {
+                Err(Unacknowledged::Closed) => return Err(no_answer(*sent)),
+                Err(Unacknowledged::Refused(error)) => {
+                    return Err(BrokerError::Refused(error.to_string().into()));
+                }
                 // The stream is not there, or not yet, as after a start of the server; or the
                 // server does not answer.
-                PublishErrorKind::StreamNotFound
-                | PublishErrorKind::MaxAckPending
-                | PublishErrorKind::TimedOut
-                | PublishErrorKind::BrokenPipe => {}
-                _ => return Err(BrokerError::Refused(error.to_string().into())),
+                Err(Unacknowledged::Unanswered) => {}
             }
             connection.pause().await;
         }

@@ -10,7 +10,7 @@ use async_nats::jetstream::stream::{
     StorageType, Stream,
 };
 
-use super::error::{refused, unusable};
+use super::error::{no_stream, unusable};
 use super::ids::Slot;
 use super::link::{RetryLater, fingerprint_of};
 use super::{NatsLogBuilder, NatsStorage};
@@ -23,11 +23,8 @@ pub(super) async fn get_or_create_stream(
 ) -> Result<Stream, BrokerError> {
     let wanted = config(settings);
     let subjects = wanted.subjects.clone();
-    let stream = jetstream.get_or_create_stream(wanted).await.map_err(|error| {
-        let why = "the stream cannot be read or created: is JetStream enabled, and may this \
-                   user use it?";
-        refused(why, error)
-    })?;
+    let stream = jetstream.get_or_create_stream(wanted).await;
+    let stream = stream.map_err(|error| no_stream(&error))?;
     let config = &stream.cached_info().config;
     if config.subjects != subjects {
         return Err(unusable("its subjects are not those of the prefix"));
