@@ -1,4 +1,4 @@
-//! [`EarlyHeadLayer`], and its settings.
+//! [`EarlyHeadLayer`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,11 +6,11 @@ use std::time::Duration;
 use http::request::Parts;
 use tower_layer::Layer;
 
-use super::service::EarlyHead;
+use super::service::{EarlyHead, EarlyHeadSettings};
+use super::wait::WaitLimits;
 use crate::dialect::Dialect;
 use crate::engine::MAX_TIMER;
 use crate::plan::RequestFn;
-use crate::service::{accepts_events, may_begin_early};
 
 /// Layer that sends the head of an event stream while the handler still thinks.
 ///
@@ -76,26 +76,6 @@ pub struct EarlyHeadLayer {
     settings: Arc<EarlyHeadSettings>,
 }
 
-/// The settings of a layer.
-#[derive(Clone, Debug)]
-pub(super) struct EarlyHeadSettings {
-    pub(super) delay: Duration,
-    pub(super) give_up_after: Duration,
-    pub(super) dialect: Option<Dialect>,
-    requests: Option<RequestFn<bool>>,
-}
-
-impl EarlyHeadSettings {
-    /// Whether the head for this request may be sent early.
-    pub(super) fn names(&self, request: &Parts) -> bool {
-        may_begin_early(request)
-            && match &self.requests {
-                Some(requests) => requests.names(request),
-                None => accepts_events(&request.headers),
-            }
-    }
-}
-
 impl EarlyHeadLayer {
     /// Sends the head after two seconds.
     ///
@@ -110,9 +90,8 @@ impl EarlyHeadLayer {
     ///
     /// An answer that comes at the same moment as the end of the delay is in time.
     pub fn after(delay: Duration) -> Self {
-        let delay = delay.min(MAX_TIMER);
-        let give_up_after = GIVE_UP_AFTER;
-        let settings = EarlyHeadSettings { delay, give_up_after, dialect: None, requests: None };
+        let limits = WaitLimits { delay: delay.min(MAX_TIMER), give_up_after: GIVE_UP_AFTER };
+        let settings = EarlyHeadSettings { limits, dialect: None, requests: None };
         Self { settings: Arc::new(settings) }
     }
 
@@ -148,7 +127,7 @@ impl EarlyHeadLayer {
     /// that is for [`KeepAliveLayer::give_up_after`](crate::KeepAliveLayer::give_up_after).
     pub fn give_up_after(self, limit: Duration) -> Self {
         let limit = if limit.is_zero() { MAX_TIMER } else { limit.min(MAX_TIMER) };
-        self.change(|settings| settings.give_up_after = limit)
+        self.change(|settings| settings.limits.give_up_after = limit)
     }
 
     /// Sets the dialect in which late answers are told; by default that of the layers around this

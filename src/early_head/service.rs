@@ -1,4 +1,4 @@
-//! The service, and the future of its response.
+//! The service, its settings, and the future of its response.
 
 use std::fmt;
 use std::pin::Pin;
@@ -6,16 +6,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::body::EarlyHeadBody;
-use super::layer::EarlyHeadSettings;
-use super::wait::{Wait, Waited};
-use crate::dialect::Notice;
-use crate::service::EarlyHeadRequest;
+use super::wait::{Wait, WaitLimits, Waited};
+use crate::dialect::{Dialect, Notice};
+use crate::plan::RequestFn;
+use crate::service::{EarlyHeadRequest, accepts_events, may_begin_early};
 use crate::wire::CloseReason;
 
 /// The service that an [`EarlyHeadLayer`](crate::EarlyHeadLayer) makes.
@@ -23,6 +24,26 @@ use crate::wire::CloseReason;
 pub struct EarlyHead<S> {
     inner: S,
     settings: Arc<EarlyHeadSettings>,
+}
+
+/// The settings of an [`EarlyHeadLayer`](crate::EarlyHeadLayer).
+#[derive(Clone, Debug)]
+pub(super) struct EarlyHeadSettings {
+    pub(super) limits: WaitLimits,
+    pub(super) dialect: Option<Dialect>,
+    /// None for those that accept events.
+    pub(super) requests: Option<RequestFn<bool>>,
+}
+
+impl EarlyHeadSettings {
+    /// Whether the head for this request may be sent early.
+    pub(super) fn names(&self, request: &Parts) -> bool {
+        may_begin_early(request)
+            && match &self.requests {
+                Some(requests) => requests.names(request),
+                None => accepts_events(&request.headers),
+            }
+    }
 }
 
 impl<S> EarlyHead<S> {
@@ -69,8 +90,8 @@ where
         let state = match early {
             None => FutureState::Plain { future },
             Some(request) => {
-                let settings = Arc::clone(&self.settings);
-                FutureState::Waiting { wait: Some(Wait::new(future, settings, request)) }
+                let wait = Wait::new(future, self.settings.limits, request);
+                FutureState::Waiting { wait: Some(wait) }
             }
         };
         EarlyHeadFuture { state }

@@ -1,14 +1,12 @@
 //! What a request has while its answer is waited for: the future of the handler, and a timer.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::layer::EarlyHeadSettings;
 use crate::service::EarlyHeadRequest;
 
 pin_project! {
@@ -22,9 +20,18 @@ pin_project! {
         #[pin]
         sleep: Option<Sleep>,
         began: Option<Instant>,
-        settings: Arc<EarlyHeadSettings>,
+        limits: WaitLimits,
         request: EarlyHeadRequest,
     }
+}
+
+/// How long an answer is waited for, from the first poll on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WaitLimits {
+    /// Before its head is sent.
+    pub(super) delay: Duration,
+    /// In all.
+    pub(super) give_up_after: Duration,
 }
 
 /// What comes of a wait for the head.
@@ -37,12 +44,8 @@ pub(super) enum Waited<T> {
 }
 
 impl<F> Wait<F> {
-    pub(super) fn new(
-        future: F,
-        settings: Arc<EarlyHeadSettings>,
-        request: EarlyHeadRequest,
-    ) -> Pin<Box<Self>> {
-        Box::pin(Self { future: Some(future), sleep: None, began: None, settings, request })
+    pub(super) fn new(future: F, limits: WaitLimits, request: EarlyHeadRequest) -> Pin<Box<Self>> {
+        Box::pin(Self { future: Some(future), sleep: None, began: None, limits, request })
     }
 
     pub(super) fn request(&self) -> &EarlyHeadRequest {
@@ -60,7 +63,7 @@ impl<F: Future> Wait<F> {
         if let Poll::Ready(answer) = self.as_mut().poll_answer(cx) {
             return Poll::Ready(Waited::Answer(answer));
         }
-        let EarlyHeadSettings { delay, give_up_after, .. } = *self.settings;
+        let WaitLimits { delay, give_up_after } = self.limits;
         ready!(self.poll_sleep(delay.min(give_up_after), cx));
         Poll::Ready(if give_up_after <= delay { Waited::GiveUp } else { Waited::Delay })
     }
@@ -91,7 +94,7 @@ impl<F: Future> Wait<F> {
 impl<F> Wait<F> {
     /// Waits until the answer is given up.
     pub(super) fn poll_give_up(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let limit = self.settings.give_up_after;
+        let limit = self.limits.give_up_after;
         self.poll_sleep(limit, cx)
     }
 
