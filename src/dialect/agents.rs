@@ -1,6 +1,6 @@
 //! The dialects of agents: AG-UI and A2A.
 
-use super::{Dialect, DialectBuilder, Notice, json_rpc};
+use super::{Dialect, DialectBuilder, Notice};
 use crate::engine::Farewell;
 use crate::wire::{Event, json_string};
 
@@ -56,10 +56,10 @@ impl Dialect {
     /// [subscribe]: https://a2a-protocol.org/latest/specification/#316-subscribe-to-task
     #[must_use]
     pub fn a2a() -> Self {
-        let error = |notice: &Notice| Event::new().named("error").data(json_rpc::error(notice));
+        let error = |notice: &Notice| Event::new().named("error").data(notice.json_rpc_error());
         DialectBuilder::named("a2a")
             .error(move |notice| Farewell::event(error(notice)))
-            .refusal(|notice| notice.json_response(json_rpc::error(notice)))
+            .refusal(|notice| notice.json_response(notice.json_rpc_error()))
             .build()
     }
 }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::answer::own_error;
 use super::{Dialect, DialectBuilder, Notice};
 use crate::engine::Farewell;
 use crate::wire::{Event, json_string};
@@ -55,7 +54,7 @@ impl Dialect {
             .event(Event::new().named("ping").static_data(r#"{"type":"ping"}"#))
             .give_up_after(Duration::from_secs(600))
             .error(|notice| {
-                let own = own_error(notice, r#"{"type":"error""#).map(str::to_owned);
+                let own = notice.own_error(r#"{"type":"error""#).map(str::to_owned);
                 let data = own.unwrap_or_else(|| error(notice));
                 Farewell::event(Event::new().named("error").data(data))
             })

@@ -1,9 +1,8 @@
-//! Errors of JSON-RPC, which MCP and A2A have in common, and the ids of requests.
+//! [`JsonRpcId`], the id of a request of JSON-RPC.
 
 use std::fmt;
 use std::sync::Arc;
 
-use super::Notice;
 use crate::wire::json_string;
 
 /// The id of a request of [JSON-RPC](https://www.jsonrpc.org/specification#request_object), which is
@@ -61,25 +60,15 @@ impl From<&str> for JsonRpcId {
     }
 }
 
+impl JsonRpcId {
+    pub(super) fn as_json(&self) -> &str {
+        &self.0
+    }
+}
+
 /// The id as JSON.
 impl fmt::Display for JsonRpcId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-/// An [error](https://www.jsonrpc.org/specification#error_object) that responds to the request. "If
-/// there was an error in detecting the id in the Request object [..], it MUST be Null."
-pub(super) fn error(notice: &Notice) -> String {
-    let id = notice.json_rpc_id.as_ref().map_or("null", |id| &*id.0);
-    let (code, message) = (code(notice), json_string(&notice.message));
-    format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"message":{message}}}}}"#)
-}
-
-/// `Internal error` where something failed, else the first of the codes that servers may choose.
-fn code(notice: &Notice) -> i32 {
-    match notice.status.as_u16() {
-        500 | 502 | 504 => -32603,
-        _ => -32000,
     }
 }

@@ -1,6 +1,6 @@
 //! The dialects of MCP over streamable HTTP.
 
-use super::{Dialect, DialectBuilder, json_rpc};
+use super::{Dialect, DialectBuilder};
 use crate::engine::Farewell;
 use crate::wire::{CloseReason, Event};
 
@@ -43,7 +43,7 @@ impl Dialect {
             .farewell(|notice| match notice.reason {
                 CloseReason::Finished => Farewell::none(),
                 CloseReason::Error | CloseReason::Timeout | CloseReason::Stopped => {
-                    Farewell::event(Event::new().data(json_rpc::error(notice)))
+                    Farewell::event(Event::new().data(notice.json_rpc_error()))
                 }
                 _ => Farewell::event(Event::new().static_data("")),
             })
@@ -74,11 +74,11 @@ impl Dialect {
     #[must_use]
     pub fn mcp_2026_07() -> Self {
         mcp("mcp_2026_07")
-            .error(|notice| Farewell::event(Event::new().data(json_rpc::error(notice))))
+            .error(|notice| Farewell::event(Event::new().data(notice.json_rpc_error())))
             .build()
     }
 }
 
 fn mcp(name: &'static str) -> DialectBuilder {
-    DialectBuilder::named(name).refusal(|notice| notice.json_response(json_rpc::error(notice)))
+    DialectBuilder::named(name).refusal(|notice| notice.json_response(notice.json_rpc_error()))
 }

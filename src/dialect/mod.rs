@@ -1,7 +1,6 @@
 //! The form of what the server itself says on a route.
 
 mod agents;
-mod answer;
 mod anthropic;
 mod builder;
 mod graphql;

@@ -9,7 +9,7 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 
 use super::JsonRpcId;
-use crate::wire::CloseReason;
+use crate::wire::{CloseReason, json_string};
 
 /// What has to be said to a client whose stream ends or is refused.
 ///
@@ -89,8 +89,30 @@ impl Notice {
         response
     }
 
-    /// The same for a body of JSON.
+    /// A response with the status of this notice and a body of JSON.
     pub(super) fn json_response(&self, body: String) -> Response<Bytes> {
         self.response(HeaderValue::from_static("application/json"), body)
+    }
+
+    /// An [error](https://www.jsonrpc.org/specification#error_object) that responds to the request.
+    /// "If there was an error in detecting the id in the Request object [..], it MUST be Null."
+    pub(super) fn json_rpc_error(&self) -> String {
+        let id = self.json_rpc_id.as_ref().map_or("null", JsonRpcId::as_json);
+        // `Internal error` where something failed, else the first of the codes that servers may
+        // choose.
+        let code = match self.status.as_u16() {
+            500 | 502 | 504 => -32603,
+            _ => -32000,
+        };
+        let message = json_string(&self.message);
+        format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"message":{message}}}}}"#)
+    }
+
+    /// The JSON of a late answer that begins as errors of the API do, without white space: it is
+    /// passed on, since it says more than its status does.
+    pub(super) fn own_error(&self, beginning: &str) -> Option<&str> {
+        let answer = self.answer.as_deref()?;
+        let bytes = answer.bytes().filter(|byte| !byte.is_ascii_whitespace());
+        bytes.take(beginning.len()).eq(beginning.bytes()).then(|| answer.trim())
     }
 }

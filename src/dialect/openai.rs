@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::answer::own_error;
 use super::{Dialect, DialectBuilder, Notice};
 use crate::engine::Farewell;
 use crate::wire::{Event, json_member, json_string};
@@ -92,7 +91,7 @@ fn openai(name: &'static str) -> DialectBuilder {
 }
 
 fn said(event: Event, notice: &Notice) -> Farewell {
-    let own = own_error(notice, ENVELOPE).map(str::to_owned);
+    let own = notice.own_error(ENVELOPE).map(str::to_owned);
     Farewell::event(event.data(own.unwrap_or_else(|| enveloped(notice))))
 }
 
@@ -101,7 +100,7 @@ const ENVELOPE: &str = r#"{"error":"#;
 
 /// The error object of a late answer.
 fn own_object(notice: &Notice) -> Option<&str> {
-    json_member(own_error(notice, ENVELOPE)?, "error").filter(|error| error.starts_with('{'))
+    json_member(notice.own_error(ENVELOPE)?, "error").filter(|error| error.starts_with('{'))
 }
 
 /// The [event](https://platform.openai.com/docs/api-reference/responses-streaming/error) of this
