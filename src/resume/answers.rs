@@ -8,9 +8,9 @@ use http::Response;
 
 use super::body::{ResumeBody, ResumeStream};
 use super::reader::ReaderStart;
-use super::record::Record;
+use super::record::{Record, SessionEnd};
 use super::resumer::{LastEvent, ResumeRequest, Resumer};
-use super::session::{Session, SessionEnd};
+use super::session::Session;
 use super::settings::Join;
 use crate::event_log::{EventLog, Start, Step};
 use crate::wire::EventId;

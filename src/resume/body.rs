@@ -12,11 +12,9 @@ use pin_project_lite::pin_project;
 use super::ending::failure;
 use super::passing::CutOff;
 use super::reader::ReaderHandle;
-use super::record::{Record, RecordKind, frame};
+use super::record::{Record, RecordKind, StreamSource, encode_event, encode_gap};
 use super::remote::RemoteReader;
-use super::token::SessionToken;
-use crate::dialect::Dialect;
-use crate::event_log::{EventLog, Follow, Gap, GapPolicy, MemoryLog, Start, Step, Topic};
+use crate::event_log::{EventLog, Follow, Gap, MemoryLog, Start, Step};
 
 pin_project! {
     /// The body of a response of a [`ResumeLayer`](crate::ResumeLayer): a stream out of the log, or
@@ -127,21 +125,6 @@ pub(super) struct ResumeStream<L: EventLog> {
     pending_gap: Option<Gap>,
 }
 
-/// Where the events of a session are.
-pub(super) struct StreamSource<L> {
-    pub(super) token: SessionToken,
-    pub(super) log: L,
-    pub(super) topic: Topic,
-    /// In which the client is told that the log does not say how the session ended.
-    pub(super) dialect: Dialect,
-}
-
-impl<L: EventLog> StreamSource<L> {
-    fn follow(&self, from: Start) -> Pin<Box<L::Follower>> {
-        Box::pin(self.log.follow((&self.topic).into(), from))
-    }
-}
-
 impl<L: EventLog> ResumeStream<L> {
     /// The events of a session of this process, from a position on.
     pub(super) fn new(source: StreamSource<L>, from: Start, reader: ReaderHandle<L>) -> Self {
@@ -219,7 +202,11 @@ impl<L: EventLog> ResumeStream<L> {
                             if let Some(reader) = &mut self.remote {
                                 reader.took(progress, event.id());
                             }
-                            return Poll::Ready(Some(frame(&event, &rest, &self.source.token)));
+                            return Poll::Ready(Some(encode_event(
+                                &event,
+                                &rest,
+                                &self.source.token,
+                            )));
                         }
                         RecordKind::Abandoned if self.is_passed() => return self.poll_passed(cx),
                         RecordKind::Abandoned => return self.fail(),
@@ -307,15 +294,6 @@ impl<L: EventLog> ResumeStream<L> {
         (self.follower, self.reader, self.remote) = (None, None, None);
         Poll::Ready(last)
     }
-}
-
-/// The event `gap`, with the ids that clients know.
-fn encode_gap(mut gap: Gap, token: &SessionToken) -> Bytes {
-    for id in [&mut gap.requested, &mut gap.earliest, &mut gap.latest].into_iter().flatten() {
-        *id = token.join(id);
-    }
-    gap.position = token.join(&gap.position);
-    gap.encode(GapPolicy::Replay)
 }
 
 /// Events that are not for the client must not keep the thread.

@@ -7,7 +7,8 @@ use bytes::Bytes;
 
 use super::nodes::Nodes;
 use super::parser::EventParser;
-use super::session::{Session, SessionEnd};
+use super::record::SessionEnd;
+use super::session::Session;
 use super::sessions::SessionMap;
 use crate::dialect::{Dialect, Notice};
 use crate::event_log::EventLog;

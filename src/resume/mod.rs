@@ -165,6 +165,7 @@ mod head;
 mod key;
 // The root exports the layer.
 pub(crate) mod layer;
+mod lookup;
 mod node_task;
 mod nodes;
 mod orders;
@@ -181,6 +182,7 @@ mod sessions;
 mod settings;
 mod stop;
 mod token;
+mod writer;
 
 pub use body::ResumeBody;
 pub use handle::{ResumeHandle, RunningStream};

@@ -15,21 +15,12 @@ use http_body::Body;
 
 use super::pump::Pump;
 use super::reader::ReaderHandle;
-use super::record::RecordKind;
-use super::session::{Session, SessionEnd, SessionState};
+use super::record::{RecordKind, SessionEnd};
+use super::session::{Passing, Session, SessionState, wake};
 use crate::event_log::EventLog;
 use crate::observe;
 use crate::sync::{now, replace_waker};
 use crate::wire::Event;
-
-/// The chunk that the readers are passed.
-#[derive(Debug, Default)]
-pub(super) struct Passing {
-    chunk: Bytes,
-    /// How many there were, this one included.
-    number: u64,
-    is_over: bool,
-}
 
 /// Whether the pump can pass a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,7 +127,7 @@ impl<L: EventLog> ReaderHandle<L> {
         let chunk = passing.chunk.clone();
         let pump = state.pump.take();
         drop(guard);
-        super::session::wake(pump);
+        wake(pump);
         Poll::Ready(Some(Ok(chunk)))
     }
 }

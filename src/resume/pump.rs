@@ -10,14 +10,15 @@ use bytes::Bytes;
 use http_body::Body;
 use tokio::time::timeout;
 
-use super::elsewhere::write_head;
 use super::ending::{EndGuard, last_events};
+use super::lookup::write_head;
 use super::nodes::Nodes;
 use super::parser::EventParser;
-use super::record::{LogProgress, Record, RecordKind, RecordWriter, WriteError};
-use super::session::{ReaderStatus, Session, SessionEnd};
+use super::record::{LogProgress, Record, RecordKind, SessionEnd};
+use super::session::{ReaderStatus, Session};
 use super::sessions::SessionMap;
 use super::token::TopicPart;
+use super::writer::{RecordWriter, WriteError};
 use crate::event_log::EventLog;
 use crate::service::ToldFailure;
 use crate::state::{Drain, PermitLender};

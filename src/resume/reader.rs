@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::Instant;
 
-use super::record::LogProgress;
-use super::session::{Session, wake};
+use super::record::{LogProgress, SessionEnd};
+use super::session::{ReaderState, Session, wake};
 use crate::event_log::EventLog;
 use crate::sync::{now, replace_waker};
 use crate::wire::EventId;
@@ -18,16 +17,34 @@ pub(super) enum ReaderStart<'a> {
     After(&'a EventId),
 }
 
-#[derive(Debug)]
-pub(super) struct ReaderState {
-    pub(super) taken: LogProgress,
-    /// When it took something last.
-    pub(super) took_at: Instant,
-    /// The id after which the reader began, as long as its progress there is unknown.
-    pub(super) after: Option<EventId>,
-    pub(super) waker: Option<Waker>,
-    /// How many chunks it was passed beside the log.
-    pub(super) passed: u64,
+impl<L: EventLog> Session<L> {
+    /// Adds a reader. None if it is too late.
+    pub(super) fn add_reader(self: &Arc<Self>, start: ReaderStart<'_>) -> Option<ReaderHandle<L>> {
+        let mut state = self.lock();
+        let is_late = matches!(state.end, Some(SessionEnd::Abandoned | SessionEnd::Lost));
+        if is_late || state.passing.is_some() {
+            return None;
+        }
+        let (taken, after) = match start {
+            ReaderStart::Beginning => (LogProgress::default(), None),
+            ReaderStart::Now => (state.written, None),
+            ReaderStart::After(id) if state.last_id.as_ref() == Some(id) => (state.written, None),
+            // Taken as the beginning until the reader's next event says how far it is, or there is
+            // none.
+            ReaderStart::After(id) => (LogProgress::default(), Some(id.clone())),
+        };
+        let key = state.readers.insert(ReaderState {
+            taken,
+            took_at: now(),
+            after,
+            waker: None,
+            passed: 0,
+        });
+        let pump = state.pump.take();
+        drop(state);
+        wake(pump);
+        Some(ReaderHandle { session: Arc::clone(self), key })
+    }
 }
 
 /// A reader of a session. When it is dropped the session has one reader less.

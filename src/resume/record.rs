@@ -1,16 +1,14 @@
-//! Records: the events of a session in its log, and the writer that writes each of them once.
+//! The log of a session: its records, and what clients get of them.
 
 use std::fmt::Write as _;
-use std::future::{Future, poll_fn};
-use std::time::Duration;
+use std::pin::Pin;
 
 use bytes::Bytes;
-use tokio::time::{Instant, sleep, timeout_at};
 
-use super::session::SessionEnd;
 use super::token::SessionToken;
-use crate::event_log::{EventLog, Follow, Logged, Start, Step, Topic};
-use crate::wire::{Event, EventId};
+use crate::dialect::Dialect;
+use crate::event_log::{EventLog, Gap, GapPolicy, Logged, Start, Topic};
+use crate::wire::Event;
 
 /// The number of events that a session has written, and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,7 +39,7 @@ pub(super) enum RecordKind {
     Failed,
     /// The end of a stream to which no client came back.
     Abandoned,
-    /// Written by the [`RecordWriter`] to see what the log has before it.
+    /// Written by the `RecordWriter` to see what the log has before it.
     Probe,
     /// The head of the response, in a topic of its own.
     Head,
@@ -55,6 +53,21 @@ pub(super) enum RecordKind {
     Stop,
     /// What a node is told: how far a client has read a stream at another node.
     Reads,
+}
+
+/// How a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SessionEnd {
+    /// The body came to its own end.
+    Finished,
+    /// Somebody stopped it. Clients can have the events before that.
+    Stopped,
+    /// The body failed. Clients can have the events before that.
+    Failed,
+    /// No client came back.
+    Abandoned,
+    /// The log does not say how.
+    Lost,
 }
 
 impl RecordKind {
@@ -113,135 +126,43 @@ impl Record {
     }
 }
 
-/// The bytes that clients get: without the record, and with the session's token before the id.
-pub(super) fn frame(event: &Logged, without_record: &[u8], token: &SessionToken) -> Bytes {
+const DIGITS: usize = " 18446744073709551615".len();
+
+/// Where the events of a session are.
+pub(super) struct StreamSource<L> {
+    pub(super) token: SessionToken,
+    pub(super) log: L,
+    pub(super) topic: Topic,
+    /// In which the client is told that the log does not say how the session ended.
+    pub(super) dialect: Dialect,
+}
+
+impl<L: EventLog> StreamSource<L> {
+    pub(super) fn follow(&self, from: Start) -> Pin<Box<L::Follower>> {
+        Box::pin(self.log.follow((&self.topic).into(), from))
+    }
+}
+
+/// An event as clients get it: without its record, and with the session's token before the id.
+pub(super) fn encode_event(event: &Logged, without_record: &[u8], token: &SessionToken) -> Bytes {
     let id_at = without_record.len() - event.id().len() - "\n\n".len();
     let parts = [&without_record[..id_at], token.as_str().as_bytes(), &without_record[id_at..]];
     Bytes::from(parts.concat())
 }
 
-const DIGITS: usize = " 18446744073709551615".len();
-
-/// Why a log does not take an event.
-#[derive(Debug)]
-pub(super) enum WriteError {
-    /// It never will: the encoded event, without its record.
-    Refused(Bytes),
-    /// It did not for as long as the writer tries.
-    Away,
+/// The event `gap`, with the ids that clients know.
+pub(super) fn encode_gap(mut gap: Gap, token: &SessionToken) -> Bytes {
+    for id in [&mut gap.requested, &mut gap.earliest, &mut gap.latest].into_iter().flatten() {
+        *id = token.join(id);
+    }
+    gap.position = token.join(&gap.position);
+    gap.encode(GapPolicy::Replay)
 }
-
-/// The only writer of a session's topic.
-///
-/// When a log does not take an event, the writer tries again for a time. But the log may have taken
-/// the event although it returned an error, for example if the answer of a broker was lost. A
-/// second append would store the event twice, and a client that comes back with the id of the first
-/// would get the second. So the writer first appends a probe, an event without meaning, and reads
-/// the topic up to the probe. If the event is there, it was written.
-///
-/// An event that is still on its way to the broker at that time, and arrives later, is not seen. It
-/// is stored twice; clients that read on skip the second by its number.
-pub(super) struct RecordWriter<L> {
-    log: L,
-    topic: Topic,
-    /// How long the writer tries again.
-    patience: Duration,
-    /// The last id that the log returned: events after it may have been taken unnoticed.
-    last_known: Option<EventId>,
-}
-
-impl<L: EventLog> RecordWriter<L> {
-    pub(super) fn new(log: L, topic: Topic, patience: Duration) -> Self {
-        Self { log, topic, patience, last_known: None }
-    }
-
-    pub(super) fn set_patience(&mut self, patience: Duration) {
-        self.patience = patience;
-    }
-
-    /// Writes an event, and returns its id.
-    pub(super) async fn write(
-        &mut self,
-        record: Record,
-        event: Event,
-    ) -> Result<EventId, WriteError> {
-        let event = record.add_to(event);
-        let deadline = Instant::now().checked_add(self.patience);
-        loop {
-            match until(deadline, self.log.append(&self.topic, event.clone())).await? {
-                Ok(id) => {
-                    self.last_known = Some(id.clone());
-                    return Ok(id);
-                }
-                // Then it is not there, and never will be.
-                Err(error) if L::is_final(&error) => {
-                    let bytes = event.encode();
-                    let record = memchr::memchr(b'\n', &bytes).map_or(0, |end| end + 1);
-                    return Err(WriteError::Refused(bytes.slice(record..)));
-                }
-                Err(_) => {}
-            }
-            let probe = self.write_probe(deadline).await?;
-            // The log may be away again.
-            let found = until(deadline, self.find(record, &probe)).await?;
-            self.last_known = Some(probe);
-            if let Some(found) = found {
-                return Ok(found);
-            }
-        }
-    }
-
-    async fn write_probe(&self, deadline: Option<Instant>) -> Result<EventId, WriteError> {
-        let record = Record { kind: RecordKind::Probe, progress: LogProgress::default() };
-        loop {
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                return Err(WriteError::Away);
-            }
-            sleep(RETRY_PAUSE).await;
-            let probe = record.add_to(Event::new().static_data(""));
-            if let Ok(id) = until(deadline, self.log.append(&self.topic, probe)).await? {
-                return Ok(id);
-            }
-        }
-    }
-
-    /// The id of the first event with this record that the topic has before the probe.
-    async fn find(&self, record: Record, probe: &EventId) -> Option<EventId> {
-        let start = self.last_known.clone().map_or(Start::Earliest, Start::After);
-        let mut follower = Box::pin(self.log.follow((&self.topic).into(), start));
-        let mut found = None;
-        loop {
-            match poll_fn(|cx| follower.as_mut().poll_next(cx)).await? {
-                Step::Event(event) if event.id() == probe.as_str() => return found,
-                Step::Event(event) if found.is_none() => {
-                    let is_it = Record::split(&event).is_some_and(|(it, _)| it == record);
-                    found = is_it.then(|| EventId::new(event.id()).ok()).flatten();
-                }
-                // An event that this writer cannot have any more, no client can have either.
-                Step::Event(_) | Step::Gap(_) => {}
-            }
-        }
-    }
-}
-
-/// What a log answers until then.
-async fn until<T>(
-    deadline: Option<Instant>,
-    answer: impl Future<Output = T>,
-) -> Result<T, WriteError> {
-    match deadline {
-        Some(deadline) => timeout_at(deadline, answer).await.map_err(|_| WriteError::Away),
-        None => Ok(answer.await),
-    }
-}
-
-/// How long the writer waits before it asks a log again that returned an error.
-const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::EventName;
+    use crate::wire::{EventId, EventName};
 
     fn logged(event: Event) -> Logged {
         let id = EventId::from_static("7-1");
@@ -258,7 +179,7 @@ mod tests {
             let (read, rest) = Record::split(&logged).unwrap();
             assert_eq!(read, record);
             let sent = format!("event: e\ndata: x\nid: {}7-1\n\n", token.as_str());
-            assert_eq!(frame(&logged, &rest, &token), sent);
+            assert_eq!(encode_event(&logged, &rest, &token), sent);
         }
     }
 

@@ -1,17 +1,15 @@
 //! Sessions: the state that the pump of a stream and its readers share.
 
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Mutex, MutexGuard, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
 use slab::Slab;
 
-use super::body::StreamSource;
 use super::head::SavedHead;
 use super::key::ResumeKey;
-use super::passing::Passing;
-use super::reader::{ReaderHandle, ReaderStart, ReaderState};
-use super::record::LogProgress;
+use super::record::{LogProgress, SessionEnd, StreamSource};
 use super::token::SessionToken;
 use crate::dialect::Dialect;
 use crate::event_log::{EventLog, Topic};
@@ -52,13 +50,13 @@ pub(super) struct SessionState {
     /// What the pump has written.
     pub(super) written: LogProgress,
     /// The id of the last event.
-    last_id: Option<EventId>,
+    pub(super) last_id: Option<EventId>,
     pub(super) readers: Slab<ReaderState>,
     /// The progress of the last reader when it left, and the time.
     pub(super) last_reader: (LogProgress, Instant),
     /// Whether somebody stopped the session, which its pump may not know yet.
     is_stopped: bool,
-    end: Option<SessionEnd>,
+    pub(super) end: Option<SessionEnd>,
     /// When a client that has seen all events last got the answer that the session has ended.
     asked_at: Option<Instant>,
     pub(super) pump: Option<Waker>,
@@ -70,19 +68,27 @@ pub(super) struct SessionState {
     pub(super) passing: Option<Passing>,
 }
 
-/// How a session ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum SessionEnd {
-    /// The body came to its own end.
-    Finished,
-    /// Somebody stopped it. Clients can have the events before that.
-    Stopped,
-    /// The body failed. Clients can have the events before that.
-    Failed,
-    /// No client came back.
-    Abandoned,
-    /// The log does not say how.
-    Lost,
+/// What a session knows of a reader.
+#[derive(Debug)]
+pub(super) struct ReaderState {
+    pub(super) taken: LogProgress,
+    /// When it took something last.
+    pub(super) took_at: Instant,
+    /// The id after which the reader began, as long as its progress there is unknown.
+    pub(super) after: Option<EventId>,
+    pub(super) waker: Option<Waker>,
+    /// How many chunks it was passed beside the log.
+    pub(super) passed: u64,
+}
+
+/// What the readers of a session that cannot be resumed any more are passed.
+#[derive(Debug, Default)]
+pub(super) struct Passing {
+    /// The last chunk.
+    pub(super) chunk: Bytes,
+    /// How many chunks there were.
+    pub(super) number: u64,
+    pub(super) is_over: bool,
 }
 
 /// What the pump asks its readers for.
@@ -125,34 +131,6 @@ impl<L: EventLog> Session<L> {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, SessionState> {
         lock(&self.state)
-    }
-
-    /// Adds a reader. None if it is too late.
-    pub(super) fn add_reader(self: &Arc<Self>, start: ReaderStart<'_>) -> Option<ReaderHandle<L>> {
-        let mut state = self.lock();
-        let is_late = matches!(state.end, Some(SessionEnd::Abandoned | SessionEnd::Lost));
-        if is_late || state.passing.is_some() {
-            return None;
-        }
-        let (taken, after) = match start {
-            ReaderStart::Beginning => (LogProgress::default(), None),
-            ReaderStart::Now => (state.written, None),
-            ReaderStart::After(id) if state.last_id.as_ref() == Some(id) => (state.written, None),
-            // Taken as the beginning until the reader's next event says how far it is, or there is
-            // none.
-            ReaderStart::After(id) => (LogProgress::default(), Some(id.clone())),
-        };
-        let key = state.readers.insert(ReaderState {
-            taken,
-            took_at: now(),
-            after,
-            waker: None,
-            passed: 0,
-        });
-        let pump = state.pump.take();
-        drop(state);
-        wake(pump);
-        Some(ReaderHandle { session: Arc::clone(self), key })
     }
 
     /// Where its events are.
@@ -357,10 +335,12 @@ pub(super) fn wake(waker: Option<Waker>) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::task::Waker;
 
     use super::*;
     use crate::event_log::MemoryLog;
+    use crate::resume::reader::ReaderStart;
     use crate::resume::token::TopicPart;
 
     /// Between the pump's question and its decision a client may come back on another thread, and

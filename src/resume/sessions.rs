@@ -197,8 +197,8 @@ mod tests {
     use crate::dialect::Dialect;
     use crate::event_log::MemoryLog;
     use crate::resume::head::SavedHead;
-    use crate::resume::record::LogProgress;
-    use crate::resume::session::{SessionEnd, SessionTiming};
+    use crate::resume::record::{LogProgress, SessionEnd};
+    use crate::resume::session::SessionTiming;
     use crate::resume::token::TopicPart;
 
     #[test]
