@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::feed::Feed;
-use super::inner::LogState;
+use super::log_state::LogState;
 use super::topic::TopicCell;
 use crate::event_log::tree::TokenTree;
 use crate::event_log::{Topic, Topics};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::MemoryLogBuilder;
-use super::topic::{TopicCell, TopicState};
+use super::topic::{FiledAs, TopicCell, TopicState};
 
 /// Topics in the order in which they are looked at. So a sweep looks at those that are due, and not
 /// at all that there are.
@@ -19,13 +19,6 @@ pub(super) struct DueTopics {
     with_events: BTreeMap<(Instant, u64), Arc<TopicCell>>,
     /// By the time when the topic may end.
     empty: BTreeMap<(Instant, u64), Arc<TopicCell>>,
-}
-
-/// Where a topic is filed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FiledAs {
-    WithEvents(Instant),
-    Empty(Instant),
 }
 
 impl DueTopics {

@@ -5,11 +5,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use super::inner::{LogState, MemoryLogInner};
+use super::inner::MemoryLogInner;
+use super::log_state::LogState;
 use super::merged::MergedCursors;
-use super::topic::{TopicCell, TopicState};
+use super::topic::{NextEvent, TopicCell, TopicState};
 use crate::event_log::start::Unreplayable;
-use crate::event_log::wake_list::{Ticket, look_or_register};
+use crate::event_log::wake_list::Ticket;
 use crate::event_log::window::{Placement, Remaining, position_after_gap};
 use crate::event_log::{Follow, Gap, GapReason, Logged, Page, Run, Start, Step, Topic, Topics};
 use crate::sync::now;
@@ -41,24 +42,6 @@ struct OneCursor {
     /// All events up to this were returned.
     position: u64,
     ticket: Ticket,
-}
-
-/// What a look at a topic finds.
-pub(super) enum NextEvent<T> {
-    Ready(T),
-    /// The next events were removed before the follower read them.
-    Lost,
-    Pending,
-}
-
-impl<T> NextEvent<T> {
-    pub(super) fn map<R>(self, map: impl FnOnce(T) -> R) -> NextEvent<R> {
-        match self {
-            Self::Ready(event) => NextEvent::Ready(map(event)),
-            Self::Lost => NextEvent::Lost,
-            Self::Pending => NextEvent::Pending,
-        }
-    }
 }
 
 impl MemoryFollower {
@@ -185,18 +168,11 @@ impl OneCursor {
         waker: &Waker,
         look: impl Fn(&mut TopicState, u64) -> Option<T>,
     ) -> NextEvent<T> {
-        let (cell, position) = (&self.cell, self.position);
-        let found = look_or_register(
-            || cell.lock(),
-            TopicState::wakers,
-            &mut self.ticket,
-            waker,
-            |state| match state.has_lost(position) {
-                true => Some(NextEvent::Lost),
-                false => look(state, position).map(NextEvent::Ready),
-            },
-        );
-        found.unwrap_or(NextEvent::Pending)
+        let position = self.position;
+        self.cell.look_or_wait(&mut self.ticket, waker, |state| match state.has_lost(position) {
+            true => Some(NextEvent::Lost),
+            false => look(state, position).map(NextEvent::Ready),
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! What all handles of a log in memory share: its topics, and how they begin, are appended to and
 //! end.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use super::directory::{Directory, Matching};
-use super::due::{DueTopics, FiledAs};
+use super::due::DueTopics;
 use super::encoding::EncodedEvent;
 use super::feed::Feed;
+use super::log_state::LogState;
 use super::messages::MessageIds;
-use super::topic::TopicCell;
+use super::topic::{FiledAs, TopicCell};
 use super::{MemoryLogBuilder, MemoryLogError};
-use crate::event_log::ids::{LogEpoch, MAX_MEMORY_ID_LEN};
+use crate::event_log::ids::MAX_MEMORY_ID_LEN;
 use crate::event_log::wake_list::Ticket;
 use crate::event_log::{Appended, MessageId, Topic, Topics};
 use crate::sync::{lock, now};
@@ -40,34 +41,6 @@ pub(super) struct MemoryLogInner {
     last_sweep: AtomicU64,
 }
 
-/// State that all topics of a log share.
-#[derive(Debug)]
-pub(super) struct LogState {
-    pub(super) epoch: LogEpoch,
-    pub(super) limits: MemoryLogBuilder,
-    /// The last sequence that was given out.
-    ///
-    /// The sequence of an event is taken under its topic's lock. So a caller that reads this and
-    /// then takes that lock sees all events of the topic up to what it read.
-    pub(super) head: AtomicU64,
-    /// How many topics had an event since their creation.
-    pub(super) topics: AtomicUsize,
-    /// How many had none.
-    pub(super) without_events: AtomicUsize,
-    /// The bytes of all events.
-    pub(super) bytes: AtomicUsize,
-}
-
-impl LogState {
-    pub(super) fn head(&self) -> u64 {
-        self.head.load(Ordering::SeqCst)
-    }
-
-    pub(super) fn next_sequence(&self) -> u64 {
-        self.head.fetch_add(1, Ordering::SeqCst) + 1
-    }
-}
-
 /// An event that was appended, and what is to be done when no lock is held any more.
 struct AppendedEvent {
     id: EventId,
@@ -80,16 +53,8 @@ struct AppendedEvent {
 
 impl MemoryLogInner {
     pub(super) fn new(limits: MemoryLogBuilder) -> Self {
-        let state = LogState {
-            epoch: LogEpoch::random(),
-            limits,
-            head: AtomicU64::new(0),
-            topics: AtomicUsize::new(0),
-            without_events: AtomicUsize::new(0),
-            bytes: AtomicUsize::new(0),
-        };
         Self {
-            state,
+            state: LogState::new(limits),
             directory: RwLock::default(),
             order: Mutex::default(),
             due: Mutex::default(),

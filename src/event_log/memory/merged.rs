@@ -7,10 +7,9 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use super::feed::{Feed, FeedLookup};
-use super::follower::NextEvent;
 use super::inner::MemoryLogInner;
-use super::topic::{TopicCell, TopicState};
-use crate::event_log::wake_list::{Ticket, look_or_register};
+use super::topic::{NextEvent, TopicCell, TopicState};
+use crate::event_log::wake_list::Ticket;
 use crate::event_log::window::{Entry, Found, Placement, Remaining};
 use crate::event_log::{Logged, Start, Topics};
 use crate::sync::now;
@@ -316,19 +315,12 @@ impl NamedCursor {
     /// The sequence of the first event after a position. If there is none, `waker` is woken by the
     /// next one.
     fn look(&mut self, position: u64, waker: &Waker) -> NextEvent<u64> {
-        let cell = &self.cell;
-        let found = look_or_register(
-            || cell.lock(),
-            TopicState::wakers,
-            &mut self.ticket,
-            waker,
-            |state| match state.window.look(position) {
-                Found::Event(event) => Some(NextEvent::Ready(event.sequence())),
-                Found::Below(_) => Some(NextEvent::Lost),
-                Found::Nothing | Found::Moved => None,
-            },
-        );
-        found.unwrap_or(NextEvent::Pending)
+        let look = |state: &mut TopicState| match state.window.look(position) {
+            Found::Event(event) => Some(NextEvent::Ready(event.sequence())),
+            Found::Below(_) => Some(NextEvent::Lost),
+            Found::Nothing | Found::Moved => None,
+        };
+        self.cell.look_or_wait(&mut self.ticket, waker, look)
     }
 }
 

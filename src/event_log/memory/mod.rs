@@ -7,6 +7,7 @@ mod feed;
 mod follower;
 mod inner;
 mod last;
+mod log_state;
 mod merged;
 mod messages;
 mod stored;

@@ -8,13 +8,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use slab::Slab;
 
-use super::due::FiledAs;
 use super::encoding::EncodedEvent;
-use super::inner::LogState;
+use super::log_state::LogState;
 use super::stored::{JoinedEvents, StoredEvent};
 use super::{MemoryLogBuilder, MemoryLogError};
 use crate::event_log::finish::finish_id;
-use crate::event_log::wake_list::{Ticket, WakeList, wake_and_recycle};
+use crate::event_log::wake_list::{Ticket, WakeList, look_or_register, wake_and_recycle};
 use crate::event_log::window::{Entry, Remaining, Window};
 use crate::event_log::{Logged, Topic};
 use crate::sync::lock;
@@ -45,6 +44,31 @@ pub(super) struct TopicState {
     wakers: Option<Box<WakeList>>,
 }
 
+/// Where a topic is filed, until it is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FiledAs {
+    WithEvents(Instant),
+    Empty(Instant),
+}
+
+/// What a look at a topic finds.
+pub(super) enum NextEvent<T> {
+    Ready(T),
+    /// The next events were removed before the follower read them.
+    Lost,
+    Pending,
+}
+
+impl<T> NextEvent<T> {
+    pub(super) fn map<R>(self, map: impl FnOnce(T) -> R) -> NextEvent<R> {
+        match self {
+            Self::Ready(event) => NextEvent::Ready(map(event)),
+            Self::Lost => NextEvent::Lost,
+            Self::Pending => NextEvent::Pending,
+        }
+    }
+}
+
 impl TopicCell {
     /// A topic that may have had events up to `floor` in an earlier life.
     pub(super) fn new(topic: Topic, created: u64, floor: u64, now: Instant) -> Self {
@@ -70,6 +94,17 @@ impl TopicCell {
         let mut state = self.lock();
         state.trim(now, log);
         state
+    }
+
+    /// Looks at the topic. If there is nothing, its next event wakes `waker`.
+    pub(super) fn look_or_wait<T>(
+        &self,
+        ticket: &mut Ticket,
+        waker: &Waker,
+        look: impl Fn(&mut TopicState) -> Option<NextEvent<T>>,
+    ) -> NextEvent<T> {
+        let found = look_or_register(|| self.lock(), TopicState::wakers, ticket, waker, look);
+        found.unwrap_or(NextEvent::Pending)
     }
 
     /// Wakes followers, outside of locks.
