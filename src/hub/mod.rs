@@ -90,6 +90,7 @@ pub(crate) mod publish;
 mod reference;
 mod requested;
 mod requested_topic;
+mod response;
 mod snapshot;
 mod subscription;
 
