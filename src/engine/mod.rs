@@ -58,11 +58,9 @@
 
 mod end_reason;
 mod ending;
-mod event_ids;
 mod farewell;
 mod fast_path;
 mod frames;
-mod injection;
 mod keep_alive;
 mod lifetime;
 mod numbering;
@@ -87,17 +85,16 @@ use bytes::Bytes;
 
 pub use end_reason::EndReason;
 pub(crate) use ending::{BodyEnd, PassOn};
-pub(crate) use event_ids::EventIds;
 pub use farewell::Farewell;
 pub(crate) use farewell::Words;
 pub(crate) use fast_path::FastPath;
-pub(crate) use injection::Injection;
 pub(crate) use keep_alive::{Heartbeat, KeepAlive, MAX_TIMER, MIN_TIMER, Signal};
 pub(crate) use order::Close;
 pub(crate) use outbox::Output;
-pub(crate) use position::Position;
+pub(crate) use position::{EventIds, Position};
 pub(crate) use rotation::Rotation;
 pub(crate) use settings::{ERROR_RETRY, Observation, Settings};
+pub(crate) use shared_event::Injection;
 pub(crate) use stream_now::BodyState;
 
 use crate::wire::Notation;

@@ -1,10 +1,12 @@
-//! The position of a client in its stream.
+//! The ids of a stream's events: where they come from, and the position of its client among them.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::wire::{Event, EventTemplate, LastEventId, LineEnd};
+use crate::wire::{Event, EventId, EventTemplate, LastEventId, LineEnd};
 
 /// A client's position in its stream: the id that it would send as `Last-Event-ID`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,6 +67,38 @@ impl Position {
             Self::Text(text) if !text.is_empty() => read(Some(text)),
             _ => read(None),
         }
+    }
+}
+
+/// Where the ids of a stream's events come from.
+#[derive(Clone)]
+pub(crate) enum EventIds {
+    Sequential,
+    With(Arc<dyn Fn(u64) -> EventId + Send + Sync>),
+}
+
+impl EventIds {
+    /// The id of the `n`-th event, as the client's position. None if the function gives an empty
+    /// id: such an event gets no id, and the client keeps the position that it has.
+    #[inline]
+    pub(super) fn number(&self, n: u64) -> Option<Position> {
+        match self {
+            Self::Sequential => Some(Position::Number(n)),
+            Self::With(id) => {
+                let id = id(n);
+                let text = (!id.as_str().is_empty()).then(|| id.as_str().to_owned());
+                text.map(|text| Position::Text(Box::new(text)))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for EventIds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sequential => "Sequential",
+            Self::With(_) => "With(..)",
+        })
     }
 }
 

@@ -1,4 +1,4 @@
-//! An event that many clients get, such as the farewell of a drain, encoded as seldom as possible.
+//! Events of the server that many clients get, encoded as seldom as possible.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -7,9 +7,37 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::spread::Retry;
-use crate::wire::{ByLineEnd, Event, EventTemplate, LineEnd};
+use crate::wire::{ByLineEnd, Event, EventTemplate, LineEnd, Notation, in_notation, json_line};
 
-/// An event that many clients get, and what its copies have in common.
+/// An event that is written into streams, encoded once for each kind of line end.
+#[derive(Debug)]
+pub(crate) struct Injection {
+    event: Event,
+    encoded: ByLineEnd<Bytes>,
+    line: OnceLock<Option<Bytes>>,
+}
+
+impl Injection {
+    pub(crate) fn new(event: Event) -> Self {
+        Self { event, encoded: ByLineEnd::default(), line: OnceLock::new() }
+    }
+
+    pub(super) fn event(&self) -> &Event {
+        &self.event
+    }
+
+    pub(super) fn bytes(&self, line_end: LineEnd) -> Bytes {
+        self.encoded.get(line_end, || self.event.encode_with(line_end)).clone()
+    }
+
+    /// The data as a line of JSON. None if there is no data.
+    pub(super) fn line(&self, notation: Notation) -> Option<Bytes> {
+        let line = self.line.get_or_init(|| self.event.data_text().and_then(json_line)).clone();
+        line.map(|line| in_notation(line, notation))
+    }
+}
+
+/// An event that ends streams, such as the farewell of a drain, and what its copies have in common.
 #[derive(Debug)]
 pub(super) struct SharedEvent {
     /// What is written before it.

@@ -78,7 +78,6 @@ mod body;
 mod conflation;
 #[cfg(feature = "json")]
 mod contract;
-mod finished;
 mod link;
 mod names;
 mod opening;

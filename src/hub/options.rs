@@ -8,9 +8,9 @@ use bytes::Bytes;
 
 use super::conflation::Batch;
 use super::opening::{Opening, with_last};
-use super::passing::{Passing, Sent, Verdict};
+use super::passing::{FinishedTopics, Passing, Sent, Verdict};
 use super::snapshot::failed;
-use super::{Snapshot, Subscription, finished::FinishedTopics};
+use super::{Snapshot, Subscription};
 use crate::event_log::{EventLog, Follow, Gap, GapPolicy, Logged, Start, Step, Topics, TopicsHash};
 
 /// The settings of a body that most bodies do not have, and what they have to remember.

@@ -7,10 +7,9 @@ use http::request::Parts;
 use http::{Response, response};
 use http_body::Body;
 
-use super::early_permit::EarlyPermit;
 use super::head;
 use super::refusal::{Refusal, refuse, refuse_call};
-use super::request::OuterPlan;
+use super::request::{EarlyPermit, OuterPlan};
 use crate::body::SseBody;
 use crate::plan::{Plan, Setting};
 use crate::wire::Protocol;

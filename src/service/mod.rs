@@ -47,7 +47,6 @@ mod admission;
 mod call;
 mod carried;
 mod early_head;
-mod early_permit;
 mod head;
 mod refusal;
 mod register;
@@ -85,8 +84,7 @@ use crate::plan::{Plan, ResolvedPlan};
 use crate::state::Expiry;
 use admission::{EarlyRefusal, admit};
 use carried::put;
-use early_permit::EarlyPermit;
-use request::{OuterPlan, RequestInfo};
+use request::{EarlyPermit, OuterPlan, RequestInfo};
 
 /// The service that all layers of this crate make.
 ///

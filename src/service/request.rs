@@ -1,6 +1,6 @@
 //! What is known of a request until its response comes, and what layers ask of those further in.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use http::header::{HeaderName, HeaderValue};
@@ -8,14 +8,13 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Uri};
 
 use super::carried::MadeStreams;
-use super::early_permit::EarlyPermit;
 use super::{OwnPlan, head};
 use crate::driver::{Done, EarlyHeadLink};
 use crate::engine::Position;
 use crate::observe::LayerObserver;
 use crate::plan::{ResolvedPlan, Setting};
-use crate::state::{CappedKey, Drain, Expiry, Label, Permit};
-use crate::sync::now;
+use crate::state::{CappedKey, Drain, Expiry, Label, LimitInner, Permit};
+use crate::sync::{lock, now};
 use crate::wire::LastEventId;
 
 /// What a layer asks of those further in. It is shared by the extensions of the request and the
@@ -51,6 +50,35 @@ pub(super) struct RequestTerms {
     outer_drains: Vec<Arc<Drain>>,
     /// What is known of a head that is sent early, further in than the layers that asked so far.
     pub(super) early_head: Option<Arc<EarlyHeadLink>>,
+}
+
+/// A permit that was taken before the handler, until a stream takes it.
+///
+/// The future of the response owns it. So it is released with the future, also if the handler keeps
+/// the extensions of its request.
+#[derive(Debug)]
+pub(super) struct EarlyPermit {
+    limit: Arc<LimitInner>,
+    permit: Mutex<Option<Permit>>,
+}
+
+impl EarlyPermit {
+    pub(super) fn new(limit: &Arc<LimitInner>, permit: Permit) -> Self {
+        Self { limit: Arc::clone(limit), permit: Mutex::new(Some(permit)) }
+    }
+
+    /// Whether it is a permit of this limit.
+    pub(super) fn is_of(&self, limit: &Arc<LimitInner>) -> bool {
+        Arc::ptr_eq(&self.limit, limit)
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        lock(&self.permit).is_some()
+    }
+
+    pub(super) fn take(&self) -> Option<Permit> {
+        lock(&self.permit).take()
+    }
 }
 
 impl OuterPlan {

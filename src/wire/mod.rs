@@ -13,7 +13,6 @@ mod event_scanner;
 mod framing;
 mod id_line;
 mod json;
-mod json_line;
 mod json_scanner;
 mod last_event_id;
 mod message_scanner;
@@ -37,8 +36,7 @@ pub(crate) use framing::{ByLineEnd, Framing, LineEnd, Notation};
 #[cfg(feature = "hub")]
 pub(crate) use id_line::end_with_id;
 pub(crate) use id_line::with_id_line;
-pub(crate) use json::{json_member, json_string};
-pub(crate) use json_line::{in_notation, json_line};
+pub(crate) use json::{in_notation, json_line, json_member, json_string};
 pub(crate) use json_scanner::{SEPARATOR, are_lines};
 pub(crate) use last_event_id::LastEventId;
 pub(crate) use message_scanner::are_messages;

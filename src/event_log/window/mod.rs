@@ -51,7 +51,6 @@
 //! the next event. [`position_after_gap`] says which position that gap names.
 
 mod cursor;
-mod remaining;
 #[cfg(test)]
 mod tests;
 
@@ -59,8 +58,7 @@ use std::collections::VecDeque;
 
 use super::GapReason;
 
-pub(super) use cursor::{Cursor, Placement};
-pub(super) use remaining::{Remaining, position_after_gap};
+pub(super) use cursor::{Cursor, Placement, Remaining, position_after_gap};
 
 /// An event in a window.
 pub(super) trait Entry {

@@ -7,8 +7,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
+use super::cursor::AfterGap;
 use super::position_after_gap;
-use super::remaining::AfterGap;
 use super::{Appended, Cursor, Entry, Found, Placement, Remaining, Window};
 use crate::event_log::{GapReason, Start};
 use crate::wire::EventId;
