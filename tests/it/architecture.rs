@@ -58,11 +58,8 @@ const ONCE: &[(&str, &[&str])] = &[
     ("fn poll_write", &["guard"]),
 ];
 
-/// Strata whose files name each other in one direction, too.
-const ACYCLIC: &[&str] = &[
-    "wire", "engine", "roster", "observe", "state", "plan", "driver", "body", "service",
-    "registry", "limit", "guard", "shutdown", "layer",
-];
+/// Folders whose files still name each other in circles.
+const CIRCULAR: &[&str] = &["event_log/broker", "event_log/redis"];
 
 /// A file of the library: its stratum, its path, and its code without comments and tests.
 struct Source {
@@ -166,57 +163,92 @@ fn no_source_goes_round_by_its_parents() {
     }
 }
 
-/// The words of the paths in `code` that begin with `super`, as far as they can be modules beside
-/// it or what their parent takes from them.
-fn words_beside(code: &str) -> Vec<&str> {
-    let paths = code.split("super::").skip(1).map(|path| match path.strip_prefix('{') {
-        Some(list) => list.split('}').next().unwrap_or_default(),
-        None => path.split(is_no_ident).next().unwrap_or_default(),
+/// What the paths in `code` that begin with `start` name first, each item of a list of them.
+fn named_after<'a>(code: &'a str, start: &str) -> Vec<&'a str> {
+    let paths = code.split(start).skip(1);
+    let items = paths.flat_map(|path| match path.strip_prefix('{') {
+        Some(list) => items_of(list),
+        None => vec![path],
     });
-    let words = paths.flat_map(|path| path.split(is_no_ident));
-    words.filter(|word| !word.is_empty()).collect()
+    items.map(first_ident).filter(|name| !name.is_empty()).collect()
+}
+
+/// The items of a list of paths, up to the brace that ends it. Lists within are parts of theirs.
+fn items_of(list: &str) -> Vec<&str> {
+    let (mut items, mut depth, mut from) = (Vec::new(), 0, 0);
+    for (at, it) in list.char_indices() {
+        match it {
+            '{' => depth += 1,
+            '}' if depth > 0 => depth -= 1,
+            '}' | ',' if depth == 0 => {
+                items.push(list[from..at].trim_start());
+                from = at + 1;
+                if it == '}' {
+                    break;
+                }
+            }
+            _ => {}
+        }
+    }
+    items
+}
+
+fn first_ident(path: &str) -> &str {
+    path.split(is_no_ident).next().unwrap_or_default()
 }
 
 fn is_no_ident(it: char) -> bool {
     !it.is_alphanumeric() && it != '_'
 }
 
-/// The files of a stratum, each with those of them that it names: themselves, or by what the parent
-/// takes from them.
-fn files_of<'a>(stratum: &str, sources: &'a [Source]) -> BTreeMap<&'a str, BTreeSet<&'a str>> {
-    let inside = sources.iter().filter(|it| it.stratum == stratum);
-    let name = |path: &'a str| path.rsplit('/').next().unwrap_or(path).trim_end_matches(".rs");
-    let files: BTreeMap<&str, &str> = inside.map(|it| (name(&it.path), &*it.code)).collect();
-    let mut taken: BTreeMap<&str, &str> = files.keys().map(|file| (*file, *file)).collect();
-    let parent = files.get("mod").copied().unwrap_or_default();
-    for statement in parent.split(';') {
+/// Each folder of the sources that has a `mod.rs`.
+fn folders(sources: &[Source]) -> Vec<&str> {
+    sources.iter().filter_map(|it| it.path.strip_suffix("/mod.rs")).collect()
+}
+
+/// The files and folders in a folder, each with those of them that it names: themselves, or by what
+/// the parent takes from them.
+fn children_of<'a>(folder: &str, sources: &'a [Source]) -> BTreeMap<&'a str, BTreeSet<&'a str>> {
+    let inside = |source: &'a Source| {
+        let path = source.path.strip_prefix(folder)?.strip_prefix('/')?;
+        Some((path.split(['/', '.']).next()?, path, &*source.code))
+    };
+    let files: Vec<_> = sources.iter().filter_map(inside).collect();
+    let (parent, files): (Vec<_>, Vec<_>) = files.into_iter().partition(|it| it.1 == "mod.rs");
+    let children: BTreeSet<&str> = files.iter().map(|it| it.0).collect();
+    let mut taken: BTreeMap<&str, &str> = children.iter().map(|it| (*it, *it)).collect();
+    for statement in parent[0].2.split(';') {
         let path = statement.rsplit_once("use ").and_then(|(_, path)| path.split_once("::"));
-        if let Some((file, names)) = path.filter(|(file, _)| files.contains_key(file)) {
+        if let Some((child, names)) = path.filter(|(child, _)| children.contains(child)) {
             let names = names.split(is_no_ident).filter(|name| !name.is_empty());
-            taken.extend(names.map(|name| (name, file)));
+            taken.extend(names.map(|name| (name, child)));
         }
     }
-    let names = |file: &str, code: &'a str| {
-        let words = words_beside(code).into_iter().filter_map(|word| taken.get(word).copied());
-        words.filter(|named| *named != file).collect()
-    };
-    let files = files.iter().filter(|(file, _)| **file != "mod");
-    files.map(|(file, code)| (*file, names(file, code))).collect()
+    let from_root = format!("crate::{}::", folder.replace('/', "::"));
+    let mut named: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (child, path, code) in files {
+        let is_beside = path.split_once('/').is_none_or(|(_, path)| path == "mod.rs");
+        let beside = if is_beside { named_after(code, "super::") } else { Vec::new() };
+        let words = beside.into_iter().chain(named_after(code, &from_root));
+        let others = words.filter_map(|word| taken.get(word).copied());
+        named.entry(child).or_default().extend(others.filter(|other| *other != child));
+    }
+    named
 }
 
 #[test]
-fn files_of_the_core_name_each_other_in_one_direction() {
+fn files_of_a_folder_name_each_other_in_one_direction() {
     let sources = sources();
-    for stratum in ACYCLIC {
-        let mut files = files_of(stratum, &sources);
+    for folder in folders(&sources).iter().filter(|folder| !CIRCULAR.contains(folder)) {
+        let mut children = children_of(folder, &sources);
         loop {
-            let left: BTreeSet<&str> = files.keys().copied().collect();
-            files.retain(|_, names| !names.is_disjoint(&left));
-            if files.len() == left.len() {
+            let left: BTreeSet<&str> = children.keys().copied().collect();
+            children.retain(|_, names| !names.is_disjoint(&left));
+            if children.len() == left.len() {
                 break;
             }
         }
-        assert!(files.is_empty(), "a circle in src/{stratum}: {files:?}");
+        assert!(children.is_empty(), "a circle in src/{folder}: {children:?}");
     }
 }
 
