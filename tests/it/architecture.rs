@@ -137,6 +137,40 @@ fn strata_name_only_lower_ones() {
     }
 }
 
+/// The page that contributors read.
+const CONTRIBUTING: &str = include_str!("../../CONTRIBUTING.md");
+
+#[test]
+fn contributors_are_told_of_the_strata_as_they_are() {
+    let rows = STRATA.iter().map(|(stratum, names)| {
+        let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+        (format!("| `{stratum}` |"), names.join(", "))
+    });
+    let mut lines =
+        CONTRIBUTING.lines().skip_while(|line| !line.starts_with("| stratum |")).skip(2);
+    for (stratum, names) in rows {
+        let line = lines.next().unwrap_or_default();
+        let may_name = line.trim_end_matches('|').rsplit('|').next().unwrap_or_default();
+        assert!(
+            line.starts_with(&stratum) && may_name.trim() == names,
+            "{stratum} {names}: {line}"
+        );
+    }
+    assert_eq!(lines.next(), Some(""), "there are more");
+}
+
+#[test]
+fn the_files_that_contributors_are_sent_to_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let quoted = CONTRIBUTING.split('`').skip(1).step_by(2);
+    let paths = quoted.filter(|quoted| quoted.starts_with("src/") || quoted.starts_with("tests/"));
+    let paths: Vec<_> = paths.filter(|path| !path.contains(['<', '*', ' '])).collect();
+    assert!(paths.len() > 20, "{paths:?}");
+    for path in paths {
+        assert!(root.join(path).exists(), "{path}");
+    }
+}
+
 #[test]
 fn sources_name_only_the_strata_that_they_may() {
     for source in sources() {
