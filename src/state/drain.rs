@@ -215,7 +215,7 @@ impl Drain {
     }
 
     /// Finds out whether the last stream has left, once the notice is over.
-    pub(crate) fn finish_if_empty(&self, at: Instant) {
+    fn finish_if_empty(&self, at: Instant) {
         if !self.refuses(|| at) {
             return;
         }

@@ -224,7 +224,7 @@ impl Event {
     /// The bytes of the event without its id and without the blank line that ends it, in a vector
     /// with `room` for more. None if there is no data.
     #[cfg(feature = "hub")]
-    pub(crate) fn encode_unended(&self, room: usize) -> Option<Vec<u8>> {
+    fn encode_unended(&self, room: usize) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
         self.encode_unended_into(room, &mut bytes).then_some(bytes)
     }

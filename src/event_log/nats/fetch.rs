@@ -59,7 +59,7 @@ pub(super) async fn fetch(
 }
 
 /// Fetches events.
-pub(super) async fn fetch_once(
+async fn fetch_once(
     log: &Arc<NatsLogInner>,
     topics: &Topics,
     request: &FetchRequest,
