@@ -1,10 +1,9 @@
 //! Middleware between the layers that loses what they tell each other.
 
-use http::{Request, Response};
+use http::Request;
 use http_body_util::{BodyStream, StreamBody};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tower::util::{MapRequestLayer, MapResponseLayer};
 use tower::{Layer, ServiceExt};
 use tower_http::map_response_body::MapResponseBodyLayer;
 use tower_sse::Registry;
@@ -14,7 +13,8 @@ use crate::harness::bodies::Step::{Data, Hang, Wait};
 use crate::harness::bodies::read;
 use crate::harness::layers;
 use crate::harness::layers::{
-    AnyLayer, Boxed, NAMES, Rig, assert_is_untouched, boxed, events, handler, handler_of, off, on,
+    AnyLayer, Boxed, NAMES, Rig, assert_is_untouched, boxed, dropping_extensions, events, handler,
+    handler_of, off, on,
 };
 
 #[tokio::test(start_paused = true)]
@@ -50,7 +50,7 @@ async fn middleware_that_drops_response_extensions_undoes_no_off() {
     for name in NAMES {
         let rig = Rig::new();
         let inner = boxed(off(name).layer(handler()));
-        let service = on(&rig, name).layer(between(inner, false, true));
+        let service = on(&rig, name).layer(dropping_extensions(inner, false, true));
         let seen = rig.watch(service, Request::new(())).await;
         assert_is_untouched(&seen, name);
     }
@@ -84,7 +84,7 @@ async fn all_layers_on_both_sides_of_such_middleware_do_their_work_once() {
     for (dropped, request, response) in DROPS {
         let rig = Rig::new();
         let inner = boxed(rig.all_in_one().layer(handler()));
-        let service = rig.all_in_one().layer(between(inner, request, response));
+        let service = rig.all_in_one().layer(dropping_extensions(inner, request, response));
         let seen = rig.watch(service, Request::new(())).await;
         let text = seen.read.text();
         assert_eq!(text.matches("event: close").count(), 1, "{dropped}: {text}");
@@ -141,30 +141,13 @@ const DROPS: [(&str, bool, bool); 4] = [
     ("both", true, true),
 ];
 
-/// Something between two layers that drops extensions.
-fn between(inner: Boxed, request: bool, response: bool) -> Boxed {
-    let requests = MapRequestLayer::new(move |mut asked: Request<()>| {
-        if request {
-            asked.extensions_mut().clear();
-        }
-        asked
-    });
-    let responses = MapResponseLayer::new(move |mut answer: Response<_>| {
-        if response {
-            answer.extensions_mut().clear();
-        }
-        answer
-    });
-    boxed(requests.layer(responses.layer(inner)))
-}
-
 /// The five layers; those whose bit is set in `inner` within the middleware, the others around it.
 fn split(rig: &Rig, inner: u8, request: bool, response: bool, handler: Boxed) -> Boxed {
     let layers = rig.layers().into_iter().enumerate();
     let (within, around): (Vec<_>, Vec<_>) = layers.partition(|(n, _)| inner & (1 << n) != 0);
     let wrap = |service: Boxed, (_, layer): (usize, AnyLayer)| boxed(layer.layer(service));
     let service = within.into_iter().fold(handler, wrap);
-    around.into_iter().fold(between(service, request, response), wrap)
+    around.into_iter().fold(dropping_extensions(service, request, response), wrap)
 }
 
 /// In whatever way the layers are split around middleware that drops these extensions.

@@ -6,7 +6,6 @@ use axum::Router;
 use axum::routing::get_service;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use tower::util::{MapRequestLayer, MapResponseLayer};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_http::map_response_body::MapResponseBodyLayer;
 use tower_sse::{EventIdLayer, Limit, LimitLayer, Registry, RegistryLayer, SseLayer};
@@ -14,7 +13,7 @@ use tower_sse::{EventIdLayer, Limit, LimitLayer, Registry, RegistryLayer, SseLay
 use crate::harness::SECOND;
 use crate::harness::bodies::Step::{Data, Hang, Wait};
 use crate::harness::bodies::{Broken, Script, read};
-use crate::harness::layers::{Boxed, Rig, boxed, handler, handler_of, routed};
+use crate::harness::layers::{Boxed, Rig, boxed, dropping_extensions, handler, handler_of, routed};
 use crate::harness::rig::{Failure, Fate, Handler, open};
 
 /// A cap in all, and one that has streams looked after on each poll.
@@ -171,19 +170,7 @@ async fn middleware_that_drops_extensions_leaks_no_slot() {
 /// The limit within or around something that drops extensions.
 fn between(inner: Boxed, limit: &Limit, near: bool, request: bool, response: bool) -> Boxed {
     let inner = if near { boxed(LimitLayer::new(limit.clone()).layer(inner)) } else { inner };
-    let requests = MapRequestLayer::new(move |mut asked: Request<()>| {
-        if request {
-            asked.extensions_mut().clear();
-        }
-        asked
-    });
-    let responses = MapResponseLayer::new(move |mut answer: Response<_>| {
-        if response {
-            answer.extensions_mut().clear();
-        }
-        answer
-    });
-    let service = boxed(requests.layer(responses.layer(inner)));
+    let service = dropping_extensions(inner, request, response);
     if near { service } else { boxed(LimitLayer::new(limit.clone()).layer(service)) }
 }
 

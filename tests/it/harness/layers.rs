@@ -9,7 +9,7 @@ use http::{Request, Response};
 use http_body::Body;
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
-use tower::util::{BoxCloneSyncService, MapRequest};
+use tower::util::{BoxCloneSyncService, MapRequest, MapRequestLayer, MapResponseLayer};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_http::map_response_body::MapResponseBodyLayer;
 use tower_sse::wire::Decoder;
@@ -60,6 +60,23 @@ where
 {
     let body = MapResponseBodyLayer::new(|body: B| body.boxed_unsync());
     Boxed::new(body.layer(service))
+}
+
+/// A service within something that drops extensions.
+pub fn dropping_extensions(inner: Boxed, request: bool, response: bool) -> Boxed {
+    let requests = MapRequestLayer::new(move |mut asked: Request<()>| {
+        if request {
+            asked.extensions_mut().clear();
+        }
+        asked
+    });
+    let responses = MapResponseLayer::new(move |mut answer: Response<_>| {
+        if response {
+            answer.extensions_mut().clear();
+        }
+        answer
+    });
+    boxed(requests.layer(responses.layer(inner)))
 }
 
 /// A router as a service like the others.
