@@ -23,7 +23,7 @@ fn shown() -> Vec<(&'static str, String)> {
     let resume = ResumeLayer::new(|_: &http::request::Parts| None::<ResumeKey>);
     vec![
         ("early_head/layer.rs", format!("{:?}", EarlyHeadLayer::new())),
-        ("event_log/memory/mod.rs", format!("{:?}", MemoryLog::builder())),
+        ("event_log/memory/builder.rs", format!("{:?}", MemoryLog::builder())),
         ("event_log/nats/builder.rs", format!("{:?}", NatsLog::builder())),
         ("event_log/postgres/builder.rs", format!("{:?}", PostgresLog::builder())),
         ("event_log/redis/builder.rs", format!("{:?}", RedisLog::builder())),
@@ -60,8 +60,11 @@ const HELD: [(Setter, Test); 6] = [
         ("tests/it/manual_defaults.rs", "a_keepalive_comes_after_15_seconds_less_a_tenth_at_most"),
     ),
     (
-        ("event_log/memory/mod.rs", "total_bytes"),
-        ("src/event_log/memory/mod.rs", "all_topics_together_have_256_mib_or_what_one_may_have"),
+        ("event_log/memory/builder.rs", "total_bytes"),
+        (
+            "src/event_log/memory/builder.rs",
+            "all_topics_together_have_256_mib_or_what_one_may_have",
+        ),
     ),
     (
         ("layer/keep_alive.rs", "jitter"),
@@ -212,7 +215,7 @@ fn each_default_that_is_stated_holds() {
 
 #[test]
 fn defaults_in_the_manual_are_those_of_the_documentation() {
-    let (memory, conflation) = ("event_log/memory/mod.rs", "hub/conflation.rs");
+    let (memory, conflation) = ("event_log/memory/builder.rs", "hub/conflation.rs");
     let (shutdown, resume) = ("shutdown/builder.rs", "resume/layer.rs");
     #[rustfmt::skip]
     let sentences: [Sentence<'_>; 14] = [
