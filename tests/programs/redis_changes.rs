@@ -35,6 +35,66 @@ async fn after_a_failover_that_keeps_connections_a_log_goes_on_with_the_new_serv
     assert_eq!(all(&mut follow(&log, &["t"], after(&place)), 2).await, ["2", "3"]);
 }
 
+/// As when a server hangs, a replica takes its place, and it goes on for a moment.
+#[tokio::test]
+async fn an_event_of_a_server_that_was_replaced_hides_none_of_the_new_one_and_is_not_lost_in_silence()
+ {
+    for later_ones in [false, true] {
+        let (old, new) = (Server::start().await, Server::start().await);
+        new.cli(&["REPLICAOF", "127.0.0.1", &old.port.to_string()]);
+        let mut way = Way::to(&old).await;
+        let left = log(&way.url()).await;
+        let first = append(&left, "t", "1").await;
+        new.has("t", 1).await;
+        new.cli(&["REPLICAOF", "NO", "ONE"]);
+        let moved = log(&new.url()).await;
+        let start = || after(&first);
+        let mut at_old = [
+            follow(&left, &["t"], start()),
+            follow(&left, &["t", "u"], start()),
+            follow(&left, &["*"], start()),
+        ];
+        let mut at_new = [follow(&moved, &["t"], start()), follow(&moved, &["*"], start())];
+        append(&moved, "t", "2").await;
+        for follower in &mut at_new {
+            assert_eq!(said(follower).await, "2");
+        }
+        let phantom = append(&left, "t", "phantom").await;
+        for follower in &mut at_old {
+            assert_eq!(said(follower).await, "phantom");
+        }
+        if later_ones {
+            append(&moved, "t", "3").await;
+        }
+        way.lead_to(&new);
+        old.cli(&["REPLICAOF", "127.0.0.1", &new.port.to_string()]);
+        // It is told at once, and is not sent what it had.
+        for follower in &mut at_old {
+            assert_eq!(said(follower).await, "gap");
+            if later_ones {
+                assert_eq!(said(follower).await, "3");
+            }
+        }
+        append(&left, "t", "4").await;
+        append(&moved, "t", "5").await;
+        for follower in &mut at_old {
+            assert_eq!(all(follower, 2).await, ["4", "5"]);
+        }
+        for follower in &mut at_new {
+            if later_ones {
+                assert_eq!(said(follower).await, "3");
+            }
+            assert_eq!(all(follower, 3).await, ["gap", "4", "5"], "`phantom` is lost");
+        }
+        let mut comes_back = follow(&moved, &["t"], after(&phantom));
+        let expected: &[&str] =
+            if later_ones { &["3", "gap", "4", "5"] } else { &["gap", "4", "5"] };
+        assert_eq!(all(&mut comes_back, expected.len()).await, expected);
+        let mut comes_late = follow(&left, &["t"], start());
+        assert_eq!(all(&mut comes_late, 1).await, ["2"]);
+    }
+}
+
 #[tokio::test]
 async fn the_newer_protocol_delivers_the_same() {
     let server = Server::start().await;

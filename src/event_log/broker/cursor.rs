@@ -164,7 +164,7 @@ impl BrokerCursor {
                     self.fetch = Some((floor, source.page(&self.topic.name, self.position())));
                 }
                 TopicLookup::Gone(lost) => self.lose(lost),
-                TopicLookup::Restarted(reason) => self.lose(Some(reason)),
+                TopicLookup::Renewed(reason) => self.lose(Some(reason)),
                 TopicLookup::Nothing | TopicLookup::Awaited if !registered => {
                     self.register(cx);
                     registered = true;

@@ -282,6 +282,18 @@ impl BrokerTopics {
         }
     }
 
+    /// Has all topics fetched anew: this process read events of a server that had another history
+    /// than the one that it reads now, from `watermark` on. All clients are told of a gap, which is
+    /// for events up to a sequence.
+    #[cfg(feature = "redis")]
+    pub(super) fn branch(&self, sequence: u64, watermark: u64) {
+        let topics = self.all();
+        for topic in topics.iter().filter(|topic| topic.branch(sequence)) {
+            self.add_to_fetch(topic);
+        }
+        self.wake_at(watermark, &topics);
+    }
+
     /// Wakes the followers of topics that were told of all events up to the watermark.
     pub(super) fn wake_at(&self, watermark: u64, topics: &[Arc<BrokerTopic>]) {
         self.set_watermark(watermark);

@@ -244,6 +244,41 @@ fn a_new_epoch_without_events_is_one_gap() {
     assert_eq!(ready_ids(&mut follower), ["2-1500"]);
 }
 
+/// An event was read from a server that another one had replaced by then.
+#[cfg(feature = "redis")]
+#[test]
+fn after_a_branch_each_client_gets_a_gap_and_goes_on_where_it_was() {
+    let log = ScriptedLog::with(loaded(100, 90, events(1, 90, &[98, 100])));
+    let mut there = log.follow(after(1, 98));
+    assert_eq!(ready_ids(&mut there), ["1-100"]);
+    // It starts when it is polled first.
+    let mut new = log.follow(after(1, 90));
+    let named = events(1, 100, &[102]).remove(0);
+    assert!(log.topic.announce(announcement(named.clone(), false)));
+    assert_eq!(log.topic.next_request(), Some(TopicRequest::Fill { after: 100, asked: 102 }));
+    log.topics.branch(110, 101);
+    // What the old server answers does not count.
+    log.topic.fill(vec![named], 102);
+    for follower in [&mut there, &mut new] {
+        assert!(ready_ids(follower).is_empty(), "it waits for what the new one has");
+    }
+    assert_eq!(log.topic.next_request(), Some(TopicRequest::Load(0)));
+    log.topic.load(loaded(110, 90, events(1, 98, &[99, 101])), 0);
+    assert_eq!(log.topic.next_request(), None);
+    assert_eq!(ready_ids(&mut there), ["gap 1-100", "1-101"]);
+    answer(&log.source.pages).send(events(1, 90, &[98, 99, 101])).unwrap();
+    assert_eq!(ready_ids(&mut new), ["1-98", "1-99", "1-101"]);
+    // The broker says that events up to there were lost, of which only one was told.
+    assert!(log.topic.announce(announcement(events(1, 110, &[111]).remove(0), true)));
+    log.topics.set_watermark(111);
+    assert_eq!(log.topic.next_request(), Some(TopicRequest::Load(111)));
+    log.topic.load(loaded(111, 90, events(1, 110, &[111])), 111);
+    for (follower, ids) in [(&mut there, &["1-111"][..]), (&mut new, &["gap 1-110", "1-111"])] {
+        answer(&log.source.pages).send(events(1, 110, &[111])).unwrap();
+        assert_eq!(ready_ids(follower), ids);
+    }
+}
+
 #[test]
 fn a_clock_that_was_set_back_hides_no_event_before_the_first_poll() {
     let log = ScriptedLog::with(loaded(100, 90, Vec::new()));

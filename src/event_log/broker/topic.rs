@@ -29,8 +29,7 @@ struct BrokerTopicState {
     head: u64,
     /// The broker keeps no event of the topic up to this.
     gone: u64,
-    /// The topic waits to be fetched, or is being fetched.
-    fetching: bool,
+    fetching: Fetching,
     /// The topic was told of all events so far, so it knows which one is the last.
     complete: bool,
     /// An event whose predecessor the broker does not know, and the one that it has by what the
@@ -53,6 +52,16 @@ enum Content {
     Continuous,
     /// Events between the window and what was announced are not known: the window begins anew.
     Broken,
+}
+
+/// Whether a topic is fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fetching {
+    No,
+    /// It waits to be fetched, or is being fetched.
+    Awaited,
+    /// The same, and what it was asked for last, if anything, was before the log branched.
+    Outdated,
 }
 
 /// The content of a topic when it is followed for the first time.
@@ -110,8 +119,8 @@ pub(super) enum TopicLookup {
     /// Events up to the window are gone. The cursor is after them now, and lost them if there is a
     /// reason.
     Gone(Option<GapReason>),
-    /// The cursor was of another life of the log, and is in this one now.
-    Restarted(GapReason),
+    /// The cursor was of another generation, and is of this one now.
+    Renewed(GapReason),
 }
 
 /// What a follower needs to know of a loaded topic to start.
@@ -129,7 +138,7 @@ impl BrokerTopic {
             window: Window::new(0, 0),
             head: 0,
             gone: 0,
-            fetching: true,
+            fetching: Fetching::Awaited,
             complete: true,
             continued: None,
             followers: 0,
@@ -215,7 +224,7 @@ impl BrokerTopic {
             Content::Unloaded | Content::Broken => Some(TopicRequest::Load(asked)),
             Content::Continuous => (asked > after).then_some(TopicRequest::Fill { after, asked }),
         };
-        state.fetching = request.is_some();
+        state.fetching = request.map_or(Fetching::No, |_| Fetching::Awaited);
         request
     }
 
@@ -223,11 +232,14 @@ impl BrokerTopic {
     /// a topic that had many takes no more room and time. The caller wakes the followers.
     pub(in crate::event_log) fn load(&self, loaded: LoadedTopic, asked: u64) {
         let mut state = self.lock();
+        if state.fetching == Fetching::Outdated {
+            return;
+        }
         let first_load = !state.is_loaded();
         let floor = loaded.events.first().map_or(loaded.floor, |event| event.before);
         if first_load {
             let announced = state.window.announced();
-            state.window.reset(loaded.epoch, floor);
+            state.begin(loaded.epoch, floor);
             state.window.announce(announced);
         } else if state.window.epoch() != loaded.epoch {
             state.reset(loaded.epoch, 0);
@@ -250,6 +262,9 @@ impl BrokerTopic {
     /// none, the broker does not have them any more. The caller wakes the followers.
     pub(super) fn fill(&self, events: Vec<BrokerEvent>, asked: u64) {
         let mut state = self.lock();
+        if state.fetching == Fetching::Outdated {
+            return;
+        }
         if events.is_empty() && asked <= state.window.announced() {
             state.window.lose_to(asked);
         }
@@ -268,6 +283,21 @@ impl BrokerTopic {
         if state.is_loaded() && state.window.epoch() != epoch {
             state.reset(epoch, floor);
         }
+    }
+
+    /// [Branches](Window::branch) its window, which is loaded anew. Returns whether the caller must
+    /// have the topic fetched.
+    #[cfg(feature = "redis")]
+    pub(super) fn branch(&self, sequence: u64) -> bool {
+        let mut state = self.lock();
+        if state.is_loaded() {
+            state.window.branch(sequence);
+            state.content = Content::Unloaded;
+            (state.gone, state.complete, state.continued) = (0, true, None);
+        }
+        let must_fetch = state.start_fetching();
+        state.fetching = Fetching::Outdated;
+        must_fetch
     }
 
     pub(super) fn loaded_state(&self) -> Option<LoadedState> {
@@ -294,12 +324,13 @@ impl BrokerTopic {
     pub(super) fn find(&self, cursor: &mut Cursor) -> TopicLookup {
         let state = self.lock();
         match state.window.find(cursor) {
+            Found::Moved => TopicLookup::Renewed(state.window.renew(cursor)),
+            _ if !state.is_loaded() => TopicLookup::Awaited,
             Found::Event(event) => TopicLookup::Event(event.clone()),
             Found::Nothing if state.is_awaiting() => TopicLookup::Awaited,
             Found::Nothing => TopicLookup::Nothing,
             Found::Below(floor) if floor <= state.gone => TopicLookup::Gone(cursor.skip_to(floor)),
             Found::Below(floor) => TopicLookup::Below(floor),
-            Found::Moved => TopicLookup::Restarted(state.window.renew(cursor)),
         }
     }
 
@@ -378,7 +409,11 @@ impl BrokerTopicState {
     }
 
     fn start_fetching(&mut self) -> bool {
-        !std::mem::replace(&mut self.fetching, true)
+        let must_fetch = self.fetching == Fetching::No;
+        if must_fetch {
+            self.fetching = Fetching::Awaited;
+        }
+        must_fetch
     }
 
     fn append(&mut self, mut event: BrokerEvent, limits: WindowLimits) {
@@ -396,6 +431,14 @@ impl BrokerTopicState {
             }),
         };
         known.map_or(event.before, |known| known.min(event.before))
+    }
+
+    /// Begins the window of a topic that is loaded, for the first time or after a branch.
+    fn begin(&mut self, epoch: u64, floor: u64) {
+        match self.window.epoch() == epoch {
+            true => self.window.lose_to(floor),
+            false => self.window.reset(epoch, floor),
+        }
     }
 
     fn reset(&mut self, epoch: u64, floor: u64) {

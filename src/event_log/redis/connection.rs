@@ -48,6 +48,8 @@ struct LastAnswer {
     at: Instant,
     /// The connection is of no use.
     useless: Option<u64>,
+    /// No connection is of use that was made before.
+    renew: bool,
 }
 
 /// A connection for one request. What comes of it is to be [noted](RedisConnection::note).
@@ -65,7 +67,7 @@ impl RedisConnection {
             address,
             response_timeout,
             current: AsyncMutex::default(),
-            last_answer: Mutex::new(LastAnswer { at: Instant::now(), useless: None }),
+            last_answer: Mutex::new(LastAnswer { at: Instant::now(), useless: None, renew: false }),
         }
     }
 
@@ -77,8 +79,12 @@ impl RedisConnection {
     /// time, so that requests do not connect in vain for each of them.
     pub(super) async fn get(&self) -> RedisResult<Lease> {
         let mut current = self.current.lock().await;
-        let last = *lock(&self.last_answer);
-        if last.useless == Some(current.number) {
+        let last = {
+            let mut last = lock(&self.last_answer);
+            let renewed = LastAnswer { renew: false, ..*last };
+            std::mem::replace(&mut *last, renewed)
+        };
+        if last.renew || last.useless == Some(current.number) {
             current.connection = None;
         }
         if let Some(connection) = &mut current.connection {
@@ -142,6 +148,11 @@ impl RedisConnection {
             }
         }
         result
+    }
+
+    /// Has the next request made over a new connection.
+    pub(super) fn renew(&self) {
+        lock(&self.last_answer).renew = true;
     }
 
     /// Notes that there was no answer in time: the connection may be dead.

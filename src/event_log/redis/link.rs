@@ -157,6 +157,12 @@ impl RedisLink {
         self.request(within, forget).await
     }
 
+    /// Has events be read over new connections from now on, which lead to the server of today.
+    pub(super) fn renew_pages(&self) {
+        self.replays.renew();
+        self.fills.renew();
+    }
+
     fn set_clock(&self, head: RedisResult<LogHead>) -> RedisResult<LogHead> {
         if let Ok(head) = &head {
             self.clock.set(*head);

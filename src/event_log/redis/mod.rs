@@ -4,6 +4,7 @@ mod address;
 mod builder;
 mod connection;
 mod feed;
+mod history;
 mod last;
 mod link;
 mod protocol;
@@ -105,9 +106,11 @@ pub use builder::RedisLogBuilder;
 /// clients that were not sent those events get a gap before the next event of their topic, also if
 /// the topic lost nothing.
 ///
-/// One case is not told by a gap: a server that hangs, and goes on after another one took its
-/// place, may take requests for a moment before it hears of that. An event that it takes is lost,
-/// and a client that was sent it is not sent what the other server appended before.
+/// A server that hangs, and goes on after another one took its place, may take requests for a moment
+/// before it hears of that. An event that it takes is lost. A node that was told of such an event
+/// notices that the other server lacks it: all clients of the node get a gap, and the other nodes'
+/// clients before the next event of their topic. A client that was sent it and comes back to another
+/// node gets the gap there, after events that were appended by then.
 ///
 /// # While Redis is away
 ///

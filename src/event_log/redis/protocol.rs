@@ -97,6 +97,8 @@ pub(super) enum HeadRequest {
     Read,
     /// Takes a sequence that no event will have.
     Reserve,
+    /// The same, and notes that events before it were lost, of whatever topic.
+    Lose,
 }
 
 /// An event that is to be appended.
@@ -168,7 +170,7 @@ impl RedisScripts {
         Ok((appended, head))
     }
 
-    /// The head, after Redis is told what this process knows of it. So a server that forgot some
+    /// The head, after Redis is told what this process knows of it. So a server that lacks some
     /// events, as it was set back to an earlier copy, gives out no sequence again, and knows that
     /// there may have been events before the next one of each topic.
     pub(super) async fn head(
@@ -179,8 +181,12 @@ impl RedisScripts {
         request: HeadRequest,
     ) -> RedisResult<LogHead> {
         let mut call = Self::begin(&self.head, keys);
-        call.arg(known.epoch).arg(known.last_event).arg(known.sequence);
-        call.arg(u8::from(request == HeadRequest::Reserve));
+        call.key(&*keys.feed).arg(known.epoch).arg(known.last_event).arg(known.sequence);
+        call.arg(match request {
+            HeadRequest::Read => 0,
+            HeadRequest::Reserve => 1,
+            HeadRequest::Lose => 2,
+        });
         Ok(head_of(call.invoke_async(connection).await?))
     }
 

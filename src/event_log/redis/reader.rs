@@ -14,6 +14,7 @@ use tokio::time::{sleep, timeout};
 use super::CONNECT_TIMEOUT;
 use super::address::RedisAddress;
 use super::feed::FeedPage;
+use super::history::FeedHistory;
 use super::link::RedisLink;
 use super::protocol::{HeadRequest, is_forbidden};
 use crate::event_log::Topic;
@@ -32,6 +33,9 @@ pub(super) struct FeedReader {
     epoch: u64,
     /// The sequence up to which the feed was read without a break.
     position: u64,
+    history: FeedHistory,
+    /// The server was found to have entries before the position that were not read.
+    has_branched: bool,
     /// The id from which on the feed is read.
     last_id: String,
     /// The last event of the log when the feed had no more, if it is after the position.
@@ -47,6 +51,9 @@ pub(super) enum FeedState {
     InOrder,
     /// Redis does not have all entries after the position any more, or lost everything.
     Broken,
+    /// There are entries before the position that were not read, on this server or on the one that
+    /// other connections lead to.
+    Branched,
     /// The connection leads to the wrong server.
     Misled,
 }
@@ -65,6 +72,8 @@ impl FeedReader {
             address,
             epoch: head.epoch,
             position: 0,
+            history: FeedHistory::after(0),
+            has_branched: false,
             last_id: String::new(),
             expected: 0,
             last_reply: Instant::now(),
@@ -84,7 +93,8 @@ impl FeedReader {
                 self.link.health.note_problem(&error);
             }
             self.topics.sweep();
-            if self.last_reply > before {
+            // Each branch is a gap for all clients, so it is never one right after the other.
+            if self.last_reply > before && !self.has_branched {
                 delay = MIN_RETRY_DELAY;
             }
             sleep(delay).await;
@@ -103,22 +113,43 @@ impl FeedReader {
         let mut name = redis::cmd("CLIENT");
         name.arg(&["SETNAME", "tower-sse-reader"]);
         let _: RedisResult<()> = name.query_async(&mut connection).await;
-        // Another server may have lost everything, and tells nothing of it in the feed.
-        let head = self.link.request_head(HeadRequest::Read).await?;
-        let mut state = match head.epoch == self.epoch {
-            true => FeedState::InOrder,
-            false => FeedState::Broken,
-        };
+        // Another server may have taken over.
+        self.link.renew_pages();
+        let mut state = self.state_at(self.link.request_head(HeadRequest::Read).await?);
+        if self.has_branched || state == FeedState::Branched {
+            state = self.branch().await?;
+        }
         loop {
             match state {
                 FeedState::InOrder => {}
                 FeedState::Broken => self.compare(&mut connection).await?,
+                FeedState::Branched => {
+                    self.has_branched = true;
+                    return Ok(());
+                }
                 FeedState::Misled => return Ok(()),
             }
             state = self.read(&mut connection).await?;
             self.link.health.note_reading();
             self.topics.sweep();
         }
+    }
+
+    /// How a server stands to what was read. Its feed does not tell that it lost everything, and the
+    /// rest only with the next event.
+    fn state_at(&self, head: LogHead) -> FeedState {
+        if head.epoch != self.epoch {
+            FeedState::Broken
+        } else if self.has_branched_at(head.last_event) {
+            FeedState::Branched
+        } else {
+            FeedState::InOrder
+        }
+    }
+
+    /// Whether an entry that a server has is before the position, and was not read.
+    fn has_branched_at(&self, sequence: u64) -> bool {
+        sequence < self.position && !self.history.has(sequence)
     }
 
     /// Waits for entries of the feed.
@@ -141,7 +172,7 @@ impl FeedReader {
         // This keeps the clock, too, by which live followers start.
         let head = self.link.request_head(HeadRequest::Read).await?;
         self.expected = head.last_event;
-        Ok(if head.epoch == self.epoch { FeedState::InOrder } else { FeedState::Broken })
+        Ok(self.state_at(head))
     }
 
     fn read_command(&self) -> Cmd {
@@ -176,11 +207,16 @@ impl FeedReader {
                 state = FeedState::Broken;
                 break;
             }
+            if self.has_branched_at(entry.previous) {
+                state = FeedState::Branched;
+                break;
+            }
             for name in [&*entry.topic, Topic::ALL.as_str()] {
                 let announcement = |to: &Topic| entry.announce(to, self.position);
                 named.extend(self.topics.announce(name, announcement));
             }
             self.position = sequence;
+            self.history.add(sequence);
         }
         self.last_id = page.last_id.unwrap_or_default();
         self.link.clock.note_event(self.epoch, self.position);
@@ -245,8 +281,23 @@ impl FeedReader {
         Ok(lasts)
     }
 
+    /// Goes on with what a server has that took events of its own before the position. All that is
+    /// here may lack some of them.
+    async fn branch(&mut self) -> RedisResult<FeedState> {
+        // So that also clients of other nodes, and those that come back there, are told.
+        let head = self.link.request_head(HeadRequest::Lose).await?;
+        self.has_branched = false;
+        if head.epoch != self.epoch {
+            return Ok(FeedState::Broken);
+        }
+        self.go_on_after(head);
+        self.topics.branch(head.sequence, self.position);
+        Ok(FeedState::InOrder)
+    }
+
     fn go_on_after(&mut self, head: LogHead) {
         self.position = head.last_event;
+        self.history = FeedHistory::after(self.position);
         self.last_id = format!("{}-0", self.position);
     }
 }

@@ -105,6 +105,29 @@ async fn entries_that_do_not_follow_on_what_was_read_are_a_break() {
     }
 }
 
+/// A server that was replaced took 8, and the one that replaced it another event instead.
+#[tokio::test]
+async fn an_entry_after_one_that_was_not_read_is_a_branch_and_after_what_was_forgotten_is_none() {
+    for (previous, state) in [
+        (8, FeedState::InOrder),
+        (5, FeedState::InOrder),
+        (7, FeedState::Branched),
+        (4, FeedState::Branched),
+        (9, FeedState::Broken),
+    ] {
+        let (mut reader, topics) = reader();
+        let mut follower = follow(&topics, &["a"]);
+        let short = Some("data: x\n\n");
+        let read = vec![entry(7, 0, 5, "a", short), entry(7, 5, 8, "b", short)];
+        assert_eq!(reader.take(page(read)), FeedState::InOrder);
+        let next =
+            stored("10-0", &["t", "a", "n", &format!("7 {previous} 5 known"), "e", "data: x\n\n"]);
+        assert_eq!(reader.take(page(vec![next])), state, "{previous}");
+        let expected: &[_] = if state == FeedState::InOrder { &["7-5", "7-10"] } else { &["7-5"] };
+        assert_eq!(ready(&mut follower), expected);
+    }
+}
+
 /// Answers the requests of one connection, until there is no answer.
 async fn serve<A: AsRef<[u8]>>(
     listener: Arc<TcpListener>,

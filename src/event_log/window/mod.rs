@@ -30,6 +30,7 @@
 //! | events cannot be had any more, as those of a range that is empty, or were missed | [`lose_to`](Window::lose_to) |
 //! | the window has more than it may, or what is too old | [`trim_to`](Window::trim_to), [`trim_while`](Window::trim_while) |
 //! | the log lost everything, or was set back | [`reset`](Window::reset) |
+//! | events may be missing before some that the window has, as another server of the broker took them | `branch`, and then what the storage has |
 //!
 //! # How a log drives a cursor
 //!
@@ -83,6 +84,10 @@ pub(super) trait Entry {
 pub(super) struct Window<E> {
     epoch: u64,
     generation: u64,
+    /// The generation in which this life of the log began.
+    began: u64,
+    /// Cursors of this life, of an earlier generation, are told of all that was lost up to this.
+    told: u64,
     floor: u64,
     /// The sequence of the last event that is known to have been appended.
     announced: u64,
@@ -119,7 +124,7 @@ impl<E> Window<E> {
     /// A window of a topic that may have had events up to `floor`; zero if it never had one.
     pub(super) const fn new(epoch: u64, floor: u64) -> Self {
         let events = VecDeque::new();
-        Self { epoch, generation: 0, floor, announced: floor, events, bytes: 0 }
+        Self { epoch, generation: 0, began: 0, told: 0, floor, announced: floor, events, bytes: 0 }
     }
 
     pub(super) fn epoch(&self) -> u64 {
@@ -233,7 +238,16 @@ impl<E: Entry> Window<E> {
     /// have had events up to `floor`. All cursors are told of a restart.
     pub(super) fn reset(&mut self, epoch: u64, floor: u64) {
         let generation = self.generation + 1;
-        *self = Self { generation, ..Self::new(epoch, floor) };
+        *self = Self { generation, began: generation, ..Self::new(epoch, floor) };
+    }
+
+    /// Begins anew in the same life of the log, without events, since events up to a sequence may be
+    /// missing before some that the window had. All cursors are told of a gap, which is for all of
+    /// them, and stay where they are.
+    #[cfg(feature = "redis")]
+    pub(super) fn branch(&mut self, sequence: u64) {
+        let (generation, began) = (self.generation + 1, self.began);
+        *self = Self { generation, began, told: sequence, ..Self::new(self.epoch, 0) };
     }
 
     /// A cursor for a client that starts there.
@@ -286,8 +300,14 @@ impl<E: Entry> Window<E> {
         self.events.get(self.index_after(position).checked_sub(1)?)
     }
 
-    /// Moves a cursor of another generation to the beginning of this one.
+    /// Moves a cursor of another generation to this one: to its beginning, unless it is of the same
+    /// life of the log.
     pub(super) fn renew(&self, cursor: &mut Cursor) -> GapReason {
+        if cursor.generation >= self.began {
+            cursor.generation = self.generation;
+            cursor.told = self.told;
+            return GapReason::Expired;
+        }
         *cursor = self.start(Placement::Earliest);
         GapReason::Restarted
     }
