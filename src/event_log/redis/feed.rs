@@ -110,7 +110,13 @@ impl FeedEntry {
     /// break up to `position`; `None` if the event is a foreign one.
     pub(super) fn announce(&self, to: &Topic, position: u64) -> Option<Announcement> {
         let &Self { epoch, sequence, .. } = self;
-        let before = if to.is_all() { self.previous } else { self.before };
+        let is_lost = self.predecessor == Predecessor::Lost;
+        let before = match to.is_all() {
+            // The first entry after what was lost is that of some topic.
+            true if is_lost => self.previous.max(self.before),
+            true => self.previous,
+            false => self.before,
+        };
         let follows_expired = !to.is_all() && self.predecessor == Predecessor::Expired;
         let event = match &self.event {
             None => None,
@@ -121,11 +127,8 @@ impl FeedEntry {
                 Some(BrokerEvent { epoch, sequence, before, follows_expired, logged })
             }
         };
-        let continues = match self.predecessor {
-            // A process that has read up to there has read what the server forgot.
-            Predecessor::Lost if !to.is_all() => position >= before,
-            _ => follows_expired,
-        };
+        // A process that has read up to there has read what the server forgot.
+        let continues = if is_lost { position >= before } else { follows_expired };
         Some(Announcement { epoch, sequence, before, continues, event })
     }
 }
