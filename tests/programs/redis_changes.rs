@@ -77,8 +77,10 @@ async fn an_event_of_a_server_that_was_replaced_hides_none_of_the_new_one_and_is
         }
         append(&left, "t", "4").await;
         append(&moved, "t", "5").await;
+        // Those that got an event after the gap cannot know that the mark before `4` is the same.
+        let rest: &[&str] = if later_ones { &["gap", "4", "5"] } else { &["4", "5"] };
         for follower in &mut at_old {
-            assert_eq!(all(follower, 2).await, ["4", "5"]);
+            assert_eq!(all(follower, rest.len()).await, rest);
         }
         for follower in &mut at_new {
             if later_ones {

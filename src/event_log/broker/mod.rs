@@ -282,16 +282,15 @@ impl BrokerTopics {
         }
     }
 
-    /// Has all topics fetched anew: this process read events of a server that had another history
-    /// than the one that it reads now, from `watermark` on. All clients are told of a gap, which is
-    /// for events up to a sequence.
+    /// Has all topics fetched anew, and goes on at a position: this process read events of a server
+    /// that had another history than the one that it reads now. All clients are told of a gap.
     #[cfg(feature = "redis")]
-    pub(super) fn branch(&self, sequence: u64, watermark: u64) {
+    pub(super) fn branch(&self, position: u64) {
         let topics = self.all();
-        for topic in topics.iter().filter(|topic| topic.branch(sequence)) {
+        for topic in topics.iter().filter(|topic| topic.branch()) {
             self.add_to_fetch(topic);
         }
-        self.wake_at(watermark, &topics);
+        self.wake_at(position, &topics);
     }
 
     /// Wakes the followers of topics that were told of all events up to the watermark.

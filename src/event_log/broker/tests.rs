@@ -256,7 +256,7 @@ fn after_a_branch_each_client_gets_a_gap_and_goes_on_where_it_was() {
     let named = events(1, 100, &[102]).remove(0);
     assert!(log.topic.announce(announcement(named.clone(), false)));
     assert_eq!(log.topic.next_request(), Some(TopicRequest::Fill { after: 100, asked: 102 }));
-    log.topics.branch(110, 101);
+    log.topics.branch(101);
     // What the old server answers does not count.
     log.topic.fill(vec![named], 102);
     for follower in [&mut there, &mut new] {
@@ -268,14 +268,15 @@ fn after_a_branch_each_client_gets_a_gap_and_goes_on_where_it_was() {
     assert_eq!(ready_ids(&mut there), ["gap 1-100", "1-101"]);
     answer(&log.source.pages).send(events(1, 90, &[98, 99, 101])).unwrap();
     assert_eq!(ready_ids(&mut new), ["1-98", "1-99", "1-101"]);
-    // The broker says that events up to there were lost, of which only one was told.
+    // The broker names what was lost before the next event, of whomever it was sent to. One that was
+    // told before does not know that this is the same: what it had to get meanwhile may be trimmed.
     assert!(log.topic.announce(announcement(events(1, 110, &[111]).remove(0), true)));
     log.topics.set_watermark(111);
     assert_eq!(log.topic.next_request(), Some(TopicRequest::Load(111)));
     log.topic.load(loaded(111, 90, events(1, 110, &[111])), 111);
-    for (follower, ids) in [(&mut there, &["1-111"][..]), (&mut new, &["gap 1-110", "1-111"])] {
+    for follower in [&mut there, &mut new] {
         answer(&log.source.pages).send(events(1, 110, &[111])).unwrap();
-        assert_eq!(ready_ids(follower), ids);
+        assert_eq!(ready_ids(follower), ["gap 1-110", "1-111"]);
     }
 }
 

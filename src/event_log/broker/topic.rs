@@ -288,10 +288,10 @@ impl BrokerTopic {
     /// [Branches](Window::branch) its window, which is loaded anew. Returns whether the caller must
     /// have the topic fetched.
     #[cfg(feature = "redis")]
-    pub(super) fn branch(&self, sequence: u64) -> bool {
+    pub(super) fn branch(&self) -> bool {
         let mut state = self.lock();
         if state.is_loaded() {
-            state.window.branch(sequence);
+            state.window.branch();
             state.content = Content::Unloaded;
             (state.gone, state.complete, state.continued) = (0, true, None);
         }

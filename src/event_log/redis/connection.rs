@@ -81,8 +81,9 @@ impl RedisConnection {
         let mut current = self.current.lock().await;
         let last = {
             let mut last = lock(&self.last_answer);
-            let renewed = LastAnswer { renew: false, ..*last };
-            std::mem::replace(&mut *last, renewed)
+            let before = *last;
+            last.renew = false;
+            before
         };
         if last.renew || last.useless == Some(current.number) {
             current.connection = None;

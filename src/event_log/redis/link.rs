@@ -157,7 +157,7 @@ impl RedisLink {
         self.request(within, forget).await
     }
 
-    /// Has events be read over new connections from now on, which lead to the server of today.
+    /// Has events read over new connections from now on, which lead to the server of today.
     pub(super) fn renew_pages(&self) {
         self.replays.renew();
         self.fills.renew();

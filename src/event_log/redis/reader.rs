@@ -291,7 +291,7 @@ impl FeedReader {
             return Ok(FeedState::Broken);
         }
         self.go_on_after(head);
-        self.topics.branch(head.sequence, self.position);
+        self.topics.branch(self.position);
         Ok(FeedState::InOrder)
     }
 

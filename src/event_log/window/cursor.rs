@@ -61,13 +61,11 @@ pub(in crate::event_log) struct Cursor {
     /// Events up to this may be lost without a gap, until the client gets its first one: it asks
     /// for what there is.
     asked_after: u64,
-    /// The client was told that events up to this may be lost, and gets those that are not.
-    pub(super) told: u64,
 }
 
 impl Cursor {
     pub(super) fn new(generation: u64, position: u64, asked_after: u64) -> Self {
-        Self { generation, position, asked_after, told: 0 }
+        Self { generation, position, asked_after }
     }
 
     pub(in crate::event_log) fn position(&self) -> u64 {
@@ -87,7 +85,7 @@ impl Cursor {
             return None;
         }
         self.position = sequence;
-        (sequence > self.asked_after.max(self.told)).then_some(GapReason::Expired)
+        (sequence > self.asked_after).then_some(GapReason::Expired)
     }
 
     /// Notes that the client gets the event with this sequence.

@@ -86,8 +86,6 @@ pub(super) struct Window<E> {
     generation: u64,
     /// The generation in which this life of the log began.
     began: u64,
-    /// Cursors of this life, of an earlier generation, are told of all that was lost up to this.
-    told: u64,
     floor: u64,
     /// The sequence of the last event that is known to have been appended.
     announced: u64,
@@ -124,7 +122,7 @@ impl<E> Window<E> {
     /// A window of a topic that may have had events up to `floor`; zero if it never had one.
     pub(super) const fn new(epoch: u64, floor: u64) -> Self {
         let events = VecDeque::new();
-        Self { epoch, generation: 0, began: 0, told: 0, floor, announced: floor, events, bytes: 0 }
+        Self { epoch, generation: 0, began: 0, floor, announced: floor, events, bytes: 0 }
     }
 
     pub(super) fn epoch(&self) -> u64 {
@@ -241,13 +239,12 @@ impl<E: Entry> Window<E> {
         *self = Self { generation, began: generation, ..Self::new(epoch, floor) };
     }
 
-    /// Begins anew in the same life of the log, without events, since events up to a sequence may be
-    /// missing before some that the window had. All cursors are told of a gap, which is for all of
-    /// them, and stay where they are.
-    #[cfg(feature = "redis")]
-    pub(super) fn branch(&mut self, sequence: u64) {
+    /// Begins anew in the same life of the log, without events, since events may be missing before
+    /// some that the window had. All cursors are told of a gap, and stay where they are.
+    #[cfg(any(feature = "redis", test))]
+    pub(super) fn branch(&mut self) {
         let (generation, began) = (self.generation + 1, self.began);
-        *self = Self { generation, began, told: sequence, ..Self::new(self.epoch, 0) };
+        *self = Self { generation, began, ..Self::new(self.epoch, 0) };
     }
 
     /// A cursor for a client that starts there.
@@ -305,7 +302,6 @@ impl<E: Entry> Window<E> {
     pub(super) fn renew(&self, cursor: &mut Cursor) -> GapReason {
         if cursor.generation >= self.began {
             cursor.generation = self.generation;
-            cursor.told = self.told;
             return GapReason::Expired;
         }
         *cursor = self.start(Placement::Earliest);

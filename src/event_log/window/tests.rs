@@ -64,6 +64,8 @@ enum Act {
     SetBack(Index),
     /// The process notices that.
     Notice,
+    /// It read from a server that may have lacked some events.
+    Branch,
     Live,
     Earliest,
     Unknown,
@@ -87,6 +89,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (0..20_u64).prop_map(Act::Lose),
         1 => any().prop_map(Act::SetBack),
         2 => Just(Act::Notice),
+        1 => Just(Act::Branch),
         2 => Just(Act::Live),
         2 => Just(Act::Earliest),
         1 => Just(Act::Unknown),
@@ -216,6 +219,10 @@ impl Model {
                 let epoch = self.current().epoch;
                 self.window.reset(epoch, 0);
             }
+            Act::Branch => {
+                self.read = 0;
+                self.window.branch();
+            }
             Act::Live => self.follow(&Start::Live),
             Act::Earliest => self.follow(&Start::Earliest),
             Act::Unknown => self.follow(&Start::Unknown),
@@ -324,8 +331,14 @@ impl Model {
                     }
                 }
                 Found::Moved => {
+                    let position = client.cursor.position();
                     let reason = window.renew(&mut client.cursor);
-                    client.told(reason, lives, noticed);
+                    if reason == GapReason::Restarted {
+                        client.told(reason, lives, noticed);
+                    } else {
+                        // After a branch. It gets all that there is from here on.
+                        assert_eq!((client.cursor.position(), client.life), (position, noticed));
+                    }
                 }
             }
         }
