@@ -107,7 +107,7 @@ impl MemoryLogBuilder {
         self
     }
 
-    /// Sets for how long a [message id](MessageId) is taken.
+    /// Sets for how long a [message id](crate::event_log::MessageId) is taken.
     ///
     /// The default is 2 minutes, as of the other logs: a caller that is not answered tries again
     /// within seconds, and one whose process was restarted within a minute.

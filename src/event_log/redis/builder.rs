@@ -110,8 +110,8 @@ impl RedisLogBuilder {
         self
     }
 
-    /// Sets for how long a [message id](crate::event_log::MessageId) is taken. The default is 2 minutes, as of
-    /// the other logs.
+    /// Sets for how long a [message id](crate::event_log::MessageId) is taken. The default is
+    /// 2 minutes, as of the other logs.
     ///
     /// Redis keeps each id as a key for this time, which takes about 200 bytes. So 1,000 messages a
     /// second take 24 MB.
