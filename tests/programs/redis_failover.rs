@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 use tower_sse::event_log::RedisLog;
 
 use crate::harness::broker::{Broker, Kind};
-use crate::harness::redis::{LONG, Server, append, connect};
+use crate::harness::redis::{LONG, Server, append, cli, connect};
 use crate::harness::takeover::{Load, rounds};
 
 /// A Sentinel that watches a server.
@@ -21,7 +21,7 @@ async fn watch(server: &Server) -> Broker {
         command.args(["--bind", "127.0.0.1"]).current_dir(directory);
         command
     }
-    let answers = |port| cli(port, &["PING"]) == "PONG";
+    let answers = |port| cli(port, &["PING"]).trim() == "PONG";
     let sentinel = Broker::start(Kind { scheme: "redis", command, answers }).await;
     let port = server.port.to_string();
     for words in [
@@ -29,7 +29,7 @@ async fn watch(server: &Server) -> Broker {
         &["SENTINEL", "SET", "shop", "down-after-milliseconds", "500"],
         &["SENTINEL", "SET", "shop", "failover-timeout", "2000"],
     ] {
-        assert_eq!(cli(sentinel.port, words), "OK", "{words:?}");
+        assert_eq!(cli(sentinel.port, words).trim(), "OK", "{words:?}");
     }
     let knows_replica = async {
         while !cli(sentinel.port, &["SENTINEL", "REPLICAS", "shop"]).contains("127.0.0.1") {
@@ -38,12 +38,6 @@ async fn watch(server: &Server) -> Broker {
     };
     timeout(LONG, knows_replica).await.expect("it finds the replica");
     sentinel
-}
-
-fn cli(port: u16, words: &[&str]) -> String {
-    let output = Command::new("redis-cli").args(["-p", &port.to_string()]).args(words).output();
-    let output = output.expect("`redis-cli` is installed");
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

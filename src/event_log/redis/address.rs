@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use redis::aio::MultiplexedConnection;
 #[cfg(feature = "redis-sentinel")]
-use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
+use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, RedisResult};
 use tokio::sync::Notify;
 
@@ -37,15 +37,15 @@ impl RedisAddress {
     ) -> Result<Self, InvalidSetting> {
         let list = split(urls);
         let infos = list.iter().map(|url| check(url)).collect::<Result<Vec<_>, _>>()?;
+        let servers = infos.into_iter().map(|info| prepare(settings, info));
+        let servers = servers.collect::<RedisResult<Vec<_>>>().map_err(|_| invalid(urls))?;
         let renew_reader = Arc::<Notify>::default();
         #[cfg(feature = "redis-sentinel")]
         if let Some(service) = &settings.sentinel {
-            let sentinel = sentinel(service.to_string(), &infos).map_err(|_| invalid(urls))?;
+            let sentinel = sentinel(settings, service, &servers).map_err(|_| invalid(urls))?;
             let target = Target::Sentinel(Box::new(tokio::sync::Mutex::new(sentinel)));
             return Ok(Self { target: Arc::new(target), renew_reader });
         }
-        let servers = infos.into_iter().map(|info| prepare(settings, info));
-        let servers = servers.collect::<RedisResult<Vec<_>>>().map_err(|_| invalid(urls))?;
         let servers = RedisServers::new(servers, key, Arc::clone(&renew_reader));
         Ok(Self { target: Arc::new(Target::Servers(servers)), renew_reader })
     }
@@ -85,16 +85,56 @@ fn check(url: &str) -> Result<ConnectionInfo, InvalidSetting> {
 }
 
 #[cfg(feature = "redis-sentinel")]
-fn sentinel(service: String, urls: &[ConnectionInfo]) -> RedisResult<SentinelClient> {
+fn sentinel(
+    settings: &RedisLogBuilder,
+    service: &str,
+    sentinels: &[ConnectionInfo],
+) -> RedisResult<SentinelClient> {
+    let addresses = sentinels.iter().map(|sentinel| sentinel.addr().clone());
+    let mut client = SentinelClientBuilder::new(addresses, service, SentinelServerType::Master)?;
     // The log signs in to the servers; Sentinels have no users in most setups.
-    let server = urls.first().map(|url| url.redis_settings().clone());
-    let plain = |url: &ConnectionInfo| {
-        url.clone().set_redis_settings(redis::RedisConnectionInfo::default())
-    };
-    let node = server
-        .map(|server| SentinelNodeConnectionInfo::default().set_redis_connection_info(server));
-    let sentinels = urls.iter().map(plain).collect();
-    SentinelClient::build(sentinels, service, node, SentinelServerType::Master)
+    if let Some(first) = sentinels.first().map(ConnectionInfo::redis_settings) {
+        client = client.set_client_to_redis_db(first.db());
+        client = client.set_client_to_redis_protocol(first.protocol());
+        if let Some(user) = first.username() {
+            client = client.set_client_to_redis_username(user);
+        }
+        if let Some(password) = first.password() {
+            client = client.set_client_to_redis_password(password);
+        }
+    }
+    servers_as_sentinels(settings, sentinels, client).build()
+}
+
+/// Without the feature no address has TLS.
+#[cfg(all(feature = "redis-sentinel", not(feature = "redis-tls")))]
+fn servers_as_sentinels(
+    _: &RedisLogBuilder,
+    _: &[ConnectionInfo],
+    client: SentinelClientBuilder,
+) -> SentinelClientBuilder {
+    client
+}
+
+/// Has the servers that Sentinels name connected to with TLS if one of the Sentinels is: they are
+/// sent the password.
+#[cfg(all(feature = "redis-sentinel", feature = "redis-tls"))]
+fn servers_as_sentinels(
+    settings: &RedisLogBuilder,
+    sentinels: &[ConnectionInfo],
+    client: SentinelClientBuilder,
+) -> SentinelClientBuilder {
+    let insecure = sentinels.iter().find_map(|sentinel| match sentinel.addr() {
+        redis::ConnectionAddr::TcpTls { insecure, .. } => Some(*insecure),
+        _ => None,
+    });
+    match insecure {
+        None => client,
+        Some(true) => client.set_client_to_redis_tls_mode(redis::TlsMode::Insecure),
+        Some(false) => client
+            .set_client_to_redis_tls_mode(redis::TlsMode::Secure)
+            .set_client_to_redis_certificates(certificates(settings)),
+    }
 }
 
 /// Checks a server, and adds what TLS needs.
@@ -111,9 +151,13 @@ fn prepare(settings: &RedisLogBuilder, info: ConnectionInfo) -> RedisResult<Conn
     }
     // The client library panics if the process has none. Another one that is there stays.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    Ok(Client::build_with_tls(info, certificates(settings))?.get_connection_info().clone())
+}
+
+#[cfg(feature = "redis-tls")]
+fn certificates(settings: &RedisLogBuilder) -> redis::TlsCertificates {
     let root_cert = settings.root_certificate.as_deref().map(<[u8]>::to_vec);
-    let certificates = redis::TlsCertificates { client_tls: None, root_cert };
-    Ok(Client::build_with_tls(info, certificates)?.get_connection_info().clone())
+    redis::TlsCertificates { client_tls: None, root_cert }
 }
 
 /// Without the reason: it may repeat the URL, which may have a password in it.

@@ -124,7 +124,8 @@ impl RedisLogBuilder {
     ///
     /// The URL is then one of a Sentinel, or several with `,` between them, such as
     /// `redis://one:26379,redis://two:26379`. With a user, a password and a database in the first
-    /// one, the log signs in to the servers; to Sentinels it does not sign in.
+    /// one, the log signs in to the servers; to Sentinels it does not sign in. If a URL has the
+    /// scheme `rediss`, the log uses TLS also with the servers that Sentinel names.
     #[cfg(feature = "redis-sentinel")]
     #[cfg_attr(docsrs, doc(cfg(feature = "redis-sentinel")))]
     pub fn sentinel(mut self, service: impl Into<Box<str>>) -> Self {

@@ -12,10 +12,8 @@ pub struct Certificates(PathBuf);
 impl Certificates {
     /// `name` tells it from those of other tests.
     pub fn new(name: &str) -> Self {
-        let name = format!("tower-sse-tls-{name}-{}", std::process::id());
-        let directory = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&directory).unwrap();
-        let certificates = Self(directory);
+        let certificates = Self(Self::directory(name));
+        std::fs::create_dir_all(&certificates.0).unwrap();
         let key = "-newkey rsa:2048 -nodes -days 2";
         certificates.openssl(&format!("req -x509 {key} -keyout ca.key -out ca.pem -subj /CN=ca"));
         let name = "-subj /CN=server -addext subjectAltName=IP:127.0.0.1";
@@ -23,6 +21,11 @@ impl Certificates {
         let ca = "-CA ca.pem -CAkey ca.key -CAcreateserial -copy_extensions copy";
         certificates.openssl(&format!("x509 -req -in request.pem -out cert.pem -days 2 {ca}"));
         certificates
+    }
+
+    /// Where those with a name are.
+    pub fn directory(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("tower-sse-tls-{name}-{}", std::process::id()))
     }
 
     fn openssl(&self, args: &str) {

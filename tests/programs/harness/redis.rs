@@ -118,7 +118,8 @@ fn command(port: u16, directory: &Path, durable: &str) -> Command {
     command
 }
 
-fn cli(port: u16, args: &[&str]) -> String {
+/// What `redis-cli` prints.
+pub fn cli(port: u16, args: &[&str]) -> String {
     let output = Command::new("redis-cli").args(["-p", &port.to_string()]).args(args).output();
     let output = output.expect("`redis-cli` is installed");
     String::from_utf8(output.stdout).unwrap()
