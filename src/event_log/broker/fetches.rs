@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
-use super::{BrokerTopic, BrokerTopics};
+use super::{BrokerTopic, BrokerTopics, MIN_RETRY_DELAY, next_delay};
 use crate::sync::lock;
 
 /// Topics that wait to be fetched.
@@ -108,9 +109,19 @@ impl BrokerTopics {
             for _ in 0..WORKERS {
                 let topics = Arc::clone(&self);
                 workers.spawn(async move {
+                    let mut delay = MIN_RETRY_DELAY;
                     loop {
                         let topic = lane(&topics.queue).next().await;
-                        topics.fetch(&topic).await;
+                        if topics.fetch(&topic).await.is_ok() {
+                            delay = MIN_RETRY_DELAY;
+                            continue;
+                        }
+                        // It waits behind the others, which the broker may not refuse.
+                        sleep(delay).await;
+                        delay = next_delay(delay);
+                        if !topics.drop_if_unused(&topic) {
+                            topics.add_to_fetch(&topic);
+                        }
                     }
                 });
             }
@@ -129,16 +140,15 @@ mod tests {
     use std::task::Poll;
     use std::time::{Duration, Instant};
 
-    use tokio::time::sleep;
-
     use super::*;
     use crate::event_log::broker::{
-        Announcement, BrokerEvent, BrokerFollower, BrokerFuture, BrokerSource, LoadedTopic,
-        WindowLimits,
+        Announcement, BrokerEvent, BrokerFollower, BrokerFuture, BrokerSource, FetchFuture,
+        LoadedTopic, WindowLimits,
     };
-    use crate::event_log::{Start, Topic};
+    use crate::event_log::{BrokerError, Start, Topic};
 
-    /// A broker that has no events, and answers or is away. It counts what it is asked.
+    /// A broker that has no events, and answers or is away. It counts what it is asked, and refuses
+    /// topics whose names begin with `refused`.
     #[derive(Clone, Default)]
     struct EmptySource {
         is_away: bool,
@@ -167,17 +177,20 @@ mod tests {
     }
 
     impl BrokerSource for EmptySource {
-        fn load(&self, _: &Topic, _: WindowLimits) -> BrokerFuture<LoadedTopic> {
-            self.answer(nothing())
+        fn load(&self, topic: &Topic, _: WindowLimits) -> FetchFuture<LoadedTopic> {
+            self.answer(match topic.as_str().starts_with("refused") {
+                true => Err(BrokerError::Refused("a key has another type".into())),
+                false => Ok(nothing()),
+            })
         }
 
         fn page(&self, _: &Topic, _: u64) -> BrokerFuture<Vec<BrokerEvent>> {
             unreachable!("no follower reads")
         }
 
-        fn fill(&self, _: &Topic, _: u64) -> BrokerFuture<Vec<BrokerEvent>> {
+        fn fill(&self, _: &Topic, _: u64) -> FetchFuture<Vec<BrokerEvent>> {
             self.fills.fetch_add(1, Ordering::SeqCst);
-            self.answer(Vec::new())
+            self.answer(Ok(Vec::new()))
         }
 
         fn head(&self) -> BrokerFuture<(u64, u64)> {
@@ -281,5 +294,45 @@ mod tests {
         topics.add_to_fetch(&topic);
         sleep(Duration::from_secs(1)).await;
         assert_eq!(source.fills.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn topics_that_a_broker_refuses_keep_no_others_from_being_loaded() {
+        let source = EmptySource::default();
+        let topics = topics_of(&source);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(Arc::clone(&topics).run_fetches());
+        let refused = |n| {
+            let name = Topic::new(format!("refused.{n}")).unwrap();
+            BrokerFollower::new(Arc::clone(&topics), &name.into(), Start::Live)
+        };
+        let refused: Vec<_> = (0..2 * WORKERS).map(refused).collect();
+        sleep(Duration::from_secs(60)).await;
+        // Each worker asks for one once a second.
+        let before = source.counts()[0];
+        sleep(Duration::from_secs(60)).await;
+        assert!((900..=1000).contains(&(source.counts()[0] - before)), "{:?}", source.counts());
+
+        let _followers: Vec<_> = (0..100).map(|n| follow(&topics, n)).collect();
+        sleep(Duration::from_secs(10)).await;
+        let is_loaded = |name: String| topics.find(&name).unwrap().loaded_state().is_some();
+        assert!((0..100).all(|n| is_loaded(format!("t.{n}"))));
+        // Nothing is kept of one that nobody follows any more.
+        drop(refused);
+        sleep(Duration::from_secs(10)).await;
+        assert_eq!(topics.all().len(), 100);
+        let before = source.counts()[0];
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(source.counts()[0], before);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_read_of_a_topic_that_a_broker_refuses_is_refused() {
+        let topics = topics_of(&EmptySource::default());
+        for (name, is_refused) in [("refused", true), ("t", false)] {
+            let name = Topic::from_static(name);
+            let read = Arc::clone(&topics).read(&name, Start::Earliest, 1).await;
+            assert_eq!(matches!(read, Err(BrokerError::Refused(_))), is_refused, "{name}");
+        }
     }
 }

@@ -17,20 +17,20 @@ pub(in crate::event_log) struct LastPage {
 
 /// Reads the last `count` events of topics. `page` asks a broker for events up to a sequence, and for
 /// no more than these limits.
-pub(in crate::event_log) async fn read_last<F: Future<Output = LastPage>>(
+pub(in crate::event_log) async fn read_last<E, F: Future<Output = Result<LastPage, E>>>(
     count: usize,
     page: impl Fn(u64, WindowLimits) -> F,
-) -> Vec<Logged> {
+) -> Result<Vec<Logged>, E> {
     let (mut events, mut up_to) = (VecDeque::new(), Some(u64::MAX));
     while let Some(sequence) = up_to.filter(|_| events.len() < count) {
         let limits = WindowLimits { events: (count - events.len()).min(MAX_EVENTS), ..PAGE };
-        let page = page(sequence, limits).await;
+        let page = page(sequence, limits).await?;
         for event in page.events.into_iter().filter(|event| !event.finishes_topic()) {
             events.push_front(event);
         }
         up_to = page.more_up_to;
     }
-    events.into()
+    Ok(events.into())
 }
 
 /// The most events that a broker is asked for at a time.
@@ -41,6 +41,7 @@ const PAGE: WindowLimits = WindowLimits { events: MAX_EVENTS, bytes: 256 * 1024 
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
+    use std::convert::Infallible;
 
     use super::*;
     use crate::event_log::{Topic, finish_event};
@@ -59,9 +60,10 @@ mod tests {
                 Logged::new(Topic::from_static("t"), &id, event).unwrap()
             };
             let events = (oldest + 1..=newest).rev().map(event).collect();
-            async move { LastPage { events, more_up_to: Some(oldest).filter(|it| *it > 0) } }
+            let page = LastPage { events, more_up_to: Some(oldest).filter(|it| *it > 0) };
+            async move { Ok::<_, Infallible>(page) }
         });
-        let events = events.await.iter().map(|event| event.id().to_owned()).collect();
+        let events = events.await.unwrap().iter().map(|event| event.id().to_owned()).collect();
         (events, asked.into_inner())
     }
 

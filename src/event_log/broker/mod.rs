@@ -34,7 +34,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::wake_list::Ticket;
-use super::{Logged, Page, Start, Topic};
+use super::{BrokerError, Logged, Page, Start, Topic};
 use crate::sync::{lock, now};
 
 pub(super) use clock::{LogClock, LogHead};
@@ -56,16 +56,21 @@ use topic::{TopicRequest, Unused};
 /// A future that waits for a broker, however long it is away.
 pub(super) type BrokerFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
+/// A future that waits for a broker, however long it is away, and ends with an error if the broker
+/// refuses the request.
+pub(super) type FetchFuture<T> = BrokerFuture<Result<T, BrokerError>>;
+
 /// What topics and followers ask of a broker, beside what its reader reads.
 pub(super) trait BrokerSource: Send + Sync + 'static {
-    /// The last events of a topic, up to these limits, and the head of the log at the same moment.
-    fn load(&self, topic: &Topic, limits: WindowLimits) -> BrokerFuture<LoadedTopic>;
+    /// The last events of a topic, up to these limits, and the head of the log at the same moment,
+    /// unless the broker refuses this topic.
+    fn load(&self, topic: &Topic, limits: WindowLimits) -> FetchFuture<LoadedTopic>;
 
     /// The next events of a topic after a position, for one follower; empty if there are none.
     fn page(&self, topic: &Topic, position: u64) -> BrokerFuture<Vec<BrokerEvent>>;
 
-    /// The same for a window, which no follower's page delays.
-    fn fill(&self, topic: &Topic, position: u64) -> BrokerFuture<Vec<BrokerEvent>>;
+    /// The same for a window, which no follower's page delays, unless the broker refuses this topic.
+    fn fill(&self, topic: &Topic, position: u64) -> FetchFuture<Vec<BrokerEvent>>;
 
     /// The epoch and the last sequence of the log.
     fn head(&self) -> BrokerFuture<(u64, u64)>;
@@ -171,33 +176,48 @@ impl BrokerTopics {
     ///
     /// It ends when the topic has them all, or when nobody follows it any more while the broker is
     /// away: then the topic is dropped.
-    async fn fetch(&self, topic: &Arc<BrokerTopic>) {
+    ///
+    /// # Errors
+    ///
+    /// If the broker refuses this topic. The topic is then to be fetched again.
+    async fn fetch(&self, topic: &Arc<BrokerTopic>) -> Result<(), BrokerError> {
         while let Some(request) = topic.next_request() {
             let answered = match request {
                 TopicRequest::Load(asked) => {
                     let load = self.source.load(&topic.name, topic.limits());
                     let loaded = self.while_used(topic, load).await;
-                    loaded.map(|loaded| topic.load(loaded, asked))
+                    loaded.map(|loaded| loaded.map(|loaded| topic.load(loaded, asked)))
                 }
                 TopicRequest::Fill { after, asked } => {
                     let page = self.while_used(topic, self.source.fill(&topic.name, after)).await;
-                    page.map(|page| topic.fill(page, asked))
+                    page.map(|page| page.map(|page| topic.fill(page, asked)))
                 }
             };
-            if answered.is_none() {
-                return;
+            match answered {
+                Some(answer) => answer?,
+                None => break,
             }
             topic.wake();
         }
+        Ok(())
     }
 
     /// Reads what a follower of a topic would return at once, up to so many events, and leaves
     /// nothing.
-    pub(super) async fn read(self: Arc<Self>, name: &Topic, from: Start, limit: usize) -> Page {
+    ///
+    /// # Errors
+    ///
+    /// If the broker refuses this topic.
+    pub(super) async fn read(
+        self: Arc<Self>,
+        name: &Topic,
+        from: Start,
+        limit: usize,
+    ) -> Result<Page, BrokerError> {
         let topic = Arc::new(BrokerTopic::for_look(name.clone()));
         let follower = BrokerFollower::of_one(Arc::clone(&self), &topic, from);
-        self.fetch(&topic).await;
-        follower.read(limit).await
+        self.fetch(&topic).await?;
+        Ok(follower.read(limit).await)
     }
 
     /// Waits for an answer; `None` if the topic is dropped before it comes.

@@ -8,12 +8,13 @@ use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
 use super::{
-    BrokerEvent, BrokerFuture, BrokerSource, LastPage, LoadedTopic, MIN_RETRY_DELAY, WindowLimits,
-    next_delay, read_last,
+    BrokerEvent, BrokerFuture, BrokerSource, FetchFuture, LastPage, LoadedTopic, MAX_RETRY_DELAY,
+    MIN_RETRY_DELAY, WindowLimits, next_delay, read_last,
 };
 use crate::event_log::{BrokerError, Logged, Topic, Topics};
 
-/// What is requested of a broker. Each request may fail, and has so long for its answer.
+/// What is requested of a broker. Each request may fail, and has so long for its answer. If it fails
+/// with [`BrokerError::Refused`], it would fail again; otherwise the broker is away for a time.
 pub(in crate::event_log) trait BrokerRequests:
     Clone + Send + Sync + 'static
 {
@@ -73,73 +74,77 @@ pub(in crate::event_log) enum PageReader {
 #[derive(Clone)]
 pub(in crate::event_log) struct PatientSource<R> {
     requests: R,
-    /// Bounds how many long answers are on their way at the same time.
+    /// Bound how many answers are on their way at the same time. A request that is repeated does not
+    /// count while it waits.
     replaying: Arc<Semaphore>,
     filling: Arc<Semaphore>,
+    short: Arc<Semaphore>,
 }
 
 impl<R: BrokerRequests> PatientSource<R> {
     pub(in crate::event_log) fn new(requests: R) -> Self {
-        let at_a_time = || Arc::new(Semaphore::new(MAX_REPLAYS));
-        Self { requests, replaying: at_a_time(), filling: at_a_time() }
+        let at_a_time = |answers| Arc::new(Semaphore::new(answers));
+        Self {
+            requests,
+            replaying: at_a_time(MAX_REPLAYS),
+            filling: at_a_time(MAX_REPLAYS),
+            short: at_a_time(Semaphore::MAX_PERMITS),
+        }
     }
 
     /// The last events of topics.
     ///
     /// One request is enough, unless the events are many or long, or few of the last ones match a
     /// pattern.
-    pub(in crate::event_log) async fn last(&self, topics: &Topics, count: usize) -> Vec<Logged> {
-        let page = |up_to, limits| async move {
-            // It is never closed.
-            let _permit = self.replaying.acquire().await;
-            until_answered(|within| self.requests.last(topics, up_to, limits, within)).await
+    ///
+    /// # Errors
+    ///
+    /// If the broker refuses the request.
+    pub(in crate::event_log) async fn last(
+        &self,
+        topics: &Topics,
+        count: usize,
+    ) -> Result<Vec<Logged>, BrokerError> {
+        let page = |up_to, limits| {
+            let request = move |within| self.requests.last(topics, up_to, limits, within);
+            until_answered(&self.replaying, request)
         };
         read_last(count, page).await
-    }
-
-    fn read_page(
-        &self,
-        reader: PageReader,
-        topic: &Topic,
-        position: u64,
-    ) -> BrokerFuture<Vec<BrokerEvent>> {
-        let (source, topic) = (self.clone(), topic.clone());
-        Box::pin(async move {
-            let at_a_time = match reader {
-                PageReader::Follower => &source.replaying,
-                PageReader::Window => &source.filling,
-            };
-            let _permit = at_a_time.acquire().await;
-            until_answered(|within| source.requests.page(reader, &topic, position, within)).await
-        })
     }
 }
 
 impl<R: BrokerRequests> BrokerSource for PatientSource<R> {
-    fn load(&self, topic: &Topic, limits: WindowLimits) -> BrokerFuture<LoadedTopic> {
-        let (source, topic) = (self.clone(), topic.clone());
+    fn load(&self, topic: &Topic, limits: WindowLimits) -> FetchFuture<LoadedTopic> {
+        let (Self { requests, replaying, .. }, topic) = (self.clone(), topic.clone());
         Box::pin(async move {
-            let _permit = source.replaying.acquire().await;
-            until_answered(|within| source.requests.load(&topic, limits, within)).await
+            until_answered(&replaying, |within| requests.load(&topic, limits, within)).await
         })
     }
 
     fn page(&self, topic: &Topic, position: u64) -> BrokerFuture<Vec<BrokerEvent>> {
-        self.read_page(PageReader::Follower, topic, position)
+        let (Self { requests, replaying, .. }, topic) = (self.clone(), topic.clone());
+        Box::pin(async move {
+            let page = |within| requests.page(PageReader::Follower, &topic, position, within);
+            until_granted(&replaying, page).await
+        })
     }
 
-    fn fill(&self, topic: &Topic, position: u64) -> BrokerFuture<Vec<BrokerEvent>> {
-        self.read_page(PageReader::Window, topic, position)
+    fn fill(&self, topic: &Topic, position: u64) -> FetchFuture<Vec<BrokerEvent>> {
+        let (Self { requests, filling, .. }, topic) = (self.clone(), topic.clone());
+        Box::pin(async move {
+            let page = |within| requests.page(PageReader::Window, &topic, position, within);
+            until_answered(&filling, page).await
+        })
     }
 
     fn head(&self) -> BrokerFuture<(u64, u64)> {
-        let requests = self.requests.clone();
-        Box::pin(async move { until_answered(|within| requests.head(within)).await })
+        let Self { requests, short, .. } = self.clone();
+        Box::pin(async move { until_granted(&short, |within| requests.head(within)).await })
     }
 
     fn reserve(&self) -> BrokerFuture<(u64, u64)> {
-        let requests = self.requests.clone();
-        Box::pin(async move { until_answered(|within| requests.reserve(within)).await })
+        let Self { requests, short, .. } = self.clone();
+        Box::pin(async move { until_granted(&short, |within| requests.reserve(within)).await })
     }
 
     fn known(&self) -> u64 {
@@ -151,20 +156,38 @@ impl<R: BrokerRequests> BrokerSource for PatientSource<R> {
     }
 }
 
-/// Repeats a request until there is an answer. Each time it waits longer, so that a long answer over
-/// a slow connection comes in the end.
+/// Repeats a request until there is an answer, or a refusal. Each time it waits longer, so that a
+/// long answer over a slow connection comes in the end.
 async fn until_answered<T, F: Future<Output = Result<T, BrokerError>>>(
+    at_a_time: &Semaphore,
     request: impl Fn(Duration) -> F,
-) -> T {
+) -> Result<T, BrokerError> {
     let (mut delay, mut patience) = (MIN_RETRY_DELAY, Patience::new());
     loop {
-        match request(patience.get()).await {
-            Ok(answer) => return answer,
+        // The semaphore is never closed.
+        let permit = at_a_time.acquire().await;
+        let answer = request(patience.get()).await;
+        drop(permit);
+        match answer {
             Err(BrokerError::TimedOut) => patience.double(),
-            Err(_) => {}
+            Err(BrokerError::Away(_)) => {}
+            answer => return answer,
         }
         sleep(delay).await;
         delay = next_delay(delay);
+    }
+}
+
+/// Repeats a request until it is neither refused nor without an answer.
+async fn until_granted<T, F: Future<Output = Result<T, BrokerError>>>(
+    at_a_time: &Semaphore,
+    request: impl Fn(Duration) -> F,
+) -> T {
+    loop {
+        if let Ok(answer) = until_answered(at_a_time, &request).await {
+            return answer;
+        }
+        sleep(MAX_RETRY_DELAY).await;
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::time::advance;
 use super::topic::TopicRequest;
 use super::{
     Announcement, BrokerEvent, BrokerFollower, BrokerFuture, BrokerSource, BrokerTopic,
-    BrokerTopics, LINGER, LoadedTopic, WindowLimits,
+    BrokerTopics, FetchFuture, LINGER, LoadedTopic, WindowLimits,
 };
 use crate::event_log::{Follow, Logged, Start, Step, Topic};
 use crate::wire::{Event, EventId};
@@ -41,7 +41,7 @@ fn answer<T>(answers: &Answers<T>) -> oneshot::Sender<T> {
 }
 
 impl BrokerSource for ScriptedSource {
-    fn load(&self, _: &Topic, _: WindowLimits) -> BrokerFuture<LoadedTopic> {
+    fn load(&self, _: &Topic, _: WindowLimits) -> FetchFuture<LoadedTopic> {
         unreachable!("the tests load")
     }
 
@@ -49,7 +49,7 @@ impl BrokerSource for ScriptedSource {
         request(&self.pages)
     }
 
-    fn fill(&self, _: &Topic, _: u64) -> BrokerFuture<Vec<BrokerEvent>> {
+    fn fill(&self, _: &Topic, _: u64) -> FetchFuture<Vec<BrokerEvent>> {
         unreachable!("the tests fill")
     }
 

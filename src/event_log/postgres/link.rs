@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio_postgres::types::{ToSql, Type};
 
 use super::connection::{PostgresConnection, SessionOpener};
-use super::error::PgResult;
+use super::error::{FailureKind, PgResult};
 use super::rows::{StoredEvents, head, no_log, to_sql, value};
 use super::schema::Statements;
 use super::session::Session;
@@ -190,7 +190,7 @@ impl BrokerRequests for PostgresLink {
         limits: WindowLimits,
         within: Duration,
     ) -> Result<LoadedTopic, BrokerError> {
-        Ok(self.try_load(topic, limits, within).await?)
+        answered(self.try_load(topic, limits, within).await)
     }
 
     async fn page(
@@ -204,7 +204,7 @@ impl BrokerRequests for PostgresLink {
             PageReader::Follower => &self.replays,
             PageReader::Window => &self.fills,
         };
-        Ok(self.try_page(connection, topic, position, within).await?)
+        answered(self.try_page(connection, topic, position, within).await)
     }
 
     async fn last(
@@ -214,11 +214,11 @@ impl BrokerRequests for PostgresLink {
         limits: WindowLimits,
         within: Duration,
     ) -> Result<LastPage, BrokerError> {
-        Ok(self.try_last(topics, up_to, limits, within).await?)
+        answered(self.try_last(topics, up_to, limits, within).await)
     }
 
     async fn head(&self, _: Duration) -> Result<(u64, u64), BrokerError> {
-        let head = Self::head(self).await?;
+        let head = answered(Self::head(self).await)?;
         Ok((head.epoch, head.sequence))
     }
 
@@ -235,6 +235,13 @@ impl BrokerRequests for PostgresLink {
     fn live(&self, at: Instant) -> u64 {
         self.clock.earliest_after(at)
     }
+}
+
+fn answered<T>(answer: PgResult<T>) -> Result<T, BrokerError> {
+    answer.map_err(|failure| match failure.kind {
+        FailureKind::NotReady => BrokerError::Away(failure.to_string().into()),
+        _ => failure.into(),
+    })
 }
 
 pub(super) fn micros(time: Duration) -> i64 {

@@ -282,12 +282,12 @@ impl EventLog for PostgresLog {
 
     async fn read(&self, topic: &Topic, from: Start, limit: usize) -> Result<Page, BrokerError> {
         let read = Arc::clone(&self.inner.topics).read(topic, from, limit);
-        timeout(self.inner.append_timeout, read).await.map_err(|_| BrokerError::TimedOut)
+        timeout(self.inner.append_timeout, read).await.map_err(|_| BrokerError::TimedOut)?
     }
 
     async fn last(&self, topics: &Topics, count: usize) -> Result<Vec<Logged>, BrokerError> {
         let last = self.inner.source.last(topics, count);
-        timeout(self.inner.append_timeout, last).await.map_err(|_| BrokerError::TimedOut)
+        timeout(self.inner.append_timeout, last).await.map_err(|_| BrokerError::TimedOut)?
     }
 
     async fn forget(&self, topic: &Topic, after: Duration) -> Result<(), BrokerError> {

@@ -289,5 +289,9 @@ async fn answered<T>(
     within: Duration,
     request: impl Future<Output = RedisResult<T>>,
 ) -> Result<T, BrokerError> {
-    timeout(within, request).await.map_err(|_| BrokerError::TimedOut)?.map_err(failed)
+    let answer = timeout(within, request).await.map_err(|_| BrokerError::TimedOut)?;
+    answer.map_err(|error| match is_not_ready(&error) {
+        true => BrokerError::Away(error.to_string().into()),
+        false => failed(error),
+    })
 }
