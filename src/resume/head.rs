@@ -44,14 +44,16 @@ impl SavedHead {
         response
     }
 
-    /// The head as text, for other nodes. None if a part of it has no text.
+    /// The head as text, for other nodes. None if the stream expires, which other nodes are not told.
     pub(super) fn to_text(&self) -> Option<String> {
         if self.expiry.is_some() {
             return None;
         }
         let mut text = self.status.as_str().to_owned();
         for (name, value) in &self.headers {
-            let _ = write!(text, "\n{name}: {}", value.to_str().ok()?);
+            // A value may have any bytes but control characters.
+            let value: String = value.as_bytes().iter().copied().map(char::from).collect();
+            let _ = write!(text, "\n{name}: {value}");
         }
         Some(text)
     }
@@ -63,7 +65,8 @@ impl SavedHead {
         for line in lines {
             let (name, value) = line.split_once(": ")?;
             let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-            headers.append(name, HeaderValue::from_str(value).ok()?);
+            let value: Vec<u8> = value.chars().map(u8::try_from).collect::<Result<_, _>>().ok()?;
+            headers.append(name, HeaderValue::from_bytes(&value).ok()?);
         }
         Some(Self { status, headers, expiry: None })
     }
@@ -89,8 +92,19 @@ mod tests {
         let read = SavedHead::from_text(&text).unwrap();
         assert_eq!(read.response(()).headers(), head.response(()).headers());
         assert_eq!(read.response(()).status(), 201);
-        for text in ["", "x", "200\nno value", "200\n a: b", "200\na: \u{7f}"] {
+        for text in ["", "x", "200\nno value", "200\n a: b", "200\na: \u{7f}", "200\na: \u{100}"] {
             assert!(SavedHead::from_text(text).is_none(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_saved_header_has_the_bytes_that_it_had() {
+        let bytes: Vec<u8> =
+            (0..=255).filter(|it| HeaderValue::from_bytes(&[*it]).is_ok()).collect();
+        let value = HeaderValue::from_bytes(&[b"x", &*bytes, b"x"].concat()).unwrap();
+        let (parts, ()) = Response::builder().header("x-a", &value).body(()).unwrap().into_parts();
+        let text = SavedHead::of(&parts, &Dialect::default()).to_text().unwrap();
+        let read = SavedHead::from_text(&text).unwrap();
+        assert_eq!(read.response(()).headers()["x-a"], value);
     }
 }
