@@ -167,8 +167,8 @@ async fn the_last_events_in_nats_are_few_requests_that_read_few_others() {
     for nats in Nats::start_each_version().await {
         let way = Way::to(&nats).await;
         let nothing = NatsLog::builder().window_events(2).bytes(64 * 1024 * 1024);
-        fill(&nothing.clone().connect(nats.url()).await.unwrap()).await;
-        let log = nothing.connect(way.url()).await.unwrap();
+        fill(&nothing.clone().connect(&nats.url()).await.unwrap()).await;
+        let log = nothing.connect(&way.url()).await.unwrap();
         all_cost_little(&log, &way).await;
     }
 }

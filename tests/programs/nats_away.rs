@@ -80,10 +80,11 @@ async fn a_node_that_is_cut_off_goes_on_where_it_was() {
     let nats = Nats::start().await;
     let mut way = Way::to(&nats).await;
     let patient = settings().away_timeout(Duration::from_secs(10));
-    let patient = patient.append_timeout(Duration::from_secs(10)).connect(way.url()).await.unwrap();
-    let hasty = settings().away_timeout(Duration::ZERO).connect(way.url()).await.unwrap();
+    let patient =
+        patient.append_timeout(Duration::from_secs(10)).connect(&way.url()).await.unwrap();
+    let hasty = settings().away_timeout(Duration::ZERO).connect(&way.url()).await.unwrap();
     let timed = settings().away_timeout(Duration::from_millis(500));
-    let timed = timed.connect(way.url()).await.unwrap();
+    let timed = timed.connect(&way.url()).await.unwrap();
     let other = nats.log().await;
     let mut before = patient.follow(topics(&["t"]), Start::Live);
     let first = append(&other, "t", "0").await;
@@ -144,7 +145,7 @@ async fn a_node_that_is_cut_off_goes_on_where_it_was() {
 async fn an_event_that_is_sent_again_is_there_once() {
     let nats = Nats::start().await;
     let mut way = Way::to(&nats).await;
-    let log = settings().connect(way.url()).await.unwrap();
+    let log = settings().connect(&way.url()).await.unwrap();
     let over = Arc::new(tokio::sync::Notify::new());
     let publishing = nats::publish(log.clone(), "t", Arc::clone(&over));
     for _ in 0..20 {

@@ -66,7 +66,7 @@ impl Cluster {
     async fn log(&self, settings: NatsLogBuilder) -> NatsLog {
         let log = async {
             loop {
-                if let Ok(log) = settings.clone().connect(self.urls()).await {
+                if let Ok(log) = settings.clone().connect(&self.urls()).await {
                     return log;
                 }
                 sleep(Duration::from_millis(100)).await;

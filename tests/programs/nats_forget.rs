@@ -149,7 +149,7 @@ async fn a_long_replay_is_told_of_a_forgotten_topic_once_and_gets_all_of_the_oth
 async fn a_follower_whose_node_was_away_is_told_of_events_that_were_forgotten_meanwhile() {
     let nats = Nats::start().await;
     let mut way = Way::to(&nats).await;
-    let (cut_off, other) = (settings().connect(way.url()).await.unwrap(), nats.log().await);
+    let (cut_off, other) = (settings().connect(&way.url()).await.unwrap(), nats.log().await);
     // Else the stream would begin after what is forgotten, and that would show it.
     append(&other, "c", "stays").await;
     let mut follower = cut_off.follow(topics(&["a"]), Start::Live);

@@ -254,10 +254,10 @@ async fn a_stream_or_a_setting_that_cannot_be_a_log_is_an_error() {
         settings().age(Duration::from_millis(1)),
         settings().append_timeout(Duration::from_secs(3_600)),
     ] {
-        assert!(settings.clone().connect(nats.url()).await.is_err(), "{settings:?}");
+        assert!(settings.clone().connect(&nats.url()).await.is_err(), "{settings:?}");
     }
     nats.log().await;
-    let other = settings().prefix("other").connect(nats.url()).await;
+    let other = settings().prefix("other").connect(&nats.url()).await;
     assert!(other.unwrap_err().to_string().contains("subjects"));
     assert!(NatsLog::connect("nats://127.0.0.1:1").await.is_err());
 }
@@ -274,6 +274,6 @@ async fn a_server_that_asks_for_tls_is_an_error_and_no_panic() {
         // Whatever it says, this is no answer.
         tokio::io::AsyncWriteExt::write_all(&mut stream, &[0; 64]).await.unwrap();
     };
-    let (log, ()) = tokio::join!(NatsLog::connect(url), server);
+    let (log, ()) = tokio::join!(NatsLog::connect(&url), server);
     assert!(log.is_err());
 }

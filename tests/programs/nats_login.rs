@@ -29,7 +29,7 @@ fn accounts(port: u16, directory: &Path) -> Command {
 
 /// That a log with this login takes an event and gives it back, also on a connection of its own.
 async fn works(nats: &mut Nats, login: &str, settings: NatsLogBuilder) {
-    let log = settings.connect(nats.url_with(login)).await.unwrap();
+    let log = settings.connect(&nats.url_with(login)).await.unwrap();
     assert!(!format!("{log:?}").contains("s3cr3t") && !format!("{log:?}").contains("p@ss"));
     let mut follower = log.follow(topics(&["t"]), Start::Live);
     append(&log, "t", "before").await;
@@ -89,7 +89,7 @@ async fn an_error_of_connecting_has_a_word_of_its_reason_and_no_password() {
         ("http://ann:wrong@host".to_owned(), settings(), "`servers`"),
         ("nats://ann:wrong@a,nats://bob:wrong@b".to_owned(), settings(), "`servers`"),
     ] {
-        let error = settings.connect(servers).await.unwrap_err();
+        let error = settings.connect(&servers).await.unwrap_err();
         assert!(error.to_string().contains(word), "{error}");
         let all = format!("{error:?} {error}");
         assert!(!all.contains("wrong"), "{all}");
@@ -151,7 +151,7 @@ async fn a_stream_that_cannot_say_that_an_event_is_there_once_is_refused() {
             ..Default::default()
         };
         context.create_stream(config).await.unwrap();
-        let refused = NatsLog::builder().stream(name).prefix(name).connect(nats.url()).await;
+        let refused = NatsLog::builder().stream(name).prefix(name).connect(&nats.url()).await;
         let refused = refused.unwrap_err().to_string();
         assert!(refused.contains(word), "{refused}");
     }

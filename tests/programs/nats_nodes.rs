@@ -23,7 +23,7 @@ async fn streams_stay_open_and_whole_while_the_broker_is_killed() {
 async fn a_partition_of_ten_seconds_delays_and_loses_nothing() {
     let server = Nats::start().await;
     let mut way = Way::to(&server).await;
-    let first = nats::settings().connect(way.url()).await.unwrap();
+    let first = nats::settings().connect(&way.url()).await.unwrap();
     let logs = [first, server.log().await];
     hub_nodes::a_partition_of_ten_seconds_delays_and_loses_nothing(logs, &mut way).await;
 }

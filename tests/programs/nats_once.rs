@@ -15,7 +15,7 @@ async fn a_message_whose_answer_was_lost_is_there_once_when_it_is_tried_again() 
     for nats in Nats::start_each_version().await {
         let mut way = Way::to(&nats).await;
         let hasty = settings().append_timeout(Duration::from_millis(500));
-        let log = hasty.connect(way.url()).await.unwrap();
+        let log = hasty.connect(&way.url()).await.unwrap();
         let other = nats.log().await;
         append(&log, "t", "0").await;
         way.lose_answers();
@@ -42,7 +42,7 @@ async fn a_message_whose_answer_was_lost_is_there_once_when_it_is_tried_again() 
 async fn a_message_that_one_call_sends_twice_is_no_repeat() {
     let nats = Nats::start().await;
     let mut way = Way::to(&nats).await;
-    let log = settings().append_timeout(Duration::from_secs(30)).connect(way.url()).await.unwrap();
+    let log = settings().append_timeout(Duration::from_secs(30)).connect(&way.url()).await.unwrap();
     let stream = nats.stream().await;
     way.lose_answers();
     let call = tokio::spawn({
@@ -68,7 +68,7 @@ async fn a_message_is_there_once_though_nats_was_killed_before_it_answered() {
     for mut nats in Nats::start_each_version().await {
         let way = Way::to(&nats).await;
         let hasty = settings().append_timeout(Duration::from_millis(500));
-        let log = hasty.connect(way.url()).await.unwrap();
+        let log = hasty.connect(&way.url()).await.unwrap();
         way.lose_answers();
         log.append_once(&topic("t"), data("1"), &message("m")).await.unwrap().unwrap_err();
         nats.kill();
@@ -87,7 +87,7 @@ async fn messages_that_are_tried_until_they_are_taken_are_there_once_and_in_orde
     let nats = Nats::start().await;
     let mut way = Way::to(&nats).await;
     let hasty = settings().append_timeout(Duration::from_millis(300));
-    let log = hasty.connect(way.url()).await.unwrap();
+    let log = hasty.connect(&way.url()).await.unwrap();
     let pause = Duration::from_millis(37);
     let count = publish_over_a_broken_way(log, &mut way, pause).await;
     let mut follower = nats.log().await.follow(topics(&["t"]), Start::Earliest);
@@ -134,7 +134,7 @@ async fn a_stream_with_a_shorter_window_than_the_one_that_is_set_is_refused() {
     nats.log().await;
     nats.log_with(settings().duplicate_window(minute / 2)).await;
     assert_eq!(window("sse").await, minute);
-    let refused = settings().duplicate_window(2 * minute).connect(nats.url()).await.unwrap_err();
+    let refused = settings().duplicate_window(2 * minute).connect(&nats.url()).await.unwrap_err();
     assert!(refused.to_string().contains("duplicate_window"), "{refused}");
     nats.log_with(settings().stream("default").prefix("default")).await;
     assert_eq!(window("default").await, 2 * minute);
@@ -143,7 +143,7 @@ async fn a_stream_with_a_shorter_window_than_the_one_that_is_set_is_refused() {
         settings().age(minute).duplicate_window(2 * minute),
         settings().append_timeout(minute).duplicate_window(minute / 2),
     ] {
-        assert!(wrong.connect(nats.url()).await.is_err());
+        assert!(wrong.connect(&nats.url()).await.is_err());
     }
 }
 

@@ -149,7 +149,7 @@ async fn followers_end_and_appends_fail_after_the_runtime_of_a_log_has_ended() {
     let nats = Nats::start().await;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let url = nats.url();
-    let log = runtime.spawn(async move { settings().connect(url).await.unwrap() }).await.unwrap();
+    let log = runtime.spawn(async move { settings().connect(&url).await.unwrap() }).await.unwrap();
     append(&log, "t", "before").await;
     let mut waiting = log.follow(topics(&["t"]), Start::Live);
     let mut several = log.follow(topics(&["t", "u.*"]), Start::Live);

@@ -28,7 +28,7 @@ async fn only_its_topics_are_read(nats: &Nats) {
         }
     }
     let way = Way::to(nats).await;
-    let reader = settings().window_events(1).connect(way.url()).await.unwrap();
+    let reader = settings().window_events(1).connect(&way.url()).await.unwrap();
     for set in [&["a", "b.*"][..], &["a", "b.1", "b.2"], &["*", "b.>", "*.1"]] {
         // The last set also matches others.
         let others = if set.len() == 3 && set[0] == "*" { OTHERS / 50 } else { 0 };
@@ -54,7 +54,7 @@ async fn an_append_and_a_live_event_do_not_wait_for_a_replay() {
     }
     append(&writer, "large", "last").await;
     let way = Way::to(&nats).await;
-    let log = settings().window_events(1).connect(way.url()).await.unwrap();
+    let log = settings().window_events(1).connect(&way.url()).await.unwrap();
     let mut live = log.follow(topics(&["small"]), Start::Live);
     way.slow_down_to(2_000_000);
     let mut replay = log.follow(topics(&["large"]), Start::Earliest);

@@ -39,7 +39,7 @@ async fn an_event_whose_answer_was_lost_is_there_once() {
     let server = Nats::start().await;
     let mut way = Way::to(&server).await;
     let quick = Duration::from_millis(300);
-    let first = nats::settings().append_timeout(quick).connect(way.url()).await.unwrap();
+    let first = nats::settings().append_timeout(quick).connect(&way.url()).await.unwrap();
     let logs = [first, server.log().await];
     resume_nodes::an_event_whose_answer_was_lost_is_there_once(logs, &mut way).await;
 }

@@ -215,9 +215,9 @@ impl NatsLogBuilder {
     /// [`BrokerError::Setting`] if a setting or the address is invalid; [`BrokerError::Away`] if no
     /// server answers; [`BrokerError::Refused`] if it does not let the log in, if it has no
     /// `JetStream`, or if the stream exists and cannot be a log.
-    pub async fn connect(self, servers: impl AsRef<str>) -> Result<NatsLog, BrokerError> {
+    pub async fn connect(self, servers: &str) -> Result<NatsLog, BrokerError> {
         self.check()?;
-        NatsLog::with(self, servers.as_ref()).await
+        NatsLog::with(self, servers).await
     }
 
     fn check(&self) -> Result<(), InvalidSetting> {

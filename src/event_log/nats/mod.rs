@@ -216,7 +216,7 @@ impl NatsLog {
     /// # Errors
     ///
     /// See [`NatsLogBuilder::connect`].
-    pub async fn connect(servers: impl AsRef<str>) -> Result<Self, BrokerError> {
+    pub async fn connect(servers: &str) -> Result<Self, BrokerError> {
         Self::builder().connect(servers).await
     }
 

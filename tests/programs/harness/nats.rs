@@ -65,7 +65,7 @@ impl Nats {
     }
 
     pub async fn log_with(&self, settings: NatsLogBuilder) -> NatsLog {
-        settings.connect(self.url()).await.unwrap()
+        settings.connect(&self.url()).await.unwrap()
     }
 
     /// The stream as the server sees it.
