@@ -15,6 +15,7 @@ mod cursor;
 mod fetches;
 mod follower;
 mod last;
+mod log;
 mod patience;
 mod settings;
 #[cfg(test)]
@@ -42,6 +43,7 @@ use fetches::FetchQueue;
 pub(super) use follower::BrokerFollower;
 pub(super) use last::LastPage;
 use last::read_last;
+pub(super) use log::BrokerLog;
 #[cfg(feature = "redis")]
 pub(super) use patience::RESPONSE_TIMEOUT;
 pub(super) use patience::{

@@ -17,13 +17,11 @@ mod writer;
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 use tokio_postgres::Config;
 
 use self::address::hosts;
@@ -32,7 +30,7 @@ use self::link::PostgresLink;
 use self::reader::FeedReader;
 use self::schema::Statements;
 use self::writer::{LogLimits, Writer, WriterHandle};
-use super::broker::{BrokerFollower, BrokerSettings, BrokerTopics, LogHead, PatientSource};
+use super::broker::{BrokerFollower, BrokerLog, BrokerSettings};
 use super::ids::id_before;
 use super::{
     Appended, BrokerError, EventLog, Follow, LogHealth, Logged, MessageId, Page, Start, Step,
@@ -167,19 +165,10 @@ pub struct PostgresLog {
 }
 
 struct PostgresLogInner {
-    link: PostgresLink,
-    source: PatientSource<PostgresLink>,
+    log: BrokerLog<PostgresLink>,
     writer: WriterHandle,
-    topics: Arc<BrokerTopics>,
-    runtime: Handle,
-    /// The head when the log was made, after which the reader begins.
-    head: LogHead,
     /// The writer. It ends with the last handle and the last follower.
     _writing: JoinSet<()>,
-    /// From the first follower on, the reader and what fetches topics.
-    reading: OnceLock<JoinSet<()>>,
-    append_timeout: Duration,
-    max_event_bytes: usize,
 }
 
 impl PostgresLog {
@@ -198,7 +187,7 @@ impl PostgresLog {
     /// It reads from its first follower on. Without `NOTIFY` it reads late, and counts as not reading.
     #[must_use]
     pub fn health(&self) -> LogHealth {
-        self.inner.link.health.get()
+        self.inner.log.link.health.get()
     }
 
     /// Creates a builder, which sets the settings of a log.
@@ -213,24 +202,12 @@ impl PostgresLog {
         let link = PostgresLink::new(opener, append_timeout);
         // After this there are tables, and the clock of the server is known.
         let head = link.head().await?;
-        let source = PatientSource::new(link.clone());
-        let topics = Arc::new(BrokerTopics::new(Box::new(source.clone()), settings.common.window));
         let kept = LogLimits { events, idle, duplicate_window };
         let (handle, writer) = Writer::new(link.clone(), kept);
         let mut writing = JoinSet::new();
         writing.spawn(writer.run());
-        let inner = PostgresLogInner {
-            link,
-            source,
-            writer: handle,
-            topics,
-            head,
-            runtime: Handle::current(),
-            _writing: writing,
-            reading: OnceLock::new(),
-            append_timeout,
-            max_event_bytes: settings.common.max_event_bytes,
-        };
+        let log = BrokerLog::new(link, head, &settings.common);
+        let inner = PostgresLogInner { log, writer: handle, _writing: writing };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -240,20 +217,9 @@ impl PostgresLog {
         event: &Event,
         message: Option<&MessageId>,
     ) -> Result<Appended, BrokerError> {
-        let inner = &self.inner;
-        let event = event.encode_without_id().ok_or(BrokerError::NoData)?;
-        if event.len() > inner.max_event_bytes {
-            return Err(BrokerError::TooLong);
-        }
-        let appended = inner.writer.append(topic, event, message, inner.append_timeout);
-        Ok(appended.await?)
-    }
-
-    /// Spawns the reader, and what fetches topics.
-    fn start_reading(&self) -> JoinSet<()> {
-        let PostgresLogInner { link, topics, head, runtime, .. } = &*self.inner;
-        let reader = FeedReader::new(link.clone(), Arc::clone(topics), *head);
-        topics.spawn_reading(reader.run(), runtime)
+        let PostgresLogInner { log, writer, .. } = &*self.inner;
+        let event = log.encode(event)?;
+        Ok(writer.append(topic, event, message, log.append_timeout).await?)
     }
 }
 
@@ -275,24 +241,22 @@ impl EventLog for PostgresLog {
     }
 
     fn follow(&self, topics: Topics, from: Start) -> PostgresFollower {
-        self.inner.reading.get_or_init(|| self.start_reading());
-        let follower = BrokerFollower::new(Arc::clone(&self.inner.topics), &topics, from);
+        let reader = |link, topics, head| FeedReader::new(link, topics, head).run();
+        let follower = self.inner.log.follow(&topics, from, reader);
         PostgresFollower { follower, _log: self.clone() }
     }
 
     async fn read(&self, topic: &Topic, from: Start, limit: usize) -> Result<Page, BrokerError> {
-        let read = Arc::clone(&self.inner.topics).read(topic, from, limit);
-        timeout(self.inner.append_timeout, read).await.map_err(|_| BrokerError::TimedOut)?
+        self.inner.log.read(topic, from, limit).await
     }
 
     async fn last(&self, topics: &Topics, count: usize) -> Result<Vec<Logged>, BrokerError> {
-        let last = self.inner.source.last(topics, count);
-        timeout(self.inner.append_timeout, last).await.map_err(|_| BrokerError::TimedOut)?
+        self.inner.log.last(topics, count).await
     }
 
     async fn forget(&self, topic: &Topic, after: Duration) -> Result<(), BrokerError> {
-        let request = timeout(self.inner.append_timeout, self.inner.link.forget(topic, after));
-        Ok(request.await.map_err(|_| BrokerError::TimedOut)??)
+        let log = &self.inner.log;
+        log.in_time(log.link.forget(topic, after)).await
     }
 
     fn is_final(error: &BrokerError) -> bool {
@@ -300,8 +264,8 @@ impl EventLog for PostgresLog {
     }
 
     async fn latest(&self, _: &Topics) -> Result<EventId, BrokerError> {
-        let request = timeout(self.inner.append_timeout, self.inner.link.head());
-        let head = request.await.map_err(|_| BrokerError::TimedOut)??;
+        let log = &self.inner.log;
+        let head = log.in_time(log.link.head()).await?;
         Ok(id_before(head.epoch, head.sequence.saturating_add(1)))
     }
 }
@@ -309,8 +273,8 @@ impl EventLog for PostgresLog {
 impl fmt::Debug for PostgresLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresLog")
-            .field("name", &self.inner.link.statements().channel)
-            .field("topics", &self.inner.topics)
+            .field("name", &self.inner.log.link.statements().channel)
+            .field("topics", &self.inner.log.topics)
             .finish_non_exhaustive()
     }
 }

@@ -15,22 +15,16 @@ mod tests;
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-
-use tokio::runtime::Handle;
-use tokio::task::JoinSet;
-use tokio::time::timeout;
 
 use self::address::RedisAddress;
 use self::connection::failed;
 use self::link::RedisLink;
 use self::protocol::{EventToAppend, HeadRequest, LogLimits, RedisKeys};
 use self::reader::FeedReader;
-use super::broker::{
-    BrokerFollower, BrokerSettings, BrokerTopics, LogHead, PatientSource, RESPONSE_TIMEOUT,
-};
+use super::broker::{BrokerFollower, BrokerLog, BrokerSettings, RESPONSE_TIMEOUT};
 use super::ids::id_before;
 use super::{
     Appended, BrokerError, EventLog, Follow, LogHealth, Logged, MessageId, Page, Start, Step,
@@ -160,18 +154,9 @@ pub struct RedisLog {
 }
 
 struct RedisLogInner {
-    link: RedisLink,
-    source: PatientSource<RedisLink>,
-    topics: Arc<BrokerTopics>,
+    log: BrokerLog<RedisLink>,
+    /// The reader has a connection of its own.
     address: RedisAddress,
-    runtime: Handle,
-    /// The head when the log was made, after which the reader begins.
-    head: LogHead,
-    /// The reader, and what fetches topics, from the first follower on. They end with the last handle
-    /// and the last follower.
-    tasks: OnceLock<JoinSet<()>>,
-    append_timeout: Duration,
-    max_event_bytes: usize,
 }
 
 impl RedisLog {
@@ -190,7 +175,7 @@ impl RedisLog {
     /// It reads from its first follower on.
     #[must_use]
     pub fn health(&self) -> LogHealth {
-        self.inner.link.health.get()
+        self.inner.log.link.health.get()
     }
 
     /// Creates a builder, which sets the settings of a log.
@@ -208,20 +193,8 @@ impl RedisLog {
         // After this there is an epoch, and the clock of Redis is known.
         let patience = append_timeout.max(RESPONSE_TIMEOUT);
         let head = link.head_within(patience, HeadRequest::Read).await.map_err(failed)?;
-        let source = PatientSource::new(link.clone());
-        let topics = Arc::new(BrokerTopics::new(Box::new(source.clone()), settings.common.window));
-        let inner = RedisLogInner {
-            link,
-            source,
-            topics,
-            address,
-            head,
-            runtime: Handle::current(),
-            tasks: OnceLock::new(),
-            append_timeout,
-            max_event_bytes: settings.common.max_event_bytes,
-        };
-        Ok(Self { inner: Arc::new(inner) })
+        let log = BrokerLog::new(link, head, &settings.common);
+        Ok(Self { inner: Arc::new(RedisLogInner { log, address }) })
     }
 
     async fn append_event(
@@ -230,20 +203,9 @@ impl RedisLog {
         event: &Event,
         message: Option<&MessageId>,
     ) -> Result<Appended, BrokerError> {
-        let inner = &self.inner;
-        let bytes = event.encode_without_id().ok_or(BrokerError::NoData)?;
-        if bytes.len() > inner.max_event_bytes {
-            return Err(BrokerError::TooLong);
-        }
-        let event = EventToAppend { topic, bytes: &bytes, message };
-        inner.link.append(&event, inner.append_timeout).await.map_err(failed)
-    }
-
-    /// Spawns the reader, and what fetches topics.
-    fn start(&self) -> JoinSet<()> {
-        let RedisLogInner { link, topics, address, head, runtime, .. } = &*self.inner;
-        let reader = FeedReader::new(link.clone(), Arc::clone(topics), address.clone(), *head);
-        topics.spawn_reading(reader.run(), runtime)
+        let log = &self.inner.log;
+        let event = EventToAppend { topic, bytes: &log.encode(event)?, message };
+        log.link.append(&event, log.append_timeout).await.map_err(failed)
     }
 }
 
@@ -265,24 +227,24 @@ impl EventLog for RedisLog {
     }
 
     fn follow(&self, topics: Topics, from: Start) -> RedisFollower {
-        self.inner.tasks.get_or_init(|| self.start());
-        let follower = BrokerFollower::new(Arc::clone(&self.inner.topics), &topics, from);
+        let RedisLogInner { log, address } = &*self.inner;
+        let follower = log.follow(&topics, from, |link, topics, head| {
+            FeedReader::new(link, topics, address.clone(), head).run()
+        });
         RedisFollower { follower, _log: self.clone() }
     }
 
     async fn read(&self, topic: &Topic, from: Start, limit: usize) -> Result<Page, BrokerError> {
-        let read = Arc::clone(&self.inner.topics).read(topic, from, limit);
-        timeout(self.inner.append_timeout, read).await.map_err(|_| BrokerError::TimedOut)?
+        self.inner.log.read(topic, from, limit).await
     }
 
     async fn last(&self, topics: &Topics, count: usize) -> Result<Vec<Logged>, BrokerError> {
-        let last = self.inner.source.last(topics, count);
-        timeout(self.inner.append_timeout, last).await.map_err(|_| BrokerError::TimedOut)?
+        self.inner.log.last(topics, count).await
     }
 
     async fn forget(&self, topic: &Topic, after: Duration) -> Result<(), BrokerError> {
-        let RedisLogInner { link, append_timeout, .. } = &*self.inner;
-        link.forget(topic, after, *append_timeout).await.map_err(failed)
+        let log = &self.inner.log;
+        log.link.forget(topic, after, log.append_timeout).await.map_err(failed)
     }
 
     fn is_final(error: &BrokerError) -> bool {
@@ -290,8 +252,9 @@ impl EventLog for RedisLog {
     }
 
     async fn latest(&self, _: &Topics) -> Result<EventId, BrokerError> {
-        let RedisLogInner { link, append_timeout, .. } = &*self.inner;
-        let head = link.head_within(*append_timeout, HeadRequest::Reserve).await.map_err(failed)?;
+        let log = &self.inner.log;
+        let head = log.link.head_within(log.append_timeout, HeadRequest::Reserve);
+        let head = head.await.map_err(failed)?;
         // The id of no event: it reveals no id of another topic.
         Ok(id_before(head.epoch, head.sequence.saturating_add(1)))
     }
@@ -300,8 +263,8 @@ impl EventLog for RedisLog {
 impl fmt::Debug for RedisLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisLog")
-            .field("keys", &self.inner.link.keys)
-            .field("topics", &self.inner.topics)
+            .field("keys", &self.inner.log.link.keys)
+            .field("topics", &self.inner.log.topics)
             .finish_non_exhaustive()
     }
 }
