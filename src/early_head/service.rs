@@ -16,7 +16,7 @@ use super::body::EarlyHeadBody;
 use super::wait::{Wait, WaitLimits, Waited};
 use crate::dialect::{Dialect, Notice};
 use crate::plan::RequestFn;
-use crate::service::{EarlyHeadRequest, accepts_events, may_begin_early};
+use crate::service::{EarlyHeadRequest, accepts_events, inner_service_accessors, may_begin_early};
 use crate::wire::CloseReason;
 
 /// The service that an [`EarlyHeadLayer`](crate::EarlyHeadLayer) makes.
@@ -51,20 +51,7 @@ impl<S> EarlyHead<S> {
         Self { inner, settings }
     }
 
-    /// A reference to the service inside.
-    pub fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// A mutable reference to the service inside.
-    pub fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// Returns the service inside.
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
+    inner_service_accessors!();
 }
 
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for EarlyHead<S>

@@ -16,7 +16,7 @@ use super::answers::{Answer, SearchFuture};
 use super::body::ResumeBody;
 use super::resumer::{ResumeRequest, Resumer};
 use crate::event_log::{EventLog, MemoryLog};
-use crate::service::separate_request;
+use crate::service::{inner_service_accessors, separate_request};
 
 /// The service that a [`ResumeLayer`](crate::ResumeLayer) makes.
 pub struct ResumeService<S, L: EventLog = MemoryLog> {
@@ -37,20 +37,7 @@ impl<S, L: EventLog> ResumeService<S, L> {
         self.resumer.sessions.len()
     }
 
-    /// A reference to the service inside.
-    pub fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// A mutable reference to the service inside.
-    pub fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// Returns the service inside.
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
+    inner_service_accessors!();
 }
 
 impl<S, L, ReqBody, ResBody> Service<Request<ReqBody>> for ResumeService<S, L>

@@ -121,6 +121,27 @@ impl OwnPlan {
     }
 }
 
+/// Adds what gives the inner service of a service, which is of the type `S`.
+macro_rules! inner_service_accessors {
+    () => {
+        /// A reference to the service inside.
+        pub fn get_ref(&self) -> &S {
+            &self.inner
+        }
+
+        /// A mutable reference to the service inside.
+        pub fn get_mut(&mut self) -> &mut S {
+            &mut self.inner
+        }
+
+        /// Returns the service inside.
+        pub fn into_inner(self) -> S {
+            self.inner
+        }
+    };
+}
+pub(crate) use inner_service_accessors;
+
 /// Makes the services of one layer. What they share is made once, also for routers that make a
 /// service anew for each connection.
 #[derive(Clone, Debug, Default)]
@@ -143,20 +164,7 @@ impl ServiceFactory {
 }
 
 impl<S> SseService<S> {
-    /// The service inside.
-    pub fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// The service inside.
-    pub fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// The service inside.
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
+    inner_service_accessors!();
 }
 
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for SseService<S>
