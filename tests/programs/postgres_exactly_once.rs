@@ -118,7 +118,7 @@ async fn an_event_of_a_transaction_that_is_rolled_back_never_was() {
 #[tokio::test]
 async fn an_append_that_waits_too_long_for_the_log_is_not_done_later() {
     let server = Server::start().await;
-    let quick = PostgresLog::builder().append_timeout(Duration::from_millis(300));
+    let quick = PostgresLog::builder().append_timeout(Duration::from_secs(1));
     let quick = quick.connect(&server.address()).await.unwrap();
     let log = log(&server.address()).await;
     append(&log, "t", "0").await;
@@ -139,7 +139,7 @@ async fn an_append_that_waits_too_long_for_the_log_is_not_done_later() {
 #[tokio::test]
 async fn an_append_that_timed_out_before_it_was_sent_is_not_done_later() {
     let server = Server::start().await;
-    let quick = PostgresLog::builder().append_timeout(Duration::from_millis(300));
+    let quick = PostgresLog::builder().append_timeout(Duration::from_secs(1));
     let quick = quick.connect(&server.address()).await.unwrap();
     let log = log(&server.address()).await;
     append(&log, "t", "1").await;

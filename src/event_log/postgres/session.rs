@@ -106,10 +106,16 @@ impl Session {
             Err(failure) if failure.kind != FailureKind::NotReady => return Err(failure),
             _ => {}
         }
-        // One transaction. Of several nodes that start one makes them.
+        // One transaction, which may take longer than a request. Of several nodes that start one makes
+        // them.
         let Statements { channel, schema, .. } = statements;
-        let lock = format!("SELECT pg_advisory_xact_lock(hashtext('{channel}'));\n");
-        let made = self.execute(&(lock + schema)).await;
+        let millis = OPEN_TIMEOUT.as_millis();
+        let sql = format!(
+            "SET LOCAL statement_timeout = {millis}; SET LOCAL lock_timeout = {millis};
+            SELECT pg_advisory_xact_lock(hashtext('{channel}'));
+            {schema}"
+        );
+        let made = self.execute(&sql).await;
         made.map_err(|it| it.with_context("there are no tables of the log, and none can be made"))
     }
 
