@@ -14,6 +14,7 @@ mod dialect_clients;
 mod examples;
 mod htmx_in_browser;
 mod hub_finish;
+mod json_schema;
 mod last_events;
 mod nats_away;
 mod nats_cluster;

@@ -12,6 +12,7 @@ pub mod bodies;
 pub mod cases;
 pub mod chunked;
 #[cfg(feature = "schema")]
+#[allow(dead_code, reason = "`tests/programs` alone sends the values")]
 pub mod contracts;
 #[cfg(feature = "hub")]
 pub mod history;
