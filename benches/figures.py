@@ -91,7 +91,8 @@ with `KeepAlive`, on the same events. What does not differ, instructions and mem
 | bench | what it measures | checked |
 | --- | --- | --- |
 | `instructions` | instructions a frame, by callgrind | yes |
-| `memory` | heap of an idle stream, and in a drain | yes |
+| `memory` | heap of an idle stream and its connection, and in a drain | yes |
+| `log` | heap of what a log in memory keeps | yes |
 | `followers` | heap and allocations of a hub's followers | yes |
 | `topics` | what a topic costs among few and among many | yes |
 | `events` | time an event, against axum's `Sse` | |
@@ -122,6 +123,8 @@ The server's processor time for an event and a client, over sockets of the loopb
 
 {followers}
 
+{log}
+
 ## Topics
 
 {topics}
@@ -139,6 +142,7 @@ def main():
         "fanout": fanout(),
         "instructions": output_of("instructions", features=("metrics", "tracing")),
         "memory": output_of("memory"),
+        "log": output_of("log"),
         "followers": output_of("followers"),
         "topics": output_of("topics"),
         "waking": output_of("waking"),

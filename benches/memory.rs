@@ -8,6 +8,8 @@
 mod support;
 
 use std::convert::Infallible;
+use std::io::{Read, Write};
+use std::net::Ipv4Addr;
 use std::pin::Pin;
 use std::process::ExitCode;
 use std::task::{Context, Poll};
@@ -19,18 +21,25 @@ use futures_util::stream::pending;
 use http::{Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use support::figures::figure;
 use support::{
     Boxed, Framing, Pace, PassThrough, STACKS, Source, Stack, axum_sse, axum_sse_of, boxed, poll,
     runtime,
 };
+use tokio::net::TcpListener;
 use tower::{Layer, Service, service_fn};
-use tower_sse::{EarlyHeadLayer, Event, Farewell, Shutdown, ShutdownLayer};
+use tower_sse::{EarlyHeadLayer, Event, Farewell, Shutdown, ShutdownLayer, SseLayer};
 
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 
-/// The stacks whose memory is promised, and the most that it may be. A timer is 112 bytes of it.
-const PROMISED: [(&str, f64); 2] = [("keep_alive", 256.0), ("keep_alive+shutdown", 256.0)];
+/// The stacks whose memory is promised.
+const PROMISED: [&str; 2] = ["keep_alive", "keep_alive+shutdown"];
 
 /// The most that a drain may add to a stream, also with a layer of its own for each connection.
 const FAREWELL: f64 = 512.0;
@@ -39,11 +48,24 @@ const FAREWELL: f64 = 512.0;
 /// not named has a larger future, and no allocation more.
 const WAITING: [(&str, bool, f64); 2] = [("not named", false, 16.0), ("named", true, 768.0)];
 
+/// Settings of a connection, and the words around what the manual says that it takes, in KB.
+const CONNECTIONS: [(&str, Option<usize>, (&str, &str)); 2] = [
+    ("default buffers", None, ("an idle connection takes about ", " KB with the defaults")),
+    ("buffers of 8 KiB", Some(8 * 1024), ("With 8 KiB, the least, it takes ", " KB")),
+];
+
+/// How far what is measured may be from what is said to be about it.
+const ABOUT: f64 = 0.05;
+
 /// The most heap of a stream at any time, in KiB: twice the hold limit.
 const HELD: usize = 128;
 
 /// Enough that what a server has once does not show.
 const STREAMS: usize = 10_000;
+
+/// Each has two sockets.
+const CLIENTS: usize = 100;
+
 const FRAMES: usize = 1_000;
 
 fn main() -> ExitCode {
@@ -52,17 +74,20 @@ fn main() -> ExitCode {
     let _context = runtime.enter();
     let mut broken = 0;
 
+    let costs = |before, after| figure("src/manual/costs.md", before, after);
+    let most = costs("An idle stream takes at most ", " bytes of heap");
+
     println!("heap of an idle stream over that of its boxed body, in bytes");
     println!("{:<24}{:>8}{:>20}", "", "", "after an event");
     for name in STACKS {
-        let costs = [Pace::Idle, Pace::Once].map(|pace| {
+        let each = [Pace::Idle, Pace::Once].map(|pace| {
             let stack = Stack::named(name);
             let source = || Source::of(64, 1, pace);
             heap(|| boxed(stack.body(source()))) - heap(|| boxed(PassThrough(source())))
         });
-        println!("{name:<24}{:>8.1}{:>20.1}", costs[0], costs[1]);
-        let most = PROMISED.iter().filter(|(of, _)| *of == name).map(|(_, most)| *most);
-        broken += most.filter(|most| costs.iter().any(|cost| cost > most)).count();
+        println!("{name:<24}{:>8.1}{:>20.1}", each[0], each[1]);
+        let is_promised = PROMISED.contains(&name);
+        broken += usize::from(is_promised && each.iter().any(|cost| *cost > most));
     }
 
     let idle = |keep_alive| heap(|| boxed(axum_sse_of(pending(), keep_alive)));
@@ -95,6 +120,20 @@ fn main() -> ExitCode {
         let (bytes, blocks) = (bytes - bare.0, blocks - bare.1);
         println!("{name:<24}{bytes:>8.1}{blocks:>8.2}");
         broken += usize::from(bytes > most || (!named && blocks > 0.0));
+    }
+
+    println!("\nheap of an idle connection of hyper with a stream, in bytes");
+    let is_about = |cost: f64, said: f64| (cost - said).abs() <= said * ABOUT;
+    for (name, max_buf_size, (before, after)) in CONNECTIONS {
+        // In a runtime of its own, which ends its connections.
+        let cost = support::runtime().block_on(connection(max_buf_size)).expect("it has sockets");
+        println!("{name:<24}{cost:>8.1}");
+        let said = 1000.0 * figure("src/manual/hyper.md", before, after);
+        broken += usize::from(!is_about(cost, said));
+        if max_buf_size.is_none() {
+            let times = costs("The connection below it takes about ", " times as much");
+            broken += usize::from(!is_about(cost / most, times));
+        }
     }
 
     println!("\nthe most heap of a stream whose event never ends, in KiB");
@@ -167,6 +206,41 @@ fn heap(make: impl Fn() -> Boxed) -> f64 {
         streams.push(body);
     }
     (dhat::HeapStats::get().curr_bytes - before) as f64 / STREAMS as f64
+}
+
+/// Heap of one of many connections with a stream, served as in the manual's chapter about hyper.
+#[expect(clippy::cast_precision_loss, reason = "far below what a float holds exactly")]
+async fn connection(max_buf_size: Option<usize>) -> std::io::Result<f64> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    if let Some(size) = max_buf_size {
+        builder.http1().max_buf_size(size);
+    }
+    let (shutdown, graceful) = (Shutdown::new(), GracefulShutdown::new());
+    let handler = service_fn(|_: Request<Incoming>| async {
+        let response = Response::builder().header("content-type", "text/event-stream");
+        Ok::<_, Infallible>(response.body(Source::of(64, 1, Pace::Idle)).expect("valid"))
+    });
+    let service = SseLayer::new().shutdown(shutdown.clone()).layer(handler);
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let mut clients = Vec::with_capacity(2 * CLIENTS);
+    let mut before = 0;
+    // The first ones fill what the runtime has once.
+    for n in 0..2 * CLIENTS {
+        if n == CLIENTS {
+            before = dhat::HeapStats::get().curr_bytes;
+        }
+        let mut client = std::net::TcpStream::connect(listener.local_addr()?)?;
+        client.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")?;
+        client.set_nonblocking(true)?;
+        let io = TokioIo::new(shutdown.guard(listener.accept().await?.0));
+        let service = TowerToHyperService::new(service.clone());
+        tokio::spawn(graceful.watch(builder.serve_connection(io, service).into_owned()));
+        while client.read(&mut [0; 1024]).is_err() {
+            tokio::task::yield_now().await;
+        }
+        clients.push(client);
+    }
+    Ok((dhat::HeapStats::get().curr_bytes - before) as f64 / CLIENTS as f64)
 }
 
 /// Heap that a drain adds to one of many streams, with the farewell that it gave out. Each stream has

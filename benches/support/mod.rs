@@ -3,6 +3,8 @@
 // Each bench uses its part of this.
 #![allow(dead_code, unreachable_pub)]
 
+#[path = "../../tests/it/harness/figures.rs"]
+pub mod figures;
 pub mod requests;
 
 use std::convert::Infallible;
