@@ -19,6 +19,8 @@ pub mod chromium;
 pub mod chunked;
 #[path = "../../it/harness/contracts.rs"]
 pub mod contracts;
+#[path = "../../it/harness/figures.rs"]
+pub mod figures;
 pub mod gaps;
 pub mod hub_nodes;
 pub mod llm;

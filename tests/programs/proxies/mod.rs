@@ -3,6 +3,7 @@
 //!
 //! The idle limit of each proxy is set to two seconds.
 
+mod dead_upstream;
 mod programs;
 
 use std::convert::Infallible;
