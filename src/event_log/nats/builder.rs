@@ -161,7 +161,7 @@ impl NatsLogBuilder {
     /// is kept as it is.
     ///
     /// A server keeps each id in memory for this time, also those that the log makes for events of
-    /// its own: about 150 bytes an event.
+    /// its own: about 140 bytes an event.
     pub fn duplicate_window(mut self, time: Duration) -> Self {
         self.duplicate_window = Some(time);
         self

@@ -59,7 +59,7 @@ impl RedisLogBuilder {
     }
 
     /// Sets how many events of all topics the [feed](RedisLog#how-nodes-read) names at least. The
-    /// default is 10,000, which take at most 10 MB in Redis.
+    /// default is 10,000, which take at most 10 MiB in Redis.
     ///
     /// A node that is away while more events are appended asks Redis once for the last event of
     /// each topic that it follows, when it is back; with fewer it goes on in the feed. So the
@@ -113,8 +113,8 @@ impl RedisLogBuilder {
     /// Sets for how long a [message id](crate::event_log::MessageId) is taken. The default is
     /// 2 minutes, as of the other logs.
     ///
-    /// Redis keeps each id as a key for this time, which takes about 200 bytes. So 1,000 messages a
-    /// second take 24 MB.
+    /// Redis keeps each id as a key for this time, which takes about 240 bytes. So 1,000 messages a
+    /// second take 29 MB.
     pub fn duplicate_window(mut self, time: Duration) -> Self {
         self.common.duplicate_window = time;
         self
