@@ -226,8 +226,10 @@ impl<L: EventLog> ResumeLayer<L> {
     /// has ended, it ends the stream that has had no reader for the longest time. If all have
     /// readers, the new stream passes as it is and cannot be resumed.
     ///
-    /// The log of a stream takes at most four times [`buffer_bytes`](Self::buffer_bytes), and 128
-    /// bytes for each of at most twice [`buffer`](Self::buffer) events.
+    /// The log of a stream has at most four times [`buffer_bytes`](Self::buffer_bytes) of encoded
+    /// events, and 128 bytes for each of at most two events more than twice [`buffer`](Self::buffer).
+    /// On the heap they [take more](crate::event_log::MemoryLogBuilder::bytes), and the body and its
+    /// readers come on top.
     pub fn streams(mut self, count: usize) -> Self {
         self.settings.max_sessions = count;
         self

@@ -192,3 +192,29 @@ impl<L> fmt::Debug for ResumeSettings<L> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Event;
+    use crate::event_log::Topic;
+
+    #[test]
+    fn a_log_of_a_session_has_at_most_what_the_documentation_of_streams_says() {
+        let (events, bytes) = (10, 1_000);
+        let (most_events, most_bytes) = (2 * events + 2, 4 * bytes + 128 * (2 * events + 2));
+        let topic = Topic::from_static("t");
+        let kept = |size: usize| {
+            let buffer = LogProgress { events: events as u64, bytes: bytes as u64 };
+            let log = new_log(buffer).unwrap();
+            for _ in 0..100 {
+                log.append_now(&topic, Event::new().data("x".repeat(size))).unwrap();
+                let (events, bytes) = log.window(&topic);
+                assert!(events <= most_events && bytes <= most_bytes, "{events}, {bytes}");
+            }
+            log.window(&topic)
+        };
+        assert_eq!(kept(1).0, most_events);
+        assert!(kept(bytes).1 > most_bytes - bytes - 128);
+    }
+}
