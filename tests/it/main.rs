@@ -106,6 +106,7 @@ mod manual;
 #[cfg(feature = "resume")]
 mod manual_defaults;
 mod manual_figures;
+mod manual_limits;
 mod manual_links;
 mod manual_wire;
 mod manual_wire_heads;

@@ -2,12 +2,8 @@
 
 use std::ops::Range;
 
+use crate::harness::figures::in_one_line;
 use crate::manual::file;
-
-/// A text in one line, since sentences are wrapped.
-fn in_one_line(path: &str) -> String {
-    file(path).split_whitespace().collect::<Vec<_>>().join(" ")
-}
 
 /// The rows of the table below a heading, with their first cells.
 fn rows(path: &str, heading: &str) -> Vec<(String, Vec<String>)> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tower_sse::event_log::{BrokerError, EventLog, PostgresLog, Start};
 
+use crate::harness::figures::figure;
 use crate::harness::postgres::{
     LONG, Server, after, all, append, append_all, append_soon, connect, data, follow, log, nothing,
     topic,
@@ -202,7 +203,10 @@ async fn up_to_128_events_that_wait_together_are_appended_in_one_transaction() {
     }
     let used = transactions() - before;
     println!("{COUNT} events in {used} transactions");
-    assert!(used <= COUNT.div_ceil(128) + 3, "{used} transactions");
+    let nodes = |before, after| figure("src/manual/nodes.md", before, after);
+    assert_eq!(f64::from(COUNT), nodes("of them: ", " events that wait"));
+    let most = nodes("events that wait take at most ", " transactions");
+    assert!(f64::from(used) <= most, "{used} transactions");
     ids.sort_unstable_by_key(|id| id.as_str().to_owned());
     ids.dedup();
     assert_eq!(ids.len(), COUNT as usize, "each has an id of its own");

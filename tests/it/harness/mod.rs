@@ -14,6 +14,7 @@ pub mod chunked;
 #[cfg(feature = "schema")]
 #[allow(dead_code, reason = "`tests/programs` alone sends the values")]
 pub mod contracts;
+pub mod figures;
 #[cfg(feature = "hub")]
 pub mod history;
 #[cfg(feature = "hub")]

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
+use crate::harness::figures::figure;
 use crate::harness::llm::{APIS, Answers, Outcome, Question, outcomes_of};
 use crate::harness::ports::free_port;
 use crate::harness::process::{Example, Transcript, curl, text};
@@ -66,6 +67,8 @@ async fn an_answer_of_a_model_that_dies_is_an_error_of_the_sdk_each_time() {
     let of_each = ["words=2,every=600000", "before=600000"].into_iter();
     let of_each = of_each.flat_map(|model| Question::of_each_api(&gateway.url(""), model));
     let questions: Vec<Question> = std::iter::repeat_n(of_each, 50).flatten().collect();
+    let said = figure("src/manual/llm.md", "in the middle of ", " answers");
+    assert_eq!((2 * questions.len()).to_string(), said.to_string());
     let [mut javascript, mut python] = Answers::ask(&questions).await;
     tokio::join!(javascript.have_begun(), python.have_begun());
 
