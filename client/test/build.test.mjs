@@ -29,6 +29,15 @@ test("each file of dist takes at most 4096 bytes on the wire", () => {
   }
 });
 
+test("the documentation says what the scripts take on the wire", () => {
+  const documentation = readFileSync(new URL("../../src/client/mod.rs", import.meta.url), "utf8");
+  const text = documentation.replace(/\s+\/\/!\s+/g, " ");
+  const said = text.match(/less than (\d) KiB compressed, and another ([\d.]+) KiB for `extras`/);
+  const takes = (name) => gzipSync(read(name), { level: 9 }).length / 1024;
+  assert.ok(takes("tower-sse.min.js") < said[1]);
+  assert.equal(takes("tower-sse.extras.min.js").toFixed(1), said[2]);
+});
+
 test("the module of dist has the exports of the source", async () => {
   const [made, source] = [await import("../dist/tower-sse.min.js"), await import("../tower-sse.js")];
   assert.deepEqual(Object.keys(made), Object.keys(source));

@@ -7,7 +7,7 @@
 //! connection for all tabs if it is asked to, and shows on the page how the connection is doing.
 //!
 //! It is in the program, so there is nothing to install and no other origin to trust: less than 4
-//! KiB compressed, and another 1 KiB for `extras`.
+//! KiB compressed, and another 1.2 KiB for `extras`.
 //!
 //! # Examples
 //!
