@@ -204,7 +204,7 @@ async fn up_to_128_events_that_wait_together_are_appended_in_one_transaction() {
     let used = transactions() - before;
     println!("{COUNT} events in {used} transactions");
     let nodes = |before, after| figure("src/manual/nodes.md", before, after);
-    assert_eq!(f64::from(COUNT), nodes("of them: ", " events that wait"));
+    assert_eq!(COUNT.to_string(), nodes("of them: ", " events that wait").to_string());
     let most = nodes("events that wait take at most ", " transactions");
     assert!(f64::from(used) <= most, "{used} transactions");
     ids.sort_unstable_by_key(|id| id.as_str().to_owned());

@@ -13,17 +13,17 @@ async fn connect(server: &Server, settings: RedisLogBuilder) -> RedisLog {
     settings.append_timeout(LONG).connect(&server.url()).await.unwrap()
 }
 
-fn name(n: usize, len: usize) -> Topic {
+fn name(n: u32, len: usize) -> Topic {
     Topic::new(format!("{n:0len$}")).unwrap()
 }
 
 /// Appends many events, the n-th of them to this topic and with this message id.
 async fn append_all(
     log: &RedisLog,
-    count: usize,
-    topic: impl Fn(usize) -> Topic,
+    count: u32,
+    topic: impl Fn(u32) -> Topic,
     text: &str,
-    id: impl Fn(usize) -> Option<MessageId>,
+    id: impl Fn(u32) -> Option<MessageId>,
 ) {
     let append = async |n| match id(n) {
         Some(id) => drop(log.append_once(&topic(n), data(text), &id).await.unwrap().unwrap()),
@@ -47,22 +47,23 @@ fn assert_about(measured: f64, said: f64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_id_takes_what_the_documentation_says() {
-    const COUNT: usize = 10_000;
+    const COUNT: u32 = 10_000;
     let server = Server::start().await;
     let log = connect(&server, RedisLog::builder().events(10).feed_events(10)).await;
     let topic = |_| name(0, 12);
     // From then on the topic and the feed grow no more.
     append_all(&log, 1_000, topic, "x", |_| None).await;
     let before = used(&server);
-    let uuid = |n: usize| MessageId::new(format!("{n:036}")).ok();
+    let uuid = |n: u32| MessageId::new(format!("{n:036}")).ok();
     append_all(&log, COUNT, topic, "x", uuid).await;
-    let each = (used(&server) - before) / COUNT as f64;
+    let each = (used(&server) - before) / f64::from(COUNT);
     println!("a message id: {each} bytes");
     let said = figure(BUILDER, "for this time, which takes about ", " bytes");
     assert_about(each, said);
     let second = figure(BUILDER, "So ", " messages a second take");
     let all = figure(BUILDER, "messages a second take ", " MB");
-    assert_eq!(all, (said * second * 120.0 / 1e6).round());
+    let two_minutes = said * second * 120.0 / 1e6;
+    assert!((all - two_minutes).abs() < 0.5, "{all} MB, and not {two_minutes}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -81,7 +82,7 @@ async fn the_feed_takes_at_most_what_the_documentation_says() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_topic_takes_what_the_documentation_says() {
-    const COUNT: usize = 10_000;
+    const COUNT: u32 = 10_000;
     let said = |before, after| 1000.0 * figure("src/event_log/redis/mod.rs", before, after);
     for (node, said) in [
         ("4096", said("A topic with one short event takes ", " KB of Redis")),
@@ -94,7 +95,7 @@ async fn a_topic_takes_what_the_documentation_says() {
         append_all(&log, 1_000, |_| name(0, 36), "x", |_| None).await;
         let before = used(&server);
         append_all(&log, COUNT, |n| name(n + 1, 36), "x", |_| None).await;
-        let each = (used(&server) - before) / COUNT as f64;
+        let each = (used(&server) - before) / f64::from(COUNT);
         println!("a topic, {node}: {each} bytes");
         assert_about(each, said);
     }
