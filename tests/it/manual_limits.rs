@@ -17,6 +17,7 @@ fn constant(path: &str, name: &str) -> f64 {
 type Limit = ((&'static str, &'static str, &'static str), f64, (&'static str, &'static str));
 
 const KIB: f64 = 1024.0;
+const HOUR: f64 = 60.0 * 60.0;
 
 const TOPIC: (&str, &str) = ("src/event_log/topic.rs", "MAX_TOPIC_LEN");
 const TOPICS: (&str, &str) = ("src/event_log/topics.rs", "MAX_TOPICS");
@@ -71,6 +72,7 @@ const LIMITS: &[Limit] = &[
     (("src/registry/builder.rs", "every ", " frames only"), 1.0, CLOCK),
     (("src/registry/builder.rs", "shown as stalled after up to ", " times as"), 1.0, CLOCK),
     (("src/state/stream_info.rs", "burst it is updated every ", " frames"), 1.0, CLOCK),
+    (("src/layer/close_at_end.rs", "The `retry` of ", " hours"), HOUR, ("src/engine/ending.rs", "FINISHED_RETRY")),
     (("src/shutdown/signals.rs", "Signals within ", " ms after"), 1.0, ("src/shutdown/signals.rs", "ONE_SIGNAL")),
 ];
 
@@ -79,6 +81,23 @@ fn limits_that_are_said_are_those_of_the_sources() {
     for ((path, before, after), unit, (source, name)) in LIMITS {
         let (said, is) = (figure(path, before, after) * unit, constant(source, name));
         assert!((said - is).abs() < 0.5, "{path}: {before}{said}{after}, but {name} is {is}");
+    }
+}
+
+/// Those that are words: where, what, the constant, and what it has to be.
+#[test]
+fn limits_that_are_said_in_words_are_those_of_the_sources() {
+    #[rustfmt::skip]
+    let limits = [
+        ("src/shutdown/mod.rs", "connections have a quarter of a second to send", ("src/state/drain.rs", "LAST_BYTES"), 250.0),
+        ("src/manual/resume.md", "`close` with a `retry` of a day", ("src/resume/settings.rs", "DAY"), 24.0 * HOUR),
+        ("src/resume/layer.rs", "More than a year counts as a year", ("src/resume/layer.rs", "MAX_WAIT"), 365.0 * 24.0 * HOUR),
+        ("src/hub/body.rs", "if four or more events are ready together", ("src/event_log/memory/stored.rs", "MIN_JOINED_EVENTS"), 4.0),
+    ];
+    for (path, words, (source, name), value) in limits {
+        assert!(in_one_line(path).contains(words), "{path} has to say: {words}");
+        let is = constant(source, name);
+        assert!((value - is).abs() < 0.5, "{path}: {words}, but {name} is {is}");
     }
 }
 
