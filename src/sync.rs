@@ -1,5 +1,7 @@
 //! Locks, wakers, sleeps, the clock, and calls of foreign code that may panic.
 
+use std::any::Any;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -22,7 +24,16 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[expect(clippy::inline_always, reason = "on its own it costs as much as what it calls")]
 #[inline(always)]
 pub(crate) fn catch_panic<T>(call: impl FnOnce() -> T) -> Option<T> {
-    catch_unwind(AssertUnwindSafe(call)).ok()
+    catch_unwind(AssertUnwindSafe(call)).map_err(drop_payload).ok()
+}
+
+/// Drops what a panic was raised with, which is foreign code, too, and may panic in its turn. What
+/// that panic is raised with is left alone: there may be no end of them.
+#[cold]
+fn drop_payload(payload: Box<dyn Any + Send>) {
+    if let Err(next) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        mem::forget(next);
+    }
 }
 
 /// The time of Tokio's clock, so that tests can pause it.
@@ -91,5 +102,32 @@ impl LazySleep {
     /// Waits for nothing any more, and frees the memory.
     pub(crate) fn clear(&mut self) {
         self.0 = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::panic_any;
+
+    use super::*;
+
+    /// Panics when it is dropped, with another one if there are to be more.
+    struct Bomb(usize);
+
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            match self.0 {
+                0 => panic!("the last one"),
+                left => panic_any(Self(left - 1)),
+            }
+        }
+    }
+
+    #[test]
+    fn a_panic_whose_payload_panics_when_it_is_dropped_is_caught() {
+        for left in 0..3 {
+            assert!(catch_panic(|| panic_any(Bomb(left))).is_none());
+        }
+        assert_eq!(catch_panic(|| 1), Some(1));
     }
 }
