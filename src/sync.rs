@@ -36,6 +36,26 @@ fn drop_payload(payload: Box<dyn Any + Send>) {
     }
 }
 
+/// Drops a value of foreign code, such as a waker, where a panic of its drop would do harm.
+pub(crate) fn drop_caught<T>(value: T) {
+    catch_panic(|| drop(value));
+}
+
+/// Wakes all of these wakers. One that panics is that of a foreign executor, and keeps no other task
+/// asleep.
+///
+/// No lock may be held: a waker may poll its task at once.
+pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
+    let mut wakers = wakers.into_iter();
+    // One catch for all of them costs less than one for each. A waker that panics was taken out.
+    let mut wake_rest = || {
+        for waker in &mut wakers {
+            waker.wake();
+        }
+    };
+    while catch_panic(&mut wake_rest).is_none() {}
+}
+
 /// The time of Tokio's clock, so that tests can pause it.
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
@@ -108,6 +128,9 @@ impl LazySleep {
 #[cfg(test)]
 mod tests {
     use std::panic::panic_any;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
 
     use super::*;
 
@@ -127,7 +150,47 @@ mod tests {
     fn a_panic_whose_payload_panics_when_it_is_dropped_is_caught() {
         for left in 0..3 {
             assert!(catch_panic(|| panic_any(Bomb(left))).is_none());
+            drop_caught(Bomb(left));
         }
         assert_eq!(catch_panic(|| 1), Some(1));
+    }
+
+    /// Wakers of foreign executors, and how often they were woken.
+    #[derive(Default)]
+    struct Foreign {
+        panics_when_woken: bool,
+        panics_when_dropped: bool,
+        woken: Arc<AtomicUsize>,
+    }
+
+    impl Wake for Foreign {
+        fn wake(self: Arc<Self>) {
+            self.woken.fetch_add(1, Ordering::Relaxed);
+            assert!(!self.panics_when_woken, "the waker panics");
+        }
+    }
+
+    impl Drop for Foreign {
+        fn drop(&mut self) {
+            assert!(!self.panics_when_dropped, "the waker panics when it is dropped");
+        }
+    }
+
+    #[test]
+    fn wakers_that_panic_keep_no_other_from_being_woken() {
+        // Each of three wakers is a good one, or panics at either time.
+        for way in 0..27_usize {
+            let woken = Arc::<AtomicUsize>::default();
+            let wakers = [way % 3, way / 3 % 3, way / 9].map(|kind| {
+                let foreign = Foreign {
+                    panics_when_woken: kind == 1,
+                    panics_when_dropped: kind == 2,
+                    woken: Arc::clone(&woken),
+                };
+                Waker::from(Arc::new(foreign))
+            });
+            wake_all(wakers);
+            assert_eq!(woken.load(Ordering::Relaxed), 3, "{way}");
+        }
     }
 }

@@ -5,6 +5,8 @@ use std::task::Waker;
 
 use slab::Slab;
 
+use crate::sync::wake_all;
+
 /// The wakers of the followers that wait; a wake wakes all of them.
 ///
 /// Taking all wakers is a swap, so the lock around the list is held no longer for many wakers than
@@ -154,8 +156,8 @@ pub(super) fn wake_and_recycle<G: DerefMut>(
 }
 
 /// Wakes all wakers, and returns the emptied list.
-pub(super) fn wake(mut wakers: Slab<Waker>) -> Slab<Waker> {
-    wakers.drain().for_each(Waker::wake);
+fn wake(mut wakers: Slab<Waker>) -> Slab<Waker> {
+    wake_all(wakers.drain());
     wakers
 }
 

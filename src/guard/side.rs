@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::roster::Registration;
 use crate::state::Drain;
-use crate::sync::LazySleep;
+use crate::sync::{LazySleep, wake_all};
 
 /// One direction of a connection. Reads and writes may be two tasks, so each has its own.
 #[derive(Debug)]
@@ -53,8 +53,6 @@ impl Side {
 
     /// Wakes the task that waits here, unless it is the current one.
     pub(super) fn wake_other(&mut self, cx: &Context<'_>) {
-        if let Some(waker) = self.waker.take().filter(|waker| !waker.will_wake(cx.waker())) {
-            waker.wake();
-        }
+        wake_all(self.waker.take().filter(|waker| !waker.will_wake(cx.waker())));
     }
 }

@@ -16,10 +16,10 @@ use http_body::Body;
 use super::pump::Pump;
 use super::reader::ReaderHandle;
 use super::record::{RecordKind, SessionEnd};
-use super::session::{Passing, Session, SessionState, wake};
+use super::session::{Passing, Session, SessionState};
 use crate::event_log::EventLog;
 use crate::observe;
-use crate::sync::{now, replace_waker};
+use crate::sync::{now, replace_waker, wake_all};
 use crate::wire::Event;
 
 /// Whether the pump can pass a chunk.
@@ -127,7 +127,7 @@ impl<L: EventLog> ReaderHandle<L> {
         let chunk = passing.chunk.clone();
         let pump = state.pump.take();
         drop(guard);
-        wake(pump);
+        wake_all(pump);
         Poll::Ready(Some(Ok(chunk)))
     }
 }

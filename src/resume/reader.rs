@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use super::record::{LogProgress, SessionEnd};
-use super::session::{ReaderState, Session, wake};
+use super::session::{ReaderState, Session};
 use crate::event_log::EventLog;
-use crate::sync::{now, replace_waker};
+use crate::sync::{drop_caught, now, replace_waker, wake_all};
 use crate::wire::EventId;
 
 /// Where a reader begins.
@@ -42,7 +42,7 @@ impl<L: EventLog> Session<L> {
         });
         let pump = state.pump.take();
         drop(state);
-        wake(pump);
+        wake_all(pump);
         Some(ReaderHandle { session: Arc::clone(self), key })
     }
 }
@@ -66,7 +66,7 @@ impl<L: EventLog> ReaderHandle<L> {
             false => None,
         };
         drop(state);
-        wake(pump);
+        wake_all(pump);
     }
 
     /// Notes that the log has no event for the reader: it has all that was written.
@@ -106,7 +106,7 @@ impl<L: EventLog> Drop for ReaderHandle<L> {
         let pump = state.pump.take();
         drop(state);
         // After the lock is released: wakers are foreign code.
-        drop(reader);
-        wake(pump);
+        drop_caught(reader);
+        wake_all(pump);
     }
 }

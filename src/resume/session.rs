@@ -14,7 +14,7 @@ use super::token::SessionToken;
 use crate::dialect::Dialect;
 use crate::event_log::{EventLog, Topic};
 use crate::state::PermitLender;
-use crate::sync::{lock, now, replace_waker};
+use crate::sync::{lock, now, replace_waker, wake_all};
 use crate::wire::EventId;
 
 /// A stream that clients can come back to.
@@ -152,7 +152,7 @@ impl<L: EventLog> Session<L> {
         state.is_stopped |= runs;
         let pump = if runs { state.pump.take() } else { None };
         drop(state);
-        wake(pump);
+        wake_all(pump);
         runs
     }
 
@@ -178,7 +178,7 @@ impl<L: EventLog> Session<L> {
         state.last_reader = (taken, now());
         let pump = state.pump.take();
         drop(state);
-        wake(pump);
+        wake_all(pump);
     }
 
     /// How the session ended, if this is the id of its last event: a client with this id has all.
@@ -226,7 +226,7 @@ impl<L: EventLog> Session<L> {
             false => None,
         };
         drop(state);
-        wake(pump);
+        wake_all(pump);
     }
 
     /// Notes that the pump wrote an event for clients.
@@ -277,7 +277,7 @@ impl<L: EventLog> Session<L> {
         let readers = state.readers.iter_mut();
         let wakers: Vec<_> = readers.filter_map(|(_, reader)| reader.waker.take()).collect();
         drop(state);
-        wakers.into_iter().for_each(Waker::wake);
+        wake_all(wakers);
     }
 
     /// The readers, for the pump. It is woken when the status changes.
@@ -324,12 +324,6 @@ impl SessionState {
         let has_room = events.saturating_sub(taken.events) < buffer.events
             && bytes.saturating_sub(taken.bytes) < buffer.bytes;
         (has_room, slowest.filter(|_| !has_room).and_then(expiry))
-    }
-}
-
-pub(super) fn wake(waker: Option<Waker>) {
-    if let Some(waker) = waker {
-        waker.wake();
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
 
-use crate::sync::{lock, replace_waker};
+use crate::sync::{drop_caught, lock, replace_waker, wake_all};
 
 use slots::Slots;
 
@@ -109,9 +109,7 @@ impl<T> Roster<T> {
             Visit::Skip => None,
         };
         drop(slots);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        wake_all(waker);
         Some(result)
     }
 
@@ -148,7 +146,7 @@ impl<T> Roster<T> {
                 }
                 drop(slots);
                 // After the lock, which each of them takes first thing on another thread.
-                wakers.drain(..).for_each(Waker::wake);
+                wake_all(wakers.drain(..));
             }
         }
     }
@@ -210,7 +208,7 @@ impl<T> Registration<T> {
         self.shard.len.fetch_sub(1, Ordering::SeqCst);
         drop(slots);
         // After the lock: the drop of a value or a waker runs foreign code.
-        drop(entry);
+        drop_caught(entry);
         result
     }
 }

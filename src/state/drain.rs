@@ -1,13 +1,14 @@
 //! What a shutdown, its streams and its connections share.
 
 use std::borrow::Cow;
+use std::future::poll_fn;
 #[cfg(feature = "resume")]
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
 use tokio::time::timeout_at;
 
 use super::connection_failure::ConnectionFailures;
@@ -28,8 +29,9 @@ use crate::wire::CloseReason;
 pub(crate) struct Drain {
     pub(crate) settings: DrainSettings,
     streams: Roster<DrainStatus>,
-    /// Both directions of each guarded connection.
-    connections: Roster<()>,
+    /// Both directions of each guarded connection, and what else waits for the drain to begin, to be
+    /// forced, or to be over.
+    waiting: Roster<()>,
     /// Set when the drain begins.
     schedule: OnceLock<DrainSchedule>,
     forced: OnceLock<Instant>,
@@ -45,8 +47,6 @@ pub(crate) struct Drain {
     failures: ConnectionFailures,
     refused: AtomicU64,
     pending: PendingGauge,
-    /// Advanced when the drain begins, is forced, and when its last stream has left.
-    progress: watch::Sender<()>,
 }
 
 /// Keeps a drain from being over, up to its deadline.
@@ -70,7 +70,7 @@ impl Drain {
         Self {
             settings,
             streams: Roster::new(),
-            connections: Roster::new(),
+            waiting: Roster::new(),
             schedule: OnceLock::new(),
             forced: OnceLock::new(),
             sealed: AtomicBool::new(false),
@@ -82,7 +82,6 @@ impl Drain {
             failures: ConnectionFailures::default(),
             refused: AtomicU64::new(0),
             pending: PendingGauge::default(),
-            progress: watch::Sender::new(()),
         }
     }
 
@@ -128,13 +127,12 @@ impl Drain {
         }
         let DrainSettings { notice, deadline, .. } = self.settings;
         observe::drain_begins(open, notice, spread, deadline);
-        self.progress.send_replace(());
         // Before the walk, so that the gauge never falls below zero when streams leave meanwhile.
         self.pending.add(open);
         let admitted = self.admit_all(Visit::Wake);
         self.pending.add(admitted.saturating_sub(open));
         self.pending.remove(open.saturating_sub(admitted));
-        self.connections.visit(|_, ()| Visit::Wake);
+        self.waiting.visit(|_, ()| Visit::Wake);
         if notice.is_zero() {
             // This walk is that of `finish_if_empty`, too.
             self.sealed.store(true, Ordering::SeqCst);
@@ -149,9 +147,8 @@ impl Drain {
             return;
         }
         observe::drain_forced();
-        self.progress.send_replace(());
         self.streams.visit(|_, _| Visit::Wake);
-        self.connections.visit(|_, ()| Visit::Wake);
+        self.waiting.visit(|_, ()| Visit::Wake);
         self.finish_if_empty(now());
     }
 
@@ -189,7 +186,7 @@ impl Drain {
 
     /// Puts a direction of a connection on the list of those that are woken.
     pub(crate) fn connect(&self) -> Option<Registration<()>> {
-        self.connections.insert(|| true, |_| ())
+        self.waiting.insert(|| true, |_| ())
     }
 
     /// Takes a stream off that has ended.
@@ -235,7 +232,7 @@ impl Drain {
         {
             // Observed before those that wait go on, and perhaps end the process.
             self.report();
-            self.progress.send_replace(());
+            self.waiting.visit(|_, ()| Visit::Wake);
         }
     }
 
@@ -289,11 +286,25 @@ impl Drain {
     }
 
     async fn wait_until(&self, reached: impl Fn() -> bool) {
-        let mut progress = self.progress.subscribe();
-        while !reached() {
-            // The sender is in this value, so it is not gone.
-            let _ = progress.changed().await;
+        if reached() {
+            return;
         }
+        let mut waiting = self.connect();
+        poll_fn(|cx| {
+            loop {
+                if let Some(waiting) = &mut waiting {
+                    waiting.mark_seen();
+                }
+                // After that, so that what is reached later is a signal.
+                if reached() {
+                    return Poll::Ready(());
+                }
+                if !waiting.as_ref().is_some_and(|waiting| waiting.register(cx.waker())) {
+                    return Poll::Pending;
+                }
+            }
+        })
+        .await;
     }
 
     /// The order to end a stream, if the drain has begun, and what time it is at least.

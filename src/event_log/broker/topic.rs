@@ -10,7 +10,7 @@ use super::{BrokerEvent, WindowLimits};
 use crate::event_log::wake_list::{Ticket, WakeList, look_or_register, wake_list};
 use crate::event_log::window::{Cursor, Entry, Found, Placement, Window};
 use crate::event_log::{GapReason, Topic};
-use crate::sync::{lock, now};
+use crate::sync::{drop_caught, lock, now};
 
 /// One topic, while it has followers and for a time afterwards.
 #[derive(Debug)]
@@ -379,7 +379,7 @@ impl BrokerTopic {
         }
         drop(state);
         // After the lock: a waker's drop is foreign code.
-        drop(waker);
+        drop_caught(waker);
         sweep
     }
 

@@ -19,7 +19,7 @@ use super::{MemoryLogBuilder, MemoryLogError};
 use crate::event_log::ids::MAX_MEMORY_ID_LEN;
 use crate::event_log::wake_list::Ticket;
 use crate::event_log::{Appended, MessageId, Topic, Topics};
-use crate::sync::{lock, now};
+use crate::sync::{drop_caught, lock, now};
 use crate::wire::{Event, EventId};
 
 /// What all handles of a log share.
@@ -248,7 +248,7 @@ impl MemoryLogInner {
         let may_end = state.followers == 0 && state.window.is_empty();
         drop(state);
         // After the lock: a waker's drop is foreign code.
-        drop(waker);
+        drop_caught(waker);
         if may_end {
             self.file(cell);
         }
@@ -266,7 +266,7 @@ impl MemoryLogInner {
     /// Removes a follower from a feed.
     pub(super) fn unfollow_feed(&self, feed: &Arc<Feed>, ticket: &mut Ticket) {
         let waker = feed.remove_follower(ticket);
-        drop(waker);
+        drop_caught(waker);
         if !feed.is_followed() {
             self.write().remove_feed(feed);
         }

@@ -17,6 +17,7 @@ use super::link::{NatsMessage, RolledUp};
 use crate::event_log::wake_list::{Ticket, look_or_register};
 use crate::event_log::window::{Cursor, Found, Placement};
 use crate::event_log::{Follow, Gap, GapReason, Logged, Start, Step, Topics};
+use crate::sync::drop_caught;
 
 /// Follows topics of a [`NatsLog`](super::NatsLog).
 ///
@@ -263,7 +264,7 @@ impl Drop for NatsFollower {
         let waker = window.remove_follower(group, &mut self.ticket);
         drop(window);
         // After the lock: a waker's drop is foreign code.
-        drop(waker);
+        drop_caught(waker);
     }
 }
 

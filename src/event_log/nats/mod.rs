@@ -200,7 +200,7 @@ impl NatsLogInner {
     fn end(&self) {
         self.link.health.note_problem(&"the runtime in which the log was connected has ended");
         let wakers = self.window().end();
-        poller::wake_all(wakers);
+        poller::wake_lists(wakers);
     }
 
     /// Locks the window. No foreign code, such as a waker, may be called under the lock.

@@ -19,7 +19,7 @@ use super::link::{Consumed, RetryLater};
 use super::stream::{
     create_consumer, created, delete_consumer, get_or_create_stream, last_message, slot_at,
 };
-use crate::event_log::wake_list::wake;
+use crate::sync::wake_all;
 
 /// Reads the stream for ever.
 ///
@@ -141,7 +141,7 @@ pub(super) async fn sync_window(log: &NatsLogInner, stream: &Stream) -> Result<u
     let next = window.head().sequence + 1;
     drop(window);
     log.note_read(next - 1);
-    wake_all(wakers);
+    wake_lists(wakers);
     Ok(next)
 }
 
@@ -191,19 +191,18 @@ async fn push(
         }
         if info.state.first_sequence > head + 1 {
             let wakers = log.window().skip_to(Slot::empty(sequence - 1));
-            wake_all(wakers);
+            wake_lists(wakers);
         }
     }
     let wakers = log.window().push(message);
     log.note_read(sequence);
-    wake_all(wakers);
+    wake_lists(wakers);
     Ok(())
 }
 
-pub(super) fn wake_all(wakers: Vec<Slab<Waker>>) {
-    for wakers in wakers {
-        drop(wake(wakers));
-    }
+/// Wakes the wakers that a window returned.
+pub(super) fn wake_lists(lists: Vec<Slab<Waker>>) {
+    wake_all(lists.into_iter().flatten().map(|(_, waker)| waker));
 }
 
 /// The most messages that are on their way at a time.
