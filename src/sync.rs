@@ -6,8 +6,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::thread;
 use std::time::Instant;
 
+use pin_project_lite::pin_project;
 use tokio::task::unconstrained;
 use tokio::time::{Sleep, sleep_until};
 
@@ -39,6 +41,80 @@ fn drop_payload(payload: Box<dyn Any + Send>) {
 /// Drops a value of foreign code, such as a waker, where a panic of its drop would do harm.
 pub(crate) fn drop_caught<T>(value: T) {
     catch_panic(|| drop(value));
+}
+
+/// Drops a value of foreign code. A panic of its drop goes on, unless the thread unwinds already: a
+/// second panic would abort the process.
+#[inline]
+pub(crate) fn drop_foreign(drop: impl FnOnce()) {
+    if thread::panicking() {
+        catch_panic(drop);
+    } else {
+        drop();
+    }
+}
+
+pin_project! {
+    /// A value of foreign code, such as a body or the future of a handler. If it panics while the
+    /// thread unwinds already, as a body may that has panicked in a poll, nothing is aborted.
+    #[derive(Debug)]
+    pub(crate) struct Foreign<T> {
+        #[pin]
+        value: Option<T>,
+    }
+
+    impl<T> PinnedDrop for Foreign<T> {
+        fn drop(this: Pin<&mut Self>) {
+            this.clear();
+        }
+    }
+}
+
+impl<T> Foreign<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self { value: Some(value) }
+    }
+
+    /// No value.
+    pub(crate) const fn none() -> Self {
+        Self { value: None }
+    }
+
+    #[inline]
+    pub(crate) fn get(&self) -> Option<&T> {
+        self.value.as_ref()
+    }
+
+    #[inline]
+    pub(crate) fn as_pin_mut(self: Pin<&mut Self>) -> Option<Pin<&mut T>> {
+        self.project().value.as_pin_mut()
+    }
+
+    /// Puts another value in the place of this one.
+    #[cfg(feature = "hub")]
+    pub(crate) fn replace(mut self: Pin<&mut Self>, value: T) {
+        self.as_mut().clear();
+        self.project().value.set(Some(value));
+    }
+
+    /// Drops the value.
+    #[inline]
+    pub(crate) fn clear(self: Pin<&mut Self>) {
+        let mut value = self.project().value;
+        drop_foreign(|| value.set(None));
+    }
+}
+
+impl<F: Future> Future for Foreign<F> {
+    type Output = F::Output;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        match self.as_pin_mut() {
+            Some(future) => future.poll(cx),
+            None => Poll::Pending,
+        }
+    }
 }
 
 /// Wakes all of these wakers. One that panics is that of a foreign executor, and keeps no other task

@@ -11,6 +11,7 @@ use http_body::{Body, Frame};
 use super::{Mode, Polled, SseBody, guarded, tell};
 use crate::driver::{ClaimedPoll, StreamLink};
 use crate::state::Permit;
+use crate::sync::Foreign;
 
 /// What is kept for a body that passes as it is.
 #[derive(Debug)]
@@ -66,7 +67,7 @@ where
                     self.poll_closely(cx, None)
                 }
                 ClaimedPoll::Replaced(Err(refusal)) => {
-                    this.inner.set(None);
+                    this.inner.as_mut().clear();
                     *this.mode = Mode::Once(Box::new(refusal));
                     self.poll_rarely(cx)
                 }
@@ -113,7 +114,7 @@ where
     }
 }
 
-fn poll_inner<B>(inner: Pin<&mut Option<B>>, cx: &mut Context<'_>) -> Polled<B>
+fn poll_inner<B>(inner: Pin<&mut Foreign<B>>, cx: &mut Context<'_>) -> Polled<B>
 where
     B: Body<Data = Bytes>,
 {

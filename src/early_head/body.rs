@@ -12,6 +12,7 @@ use pin_project_lite::pin_project;
 use super::late::{Answer, Late, Told};
 use super::wait::{Wait, Waited};
 use crate::dialect::Notice;
+use crate::sync::Foreign;
 use crate::wire::{CloseReason, Event};
 
 pin_project! {
@@ -30,13 +31,13 @@ pin_project! {
     enum BodyState<F, B> {
         Inner {
             #[pin]
-            body: B,
+            body: Foreign<B>,
         },
         Waiting { wait: Option<Pin<Box<Wait<F>>>> },
         // The answer is no event stream, and is told when it is read.
         Reading {
             #[pin]
-            body: B,
+            body: Foreign<B>,
             answer: Option<Box<Answer>>,
             wait: Pin<Box<Wait<F>>>,
         },
@@ -48,7 +49,7 @@ pin_project! {
 impl<F, B> EarlyHeadBody<F, B> {
     /// The body of the service inside.
     pub(super) fn of(body: B) -> Self {
-        Self { state: BodyState::Inner { body } }
+        Self { state: BodyState::Inner { body: Foreign::new(body) } }
     }
 
     /// The body of a response whose head did not wait.
@@ -86,6 +87,7 @@ where
         let notice = match waited {
             Waited::Answer(Ok(response)) => {
                 let (head, body) = response.into_parts();
+                let body = Foreign::new(body);
                 match Late::of(wait.request().method(), &head) {
                     Late::Follow => return Self::Inner { body },
                     Late::Read(answer) => {
@@ -116,7 +118,7 @@ where
         loop {
             let next = match state.as_mut().project() {
                 BodyStateProjection::Inner { body } => {
-                    let polled = ready!(body.poll_frame(cx));
+                    let polled = ready!(poll_inner(body, cx));
                     // Some bodies panic when they are polled after their end.
                     if !matches!(polled, Some(Ok(_))) {
                         state.set(BodyState::Fixed { bytes: None });
@@ -150,7 +152,7 @@ where
 
     fn is_end_stream(&self) -> bool {
         match &self.state {
-            BodyState::Inner { body } => body.is_end_stream(),
+            BodyState::Inner { body } => body.get().is_none_or(Body::is_end_stream),
             BodyState::Waiting { wait } => wait.is_none(),
             BodyState::Reading { .. } => false,
             BodyState::Fixed { bytes } => bytes.is_none(),
@@ -159,7 +161,7 @@ where
 
     fn size_hint(&self) -> SizeHint {
         match &self.state {
-            BodyState::Inner { body } => body.size_hint(),
+            BodyState::Inner { body } => body.get().map(Body::size_hint).unwrap_or_default(),
             BodyState::Waiting { .. } | BodyState::Reading { .. } => SizeHint::default(),
             BodyState::Fixed { bytes } => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
@@ -168,9 +170,16 @@ where
     }
 }
 
+fn poll_inner<B>(body: Pin<&mut Foreign<B>>, cx: &mut Context<'_>) -> Polled<B::Error>
+where
+    B: Body<Data = Bytes>,
+{
+    body.as_pin_mut().map_or(Poll::Ready(None), |body| body.poll_frame(cx))
+}
+
 /// Reads an answer that is told when it is whole.
 fn poll_answer<F, B>(
-    mut body: Pin<&mut B>,
+    mut body: Pin<&mut Foreign<B>>,
     answer: &mut Option<Box<Answer>>,
     wait: Pin<&mut Wait<F>>,
     cx: &mut Context<'_>,
@@ -179,7 +188,7 @@ where
     B: Body<Data = Bytes>,
 {
     for _ in 0..ROUNDS {
-        let is_whole = match body.as_mut().poll_frame(cx) {
+        let is_whole = match poll_inner(body.as_mut(), cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 let fits = frame
                     .data_ref()

@@ -17,6 +17,7 @@ use super::wait::{Wait, WaitLimits, Waited};
 use crate::dialect::{Dialect, Notice};
 use crate::plan::RequestFn;
 use crate::service::{EarlyHeadRequest, accepts_events, inner_service_accessors, may_begin_early};
+use crate::sync::Foreign;
 use crate::wire::CloseReason;
 
 /// The service that an [`EarlyHeadLayer`](crate::EarlyHeadLayer) makes.
@@ -75,7 +76,7 @@ where
             .then(|| EarlyHeadRequest::begin(&mut parts, self.settings.dialect.as_ref()));
         let future = self.inner.call(Request::from_parts(parts, body));
         let state = match early {
-            None => FutureState::Plain { future },
+            None => FutureState::Plain { future: Foreign::new(future) },
             Some(request) => {
                 let wait = Wait::new(future, self.settings.limits, request);
                 FutureState::Waiting { wait: Some(wait) }
@@ -110,7 +111,7 @@ pin_project! {
         // The head of this request is not sent early.
         Plain {
             #[pin]
-            future: F,
+            future: Foreign<F>,
         },
         // Boxed, since the wait goes on in the body. None when the response is made.
         Waiting { wait: Option<Pin<Box<Wait<F>>>> },

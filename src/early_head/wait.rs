@@ -8,6 +8,7 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::service::EarlyHeadRequest;
+use crate::sync::Foreign;
 
 pin_project! {
     /// The wait for an answer: first in the future of the response, then in its body.
@@ -15,7 +16,7 @@ pin_project! {
         // None when it has answered. Taken out before it is polled in a body, so that one that
         // panics is not polled again.
         #[pin]
-        future: Option<F>,
+        future: Foreign<F>,
         // Set at the first poll: a service may be called outside of a runtime.
         #[pin]
         sleep: Option<Sleep>,
@@ -45,7 +46,7 @@ pub(super) enum Waited<T> {
 
 impl<F> Wait<F> {
     pub(super) fn new(future: F, limits: WaitLimits, request: EarlyHeadRequest) -> Pin<Box<Self>> {
-        Box::pin(Self { future: Some(future), sleep: None, began: None, limits, request })
+        Box::pin(Self { future: Foreign::new(future), sleep: None, began: None, limits, request })
     }
 
     pub(super) fn request(&self) -> &EarlyHeadRequest {
@@ -82,11 +83,8 @@ impl<F: Future> Wait<F> {
 
     fn poll_answer(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let mut future = self.project().future;
-        let Some(polled) = future.as_mut().as_pin_mut() else {
-            return Poll::Pending;
-        };
-        let answer = ready!(polled.poll(cx));
-        future.set(None);
+        let answer = ready!(future.as_mut().poll(cx));
+        future.clear();
         Poll::Ready(answer)
     }
 }

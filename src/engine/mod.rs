@@ -282,8 +282,10 @@ impl Engine {
                 None
             }
             Command::Abort => {
-                self.cold = None;
+                // Dropped when all is noted: bytes may have an owner whose drop is foreign code.
+                let unsent = self.cold.take();
                 self.finish(EndReason::Error);
+                drop(unsent);
                 None
             }
         }

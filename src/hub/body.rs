@@ -16,6 +16,7 @@ use super::passing::Sent;
 use crate::event_log::{
     EventLog, Follow, Gap, GapPolicy, Run, Start, TopicsHash, close_event, finish_id,
 };
+use crate::sync::Foreign;
 
 pin_project! {
     /// The body of a response that follows a log: whole events, whose bytes all followers share.
@@ -32,7 +33,7 @@ pin_project! {
     pub struct HubBody<L: EventLog> {
         // Dropped at the end, so that the log has one follower less.
         #[pin]
-        follower: Option<L::Follower>,
+        follower: Foreign<L::Follower>,
         policy: GapPolicy,
         // Of the topic, if there is only one.
         topic: TopicsHash,
@@ -48,14 +49,17 @@ impl<L: EventLog> HubBody<L> {
         // A log of an application's own may not know the word of clients.
         let start = if start.is_live() { Start::Live } else { start };
         let is_opening = options.as_ref().is_some_and(|options| options.opening.is_some());
-        let follower = (!is_opening).then(|| log.follow(topics, start));
+        let follower = match is_opening {
+            true => Foreign::none(),
+            false => Foreign::new(log.follow(topics, start)),
+        };
         Self { follower, policy, topic, options }
     }
 
     /// A body without a follower, which has at most one event.
     pub(super) fn ended(last: Option<Bytes>) -> Self {
         let (policy, topic) = (GapPolicy::default(), TopicsHash::default());
-        Self { follower: None, policy, topic, options: last.map(BodyOptions::ended) }
+        Self { follower: Foreign::none(), policy, topic, options: last.map(BodyOptions::ended) }
     }
 
     /// Begins as it was found out. Returns the event that comes before all others, if there is one.
@@ -79,10 +83,10 @@ impl<L: EventLog> HubBody<L> {
 
     /// Follows the log from another position on.
     fn follow_anew(self: Pin<&mut Self>, start: Start) {
-        let mut this = self.project();
+        let this = self.project();
         let source = this.options.as_ref().and_then(|options| options.source.as_ref());
         if let Some((log, topics)) = source {
-            this.follower.set(Some(log.follow(topics.clone(), start)));
+            this.follower.replace(log.follow(topics.clone(), start));
         }
     }
 
@@ -91,11 +95,11 @@ impl<L: EventLog> HubBody<L> {
     fn pass_gap(mut self: Pin<&mut Self>, gap: &Gap) -> Option<Bytes> {
         let (policy, mut this) = (self.policy, self.as_mut().project());
         if this.options.as_deref_mut().is_some_and(|options| options.opens_after(gap)) {
-            this.follower.set(None);
+            this.follower.as_mut().clear();
             return None;
         }
         match policy {
-            GapPolicy::End => this.follower.set(None),
+            GapPolicy::End => this.follower.clear(),
             GapPolicy::Live => {
                 let start = Start::After(gap.position_after(policy).clone());
                 self.follow_anew(start);
@@ -156,11 +160,11 @@ impl<L: EventLog> Body for HubBody<L> {
                     None => continue,
                 },
                 Sent::Close(bytes) => {
-                    this.follower.set(None);
+                    this.follower.as_mut().clear();
                     bytes
                 }
                 Sent::End => {
-                    this.follower.set(None);
+                    this.follower.as_mut().clear();
                     return Poll::Ready(None);
                 }
             };
@@ -174,7 +178,7 @@ impl<L: EventLog> Body for HubBody<L> {
     fn is_end_stream(&self) -> bool {
         let has_more =
             |options: &BodyOptions<L>| options.last.is_some() || options.opening.is_some();
-        self.follower.is_none() && !self.options.as_deref().is_some_and(has_more)
+        self.follower.get().is_none() && !self.options.as_deref().is_some_and(has_more)
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::{Future, poll_fn, ready};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::opening::{Opened, Opening};
 use crate::event_log::{EventLog, Gap, Topics};
-use crate::sync::catch_panic;
+use crate::sync::{Foreign, catch_panic, drop_caught};
 use crate::wire::{CloseReason, Event, EventId};
 
 /// Makes the event that a client gets when it has no position in the log, or has lost it: the state
@@ -106,8 +106,8 @@ impl Snapshot {
         R: Future<Output = Result<Event, E>> + Send + 'static,
     {
         let make = move |request| -> MadeSnapshot {
-            let event = make(request);
-            Box::pin(async move { event.await.ok() })
+            let event = Foreign::new(make(request));
+            Box::pin(async move { pin!(event).await.ok() })
         };
         Self { make: Arc::new(make), timeout: TIMEOUT }
     }
@@ -149,8 +149,11 @@ impl fmt::Debug for Snapshot {
 
 /// Calls the function. `None` if it failed or panicked.
 async fn make_caught(make: &MakeSnapshot, request: SnapshotRequest) -> Option<Event> {
-    let mut event = pin!(catch_panic(|| make(request))?);
-    poll_fn(|cx| catch_panic(|| event.as_mut().poll(cx)).unwrap_or(Poll::Ready(None))).await
+    let mut event = catch_panic(|| make(request))?;
+    let mut polled = |cx: &mut Context<'_>| catch_panic(|| event.as_mut().poll(cx));
+    let output = poll_fn(|cx| polled(cx).unwrap_or(Poll::Ready(None))).await;
+    drop_caught(event);
+    output
 }
 
 /// Sends the client away, without a snapshot.

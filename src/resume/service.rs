@@ -17,6 +17,7 @@ use super::body::ResumeBody;
 use super::resumer::{ResumeRequest, Resumer};
 use crate::event_log::{EventLog, MemoryLog};
 use crate::service::{inner_service_accessors, separate_request};
+use crate::sync::Foreign;
 
 /// The service that a [`ResumeLayer`](crate::ResumeLayer) makes.
 pub struct ResumeService<S, L: EventLog = MemoryLog> {
@@ -65,7 +66,7 @@ where
         let begin = asked.map(|asked| (asked, Arc::clone(&self.resumer)));
         let state = match answer {
             Answer::Ready(response) => ResumeCall::Answer { response: Some(response) },
-            Answer::Inner => ResumeCall::Inner { call: self.inner.call(request) },
+            Answer::Inner => ResumeCall::Inner { call: Foreign::new(self.inner.call(request)) },
             Answer::Search(search) => {
                 // `poll_ready` was called on this service, and not on the clone.
                 let clone = self.inner.clone();
@@ -109,7 +110,7 @@ pin_project! {
         Answer { response: Option<Response<ResumeBody<ResBody, L>>> },
         // The session may be that of another node.
         Search { search: SearchFuture<ResBody, L>, call: Option<(S, Request<ReqBody>)> },
-        Inner { #[pin] call: F },
+        Inner { #[pin] call: Foreign<F> },
     }
 }
 
@@ -143,7 +144,7 @@ where
                     }));
                 }
             };
-            this.state.set(ResumeCall::Inner { call });
+            this.state.set(ResumeCall::Inner { call: Foreign::new(call) });
         }
     }
 }

@@ -82,6 +82,7 @@ use crate::body::SseBody;
 use crate::observe::LayerObserver;
 use crate::plan::{Plan, ResolvedPlan};
 use crate::state::Expiry;
+use crate::sync::Foreign;
 use admission::{EarlyRefusal, admit};
 use carried::put;
 use request::{EarlyPermit, OuterPlan, RequestInfo};
@@ -207,7 +208,7 @@ where
         let asked = Arc::new(asked);
         // For inner layers.
         put(request.extensions_mut(), Arc::clone(&asked));
-        let call = Call::Inner { future: self.inner.call(request), early };
+        let call = Call::Inner { future: Foreign::new(self.inner.call(request)), early };
         SseFuture { call, asked, outer }
     }
 }
@@ -236,7 +237,7 @@ pin_project! {
     enum Call<F> {
         Inner {
             #[pin]
-            future: F,
+            future: Foreign<F>,
             early: Option<Arc<EarlyPermit>>,
         },
         // The handler does not run.

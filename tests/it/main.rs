@@ -120,6 +120,7 @@ mod nesting;
 mod notice;
 mod orders;
 mod panics;
+mod panics_twice;
 mod panics_wakers;
 #[cfg(feature = "axum")]
 mod pre_stop;
