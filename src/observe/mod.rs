@@ -20,7 +20,7 @@
 //! | `tower_sse_keepalives_total` | counter | comments | | written because a stream was silent |
 //! | `tower_sse_mailbox_dropped_total` | counter | events | | events that found a stream's mailbox full ([`Delivery::dropped`](crate::Delivery::dropped), [`SendError::Full`](crate::SendError::Full)) |
 //! | `tower_sse_refused_total` | counter | requests | `reason` | requests not given a stream; `draining` while a [`Shutdown`](crate::Shutdown) drains, `limit` at the cap of a [`LimitLayer`](crate::LimitLayer) |
-//! | `tower_sse_not_resumable_total` | counter | streams | `reason` | streams of a `ResumeLayer` (feature `resume`) to which clients cannot come back; `no_room` for one above its bounds, `event_too_long` for one with an event that is not kept, `no_runtime` outside of Tokio |
+//! | `tower_sse_not_resumable_total` | counter | streams | `reason` | streams of a `ResumeLayer` (feature `resume`) to which clients cannot come back; `no_room` for one above its bounds, `event_too_long` for one with an event that is not kept, `log_panicked` for one whose log panics when it is followed, `no_runtime` outside of Tokio |
 //! | `tower_sse_drain_pending` | gauge | streams | | streams that a drain still waits for; zero without a drain |
 //! | `tower_sse_unread_logs` | gauge | logs | | logs of brokers (features `redis`, `nats` and `postgres`) that cannot be read now, as `LogHealth` says; zero if all is well |
 //! | `tower_sse_log_failures_total` | counter | failures | | times that such a log stopped being read |

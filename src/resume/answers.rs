@@ -7,6 +7,7 @@ use std::sync::Arc;
 use http::Response;
 
 use super::body::{ResumeBody, ResumeStream};
+use super::caught::{LogAway, answer};
 use super::reader::ReaderStart;
 use super::record::{Record, SessionEnd};
 use super::resumer::{LastEvent, ResumeRequest, Resumer};
@@ -115,7 +116,8 @@ impl<L: EventLog> Resumer<L> {
         session: &Arc<Session<L>>,
     ) -> Option<Response<ResumeBody<B, L>>> {
         let id = &request.last_event.as_ref()?.id;
-        let page = session.log.read(&session.topic, Start::After(id.clone()), 1).await;
+        let from = Start::After(id.clone());
+        let page = answer(|| session.log.read(&session.topic, from, 1)).await;
         let end = match page {
             // It may have ended since the client was known not to have all of it.
             Ok(page) if page.events.is_empty() && page.gap.is_none() => {
@@ -123,7 +125,7 @@ impl<L: EventLog> Resumer<L> {
             }
             Ok(page) => page.events.first().and_then(|event| end_of(&Step::Event(event.clone()))),
             // The client waits until the log is back.
-            Err(_) => None,
+            Err(LogAway) => None,
         };
         if let Some(end) = end {
             return request.answer_ended(end);

@@ -9,12 +9,14 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
+use super::caught::{CaughtFollower, LogAway};
 use super::ending::failure;
 use super::passing::CutOff;
 use super::reader::ReaderHandle;
 use super::record::{Record, RecordKind, StreamSource, encode_event, encode_gap};
 use super::remote::RemoteReader;
-use crate::event_log::{EventLog, Follow, Gap, MemoryLog, Start, Step};
+use crate::event_log::{EventLog, Gap, MemoryLog, Start, Step};
+use crate::sync::Foreign;
 
 pin_project! {
     /// The body of a response of a [`ResumeLayer`](crate::ResumeLayer): a stream out of the log, or
@@ -31,7 +33,7 @@ pin_project! {
 pin_project! {
     #[project = ResumeBodyKindProj]
     enum ResumeBodyKind<B, L: EventLog> {
-        Plain { #[pin] body: B },
+        Plain { #[pin] body: Foreign<B> },
         Resumable { stream: ResumeStream<L> },
         Fixed { bytes: Bytes },
     }
@@ -40,7 +42,7 @@ pin_project! {
 impl<B, L: EventLog> ResumeBody<B, L> {
     /// The body of the service inside.
     pub(super) fn plain(body: B) -> Self {
-        Self { kind: ResumeBodyKind::Plain { body } }
+        Self { kind: ResumeBodyKind::Plain { body: Foreign::new(body) } }
     }
 
     pub(super) fn resumable(stream: ResumeStream<L>) -> Self {
@@ -65,7 +67,9 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         match self.project().kind.project() {
-            ResumeBodyKindProj::Plain { body } => body.poll_frame(cx),
+            ResumeBodyKindProj::Plain { body } => {
+                body.as_pin_mut().map_or(Poll::Ready(None), |body| body.poll_frame(cx))
+            }
             ResumeBodyKindProj::Resumable { stream } => {
                 stream.poll_next(cx).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
             }
@@ -78,7 +82,7 @@ where
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
-            ResumeBodyKind::Plain { body } => body.is_end_stream(),
+            ResumeBodyKind::Plain { body } => body.get().is_none_or(Body::is_end_stream),
             ResumeBodyKind::Resumable { stream } => stream.has_ended(),
             ResumeBodyKind::Fixed { bytes } => bytes.is_empty(),
         }
@@ -86,7 +90,7 @@ where
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
-            ResumeBodyKind::Plain { body } => body.size_hint(),
+            ResumeBodyKind::Plain { body } => body.get().map(Body::size_hint).unwrap_or_default(),
             ResumeBodyKind::Resumable { .. } => SizeHint::default(),
             ResumeBodyKind::Fixed { bytes } => SizeHint::with_exact(bytes.len() as u64),
         }
@@ -108,7 +112,7 @@ impl<B, L: EventLog> fmt::Debug for ResumeBody<B, L> {
 pub(super) struct ResumeStream<L: EventLog> {
     source: StreamSource<L>,
     /// Dropped at the end, so that the log has one follower less.
-    follower: Option<Pin<Box<L::Follower>>>,
+    follower: Option<CaughtFollower<L::Follower>>,
     /// A step that was polled before the stream was made.
     first: Option<Step>,
     /// None for a session of another node.
@@ -156,11 +160,16 @@ impl<L: EventLog> ResumeStream<L> {
     pub(super) fn peek(&mut self) -> Option<&Step> {
         if let (None, Some(follower)) = (&self.first, &mut self.follower) {
             let mut cx = Context::from_waker(Waker::noop());
-            if let Poll::Ready(step) = follower.as_mut().poll_next(&mut cx) {
+            if let Poll::Ready(Ok(step)) = follower.poll_next(&mut cx) {
                 self.first = step;
             }
         }
         self.first.as_ref()
+    }
+
+    /// Whether the log has not panicked.
+    pub(super) fn has_follower(&self) -> bool {
+        self.follower.as_ref().is_some_and(|follower| !follower.is_over())
     }
 
     fn has_ended(&self) -> bool {
@@ -176,11 +185,11 @@ impl<L: EventLog> ResumeStream<L> {
                 return Poll::Ready(None);
             };
             let next = match self.first.take() {
-                Some(step) => Poll::Ready(Some(step)),
-                None => follower.as_mut().poll_next(cx),
+                Some(step) => Poll::Ready(Ok(Some(step))),
+                None => follower.poll_next(cx),
             };
             match next {
-                Poll::Ready(Some(Step::Event(event))) => {
+                Poll::Ready(Ok(Some(Step::Event(event)))) => {
                     let Some((Record { kind, progress }, rest)) = Record::split(&event) else {
                         // Another writer's event.
                         continue;
@@ -214,12 +223,13 @@ impl<L: EventLog> ResumeStream<L> {
                         _ => {}
                     }
                 }
-                Poll::Ready(Some(Step::Gap(gap))) => {
+                Poll::Ready(Ok(Some(Step::Gap(gap)))) => {
                     if let Some(sent) = self.pass_gap(gap) {
                         return sent;
                     }
                 }
-                Poll::Ready(None) => return self.end(None),
+                Poll::Ready(Ok(None)) => return self.end(None),
+                Poll::Ready(Err(LogAway)) => return self.fail(),
                 Poll::Pending => {
                     if let Some(reader) = &self.reader {
                         reader.found_nothing();

@@ -51,7 +51,7 @@ pub(super) fn failure(dialect: &Dialect) -> Bytes {
     }
 }
 
-/// Ends the session if the pump is dropped or panics, also after the end is known and before it is
+/// Ends the session if its pump does not begin, is dropped, or panics, also after the end is known and before it is
 /// in the log.
 pub(super) struct EndGuard<L: EventLog> {
     pub(super) session: Arc<Session<L>>,
@@ -59,12 +59,19 @@ pub(super) struct EndGuard<L: EventLog> {
     pub(super) nodes: Option<Arc<Nodes>>,
     /// Whether the log says how the session ended.
     pub(super) is_written: bool,
-    /// Keeps a drain from being over.
-    #[expect(dead_code, reason = "it is dropped last")]
+    /// Keeps a drain from being over. It is dropped last.
     pub(super) hold: Option<DrainHold>,
 }
 
 impl<L: EventLog> EndGuard<L> {
+    pub(super) fn new(
+        session: Arc<Session<L>>,
+        sessions: Weak<SessionMap<L>>,
+        nodes: Option<Arc<Nodes>>,
+    ) -> Self {
+        Self { session, sessions, nodes, is_written: false, hold: None }
+    }
+
     pub(super) fn end(&self, end: SessionEnd) {
         if !self.session.end(end) {
             return;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::caught::answer;
 use super::directory::record_text;
 use super::head::SavedHead;
 use super::key::ResumeKey;
@@ -25,7 +26,7 @@ where
 {
     let asking = async {
         loop {
-            if let Ok(answer) = ask().await {
+            if let Ok(answer) = answer(&mut ask).await {
                 return answer;
             }
             sleep(RETRY_PAUSE).await;

@@ -113,6 +113,13 @@
 //! client that reads on gets it once, and a client that comes back just between the two gets it
 //! again.
 //!
+//! # Panics of the application's code
+//!
+//! A log that panics is taken for one that returned an error. A client whose follower panics gets
+//! `close` with `{"reason":"error"}`, and other clients of the stream read on. A function of the
+//! layer's settings that panics is taken for one that returned nothing. So no panic ends another
+//! stream, and none leaves a stream in the layer that has ended.
+//!
 //! # Events that are not kept
 //!
 //! An event that is longer than [`buffer_bytes`](crate::ResumeLayer::buffer_bytes), or that the log
@@ -157,6 +164,7 @@
 
 mod answers;
 mod body;
+mod caught;
 mod directory;
 mod elsewhere;
 mod ending;

@@ -3,20 +3,21 @@
 
 use std::collections::{HashMap, HashSet};
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
+use super::caught::{CaughtFollower, LogAway, answer};
 use super::directory::{DirectoryEntry, record_event};
 use super::nodes::Nodes;
 use super::orders::carry_out;
 use super::record::RecordKind;
 use super::sessions::SessionMap;
 use super::token::{SessionToken, principal_topic};
-use crate::event_log::{EventLog, Follow, Start, Step};
+use crate::event_log::{EventLog, Start, Step};
 use crate::sync::{LazySleep, lock, now};
 
 /// The task runs as long as its node runs sessions. A node that runs none holds no lease.
@@ -29,7 +30,7 @@ pub(super) struct NodeTask<L: EventLog> {
     listed: HashMap<SessionToken, (DirectoryEntry, Instant)>,
     renewed_at: Option<Instant>,
     /// What other nodes ask for.
-    orders: Option<Pin<Box<L::Follower>>>,
+    orders: Option<CaughtFollower<L::Follower>>,
     /// Whether no other task has taken its place.
     is_current: bool,
 }
@@ -52,9 +53,6 @@ impl Nodes {
     ) {
         let mut runs = lock(&self.task_runs);
         if !std::mem::replace(&mut *runs, true) {
-            // Before the lease is written, so that no order that follows it is missed.
-            let orders = self.own.orders_topic();
-            let orders = orders.map(|topic| Box::pin(log.follow(topic.into(), Start::Live)));
             let task = NodeTask {
                 nodes: Arc::clone(self),
                 sessions: Arc::downgrade(sessions),
@@ -62,7 +60,7 @@ impl Nodes {
                 times,
                 listed: HashMap::new(),
                 renewed_at: None,
-                orders,
+                orders: None,
                 is_current: true,
             };
             runtime.spawn(task.run());
@@ -83,6 +81,12 @@ impl<L: EventLog> NodeTask<L> {
             let Some(sessions) = self.sessions.upgrade() else {
                 return;
             };
+            if self.orders.is_none() {
+                // Before the lease is written, so that no order that follows it is missed.
+                let topic = self.nodes.own.orders_topic();
+                self.orders =
+                    topic.map(|topic| CaughtFollower::new(&self.log, &topic, Start::Live));
+            }
             let written = match self.renew().await {
                 true => self.update_directory(&sessions).await,
                 false => Written::Failed,
@@ -106,13 +110,13 @@ impl<L: EventLog> NodeTask<L> {
             return true;
         }
         let alive = record_event(RecordKind::Alive, String::new());
-        if self.log.append(&topic, alive).await.is_err() {
+        if answer(|| self.log.append(&topic, alive)).await.is_err() {
             return false;
         }
         self.renewed_at = Some(now());
         self.nodes.is_leased.send_replace(true);
         // The log lets go of the lease of a node that died.
-        let _ = self.log.forget(&topic, lease.saturating_mul(3)).await;
+        let _ = answer(|| self.log.forget(&topic, lease.saturating_mul(3))).await;
         true
     }
 
@@ -136,11 +140,11 @@ impl<L: EventLog> NodeTask<L> {
                 continue;
             };
             // The rest is tried again.
-            if self.log.append(&topic, event).await.is_err() {
+            if answer(|| self.log.append(&topic, event)).await.is_err() {
                 return Written::Failed;
             }
             let remember = self.times.remember.max(self.times.lease);
-            let _ = self.log.forget(&topic, remember).await;
+            let _ = answer(|| self.log.forget(&topic, remember)).await;
             match now.checked_add(remember / 3) {
                 Some(again) if kind == RecordKind::Began => {
                     self.listed.insert(entry.token, (entry, again));
@@ -168,7 +172,7 @@ impl<L: EventLog> NodeTask<L> {
     async fn leave(&mut self) {
         let own = self.nodes.own;
         for topic in [own.lease_topic(), own.orders_topic()].into_iter().flatten() {
-            let _ = self.log.forget(&topic, self.times.lease).await;
+            let _ = answer(|| self.log.forget(&topic, self.times.lease)).await;
         }
     }
 
@@ -184,14 +188,15 @@ impl<L: EventLog> NodeTask<L> {
         let (mut sleep, mut changed) = (LazySleep::default(), pin!(nodes.changed.notified()));
         poll_fn(|cx| {
             while let Some(follower) = orders {
-                match follower.as_mut().poll_next(cx) {
-                    Poll::Ready(Some(Step::Event(event))) => {
+                match follower.poll_next(cx) {
+                    Poll::Ready(Ok(Some(Step::Event(event)))) => {
                         if let Some(sessions) = sessions.upgrade() {
                             carry_out(&event, &sessions);
                         }
                     }
-                    Poll::Ready(Some(Step::Gap(_))) => {}
-                    Poll::Ready(None) => *orders = None,
+                    Poll::Ready(Ok(Some(Step::Gap(_)))) => {}
+                    // It is made anew before the next renewal.
+                    Poll::Ready(Ok(None) | Err(LogAway)) => *orders = None,
                     Poll::Pending => break,
                 }
             }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
 
+use super::caught::{LogAway, answer};
 use super::token::SessionToken;
 use crate::event_log::{EventLog, Start, Topic};
 use crate::sync::{lock, now};
@@ -92,8 +93,8 @@ impl Nodes {
         let now = now();
         let seen = match (newest, known) {
             // Nobody can renew a lease in a log that is away.
-            (Err(_), Some(known)) => OtherNode { renewed_at: now, ..known },
-            (Err(_), None) => return LeaseState::Held,
+            (Err(LogAway), Some(known)) => OtherNode { renewed_at: now, ..known },
+            (Err(LogAway), None) => return LeaseState::Held,
             (Ok(None), None) => return LeaseState::Expired,
             (Ok(None), Some(known)) => known,
             (Ok(last), _) => {
@@ -118,10 +119,10 @@ async fn newest<L: EventLog>(
     log: &L,
     topic: &Topic,
     last: Option<EventId>,
-) -> Result<Option<EventId>, L::Error> {
+) -> Result<Option<EventId>, LogAway> {
     let (mut from, mut newest) = (last.map_or(Start::Earliest, Start::After), None);
     loop {
-        let page = log.read(topic, from, PAGE).await?;
+        let page = answer(|| log.read(topic, from, PAGE)).await?;
         let last = page.events.last().and_then(|event| EventId::new(event.id()).ok());
         let Some(last) = last else {
             return Ok(newest);

@@ -2,7 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -10,19 +10,19 @@ use bytes::Bytes;
 use http_body::Body;
 use tokio::time::timeout;
 
+use super::caught::answer;
 use super::ending::{EndGuard, last_events};
 use super::lookup::write_head;
 use super::nodes::Nodes;
 use super::parser::EventParser;
 use super::record::{LogProgress, Record, RecordKind, SessionEnd};
 use super::session::{ReaderStatus, Session};
-use super::sessions::SessionMap;
 use super::token::TopicPart;
 use super::writer::{RecordWriter, WriteError};
 use crate::event_log::EventLog;
 use crate::service::ToldFailure;
 use crate::state::{Drain, PermitLender};
-use crate::sync::{LazySleep, catch_panic, now};
+use crate::sync::{Foreign, LazySleep, catch_panic, now};
 use crate::wire::{Event, EventId};
 
 /// For how long a pump goes on without a client.
@@ -32,16 +32,13 @@ pub(super) struct PumpLimits {
     pub(super) permit: Option<Arc<PermitLender>>,
     /// No client comes back to a server that drains.
     pub(super) drain: Option<Arc<Drain>>,
-    /// The nodes at which clients may read the stream, too, if there are such.
-    pub(super) nodes: Option<Arc<Nodes>>,
     /// How long the log is to keep the stream after its end, if it is told to.
     pub(super) kept_in_log: Option<Duration>,
 }
 
 /// Reads a body into the log until the body ends or fails, or until no client comes back for it.
 pub(super) async fn run<L, B>(
-    session: Arc<Session<L>>,
-    sessions: Weak<SessionMap<L>>,
+    mut guard: EndGuard<L>,
     (inner, told_failure): (B, ToldFailure),
     limits: PumpLimits,
     close_event: Option<Duration>,
@@ -49,10 +46,11 @@ pub(super) async fn run<L, B>(
     L: EventLog,
     B: Body<Data = Bytes>,
 {
-    let PumpLimits { linger, permit, drain, nodes, kept_in_log } = limits;
+    let PumpLimits { linger, permit, drain, kept_in_log } = limits;
+    let (session, nodes) = (Arc::clone(&guard.session), guard.nodes.clone());
     let is_shared = nodes.is_some();
     // Until the end is in the log, where other nodes look for it.
-    let hold = drain.as_ref().map(Drain::hold);
+    guard.hold = drain.as_ref().map(Drain::hold);
     let drain = drain.map(|drain| -> DrainBegun {
         Box::pin(async move {
             drain.begun().await;
@@ -65,13 +63,6 @@ pub(super) async fn run<L, B>(
             })
         })
     });
-    let mut guard = EndGuard {
-        session: Arc::clone(&session),
-        sessions,
-        nodes: nodes.clone(),
-        is_written: false,
-        hold,
-    };
     let writer = RecordWriter::new(session.log.clone(), session.topic.clone(), linger);
     let progress = LogProgress::default();
     let mut pump = Pump {
@@ -124,7 +115,7 @@ pub(super) async fn run<L, B>(
     let head = session.token.topic(&session.key, TopicPart::Head).filter(|_| is_shared);
     for topic in head.iter().chain([&session.topic]) {
         // If it fails, the log keeps the topic for as long as any other.
-        let _ = session.log.forget(topic, kept).await;
+        let _ = answer(|| session.log.forget(topic, kept)).await;
     }
 }
 
@@ -159,18 +150,27 @@ impl<L: EventLog> Pump<L> {
     /// If the log is being asked to take an event at that time, the answer is not waited for.
     async fn read_until_ended<B: Body<Data = Bytes>>(&mut self, inner: B) -> SessionEnd {
         let session = Arc::clone(&self.session);
-        let mut reading = pin!(async {
-            self.announce().await;
-            self.read(inner).await
-        });
-        poll_fn(|cx| match session.poll_end(cx) {
-            Poll::Ready(end) => Poll::Ready(end),
-            Poll::Pending => reading.as_mut().poll(cx).map(|read| match read {
-                Ok(()) => SessionEnd::Finished,
-                Err(end) => end,
-            }),
-        })
-        .await
+        let mut inner = pin!(Foreign::new(inner));
+        let end = {
+            let mut reading = pin!(async {
+                self.announce().await;
+                match inner.as_mut().as_pin_mut() {
+                    Some(inner) => self.read(inner).await,
+                    None => Ok(()),
+                }
+            });
+            poll_fn(|cx| match session.poll_end(cx) {
+                Poll::Ready(end) => Poll::Ready(end),
+                Poll::Pending => reading.as_mut().poll(cx).map(|read| match read {
+                    Ok(()) => SessionEnd::Finished,
+                    Err(end) => end,
+                }),
+            })
+            .await
+        };
+        // A body that panics now keeps no client from the end.
+        catch_panic(|| inner.clear());
+        end
     }
 
     /// Writes what other nodes need to find the session, before there is an id of it.
@@ -185,10 +185,12 @@ impl<L: EventLog> Pump<L> {
     }
 
     /// Reads the body to its end.
-    async fn read<B: Body<Data = Bytes>>(&mut self, inner: B) -> Result<(), SessionEnd> {
+    async fn read<B: Body<Data = Bytes>>(
+        &mut self,
+        mut inner: Pin<&mut B>,
+    ) -> Result<(), SessionEnd> {
         let max_len = usize::try_from(self.session.buffer().bytes).unwrap_or(usize::MAX);
         let mut parser = EventParser::new(max_len);
-        let mut inner = pin!(inner);
         loop {
             // A body that is always ready, and readers that keep up, must not keep the thread.
             tokio::task::consume_budget().await;
@@ -225,13 +227,17 @@ impl<L: EventLog> Pump<L> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Bytes>, SessionEnd>> {
         // Without the catch, clients of a body that panics would get no close event.
-        match catch_panic(|| inner.poll_frame(cx)) {
-            None | Some(Poll::Ready(Some(Err(_)))) => Poll::Ready(Err(SessionEnd::Failed)),
-            Some(Poll::Ready(None)) => Poll::Ready(Ok(None)),
-            // Trailers are not stored.
-            Some(Poll::Ready(Some(Ok(frame)))) => {
-                Poll::Ready(Ok(Some(frame.into_data().unwrap_or_default())))
-            }
+        let polled = catch_panic(|| {
+            inner.poll_frame(cx).map(|frame| match frame {
+                // Trailers are not stored.
+                Some(Ok(frame)) => Ok(Some(frame.into_data().unwrap_or_default())),
+                Some(Err(_)) => Err(SessionEnd::Failed),
+                None => Ok(None),
+            })
+        });
+        match polled {
+            None => Poll::Ready(Err(SessionEnd::Failed)),
+            Some(Poll::Ready(chunk)) => Poll::Ready(chunk),
             Some(Poll::Pending) => {
                 let readers = self.session.readers(cx.waker());
                 self.poll_linger(&readers, cx).map(Err)

@@ -1,10 +1,10 @@
 //! The log of a session: its records, and what clients get of them.
 
 use std::fmt::Write as _;
-use std::pin::Pin;
 
 use bytes::Bytes;
 
+use super::caught::CaughtFollower;
 use super::token::SessionToken;
 use crate::dialect::Dialect;
 use crate::event_log::{EventLog, Gap, GapPolicy, Logged, Start, Topic};
@@ -138,8 +138,8 @@ pub(super) struct StreamSource<L> {
 }
 
 impl<L: EventLog> StreamSource<L> {
-    pub(super) fn follow(&self, from: Start) -> Pin<Box<L::Follower>> {
-        Box::pin(self.log.follow((&self.topic).into(), from))
+    pub(super) fn follow(&self, from: Start) -> CaughtFollower<L::Follower> {
+        CaughtFollower::new(&self.log, &self.topic, from)
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
+use super::caught::answer;
 use super::nodes::{LeaseState, Nodes};
 use super::orders::Order;
 use super::record::LogProgress;
@@ -116,7 +117,7 @@ impl<L: EventLog> RemoteSession<L> {
             };
             // A log that is away is told later.
             let of = (self.node, self.token);
-            let _ = Order::Reads(taken).send(&self.log, of, self.lease).await;
+            let _ = answer(|| Order::Reads(taken).send(&self.log, of, self.lease)).await;
             let _ = timeout(pause, progress.is_far.notified()).await;
         }
     }
@@ -130,7 +131,7 @@ impl<L: EventLog> RemoteSession<L> {
         while nodes.lease_of(&log, node, lease).await == LeaseState::Held {
             sleep(lease / 3).await;
         }
-        let page = log.read(&topic, position, 1).await;
+        let page = answer(|| log.read(&topic, position, 1)).await;
         let is_last = page.is_ok_and(|page| page.events.is_empty());
         if !is_last {
             sleep(lease / 10).await;

@@ -10,12 +10,13 @@ use http_body::Body;
 use tokio::runtime::Handle;
 
 use super::body::{ResumeBody, ResumeStream};
+use super::ending::EndGuard;
 use super::head::SavedHead;
 use super::key::ResumeKey;
 use super::node_task::NodeTimes;
 use super::nodes::Nodes;
 use super::pump::{self, PumpLimits};
-use super::reader::{ReaderHandle, ReaderStart};
+use super::reader::ReaderStart;
 use super::record::SessionEnd;
 use super::session::{Session, SessionTiming};
 use super::sessions::SessionMap;
@@ -26,6 +27,7 @@ use crate::event_log::{EventLog, Start};
 use crate::observe;
 use crate::service::{OuterTask, ToldFailure, dialect_inside, is_event_stream, separate_response};
 use crate::state::PermitLender;
+use crate::sync::catch_panic;
 use crate::wire::{CloseReason, EventId};
 
 /// What the services of a layer share.
@@ -110,21 +112,29 @@ impl ResumeRequest {
 }
 
 impl<L: EventLog> Resumer<L> {
+    /// The key of a request. None if the function panics, too, which would take all streams of the
+    /// connection along.
+    pub(super) fn key_of(&self, parts: &request::Parts) -> Option<ResumeKey> {
+        catch_panic(|| (self.key)(parts)).flatten()
+    }
+
     /// What a request asks of the layer. None if it is not for the layer.
     pub(super) fn request(&self, parts: &request::Parts) -> Option<ResumeRequest> {
         if matches!(parts.method, Method::HEAD | Method::CONNECT) {
             return None;
         }
-        let key = (self.key)(parts)?;
+        let key = self.key_of(parts)?;
         let seen = match Start::of_request(&parts.headers, &parts.uri) {
             Start::After(id) => SessionToken::split(&id),
             _ => None,
         };
         let last_event = seen.map(|(session, id)| {
-            let finished = (self.settings.finished)(parts);
+            let finished = catch_panic(|| (self.settings.finished)(parts));
+            let finished = finished.unwrap_or_else(|| Finished::for_request(parts));
             LastEvent { session, id, finished }
         });
-        let (method, join) = (parts.method.clone(), (self.settings.join)(parts));
+        let join = catch_panic(|| (self.settings.join)(parts)).flatten();
+        let method = parts.method.clone();
         let outer = OuterTask::of(&parts.extensions);
         let told_failure = ToldFailure::within(&parts.extensions);
         Some(ResumeRequest { key, method, last_event, join, told_failure, outer })
@@ -146,33 +156,29 @@ impl<L: EventLog> Resumer<L> {
         let inside = dialect_inside(&body, &parts.extensions);
         let dialect = inside.unwrap_or_else(|| request.dialect());
         let begun = self.begin_session(request, SavedHead::of(&parts, &dialect), dialect);
-        let Some(BegunSession { session, reader, runtime, permit }) = begun else {
+        let Some(BegunSession { guard, stream, runtime, permit }) = begun else {
             return Response::from_parts(parts, ResumeBody::plain(body));
         };
-        let ResumeSettings { linger, close_event, other_nodes, lease, remember, .. } =
-            self.settings;
+        let ResumeSettings { linger, close_event, lease, remember, .. } = self.settings;
         if let (Some(outer), Some(permit)) = (&request.outer, &permit) {
             outer.lend(permit);
         }
-        let stream = ResumeStream::new(session.source(), Start::Earliest, reader);
-        let nodes = (!other_nodes.is_zero()).then(|| Arc::clone(&self.nodes));
-        if let Some(nodes) = &nodes {
-            let (log, times) = (session.log.clone(), NodeTimes { lease, remember });
+        if let Some(nodes) = &guard.nodes {
+            let (log, times) = (guard.session.log.clone(), NodeTimes { lease, remember });
             nodes.note_begin(&runtime, &self.sessions, log, times);
         }
-        let sessions = Arc::downgrade(&self.sessions);
         let drain = request.outer.as_ref().and_then(|outer| outer.drain.clone());
         let kept_in_log = self.settings.kept_in_log();
-        let limits = PumpLimits { linger, permit, drain, nodes, kept_in_log };
+        let limits = PumpLimits { linger, permit, drain, kept_in_log };
         let told_failure = request.told_failure.clone();
-        runtime.spawn(pump::run(session, sessions, (body, told_failure), limits, close_event));
+        runtime.spawn(pump::run(guard, (body, told_failure), limits, close_event));
         separate_response(&mut parts.extensions);
         parts.headers.remove(http::header::CONTENT_LENGTH);
         Response::from_parts(parts, ResumeBody::resumable(stream))
     }
 
-    /// None if there is no runtime, no randomness, no log, or no room, be it here or for a limit of
-    /// a layer further out, which then refuses the stream.
+    /// None if there is no runtime, no randomness, no log or one that panics, or no room, be it here
+    /// or for a limit of a layer further out, which then refuses the stream.
     fn begin_session(
         &self,
         request: &ResumeRequest,
@@ -198,20 +204,27 @@ impl<L: EventLog> Resumer<L> {
         let session = Arc::new(session);
         self.sessions.remove_old(self.settings.remember);
         let reader = session.add_reader(ReaderStart::Beginning)?;
-        let ResumeSettings { max_sessions, max_of_principal, .. } = self.settings;
+        let ResumeSettings { max_sessions, max_of_principal, other_nodes, .. } = self.settings;
         let inserted = self.sessions.insert(&session, max_sessions, max_of_principal);
         if !inserted {
             observe::not_resumable("no_room");
             return None;
         }
-        Some(BegunSession { session, reader, runtime, permit })
+        let nodes = (!other_nodes.is_zero()).then(|| Arc::clone(&self.nodes));
+        let guard = EndGuard::new(Arc::clone(&session), Arc::downgrade(&self.sessions), nodes);
+        let stream = ResumeStream::new(session.source(), Start::Earliest, reader);
+        if !stream.has_follower() {
+            observe::not_resumable("log_panicked");
+            return None;
+        }
+        Some(BegunSession { guard, stream, runtime, permit })
     }
 }
 
-/// A session that has begun, its first reader, and what its pump needs.
+/// A session that has begun, the stream of its first reader, and what its pump needs.
 struct BegunSession<L: EventLog> {
-    session: Arc<Session<L>>,
-    reader: ReaderHandle<L>,
+    guard: EndGuard<L>,
+    stream: ResumeStream<L>,
     runtime: Handle,
     permit: Option<Arc<PermitLender>>,
 }

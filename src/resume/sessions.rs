@@ -8,7 +8,7 @@ use super::key::ResumeKey;
 use super::session::Session;
 use super::token::SessionToken;
 use crate::event_log::EventLog;
-use crate::sync::{lock, now};
+use crate::sync::{drop_caught, lock, now};
 
 /// The sessions of a layer, which its services share.
 #[derive(Debug)]
@@ -102,6 +102,7 @@ impl<L: EventLog> SessionMap<L> {
         drop(guard);
         if let Some(session) = removed {
             session.give_up();
+            drop_caught(session);
         }
         true
     }
@@ -157,7 +158,8 @@ impl<L: EventLog> SessionMap<L> {
 
     pub(super) fn remove(&self, token: SessionToken) {
         let session = self.lock().take(token);
-        drop(session);
+        // The session may be the last that has its log, which is foreign code.
+        drop_caught(session);
     }
 
     /// Removes the sessions that ended before that time, and that no client asked for since.
@@ -178,7 +180,7 @@ impl<L: EventLog> SessionMap<L> {
             }
         }
         drop(lists);
-        drop(removed);
+        removed.into_iter().for_each(drop_caught);
     }
 
     pub(super) fn len(&self) -> usize {

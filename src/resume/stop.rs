@@ -11,6 +11,7 @@ use http::header::CACHE_CONTROL;
 use http::{HeaderValue, Request, Response, StatusCode};
 use tower_service::Service;
 
+use super::caught::{LogAway, answer};
 use super::resumer::Resumer;
 use crate::event_log::{EventLog, MemoryLog};
 use crate::static_body::StaticBody;
@@ -69,14 +70,14 @@ impl<B, L: EventLog> Service<Request<B>> for StopService<L> {
 
     fn call(&mut self, request: Request<B>) -> StopFuture {
         let (parts, _) = request.into_parts();
-        let (key, resumer) = ((self.resumer.key)(&parts), Arc::clone(&self.resumer));
+        let (key, resumer) = (self.resumer.key_of(&parts), Arc::clone(&self.resumer));
         StopFuture(Box::pin(async move {
             match key {
                 None => StatusCode::NOT_FOUND,
-                Some(key) => match resumer.stop(&key).await {
+                Some(key) => match answer(|| resumer.stop(&key)).await {
                     Ok(0) => StatusCode::NOT_FOUND,
                     Ok(_) => StatusCode::NO_CONTENT,
-                    Err(_) => StatusCode::SERVICE_UNAVAILABLE,
+                    Err(LogAway) => StatusCode::SERVICE_UNAVAILABLE,
                 },
             }
         }))

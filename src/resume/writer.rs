@@ -6,8 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::caught::{CaughtFollower, LogAway, answer, caught};
 use super::record::{LogProgress, Record, RecordKind};
-use crate::event_log::{EventLog, Follow, Start, Step, Topic};
+use crate::event_log::{EventLog, Start, Step, Topic};
+use crate::sync::catch_panic;
 use crate::wire::{Event, EventId};
 
 /// Why a log does not take an event.
@@ -21,7 +23,7 @@ pub(super) enum WriteError {
 
 /// The only writer of a session's topic.
 ///
-/// When a log does not take an event, the writer tries again for a time. But the log may have taken
+/// When a log does not take an event, or panics, the writer tries again for a time. But the log may have taken
 /// the event although it returned an error, for example if the answer of a broker was lost. A
 /// second append would store the event twice, and a client that comes back with the id of the first
 /// would get the second. So the writer first appends a probe, an event without meaning, and reads
@@ -56,23 +58,28 @@ impl<L: EventLog> RecordWriter<L> {
         let event = record.add_to(event);
         let deadline = Instant::now().checked_add(self.patience);
         loop {
-            match until(deadline, self.log.append(&self.topic, event.clone())).await? {
-                Ok(id) => {
+            let append = || self.log.append(&self.topic, event.clone());
+            match until(deadline, caught(append)).await? {
+                Some(Ok(id)) => {
                     self.last_known = Some(id.clone());
                     return Ok(id);
                 }
                 // Then it is not there, and never will be.
-                Err(error) if L::is_final(&error) => {
+                Some(Err(error)) if catch_panic(|| L::is_final(&error)) == Some(true) => {
                     let bytes = event.encode();
                     let record = memchr::memchr(b'\n', &bytes).map_or(0, |end| end + 1);
                     return Err(WriteError::Refused(bytes.slice(record..)));
                 }
-                Err(_) => {}
+                Some(Err(_)) | None => {}
             }
-            let probe = self.write_probe(deadline).await?;
-            // The log may be away again.
-            let found = until(deadline, self.find(record, &probe)).await?;
-            self.last_known = Some(probe);
+            let found = loop {
+                let probe = self.write_probe(deadline).await?;
+                // The log may be away again.
+                if let Ok(found) = until(deadline, self.find(record, &probe)).await? {
+                    self.last_known = Some(probe);
+                    break found;
+                }
+            };
             if let Some(found) = found {
                 return Ok(found);
             }
@@ -87,20 +94,24 @@ impl<L: EventLog> RecordWriter<L> {
             }
             sleep(RETRY_PAUSE).await;
             let probe = record.add_to(Event::new().static_data(""));
-            if let Ok(id) = until(deadline, self.log.append(&self.topic, probe)).await? {
+            let append = || self.log.append(&self.topic, probe);
+            if let Ok(id) = until(deadline, answer(append)).await? {
                 return Ok(id);
             }
         }
     }
 
     /// The id of the first event with this record that the topic has before the probe.
-    async fn find(&self, record: Record, probe: &EventId) -> Option<EventId> {
+    async fn find(&self, record: Record, probe: &EventId) -> Result<Option<EventId>, LogAway> {
         let start = self.last_known.clone().map_or(Start::Earliest, Start::After);
-        let mut follower = Box::pin(self.log.follow((&self.topic).into(), start));
+        let mut follower = CaughtFollower::new(&self.log, &self.topic, start);
         let mut found = None;
         loop {
-            match poll_fn(|cx| follower.as_mut().poll_next(cx)).await? {
-                Step::Event(event) if event.id() == probe.as_str() => return found,
+            let Some(step) = poll_fn(|cx| follower.poll_next(cx)).await? else {
+                return Ok(None);
+            };
+            match step {
+                Step::Event(event) if event.id() == probe.as_str() => return Ok(found),
                 Step::Event(event) if found.is_none() => {
                     let is_it = Record::split(&event).is_some_and(|(it, _)| it == record);
                     found = is_it.then(|| EventId::new(event.id()).ok()).flatten();

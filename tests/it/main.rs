@@ -157,6 +157,8 @@ mod resume_nodes;
 #[cfg(feature = "resume")]
 mod resume_other_nodes;
 #[cfg(feature = "resume")]
+mod resume_panics;
+#[cfg(feature = "resume")]
 mod resume_principals;
 #[cfg(feature = "resume")]
 mod resume_room;

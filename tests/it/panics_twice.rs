@@ -200,6 +200,14 @@ async fn bytes_that_panic_when_a_panic_drops_them_abort_nothing() {
     assert_eq!(*reasons.lock().unwrap(), [EndReason::Error]);
 }
 
+#[cfg(feature = "resume")]
+#[tokio::test(start_paused = true)]
+async fn a_response_that_is_not_kept_may_panic_twice_too() {
+    let layer = tower_sse::ResumeLayer::new(|_| Some(("stream", "ann")));
+    assert!(dies(layer.layer(handler("application/json"))).await);
+    assert!(dies(layer.layer(sleeper(SECOND))).await);
+}
+
 #[cfg(feature = "hub")]
 mod hub {
     use std::convert::Infallible;
