@@ -144,7 +144,7 @@ async fn a_log_needs_no_defaults_of_the_role() {
 async fn a_node_waits_for_another_one_that_makes_the_tables_longer_than_for_an_append() {
     let server = Server::start().await;
     let makes = server.begin("SELECT pg_advisory_xact_lock(hashtext('tower_sse'))");
-    let connect = PostgresLog::builder().append_timeout(Duration::from_millis(1_000));
+    let connect = PostgresLog::builder().append_timeout(Duration::from_secs(1));
     let address = server.address();
     let connecting = tokio::spawn(async move { connect.connect(&address).await });
     sleep(Duration::from_secs(2)).await;

@@ -72,7 +72,8 @@ impl<R: BrokerRequests> BrokerLog<R> {
         from: Start,
         limit: usize,
     ) -> Result<Page, BrokerError> {
-        self.in_time(Arc::clone(&self.topics).read(topic, from, limit)).await
+        // Boxed, so that futures that look at a log are small.
+        self.in_time(Box::pin(Arc::clone(&self.topics).read(topic, from, limit))).await
     }
 
     pub(in crate::event_log) async fn last(
@@ -80,7 +81,7 @@ impl<R: BrokerRequests> BrokerLog<R> {
         topics: &Topics,
         count: usize,
     ) -> Result<Vec<Logged>, BrokerError> {
-        self.in_time(self.source.last(topics, count)).await
+        self.in_time(Box::pin(self.source.last(topics, count))).await
     }
 
     /// Waits for an answer as long as for that of an append.
