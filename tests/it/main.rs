@@ -42,6 +42,7 @@ mod foreign;
 mod grpc;
 mod guarded;
 mod heads;
+mod hostile_peers;
 #[cfg(feature = "hub")]
 mod hub;
 #[cfg(feature = "hub")]

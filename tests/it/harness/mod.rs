@@ -15,6 +15,7 @@ pub mod chunked;
 #[allow(dead_code, reason = "`tests/programs` alone sends the values")]
 pub mod contracts;
 pub mod figures;
+pub mod frames;
 #[cfg(feature = "hub")]
 pub mod history;
 #[cfg(feature = "hub")]
