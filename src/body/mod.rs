@@ -3,7 +3,6 @@
 mod ending;
 mod passing;
 
-use std::collections::VecDeque;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,6 +16,7 @@ use crate::driver::{Claim, Deferred, FastPath, Output, Stream, StreamLink, trail
 use crate::state::Permit;
 use crate::sync::{Foreign, catch_panic, drop_foreign};
 use ending::{End, Ending};
+pub(crate) use passing::Whole;
 use passing::{Linked, Size};
 
 pin_project! {
@@ -65,8 +65,7 @@ enum Mode<E> {
     /// An answer that passes as it is until it turns out to be a stream.
     Deferred(Box<Deferred>),
     /// An answer that was there at once.
-    #[expect(clippy::box_collection, reason = "a queue in it would make every body larger")]
-    Whole(Box<VecDeque<Result<Frame<Bytes>, E>>>),
+    Whole(Box<Whole<E>>),
     /// The whole of an event stream of this crate.
     Once(Box<(Bytes, Arc<StreamLink>)>),
     Ended,
@@ -124,9 +123,9 @@ impl<B: Body> SseBody<B> {
         Self::new(Foreign::new(body), Mode::Deferred(Box::new(deferred)))
     }
 
-    /// These frames.
-    pub(crate) fn whole(frames: VecDeque<Result<Frame<Bytes>, B::Error>>) -> Self {
-        Self::new(Foreign::none(), Mode::Whole(Box::new(frames)))
+    /// An answer that was there at once.
+    pub(crate) fn whole(answer: Whole<B::Error>) -> Self {
+        Self::new(Foreign::none(), Mode::Whole(Box::new(answer)))
     }
 
     /// No bytes.
@@ -227,7 +226,7 @@ where
                 Mode::Plain(_) | Mode::Linked(_) | Mode::Claimed(_) | Mode::Deferred(_),
                 Some(body),
             ) => body.is_end_stream(),
-            (Mode::Whole(frames), _) => frames.is_empty(),
+            (Mode::Whole(whole), _) => whole.frames.is_empty(),
             // Too early, and what was still to be sent would be lost.
             (Mode::Driven(stream), _) => stream.ended().is_some(),
             (Mode::Ending(ending), _) => ending.is_over(),
@@ -259,11 +258,10 @@ where
             (Mode::Linked(linked), _) if linked.size == Size::Untold => SizeHint::default(),
             // As the answer of a unary call has it.
             (Mode::Plain(_) | Mode::Linked(_) | Mode::Deferred(_), Some(body)) => body.size_hint(),
-            (Mode::Whole(frames), _) if !frames.is_empty() => SizeHint::default(),
-            (
-                Mode::Plain(_) | Mode::Linked(_) | Mode::Deferred(_) | Mode::Whole(_) | Mode::Ended,
-                _,
-            ) => SizeHint::with_exact(0),
+            (Mode::Whole(whole), _) => whole.size_hint(),
+            (Mode::Plain(_) | Mode::Linked(_) | Mode::Deferred(_) | Mode::Ended, _) => {
+                SizeHint::with_exact(0)
+            }
         }
     }
 }

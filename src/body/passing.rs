@@ -1,12 +1,13 @@
 //! Polls bodies that pass as they are, some of which turn out to need a stream.
 
+use std::collections::VecDeque;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http_body::{Body, Frame};
+use http_body::{Body, Frame, SizeHint};
 
 use super::{Mode, Polled, SseBody, guarded, tell};
 use crate::driver::{ClaimedPoll, StreamLink};
@@ -26,6 +27,26 @@ pub(super) struct Linked {
 pub(super) enum Size {
     Told,
     Untold,
+}
+
+/// An answer that was there at once.
+#[derive(Debug)]
+pub(crate) struct Whole<E> {
+    pub(crate) frames: VecDeque<Result<Frame<Bytes>, E>>,
+    /// Whether the body that it was told its size.
+    pub(crate) tells_size: bool,
+}
+
+impl<E> Whole<E> {
+    /// As the body had it. One that tells no size may have trailers, and HTTP/1.1 has none after a
+    /// body of a known length.
+    pub(super) fn size_hint(&self) -> SizeHint {
+        let data = self.frames.iter().flatten().filter_map(Frame::data_ref);
+        match self.tells_size || self.frames.is_empty() {
+            true => SizeHint::with_exact(data.map(|data| data.len() as u64).sum()),
+            false => SizeHint::default(),
+        }
+    }
 }
 
 impl<B> SseBody<B>
@@ -99,7 +120,7 @@ where
                     }
                 }
             }
-            Mode::Whole(frames) => Poll::Ready(frames.pop_front()),
+            Mode::Whole(whole) => Poll::Ready(whole.frames.pop_front()),
             Mode::Once(once) => {
                 let bytes = mem::take(&mut once.0);
                 once.1.open();

@@ -10,7 +10,7 @@ use http_body::{Body, Frame};
 use super::refusal::Refusal;
 use super::register::{obstacle, register};
 use super::respond::{Responder, observe};
-use crate::body::SseBody;
+use crate::body::{SseBody, Whole};
 use crate::driver::{Answer, Deferred, Done, Protocol, Registrations, Stream, StreamLink};
 use crate::engine::{Engine, Position};
 use crate::observe::StreamObserver;
@@ -84,8 +84,9 @@ fn whole_answer<B: Body<Data = Bytes>>(
     body: B,
     protocol: Protocol,
     cx: &mut Context<'_>,
-) -> Option<VecDeque<Result<Frame<Bytes>, B::Error>>> {
+) -> Option<Whole<B::Error>> {
     let (mut body, mut answer) = (Box::pin(body), Answer::new(protocol));
+    let tells_size = body.size_hint().exact().is_some();
     let (mut frames, mut len) = (VecDeque::new(), 0);
     while let Some(frame) = match body.as_mut().poll_frame(cx) {
         Poll::Ready(frame) => frame,
@@ -103,7 +104,7 @@ fn whole_answer<B: Body<Data = Bytes>>(
             break;
         }
     }
-    Some(frames)
+    Some(Whole { frames, tells_size })
 }
 
 /// What clients of gRPC take by default is 4 MiB, and this is what an answer is held up to.

@@ -118,6 +118,8 @@ mod metrics;
 mod ndjson;
 mod nested_owners;
 mod nesting;
+#[cfg(feature = "resume")]
+mod no_streams;
 mod notice;
 mod orders;
 mod panics;
