@@ -43,12 +43,12 @@ pub(crate) fn drop_caught<T>(value: T) {
     catch_panic(|| drop(value));
 }
 
-/// Drops a value of foreign code. A panic of its drop goes on, unless the thread unwinds already: a
-/// second panic would abort the process.
+/// Drops values of foreign code. A panic of a drop goes on, unless the thread unwinds already: a
+/// second panic would abort the process. Then `drop` is called again, for the values that are left.
 #[inline]
-pub(crate) fn drop_foreign(drop: impl FnOnce()) {
+pub(crate) fn drop_foreign(mut drop: impl FnMut()) {
     if thread::panicking() {
-        catch_panic(drop);
+        while catch_panic(&mut drop).is_none() {}
     } else {
         drop();
     }
@@ -65,7 +65,9 @@ pin_project! {
 
     impl<T> PinnedDrop for Foreign<T> {
         fn drop(this: Pin<&mut Self>) {
-            this.clear();
+            if thread::panicking() {
+                this.clear();
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ use pin_project_lite::pin_project;
 
 use crate::driver::{Claim, Deferred, FastPath, Output, Stream, StreamLink, trailers};
 use crate::state::Permit;
-use crate::sync::{Foreign, catch_panic, drop_foreign};
+use crate::sync::{catch_panic, drop_foreign};
 use ending::{End, Ending};
 pub(crate) use passing::Whole;
 use passing::{Linked, Size};
@@ -36,7 +36,7 @@ pin_project! {
     {
         // Dropped when it ends: some bodies panic when they are polled after their end.
         #[pin]
-        inner: Foreign<B>,
+        inner: Option<B>,
         mode: Mode<B::Error>,
     }
 
@@ -44,8 +44,11 @@ pin_project! {
     where
         B: Body,
     {
-        fn drop(this: Pin<&mut Self>) {
-            this.end();
+        fn drop(mut this: Pin<&mut Self>) {
+            // Most bodies have ended by then, and have nothing left.
+            if !matches!(this.mode, Mode::Ended) {
+                drop_foreign(|| this.as_mut().end());
+            }
         }
     }
 }
@@ -85,10 +88,10 @@ impl<B: Body> SseBody<B> {
     /// The inner body as it is, with the permit of a limit.
     pub(crate) fn counted(body: B, permit: Permit, link: Arc<StreamLink>) -> Self {
         let linked = Linked { link, permit: Some(permit), size: Size::Told };
-        Self::new(Foreign::new(body), Mode::Linked(Box::new(linked)))
+        Self::new(Some(body), Mode::Linked(Box::new(linked)))
     }
 
-    fn new(inner: Foreign<B>, mode: Mode<B::Error>) -> Self {
+    fn new(inner: Option<B>, mode: Mode<B::Error>) -> Self {
         Self { inner, mode }
     }
 
@@ -97,7 +100,7 @@ impl<B: Body> SseBody<B> {
             Some(link) => Mode::Linked(Box::new(Linked { link, permit: None, size })),
             None => Mode::Plain(size),
         };
-        Self::new(Foreign::new(body), mode)
+        Self::new(Some(body), mode)
     }
 
     /// This body, with a claim to check if it passes as it is.
@@ -110,27 +113,27 @@ impl<B: Body> SseBody<B> {
 
     /// A stream that the driver works on.
     pub(crate) fn driven(body: B, stream: Stream) -> Self {
-        Self::new(Foreign::new(body), Mode::Driven(Box::pin(stream)))
+        Self::new(Some(body), Mode::Driven(Box::pin(stream)))
     }
 
     /// An event stream of these bytes.
     pub(crate) fn stream_of(bytes: Bytes, link: Arc<StreamLink>) -> Self {
-        Self::new(Foreign::none(), Mode::Once(Box::new((bytes, link))))
+        Self::new(None, Mode::Once(Box::new((bytes, link))))
     }
 
     /// The inner body as it is, until it turns out to be a stream.
     pub(crate) fn deferred(body: B, deferred: Deferred) -> Self {
-        Self::new(Foreign::new(body), Mode::Deferred(Box::new(deferred)))
+        Self::new(Some(body), Mode::Deferred(Box::new(deferred)))
     }
 
     /// An answer that was there at once.
     pub(crate) fn whole(answer: Whole<B::Error>) -> Self {
-        Self::new(Foreign::none(), Mode::Whole(Box::new(answer)))
+        Self::new(None, Mode::Whole(Box::new(answer)))
     }
 
     /// No bytes.
     pub(crate) fn empty() -> Self {
-        Self::new(Foreign::none(), Mode::Ended)
+        Self::new(None, Mode::Ended)
     }
 
     /// The link that outer layers share with this body.
@@ -148,13 +151,13 @@ impl<B: Body> SseBody<B> {
 
     /// Drops the inner body, and then the stream, which ends with an error if the body panics.
     fn end(self: Pin<&mut Self>) {
-        let this = self.project();
+        let mut this = self.project();
         if let Mode::Driven(stream) = this.mode {
-            guarded(stream.as_mut(), |_| this.inner.clear());
+            guarded(stream.as_mut(), |_| this.inner.set(None));
         } else {
-            this.inner.clear();
+            this.inner.set(None);
         }
-        drop_foreign(|| *this.mode = Mode::Ended);
+        *this.mode = Mode::Ended;
     }
 }
 
@@ -221,7 +224,7 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        match (&self.mode, self.inner.get()) {
+        match (&self.mode, &self.inner) {
             (
                 Mode::Plain(_) | Mode::Linked(_) | Mode::Claimed(_) | Mode::Deferred(_),
                 Some(body),
@@ -238,14 +241,14 @@ where
     fn size_hint(&self) -> SizeHint {
         if StreamLink::is_searched() {
             // An outer layer is searching for the link, and does not ask for the size.
-            match (self.link(), self.inner.get()) {
+            match (self.link(), &self.inner) {
                 (Some(link), _) => link.answer_search(),
                 (None, Some(body)) => return body.size_hint(),
                 (None, None) => {}
             }
             return SizeHint::default();
         }
-        match (&self.mode, self.inner.get()) {
+        match (&self.mode, &self.inner) {
             // An exact hint becomes a `Content-Length`, which would cut what is added.
             (
                 Mode::Plain(Size::Untold)
@@ -324,7 +327,7 @@ where
                     Poll::Pending => return Poll::Pending,
                 },
             };
-            guarded(stream.as_mut(), |_| inner.as_mut().clear());
+            guarded(stream.as_mut(), |_| inner.set(None));
             let mode = self.as_mut().project().mode;
             if let Mode::Driven(stream) = mem::replace(mode, Mode::Ended) {
                 *mode = Mode::Ending(Box::new(Ending::new(stream, end)));

@@ -12,7 +12,6 @@ use http_body::{Body, Frame, SizeHint};
 use super::{Mode, Polled, SseBody, guarded, tell};
 use crate::driver::{ClaimedPoll, StreamLink};
 use crate::state::Permit;
-use crate::sync::Foreign;
 
 /// What is kept for a body that passes as it is.
 #[derive(Debug)]
@@ -88,7 +87,7 @@ where
                     self.poll_closely(cx, None)
                 }
                 ClaimedPoll::Replaced(Err(refusal)) => {
-                    this.inner.as_mut().clear();
+                    this.inner.set(None);
                     *this.mode = Mode::Once(Box::new(refusal));
                     self.poll_rarely(cx)
                 }
@@ -135,7 +134,7 @@ where
     }
 }
 
-fn poll_inner<B>(inner: Pin<&mut Foreign<B>>, cx: &mut Context<'_>) -> Polled<B>
+fn poll_inner<B>(inner: Pin<&mut Option<B>>, cx: &mut Context<'_>) -> Polled<B>
 where
     B: Body<Data = Bytes>,
 {
