@@ -78,6 +78,7 @@ impl<T> Foreign<T> {
     }
 
     /// No value.
+    #[cfg(feature = "hub")]
     pub(crate) const fn none() -> Self {
         Self { value: None }
     }
