@@ -264,6 +264,24 @@ async fn a_stream_or_a_setting_that_cannot_be_a_log_is_an_error() {
 
 /// With or without TLS built in: it has no certificate.
 #[tokio::test]
+async fn a_server_beside_one_with_tls_is_told_nothing_without_tls() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let url = format!("tls://ann:secret@127.0.0.1:1,nats://ann:secret@{address}");
+    let server = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let info = b"INFO {\"max_payload\":1}\r\n";
+        tokio::io::AsyncWriteExt::write_all(&mut stream, info).await.unwrap();
+        let mut told = [0; 7];
+        let read = tokio::io::AsyncReadExt::read_exact(&mut stream, &mut told).await;
+        read.is_ok_and(|_| told == *b"CONNECT")
+    };
+    let (log, is_told) = tokio::join!(NatsLog::connect(&url), server);
+    assert!(log.is_err() && !is_told);
+}
+
+/// With or without TLS built in: it has no certificate.
+#[tokio::test]
 async fn a_server_that_asks_for_tls_is_an_error_and_no_panic() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("nats://{}", listener.local_addr().unwrap());

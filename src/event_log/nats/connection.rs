@@ -35,6 +35,8 @@ impl Connection {
         let (count, away) = (Arc::new(count), Arc::new(AtomicBool::new(false)));
         let options = ConnectOptions::new()
             .name("tower-sse")
+            // Servers that another one names are sent the login, too.
+            .require_tls(servers.iter().any(ServerAddr::tls_required))
             .ping_interval(PING)
             .request_timeout(Some(RESPONSE_TIMEOUT))
             .reconnect_delay_callback(reconnect_delay)

@@ -112,7 +112,8 @@ use window::NatsWindow;
 /// are percent-encoded.
 ///
 /// For `tls://host`, or a server that requires TLS, enable the feature `nats-tls`, which trusts the
-/// certificates of the system.
+/// certificates of the system. With one address of this scheme the log uses TLS with all servers, also
+/// with those of a cluster that a server names.
 ///
 /// # Examples
 ///
