@@ -116,7 +116,7 @@ impl BrokerTopics {
                             delay = MIN_RETRY_DELAY;
                             continue;
                         }
-                        // It waits behind the others, which the broker may not refuse.
+                        // It is fetched again after the others, which the broker may accept.
                         sleep(delay).await;
                         delay = next_delay(delay);
                         if !topics.drop_if_unused(&topic) {

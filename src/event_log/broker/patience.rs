@@ -74,22 +74,16 @@ pub(in crate::event_log) enum PageReader {
 #[derive(Clone)]
 pub(in crate::event_log) struct PatientSource<R> {
     requests: R,
-    /// Bound how many answers are on their way at the same time. A request that is repeated does not
-    /// count while it waits.
+    /// Bound how many long answers are on their way at the same time. A request that is repeated does
+    /// not count while it waits.
     replaying: Arc<Semaphore>,
     filling: Arc<Semaphore>,
-    short: Arc<Semaphore>,
 }
 
 impl<R: BrokerRequests> PatientSource<R> {
     pub(in crate::event_log) fn new(requests: R) -> Self {
-        let at_a_time = |answers| Arc::new(Semaphore::new(answers));
-        Self {
-            requests,
-            replaying: at_a_time(MAX_REPLAYS),
-            filling: at_a_time(MAX_REPLAYS),
-            short: at_a_time(Semaphore::MAX_PERMITS),
-        }
+        let at_a_time = || Arc::new(Semaphore::new(MAX_REPLAYS));
+        Self { requests, replaying: at_a_time(), filling: at_a_time() }
     }
 
     /// The last events of topics.
@@ -106,8 +100,9 @@ impl<R: BrokerRequests> PatientSource<R> {
         count: usize,
     ) -> Result<Vec<Logged>, BrokerError> {
         let page = |up_to, limits| {
-            let request = move |within| self.requests.last(topics, up_to, limits, within);
-            until_answered(&self.replaying, request)
+            until_answered(move |within| {
+                in_turn(&self.replaying, self.requests.last(topics, up_to, limits, within))
+            })
         };
         read_last(count, page).await
     }
@@ -117,7 +112,8 @@ impl<R: BrokerRequests> BrokerSource for PatientSource<R> {
     fn load(&self, topic: &Topic, limits: WindowLimits) -> FetchFuture<LoadedTopic> {
         let (Self { requests, replaying, .. }, topic) = (self.clone(), topic.clone());
         Box::pin(async move {
-            until_answered(&replaying, |within| requests.load(&topic, limits, within)).await
+            let load = |within| in_turn(&replaying, requests.load(&topic, limits, within));
+            until_answered(load).await
         })
     }
 
@@ -125,7 +121,7 @@ impl<R: BrokerRequests> BrokerSource for PatientSource<R> {
         let (Self { requests, replaying, .. }, topic) = (self.clone(), topic.clone());
         Box::pin(async move {
             let page = |within| requests.page(PageReader::Follower, &topic, position, within);
-            until_granted(&replaying, page).await
+            until_granted(|within| in_turn(&replaying, page(within))).await
         })
     }
 
@@ -133,18 +129,18 @@ impl<R: BrokerRequests> BrokerSource for PatientSource<R> {
         let (Self { requests, filling, .. }, topic) = (self.clone(), topic.clone());
         Box::pin(async move {
             let page = |within| requests.page(PageReader::Window, &topic, position, within);
-            until_answered(&filling, page).await
+            until_answered(|within| in_turn(&filling, page(within))).await
         })
     }
 
     fn head(&self) -> BrokerFuture<(u64, u64)> {
-        let Self { requests, short, .. } = self.clone();
-        Box::pin(async move { until_granted(&short, |within| requests.head(within)).await })
+        let requests = self.requests.clone();
+        Box::pin(async move { until_granted(|within| requests.head(within)).await })
     }
 
     fn reserve(&self) -> BrokerFuture<(u64, u64)> {
-        let Self { requests, short, .. } = self.clone();
-        Box::pin(async move { until_granted(&short, |within| requests.reserve(within)).await })
+        let requests = self.requests.clone();
+        Box::pin(async move { until_granted(|within| requests.reserve(within)).await })
     }
 
     fn known(&self) -> u64 {
@@ -159,16 +155,11 @@ impl<R: BrokerRequests> BrokerSource for PatientSource<R> {
 /// Repeats a request until there is an answer, or a refusal. Each time it waits longer, so that a
 /// long answer over a slow connection comes in the end.
 async fn until_answered<T, F: Future<Output = Result<T, BrokerError>>>(
-    at_a_time: &Semaphore,
     request: impl Fn(Duration) -> F,
 ) -> Result<T, BrokerError> {
     let (mut delay, mut patience) = (MIN_RETRY_DELAY, Patience::new());
     loop {
-        // The semaphore is never closed.
-        let permit = at_a_time.acquire().await;
-        let answer = request(patience.get()).await;
-        drop(permit);
-        match answer {
+        match request(patience.get()).await {
             Err(BrokerError::TimedOut) => patience.double(),
             Err(BrokerError::Away(_)) => {}
             answer => return answer,
@@ -180,15 +171,21 @@ async fn until_answered<T, F: Future<Output = Result<T, BrokerError>>>(
 
 /// Repeats a request until it is neither refused nor without an answer.
 async fn until_granted<T, F: Future<Output = Result<T, BrokerError>>>(
-    at_a_time: &Semaphore,
     request: impl Fn(Duration) -> F,
 ) -> T {
     loop {
-        if let Ok(answer) = until_answered(at_a_time, &request).await {
+        if let Ok(answer) = until_answered(&request).await {
             return answer;
         }
         sleep(MAX_RETRY_DELAY).await;
     }
+}
+
+/// Makes a request when so few others are being made that it may be.
+async fn in_turn<F: Future>(at_a_time: &Semaphore, request: F) -> F::Output {
+    // The semaphore is never closed.
+    let _permit = at_a_time.acquire().await;
+    request.await
 }
 
 /// How long the next request waits for its answer. After one that had none in time it is twice as
