@@ -91,8 +91,7 @@ impl TcpOptions {
     }
 
     /// Sets `TCP_NOTSENT_LOWAT`: how many bytes the system takes that it cannot send yet. The
-    /// default is 16 KiB. Zero leaves it to the system, which takes all that its buffers
-    /// hold.
+    /// default is 16 KiB. Zero leaves it to the system, which takes all that its buffers hold.
     ///
     /// With a small value the server learns sooner that a client does not read, less is sent before
     /// a farewell, and a slow client is seen to take something more often. 16 KiB are enough to

@@ -184,7 +184,7 @@ impl Drain {
         registration
     }
 
-    /// Puts a direction of a connection on the list of those that are woken.
+    /// Puts a direction of a connection, or what else waits, on the list of those that are woken.
     pub(crate) fn connect(&self) -> Option<Registration<()>> {
         self.waiting.insert(|| true, |_| ())
     }
