@@ -162,6 +162,7 @@ tried! {
     a_stream_passes_envoy_whole: "Envoy",
     a_stream_passes_http_proxy_whole: "Node http-proxy",
     a_stream_passes_express_whole: "express",
+    a_stream_passes_vite_whole: "Vite",
 }
 
 /// The rows of the manual's table, as they follow from what is tried.

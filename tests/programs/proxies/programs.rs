@@ -232,6 +232,18 @@ pub(super) const PROGRAMS: &[Program] = &[
         http2: Http2::No,
         production: Production::AsStock,
     },
+    Program {
+        name: "Vite",
+        proxy: Proxy {
+            needs: "`vite` of npm, which `tests/run` installs",
+            command: "node",
+            args: &["FOLDER/vite.cjs", "PORT", "UPSTREAM"],
+            env: &[("NODE_PATH", "TOOLS/npm/node_modules")],
+            files: &[file!("vite.cjs")],
+        },
+        http2: Http2::No,
+        production: Production::AsStock,
+    },
 ];
 
 /// An address of a proxy, at its port for HTTP/1.1 or for HTTP/2.
