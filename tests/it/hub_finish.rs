@@ -321,6 +321,26 @@ fn the_end_comes_after_a_gap_whatever_the_policy() {
     assert_eq!(from(&hub, topic("t"), Start::After(id(place))), (words(&["close"]), true));
 }
 
+/// The end of a topic is before the place of the client, and the events of another one are lost.
+#[test]
+fn a_topic_that_was_over_before_a_gap_keeps_no_stream_of_several_topics_open() {
+    for policy in [GapPolicy::Replay, GapPolicy::Live] {
+        let hub = Hub::new(MemoryLog::builder().events(2).build().unwrap());
+        finish(&hub, "a");
+        let place = append(hub.log(), "b", "1");
+        for text in ["2", "3", "4"] {
+            append(hub.log(), "b", text);
+        }
+        let subscription = hub.subscribe(topics(&["a", "b"])).after(place);
+        let mut body = subscription.on_gap(policy).into_body();
+        let first = text(&mut body);
+        assert_eq!(first.contains("data: 3"), policy == GapPolicy::Replay, "{first}");
+        assert!(first.starts_with("event: gap\n") && !first.contains("close"), "{first}");
+        finish(&hub, "b");
+        assert_eq!(sent(body), (words(&["close"]), true), "{policy:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_log_in_memory_knows_of_an_end_until_the_topic_ends() {
     let log = MemoryLog::builder().age(10 * SECOND).idle(60 * SECOND).build().unwrap();

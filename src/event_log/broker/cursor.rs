@@ -89,6 +89,11 @@ impl BrokerCursor {
         }
     }
 
+    /// Whether the next event finishes the topic and is before the position.
+    pub(super) fn has_earlier_end(&self) -> bool {
+        self.next.as_ref().is_some_and(|next| next.sequence <= self.position())
+    }
+
     /// Takes the next event.
     pub(super) fn take(&mut self) -> Option<BrokerEvent> {
         let event = self.next.take()?;

@@ -281,8 +281,11 @@ impl Follow for BrokerFollower {
                         this.fetch_gap();
                         continue;
                     }
-                    (Some(at), true) => gap = this.gap_before(at),
-                    (Some(at), false) => {
+                    // The end of a topic may be before the position, and the gap is after that.
+                    (Some(at), true) if !this.cursors[at].has_earlier_end() => {
+                        gap = this.gap_before(at);
+                    }
+                    (Some(at), _) => {
                         let Some(event) = this.cursors[at].take() else { continue };
                         // An event that finishes a topic may be before the position.
                         let before = this.delivered.filter(|before| before.0 == event.epoch);

@@ -16,7 +16,7 @@ use super::{
     Announcement, BrokerEvent, BrokerFollower, BrokerFuture, BrokerSource, BrokerTopic,
     BrokerTopics, FetchFuture, LINGER, LoadedTopic, WindowLimits,
 };
-use crate::event_log::{Follow, Logged, Start, Step, Topic};
+use crate::event_log::{Follow, Logged, Start, Step, Topic, Topics, finish_event};
 use crate::wire::{Event, EventId};
 
 /// A broker that answers requests in order, each with what the test sent for it.
@@ -144,6 +144,43 @@ fn events(epoch: u64, before: u64, sequences: &[u64]) -> Vec<BrokerEvent> {
 /// What the broker has of the topic, or the last of it.
 fn loaded(head: u64, floor: u64, events: Vec<BrokerEvent>) -> LoadedTopic {
     LoadedTopic { epoch: 1, head, floor, events, whole: false }
+}
+
+/// A log with two topics, of which one is finished by the event 5, and the other lost some events.
+fn of_two(from: Start, events_of_other: Vec<BrokerEvent>) -> (ScriptedSource, BrokerFollower) {
+    let source = ScriptedSource::default();
+    let limits = WindowLimits { events: 2, bytes: 1 << 20 };
+    let topics = Arc::new(BrokerTopics::new(Box::new(source.clone()), limits));
+    let names = Topics::from_static(&["over", "t"]);
+    let follower = BrokerFollower::new(Arc::clone(&topics), &names, from);
+    let over = Topic::from_static("over");
+    let logged = Logged::new(over, &EventId::with_epoch(1, 5), finish_event()).unwrap();
+    let end = BrokerEvent { epoch: 1, sequence: 5, before: 4, follows_expired: false, logged };
+    for topic in topics.all() {
+        let events = match topic.name.as_str() {
+            "over" => vec![end.clone()],
+            _ => events_of_other.clone(),
+        };
+        topic.load(LoadedTopic { whole: true, ..loaded(30, 20, events) }, 0);
+        assert_eq!(topic.next_request(), None);
+    }
+    topics.set_watermark(30);
+    (source, follower)
+}
+
+/// The end of a topic is before the place of the client, and the gap does not send it back there.
+#[test]
+fn a_topic_that_was_over_before_a_gap_is_told_and_sends_no_client_back() {
+    let (source, mut follower) = of_two(after(1, 10), events(1, 20, &[21, 22]));
+    answer(&source.pages).send(Vec::new()).unwrap();
+    assert_eq!(ready_ids(&mut follower), ["1-5", "gap 1-20", "1-21", "1-22"]);
+
+    let (source, mut follower) = of_two(after(1, 10), Vec::new());
+    for _ in 0..3 {
+        answer(&source.pages).send(Vec::new()).unwrap();
+    }
+    answer(&source.reserved).send((1, 40)).unwrap();
+    assert_eq!(ready_ids(&mut follower), ["1-5", "gap 1-41b"]);
 }
 
 fn after(epoch: u64, sequence: u64) -> Start {

@@ -97,12 +97,17 @@ impl MemoryFollower {
         one: impl FnOnce(&mut OneCursor, &Waker) -> NextEvent<(u64, T)>,
         convert: impl FnOnce(Logged) -> T,
     ) -> Poll<Option<Result<T, Gap>>> {
+        let end = match &mut self.cursors {
+            FollowerCursors::Merged(cursors) => cursors.take_end(),
+            FollowerCursors::One(_) | FollowerCursors::Refused => None,
+        };
         let next = match &mut self.cursors {
             FollowerCursors::Refused => return Poll::Ready(None),
-            _ if self.unreplayable.is_some() => NextEvent::Lost,
+            _ if end.is_none() && self.unreplayable.is_some() => NextEvent::Lost,
             FollowerCursors::One(cursor) => one(cursor, cx.waker()),
             FollowerCursors::Merged(cursors) => {
-                cursors.poll(&self.log, cx).map(|(last, event)| (last, convert(event)))
+                let next = end.map_or_else(|| cursors.poll(&self.log, cx), NextEvent::Ready);
+                next.map(|(last, event)| (last, convert(event)))
             }
         };
         Poll::Ready(Some(match next {

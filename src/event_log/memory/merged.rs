@@ -113,15 +113,18 @@ impl MergedCursors {
         }
     }
 
-    /// The next event of all topics, with its sequence.
+    /// The next event that finishes a topic and is before the position, with its sequence. A gap is
+    /// after it, since it is one of what comes after the position.
+    pub(super) fn take_end(&mut self) -> Option<(u64, Logged)> {
+        self.ends.pop()
+    }
+
+    /// The next event of all topics, with its sequence, after the [ends](Self::take_end).
     pub(super) fn poll(
         &mut self,
         log: &MemoryLogInner,
         cx: &mut Context<'_>,
     ) -> NextEvent<(u64, Logged)> {
-        if let Some(end) = self.ends.pop() {
-            return NextEvent::Ready(end);
-        }
         loop {
             match self.look_at_backlog(cx) {
                 NextEvent::Ready(()) => {}
@@ -285,7 +288,6 @@ impl MergedCursors {
         self.ready.clear();
         self.found.clear();
         self.backlog.clear();
-        self.ends.clear();
         self.head = here;
         let mut all = Vec::new();
         for (at, named) in self.named.iter_mut().enumerate() {
