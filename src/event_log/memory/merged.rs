@@ -133,7 +133,10 @@ impl MergedCursors {
             }
             let ready = self.ready.peek().map(|next| next.0.0);
             let ready = ready.filter(|sequence| *sequence <= self.head);
-            let feed = match self.feed.as_ref().and_then(|it| it.look(self.position)) {
+            // Events of before the feed come first. The feed may have moved on since, and is not
+            // looked at meanwhile: the topics would have to be looked at again for each event.
+            let feed = self.feed.as_ref().filter(|feed| ready.is_none_or(|it| it > feed.from));
+            let feed = match feed.and_then(|feed| feed.look(self.position)) {
                 Some(FeedLookup::Event(sequence, cell)) if sequence <= self.head => {
                     Some((sequence, cell))
                 }
@@ -229,10 +232,8 @@ impl MergedCursors {
                             return NextEvent::Lost;
                         }
                         (feed.from, self.backlog, found) = (self.head, matching.cells, true);
-                        // Those of the last time, if none of them has anything left.
-                        if self.ready.iter().all(|ready| ready.0.1 < self.named.len()) {
-                            self.found.clear();
-                        }
+                        // None of those of the last time has anything left.
+                        self.found.clear();
                     }
                 }
             }
@@ -334,3 +335,39 @@ impl FeedCursor {
 
 /// So many topics are looked at in one poll, which takes about 0.1 ms.
 const MAX_LOOKS: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event_log::{MemoryLog, Topic};
+    use crate::wire::Event;
+
+    /// What a client takes is slower than what is appended, so the feed is always ahead of it.
+    #[test]
+    fn a_slow_follower_of_a_pattern_has_a_cursor_for_each_topic_and_no_more() {
+        const TOPICS: usize = 50;
+        let log = MemoryLog::builder().events(10_000).build().unwrap();
+        let topics: Vec<_> = (0..TOPICS).map(|n| Topic::new(format!("t.{n}")).unwrap()).collect();
+        let append = |count: usize| {
+            for topic in topics.iter().cycle().take(count) {
+                log.append_now(topic, Event::new().data("x")).unwrap();
+            }
+        };
+        append(TOPICS);
+        let followed = Topics::from_static(&["t.*"]);
+        let (mut cursors, ..) =
+            MergedCursors::new(&log.inner, &followed, &Start::Earliest).unwrap();
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut sequences = Vec::new();
+        for _ in 0..200 {
+            append(1_100);
+            match cursors.poll(&log.inner, &mut cx) {
+                NextEvent::Ready((sequence, _)) => sequences.push(sequence),
+                NextEvent::Lost | NextEvent::Pending => panic!("there are events"),
+            }
+            assert!(cursors.found.len() <= TOPICS, "{} cursors", cursors.found.len());
+            assert!(cursors.ready.len() <= TOPICS, "{} next events", cursors.ready.len());
+        }
+        assert!(sequences.is_sorted_by(|one, next| one < next));
+    }
+}
