@@ -2,13 +2,12 @@
 
 use std::fmt::Write as _;
 
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, HeaderName, HeaderValue, SET_COOKIE,
-};
+use http::header::{CONNECTION, DATE, HeaderMap, HeaderName, HeaderValue, SET_COOKIE};
 use http::response::Parts;
 use http::{Response, StatusCode};
 
 use crate::dialect::Dialect;
+use crate::service::prepare_for_changes;
 use crate::state::Expiry;
 
 /// The head of a response, for the responses to clients that come back.
@@ -27,7 +26,8 @@ impl SavedHead {
         dialect.add_headers(&mut headers);
         // They replace headers of the same name.
         headers.extend(parts.headers.clone());
-        for first_only in [CONTENT_LENGTH, CONNECTION, DATE, SET_COOKIE] {
+        prepare_for_changes(&mut headers);
+        for first_only in [CONNECTION, DATE, SET_COOKIE] {
             headers.remove(first_only);
         }
         let expiry = parts.extensions.get::<Expiry>().copied();

@@ -25,7 +25,9 @@ use super::token::{SessionToken, TopicPart};
 use crate::dialect::Dialect;
 use crate::event_log::{EventLog, Start};
 use crate::observe;
-use crate::service::{OuterTask, ToldFailure, dialect_inside, is_event_stream, separate_response};
+use crate::service::{
+    OuterTask, ToldFailure, dialect_inside, is_event_stream, prepare_for_changes, separate_response,
+};
 use crate::state::PermitLender;
 use crate::sync::catch_panic;
 use crate::wire::{CloseReason, EventId};
@@ -173,7 +175,7 @@ impl<L: EventLog> Resumer<L> {
         let told_failure = request.told_failure.clone();
         runtime.spawn(pump::run(guard, (body, told_failure), limits, close_event));
         separate_response(&mut parts.extensions);
-        parts.headers.remove(http::header::CONTENT_LENGTH);
+        prepare_for_changes(&mut parts.headers);
         Response::from_parts(parts, ResumeBody::resumable(stream))
     }
 

@@ -109,7 +109,7 @@ fn is_mime_type(value: &[u8]) -> bool {
 }
 
 /// Removes what a stream's head says of the exact bytes, which layers are going to add to.
-pub(super) fn prepare_for_changes(headers: &mut HeaderMap) {
+pub(crate) fn prepare_for_changes(headers: &mut HeaderMap) {
     for name in ABOUT_EXACT_BYTES {
         headers.remove(name);
     }

@@ -61,7 +61,7 @@ pub(crate) use early_head::{
     EarlyHeadRequest, LateBody, accepts_events, late_body, may_begin_early,
 };
 #[cfg(feature = "resume")]
-pub(crate) use head::is_event_stream;
+pub(crate) use head::{is_event_stream, prepare_for_changes};
 #[cfg(feature = "resume")]
 pub(crate) use refusal::last_words;
 #[cfg(feature = "resume")]

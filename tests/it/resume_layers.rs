@@ -114,6 +114,31 @@ async fn a_refusal_inside_is_passed_on_as_it_is() {
     }
 }
 
+/// The bytes are others: they have the layer's ids, and no comments.
+#[tokio::test(start_paused = true)]
+async fn what_a_head_says_of_the_exact_bytes_is_not_passed_on() {
+    let handled = Handled::default();
+    let digested = handler(&handled, steps).map_response(|mut response: http::Response<_>| {
+        for (name, value) in [
+            ("accept-ranges", "bytes"),
+            ("content-digest", "sha-256=:x:"),
+            ("content-length", "7"),
+            ("etag", "\"strong\""),
+        ] {
+            response.headers_mut().insert(name, value.parse().unwrap());
+        }
+        response
+    });
+    let service = layer().layer(digested);
+    let first = seen(&service, request(None), SECOND).await;
+    let again = seen(&service, request(Some(&first.id(0))), SECOND).await;
+    let headers = ["content-type: \"text/event-stream; charset=utf-8\"", "x-handler: \"its own\""];
+    assert_eq!(
+        (first.headers, again.headers),
+        (headers.map(Into::into).into(), headers.map(Into::into).into())
+    );
+}
+
 /// What ends with a credential ends with it also for a client that comes back.
 #[tokio::test(start_paused = true)]
 async fn an_expiry_that_the_handler_gave_holds_for_a_client_that_comes_back() {
