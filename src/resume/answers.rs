@@ -94,7 +94,7 @@ impl<L: EventLog> Resumer<L> {
         if let Some(end) = session.end_at(id) {
             return resumed(request.answer_ended(end));
         }
-        let Some(mut stream) = Self::stream_after(request, &session, id) else {
+        let Some(mut stream) = Self::stream_after(&session, id) else {
             return Resumed::Nothing;
         };
         match stream.peek() {
@@ -103,7 +103,7 @@ impl<L: EventLog> Resumer<L> {
             None if session.has_ended() => Resumed::Unknown(session),
             step => resumed(match step.and_then(end_of) {
                 Some(end) => request.answer_ended(end),
-                None => Some(session.head.response(ResumeBody::resumable(stream))),
+                None => Some(request.answer_with(&session, stream)),
             }),
         }
     }
@@ -130,18 +130,13 @@ impl<L: EventLog> Resumer<L> {
         if let Some(end) = end {
             return request.answer_ended(end);
         }
-        let stream = Self::stream_after(request, session, id)?;
-        Some(session.head.response(ResumeBody::resumable(stream)))
+        let stream = Self::stream_after(session, id)?;
+        Some(request.answer_with(session, stream))
     }
 
     /// What a session of this process has after an id. None if it is too late.
-    fn stream_after(
-        request: &ResumeRequest,
-        session: &Arc<Session<L>>,
-        id: &EventId,
-    ) -> Option<ResumeStream<L>> {
+    fn stream_after(session: &Arc<Session<L>>, id: &EventId) -> Option<ResumeStream<L>> {
         let reader = session.add_reader(ReaderStart::After(id))?;
-        request.lend(session);
         Some(ResumeStream::new(session.source(), Start::After(id.clone()), reader))
     }
 
@@ -156,9 +151,8 @@ impl<L: EventLog> Resumer<L> {
             };
             Some((session, session.add_reader(start)?))
         })?;
-        request.lend(session);
         let stream = ResumeStream::new(session.source(), join.start(), reader);
-        Some(session.head.response(ResumeBody::resumable(stream)))
+        Some(request.answer_with(session, stream))
     }
 }
 

@@ -66,11 +66,17 @@ pub(super) struct LastEvent {
 }
 
 impl ResumeRequest {
-    /// Has the limit of a layer further out count the session, and not this client too.
-    pub(super) fn lend<L: EventLog>(&self, session: &Session<L>) {
+    /// The answer with a stream of a session. The limit of a layer further out counts the session,
+    /// and not this client too.
+    pub(super) fn answer_with<B, L: EventLog>(
+        &self,
+        session: &Session<L>,
+        stream: ResumeStream<L>,
+    ) -> Response<ResumeBody<B, L>> {
         if let (Some(outer), Some(lender)) = (&self.outer, session.permit.upgrade()) {
             outer.lend(&lender);
         }
+        session.head.response(ResumeBody::resumable(stream))
     }
 
     /// The dialect of the layers further out.

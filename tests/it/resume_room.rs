@@ -76,6 +76,23 @@ async fn a_place_of_a_limit_is_held_by_what_runs_and_given_back_when_that_ends()
     assert_eq!(seen(&service, request(None), SECOND).await.status, 200);
 }
 
+/// A made-up id may name a stream of the client's own that runs.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_comes_back_to_nothing_is_counted_though_a_stream_of_its_own_waits() {
+    let (limit, handled) = (limit(false), Handled::default());
+    let resume = layer().linger(20 * SECOND).streams(1);
+    let resumable = resume.layer(handler(&handled, one_and_silence));
+    let service = boxed(LimitLayer::new(limit.clone()).layer(resumable));
+    let first = seen(&service, request(None), SECOND).await;
+    let made_up = format!("{}99", first.id(0));
+    for _ in 0..3 {
+        let answer = ask(&service, request(Some(&made_up))).await;
+        assert_eq!((answer.status().as_u16(), limit.open()), (429, 1));
+    }
+    // The stream is there for a client with the id of an event.
+    assert_eq!(ask(&service, request(Some(&first.id(0)))).await.status(), 200);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stream_whose_place_a_newer_one_took_does_not_go_on() {
     let (limit, handled) = (limit(true), Handled::default());
