@@ -13,7 +13,7 @@ use super::record::{Record, SessionEnd};
 use super::resumer::{LastEvent, ResumeRequest, Resumer};
 use super::session::Session;
 use super::settings::Join;
-use crate::event_log::{EventLog, Start, Step};
+use crate::event_log::{EventLog, GapReason, Start, Step};
 use crate::wire::EventId;
 
 /// What a process has for a request.
@@ -99,7 +99,9 @@ impl<L: EventLog> Resumer<L> {
         };
         match stream.peek() {
             // The log lost nothing, so no event of the session had this id.
-            Some(Step::Gap(_)) if session.is_whole() => Resumed::Nothing,
+            Some(Step::Gap(gap)) if session.is_whole() && gap.reason != GapReason::Expired => {
+                Resumed::Nothing
+            }
             None if session.has_ended() => Resumed::Unknown(session),
             step => resumed(match step.and_then(end_of) {
                 Some(end) => request.answer_ended(end),

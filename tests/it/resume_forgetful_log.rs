@@ -76,3 +76,26 @@ async fn a_stream_goes_on_for_one_who_comes_back_from_a_gap_of_nothing() {
     assert_eq!((rest.data(), rest.ended), (vec!["4".to_owned()], true));
     assert_eq!(handled.calls(), 1);
 }
+
+/// The stream is shorter than the buffer, so the log might have all of it.
+#[tokio::test(start_paused = true)]
+async fn what_a_log_lost_by_its_age_is_a_gap_and_no_second_call_of_the_handler() {
+    let handled = Handled::default();
+    let steps = || {
+        let mut steps = three();
+        steps.extend([Wait(60 * SECOND), Data("data: 4\n\n"), Wait(90 * SECOND)]);
+        steps
+    };
+    let service = layer().linger(99 * SECOND).log(forgetful()).layer(handler(&handled, steps));
+    let first = seen(&service, request(None), SECOND / 2).await;
+    assert_eq!(first.data(), ["1", "2"]);
+    tokio::time::sleep(61 * SECOND).await;
+    let rest = seen(&service, request(Some(&first.id(0))), SECOND).await;
+    assert_eq!(handled.calls(), 1, "{rest:?}");
+    assert!(rest.text.starts_with("event: gap\n"), "{rest:?}");
+    assert!(rest.text.contains("\"reason\":\"expired\"") && rest.data()[1..] == ["4"], "{rest:?}");
+    // An id of no event is none of this stream's.
+    let made_up = format!("{}99", first.id(0));
+    assert_eq!(seen(&service, request(Some(&made_up)), SECOND / 2).await.data(), ["1", "2"]);
+    assert_eq!(handled.calls(), 2);
+}
