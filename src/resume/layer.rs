@@ -275,7 +275,7 @@ impl<L: EventLog> ResumeLayer<L> {
     ///
     /// A node that runs streams appends one event to the log for each third of a lease, and for
     /// each stream its head, its begin and its end. A client that waits for events at another node
-    /// has one appended for each third of the linger.
+    /// has one appended for each third of the linger, or for each 100 ms if that is longer.
     pub fn other_nodes(mut self, wait: Duration) -> Self {
         self.settings.other_nodes = wait.min(MAX_WAIT);
         self

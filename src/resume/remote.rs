@@ -105,10 +105,10 @@ impl<L: EventLog> RemoteReader<L> {
 }
 
 impl<L: EventLog> RemoteSession<L> {
-    /// Tells the node that a client is there, and how far it is, three times a linger and whenever
-    /// the client has taken a part of what the node reads ahead. It never ends.
+    /// Tells the node that a client is there, and how far it is, three times a linger, but not more
+    /// often than there is a use for it, and whenever the client has taken a part of what the node reads ahead. It never ends.
     async fn tell(self, progress: Arc<RemoteProgress>) {
-        let pause = self.lease.min(self.linger) / 3;
+        let pause = (self.lease.min(self.linger) / 3).max(MIN_PAUSE);
         loop {
             let taken = {
                 let mut reading = lock(&progress.reading);
@@ -139,3 +139,6 @@ impl<L: EventLog> RemoteSession<L> {
         is_last
     }
 }
+
+/// A node whose linger is a few milliseconds is not told as often: the log has the words of each client.
+const MIN_PAUSE: Duration = Duration::from_millis(100);

@@ -414,3 +414,21 @@ async fn ten_thousand_made_up_ids_follow_nothing_and_leave_nothing() {
 fn strings(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
 }
+
+/// Its own linger says how often, and that may be no time at all.
+#[tokio::test(start_paused = true)]
+async fn a_node_is_told_of_clients_elsewhere_at_a_bounded_rate_whatever_the_linger() {
+    for linger in [Duration::ZERO, Duration::from_nanos(1), Duration::from_millis(3)] {
+        let (log, handled) = (MemoryLog::new(), Handled::default());
+        let resume = || layer().log(log.clone()).other_nodes(SECOND);
+        let (one, other) = (resume(), resume().linger(linger));
+        let node = Topic::new(format!("resume.orders.{}", one.handle().node())).unwrap();
+        let one = one.layer(handler(&handled, one_and_silence));
+        let other = other.layer(handler(&handled, one_and_silence));
+        let first = seen(&one, request(None), SECOND).await;
+        let rest = seen(&other, request(Some(&first.id(0))), 10 * SECOND).await;
+        assert_eq!((rest.data(), rest.ended, handled.calls()), (vec!["2".to_owned()], false, 1));
+        let told = log.window(&node).0;
+        assert!((1..=110).contains(&told), "{told} in ten seconds, for {linger:?}");
+    }
+}
