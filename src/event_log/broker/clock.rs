@@ -66,7 +66,7 @@ impl LogClock {
         let (before, since) = (micros(time, reading.read_at), micros(reading.read_at, time));
         // Two clocks differ by some seconds a day; this allows for more than a minute.
         let least = reading.head.clock.saturating_sub(before.saturating_add(before / 1000));
-        least + (since - since / 1000)
+        least.saturating_add(since - since / 1000)
     }
 }
 
@@ -99,6 +99,14 @@ mod tests {
         assert_eq!(clock.known().sequence, 30);
         clock.set(head(8, 5, 3_000_000));
         assert_eq!((clock.known().epoch, clock.known().last_event), (8, 5));
+    }
+
+    #[test]
+    fn a_clock_that_shows_the_end_of_time_is_a_position_as_any_other() {
+        let clock = LogClock::new();
+        clock.set(LogHead { epoch: 7, last_event: 0, sequence: 0, clock: u64::MAX });
+        let later = lock(&clock.0).read_at + Duration::from_secs(1);
+        assert_eq!(clock.earliest_after(later), u64::MAX);
     }
 
     #[test]
