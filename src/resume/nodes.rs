@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use super::caught::{LogAway, answer};
 use super::token::SessionToken;
@@ -27,6 +27,8 @@ pub(super) struct Nodes {
     pub(super) changed: Notify,
     /// Whether the lease of this node is in the log.
     pub(super) is_leased: watch::Sender<bool>,
+    /// Bounds how many ends that the log did not take wait until it does.
+    pub(super) unwritten_ends: Semaphore,
     others: Mutex<HashMap<SessionToken, OtherNode>>,
 }
 
@@ -57,6 +59,7 @@ impl Nodes {
             task_runs: Mutex::new(false),
             changed: Notify::new(),
             is_leased: watch::Sender::new(false),
+            unwritten_ends: Semaphore::new(MAX_UNWRITTEN),
             others: Mutex::default(),
         }
     }
@@ -134,6 +137,10 @@ async fn newest<L: EventLog>(
         from = Start::After(last);
     }
 }
+
+/// So many ends wait for a log that is away for longer than streams are remembered: as many as a layer
+/// keeps streams by default. Each is a task of some kilobytes.
+const MAX_UNWRITTEN: usize = 1024;
 
 /// How many events of a topic are read at a time.
 pub(super) const PAGE: usize = 256;

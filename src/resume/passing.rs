@@ -149,7 +149,7 @@ impl<L: EventLog> Pump<L> {
         self.linger = Duration::ZERO;
         if self.nodes.is_some() {
             // Clients of other nodes wait for no more.
-            let _ = self.write(RecordKind::Abandoned, Event::new().static_data("")).await;
+            self.owes_end = self.write_end(RecordKind::Abandoned).await.is_err();
         }
         self.pass(begin).await?;
         loop {

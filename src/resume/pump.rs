@@ -77,6 +77,7 @@ pub(super) async fn run<L, B>(
         drain,
         ends_at: None,
         ending: LazySleep::default(),
+        owes_end: false,
     };
     let (end, last) = match pump.read_until_ended(inner).await {
         // The events of the body have said so.
@@ -91,6 +92,10 @@ pub(super) async fn run<L, B>(
         pump.end_passing(&last).await;
         guard.is_written = true;
         guard.end(SessionEnd::Abandoned);
+        drop(guard);
+        if pump.owes_end {
+            pump.end_elsewhere(RecordKind::Abandoned, kept_in_log.unwrap_or_default()).await;
+        }
         return;
     }
     let written = pump.append_all(last).await;
@@ -100,13 +105,16 @@ pub(super) async fn run<L, B>(
         SessionEnd::Failed => RecordKind::Failed,
         SessionEnd::Abandoned | SessionEnd::Lost => RecordKind::Abandoned,
     };
-    let end = if written.is_ok() { end } else { SessionEnd::Lost };
+    let (end, kind) = match written {
+        Ok(()) => (end, kind),
+        Err(_) => (SessionEnd::Lost, RecordKind::Abandoned),
+    };
     guard.end(end);
-    guard.is_written =
-        end != SessionEnd::Lost && pump.write(kind, Event::new().static_data("")).await.is_ok();
+    guard.is_written = end != SessionEnd::Lost && pump.write_end(kind).await.is_ok();
+    let is_written = guard.is_written;
     drop(guard);
-    if end == SessionEnd::Lost && is_shared {
-        pump.end_elsewhere(kept_in_log.unwrap_or_default()).await;
+    if !is_written {
+        pump.end_elsewhere(kind, kept_in_log.unwrap_or_default()).await;
     }
     let Some(kept) = kept_in_log else {
         return;
@@ -135,6 +143,8 @@ pub(super) struct Pump<L> {
     /// When the session ends at the latest, since the server drains.
     ends_at: Option<Instant>,
     ending: LazySleep,
+    /// The log did not take that the rest is passed beside it.
+    pub(super) owes_end: bool,
 }
 
 /// Ready when a drain begins: with the time until which a session may go on without a client of
@@ -310,11 +320,24 @@ impl<L: EventLog> Pump<L> {
     }
 
     /// Writes the end of a session that the log did not take, as soon as it takes events again:
-    /// readers at other nodes wait for it.
-    async fn end_elsewhere(&mut self, patience: Duration) {
+    /// readers at other nodes wait for it, however long that is.
+    async fn end_elsewhere(&mut self, kind: RecordKind, patience: Duration) {
+        let Some(nodes) = self.nodes.clone() else {
+            return;
+        };
         self.permit = None;
         self.writer.set_patience(patience);
-        let _ = self.write(RecordKind::Abandoned, Event::new().static_data("")).await;
+        if self.write_end(kind).await.is_ok() {
+            return;
+        }
+        if let Ok(_waits) = nodes.unwritten_ends.try_acquire() {
+            self.writer.set_patience(Duration::MAX);
+            let _ = self.write_end(kind).await;
+        }
+    }
+
+    pub(super) async fn write_end(&mut self, kind: RecordKind) -> Result<EventId, WriteError> {
+        self.write(kind, Event::new().static_data("")).await
     }
 
     pub(super) async fn write(

@@ -373,18 +373,80 @@ fn ticks_of_minutes() -> Vec<Step> {
 /// The node is alive, so its readers elsewhere would wait for ever.
 #[tokio::test(start_paused = true)]
 async fn an_end_that_the_log_did_not_take_is_written_when_it_takes_events_again() {
-    let (one, other, _) =
-        Node::two(|| vec![Data("data: 1\n\n"), Wait(SECOND), Data("data: 2\n\n"), Hang]);
-    let first = seen(&one.service, request(None), SECOND / 2).await;
+    // Longer than the linger, for which the node tries; and longer than what is remembered.
+    for away in [100, 1_000] {
+        let (one, other, _) =
+            Node::two(|| vec![Data("data: 1\n\n"), Wait(SECOND), Data("data: 2\n\n"), Hang]);
+        let first = seen(&one.service, request(None), SECOND / 2).await;
+        // Another stream keeps the lease.
+        let _alive = ask(&one.service, request_of("bob", None)).await;
+        let mut there = ask(&other.service, request(Some(&first.id(0)))).await.into_body();
+        let set_away = |is_away| {
+            one.link.is_full.store(is_away, Ordering::SeqCst);
+            for node in [&one, &other] {
+                node.link.is_away.store(is_away && away > 100, Ordering::SeqCst);
+            }
+        };
+        set_away(true);
+        tokio::time::sleep(away * SECOND).await;
+        if away == 100 {
+            assert_eq!(one.layer.handle().list("ann").await.unwrap().len(), 0);
+        }
+        assert_eq!(read(&mut there, SECOND).await.text(), "");
+        set_away(false);
+        let rest = read(&mut there, 2 * SECOND).await;
+        assert!(rest.ended && rest.text().contains(ERROR), "{away} {}", rest.text());
+    }
+}
+
+/// All events are in the log, and their end is not.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_came_to_its_end_while_the_log_was_away_ends_for_readers_elsewhere() {
+    let (log, handled) = (MemoryLog::new(), Handled::default());
+    let link = Link::to(&log);
+    let steps = || vec![Data("data: 1\n\n"), Wait(5 * SECOND)];
+    let resume = || layer().log(link.clone()).other_nodes(SECOND);
+    let (node, other) = (resume(), resume().layer(handler(&handled, steps)));
+    let one = node.layer(handler(&handled, steps));
     // Another stream keeps the lease.
-    let _alive = ask(&one.service, request_of("bob", None)).await;
-    let mut there = ask(&other.service, request(Some(&first.id(0)))).await.into_body();
-    one.link.is_full.store(true, Ordering::SeqCst);
-    // Longer than the linger, for which the node tries.
-    tokio::time::sleep(100 * SECOND).await;
-    assert_eq!(one.layer.handle().list("ann").await.unwrap().len(), 0);
+    let hangs = node.layer(handler(&handled, one_and_silence));
+    let _alive = ask(&hangs, request_of("bob", None)).await;
+    let first = seen(&one, request(None), SECOND).await;
+    let mut there = ask(&other, request(Some(&first.id(0)))).await.into_body();
     assert_eq!(read(&mut there, SECOND).await.text(), "");
-    one.link.is_full.store(false, Ordering::SeqCst);
+    link.is_full.store(true, Ordering::SeqCst);
+    tokio::time::sleep(100 * SECOND).await;
+    assert!(!read(&mut there, SECOND).await.ended);
+    link.is_full.store(false, Ordering::SeqCst);
+    let rest = read(&mut there, 2 * SECOND).await;
+    assert!(rest.ended && rest.text().is_empty(), "{}", rest.text());
+    let over = seen(&other, request(Some(&first.id(0))), SECOND).await;
+    assert_eq!((over.status, handled.calls()), (204, 2));
+}
+
+/// An event is not kept, so clients of the node alone go on, and those elsewhere do not wait.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_not_kept_while_the_log_is_away_ends_for_readers_elsewhere() {
+    let (log, handled) = (MemoryLog::new(), Handled::default());
+    let link = Link::to(&log);
+    let resume = || layer().buffer_bytes(20).log(link.clone()).other_nodes(SECOND);
+    let long = "data: far more than twenty bytes\n\n";
+    let steps = move || vec![Data("data: 1\n\n"), Wait(5 * SECOND), Data(long), Wait(SECOND)];
+    let (node, other) = (resume(), resume().layer(handler(&handled, steps)));
+    let one = node.layer(handler(&handled, steps));
+    // Another stream keeps the lease.
+    let hangs = node.layer(handler(&handled, one_and_silence));
+    let _alive = ask(&hangs, request_of("bob", None)).await;
+    let mut here = ask(&one, request(None)).await.into_body();
+    let first = read(&mut here, SECOND).await.text();
+    let id = &events(&first)[0].1;
+    let mut there = ask(&other, request(Some(id))).await.into_body();
+    assert_eq!(read(&mut there, SECOND).await.text(), "");
+    link.is_full.store(true, Ordering::SeqCst);
+    let rest = read(&mut here, 100 * SECOND).await;
+    assert!(rest.ended && rest.text().contains("far more"), "{}", rest.text());
+    assert!(!read(&mut there, SECOND).await.ended);
+    link.is_full.store(false, Ordering::SeqCst);
     let rest = read(&mut there, 2 * SECOND).await;
     assert!(rest.ended && rest.text().contains(ERROR), "{}", rest.text());
 }
