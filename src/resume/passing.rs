@@ -73,8 +73,13 @@ impl<L: EventLog> Session<L> {
     fn cut_off_stalled(&self) {
         let mut state = self.lock();
         let number = state.passing.as_ref().map(|passing| passing.number);
-        state.readers.retain(|_, reader| Some(reader.passed) == number);
+        let stalled = state.readers.iter().filter(|(_, reader)| Some(reader.passed) != number);
+        let stalled: Vec<_> = stalled.map(|(key, _)| key).collect();
+        let cut_off: Vec<_> =
+            stalled.into_iter().filter_map(|key| state.readers.try_remove(key)).collect();
         drop(state);
+        // After the lock is released: wakers are foreign code.
+        wake_all(cut_off.into_iter().filter_map(|reader| reader.waker));
         self.wake_readers();
     }
 }
@@ -205,3 +210,43 @@ impl<L: EventLog> Pump<L> {
 /// A reader that took nothing while others did.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CutOff;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, Weak};
+    use std::task::{Wake, Waker};
+
+    use super::*;
+    use crate::event_log::MemoryLog;
+    use crate::resume::reader::ReaderStart;
+
+    /// A waker of a foreign executor, whose drop drops its task, and that a body.
+    struct OfTask(Weak<Session<MemoryLog>>, Arc<AtomicUsize>);
+
+    impl Wake for OfTask {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    impl Drop for OfTask {
+        fn drop(&mut self) {
+            if self.0.upgrade().is_some_and(|session| session.state.try_lock().is_ok()) {
+                self.1.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    }
+
+    #[test]
+    fn the_waker_of_a_reader_that_is_cut_off_is_dropped_under_no_lock() {
+        let (session, dropped) = (Session::example(), Arc::<AtomicUsize>::default());
+        let reader = session.add_reader(ReaderStart::Beginning).unwrap();
+        session.begin_passing();
+        session.pass(Some(Bytes::from_static(b"x")));
+        let waker: Waker = Arc::new(OfTask(Arc::downgrade(&session), Arc::clone(&dropped))).into();
+        // It waits for what is in the log.
+        assert!(!reader.is_lost(&waker));
+        drop(waker);
+        session.cut_off_stalled();
+        assert_eq!((session.lock().readers.len(), dropped.load(Ordering::SeqCst)), (0, 1));
+    }
+}

@@ -328,29 +328,33 @@ impl SessionState {
 }
 
 #[cfg(test)]
+impl Session<crate::event_log::MemoryLog> {
+    /// A session with a linger of 30 seconds, which may be ahead of its readers by one event.
+    pub(super) fn example() -> std::sync::Arc<Self> {
+        let token = SessionToken::random().unwrap();
+        let key = ResumeKey::new("answer", "ann");
+        let topic = token.topic(&key, super::token::TopicPart::Events).unwrap();
+        let head = http::Response::new(()).into_parts().0;
+        let head = SavedHead::of(&head, &Dialect::default());
+        let buffer = LogProgress { events: 1, bytes: 1 };
+        let timing = SessionTiming { buffer, linger: Duration::from_secs(30) };
+        let (log, dialect) = ((Default::default(), topic), Dialect::default());
+        Self::new((token, key), head, log, dialect, timing, Weak::new()).into()
+    }
+}
+
+#[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::task::Waker;
 
     use super::*;
-    use crate::event_log::MemoryLog;
     use crate::resume::reader::ReaderStart;
-    use crate::resume::token::TopicPart;
 
     /// Between the pump's question and its decision a client may come back on another thread, and
     /// lose its connection at once.
     #[tokio::test(start_paused = true)]
     async fn a_client_that_comes_and_goes_while_a_session_is_given_up_has_its_linger() {
-        let token = SessionToken::random().unwrap();
-        let key = ResumeKey::new("answer", "ann");
-        let topic = token.topic(&key, TopicPart::Events).unwrap();
-        let head = http::Response::new(()).into_parts().0;
-        let head = SavedHead::of(&head, &Dialect::default());
-        let buffer = LogProgress { events: 1, bytes: 1 };
-        let timing = SessionTiming { buffer, linger: Duration::from_secs(30) };
-        let (log, dialect) = ((MemoryLog::new(), topic), Dialect::default());
-        let session = Session::new((token, key), head, log, dialect, timing, Weak::new());
-        let session = Arc::new(session);
+        let session = Session::example();
         drop(session.add_reader(ReaderStart::Beginning));
         let alone_since = || session.readers(Waker::noop()).alone_since.unwrap();
         let since = alone_since();
