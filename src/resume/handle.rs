@@ -1,9 +1,11 @@
 //! [`ResumeHandle`]: lists the streams that run, and stops them.
 
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::caught::caught;
 use super::directory::DirectoryEntry;
 use super::key::{ResumeKey, bounded};
 use super::orders::Order;
@@ -62,22 +64,14 @@ impl<L: EventLog> ResumeHandle<L> {
     ///
     /// # Errors
     ///
-    /// If the log that nodes share cannot be read. Without such a log there is no error.
-    pub async fn list(&self, principal: impl AsRef<str>) -> Result<Vec<RunningStream>, L::Error> {
-        let (resumer, principal) = (&self.resumer, bounded(principal.as_ref()));
-        let own = resumer.nodes.own;
-        let sessions = resumer.sessions.of_principal(&principal);
-        let here = sessions.iter().filter_map(|session| {
-            let readers = Some(session.running()?);
-            Some(RunningStream { entry: DirectoryEntry::of(session, own), readers })
-        });
-        let mut list: Vec<_> = here.collect();
-        if let Some(log) = resumer.shared_log() {
-            let elsewhere = resumer.running_elsewhere(&log, &principal).await?;
-            list.extend(elsewhere.into_iter().map(|entry| RunningStream { entry, readers: None }));
-            list.sort_by_key(RunningStream::since);
-        }
-        Ok(list)
+    /// [`HandleError`] if the log that nodes share cannot be read. Without such a log there is no
+    /// error.
+    pub async fn list(
+        &self,
+        principal: impl AsRef<str>,
+    ) -> Result<Vec<RunningStream>, HandleError<L::Error>> {
+        let principal = bounded(principal.as_ref());
+        HandleError::of(caught(|| self.resumer.list(&principal)).await)
     }
 
     /// Stops the streams with this key that run, and returns how many there were.
@@ -91,14 +85,32 @@ impl<L: EventLog> ResumeHandle<L> {
     ///
     /// # Errors
     ///
-    /// If the log that nodes share cannot be read or written. Then the streams of this process are
-    /// stopped, and those of other nodes may not be. Without such a log there is no error.
-    pub async fn stop(&self, key: &ResumeKey) -> Result<usize, L::Error> {
-        self.resumer.stop(key).await
+    /// [`HandleError`] if the log that nodes share cannot be read or written. Then the streams of this
+    /// process are stopped, and those of other nodes may not be. Without such a log there is no
+    /// error.
+    pub async fn stop(&self, key: &ResumeKey) -> Result<usize, HandleError<L::Error>> {
+        HandleError::of(caught(|| self.resumer.stop(key)).await)
     }
 }
 
 impl<L: EventLog> Resumer<L> {
+    /// The sessions of a principal that run, the oldest first.
+    async fn list(&self, principal: &str) -> Result<Vec<RunningStream>, L::Error> {
+        let own = self.nodes.own;
+        let sessions = self.sessions.of_principal(principal);
+        let here = sessions.iter().filter_map(|session| {
+            let readers = Some(session.running()?);
+            Some(RunningStream { entry: DirectoryEntry::of(session, own), readers })
+        });
+        let mut list: Vec<_> = here.collect();
+        if let Some(log) = self.shared_log() {
+            let elsewhere = self.running_elsewhere(&log, principal).await?;
+            list.extend(elsewhere.into_iter().map(|entry| RunningStream { entry, readers: None }));
+            list.sort_by_key(RunningStream::since);
+        }
+        Ok(list)
+    }
+
     /// Stops the sessions with this key, and returns how many ran.
     pub(super) async fn stop(&self, key: &ResumeKey) -> Result<usize, L::Error> {
         let sessions = self.sessions.running(key);
@@ -129,6 +141,41 @@ impl<L: EventLog> Clone for ResumeHandle<L> {
 impl<L: EventLog> fmt::Debug for ResumeHandle<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResumeHandle").finish_non_exhaustive()
+    }
+}
+
+/// Why a [`ResumeHandle`] could not list or stop the streams of other nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HandleError<E> {
+    /// The log that nodes share returned this error.
+    Log(E),
+    /// The log that nodes share panicked. The panic hook has reported it.
+    LogPanicked,
+}
+
+impl<E> HandleError<E> {
+    /// What came of a call; `None` if it panicked.
+    fn of<T>(answer: Option<Result<T, E>>) -> Result<T, Self> {
+        answer.ok_or(Self::LogPanicked)?.map_err(Self::Log)
+    }
+}
+
+impl<E> fmt::Display for HandleError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Log(_) => "the log that nodes share did not answer",
+            Self::LogPanicked => "the log that nodes share panicked",
+        })
+    }
+}
+
+impl<E: Error + 'static> Error for HandleError<E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Log(error) => Some(error),
+            Self::LogPanicked => None,
+        }
     }
 }
 

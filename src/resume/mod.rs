@@ -193,7 +193,7 @@ mod token;
 mod writer;
 
 pub use body::ResumeBody;
-pub use handle::{ResumeHandle, RunningStream};
+pub use handle::{HandleError, ResumeHandle, RunningStream};
 pub use key::ResumeKey;
 pub use service::{ResumeFuture, ResumeService};
 pub use settings::{Finished, Join};

@@ -14,7 +14,7 @@ use tower_sse::event_log::Step as LogStep;
 use tower_sse::event_log::{
     EventLog, Follow, MemoryFollower, MemoryLog, MemoryLogError, Page, Start, Topic, Topics,
 };
-use tower_sse::resume::{Join, ResumeKey};
+use tower_sse::resume::{HandleError, Join, ResumeKey};
 use tower_sse::{Event, EventId, Limit, LimitLayer, ResumeLayer};
 
 use crate::harness::SECOND;
@@ -292,6 +292,19 @@ async fn a_stop_that_the_log_panics_over_is_to_be_asked_again() {
     assert_eq!(status().await, StatusCode::SERVICE_UNAVAILABLE);
     log.set(Read, usize::MAX, 0);
     assert_eq!(status().await, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handle_says_that_the_log_panicked_and_the_task_that_asked_goes_on() {
+    let log = PanickingLog::new(Read, 0, FOR_EVER);
+    let handle = layer().log(log.clone()).other_nodes(SECOND).handle();
+    for _ in 0..2 {
+        assert_eq!(handle.list("ann").await.unwrap_err(), HandleError::LogPanicked);
+        assert_eq!(handle.stop(&key_of_ann()).await, Err(HandleError::LogPanicked));
+    }
+    log.set(Read, usize::MAX, 0);
+    assert!(handle.list("ann").await.unwrap().is_empty());
+    assert_eq!(handle.stop(&key_of_ann()).await, Ok(0));
 }
 
 /// It would take along the streams that the same task serves, as those of an HTTP/2 connection.
