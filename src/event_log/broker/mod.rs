@@ -19,7 +19,7 @@ mod log;
 mod patience;
 mod settings;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod topic;
 
 use std::collections::{HashMap, VecDeque};

@@ -187,8 +187,24 @@ fn after(epoch: u64, sequence: u64) -> Start {
     Start::After(EventId::with_epoch(epoch, sequence))
 }
 
+/// Follows topics of a log that has no events, from the beginning.
+pub(in crate::event_log) fn follow_empty(
+    topics: &Arc<BrokerTopics>,
+    names: &[&'static str],
+) -> BrokerFollower {
+    let names = Topics::from_static(names);
+    let follower = BrokerFollower::new(Arc::clone(topics), &names, Start::Earliest);
+    for topic in topics.all() {
+        if topic.next_request().is_some() {
+            topic.load(LoadedTopic { epoch: 7, ..loaded(0, 0, Vec::new()) }, 0);
+            assert_eq!(topic.next_request(), None);
+        }
+    }
+    follower
+}
+
 /// The ids that a follower returns now; those of gaps begin with `gap`.
-fn ready_ids(follower: &mut BrokerFollower) -> Vec<String> {
+pub(in crate::event_log) fn ready_ids(follower: &mut BrokerFollower) -> Vec<String> {
     let mut cx = Context::from_waker(Waker::noop());
     let mut ids = Vec::new();
     while let Poll::Ready(step) = Pin::new(&mut *follower).poll_next(&mut cx) {

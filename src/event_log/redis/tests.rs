@@ -1,8 +1,6 @@
 //! A reader that is given replies of a Redis, and connects to none; and a link to a stub.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -18,10 +16,9 @@ use super::link::RedisLink;
 use super::protocol::tests::{bulk, stored};
 use super::protocol::{EventToAppend, HeadRequest, LogLimits, RedisKeys};
 use super::reader::{FeedReader, FeedState};
-use crate::event_log::broker::{
-    BrokerFollower, BrokerTopics, LoadedTopic, LogHead, PatientSource, WindowLimits,
-};
-use crate::event_log::{Follow, Start, Step, Topic, Topics};
+use crate::event_log::Topic;
+use crate::event_log::broker::tests::{follow_empty, ready_ids};
+use crate::event_log::broker::{BrokerTopics, LogHead, PatientSource, WindowLimits};
 
 fn link(url: &str) -> (RedisLink, RedisAddress) {
     let address = RedisAddress::parse(&RedisLogBuilder::default(), url, "p").unwrap();
@@ -41,21 +38,6 @@ fn reader() -> (FeedReader, Arc<BrokerTopics>) {
     (FeedReader::new(link, Arc::clone(&topics), address, head), topics)
 }
 
-fn follow(topics: &Arc<BrokerTopics>, names: &[&str]) -> BrokerFollower {
-    let names = Topics::new(names).unwrap();
-    let follower = BrokerFollower::new(Arc::clone(topics), &names, Start::Earliest);
-    for topic in topics.all() {
-        if topic.next_request().is_some() {
-            topic.load(
-                LoadedTopic { epoch: 7, head: 0, floor: 0, events: Vec::new(), whole: false },
-                0,
-            );
-            assert_eq!(topic.next_request(), None);
-        }
-    }
-    follower
-}
-
 /// An entry for the first event of a topic.
 fn entry(epoch: u64, previous: u64, sequence: u64, topic: &str, event: Option<&str>) -> Value {
     let numbers = format!("{epoch} {previous} 0 known");
@@ -68,28 +50,19 @@ fn page(entries: Vec<Value>) -> FeedPage {
     FeedPage::parse(Value::Map(vec![(bulk("feed"), Value::Array(entries))])).unwrap()
 }
 
-fn ready(follower: &mut BrokerFollower) -> Vec<String> {
-    let mut cx = Context::from_waker(Waker::noop());
-    let mut ids = Vec::new();
-    while let Poll::Ready(Some(Step::Event(event))) = Pin::new(&mut *follower).poll_next(&mut cx) {
-        ids.push(event.id().to_owned());
-    }
-    ids
-}
-
 #[tokio::test]
 async fn no_event_comes_before_older_ones_of_other_topics_that_are_not_fetched_yet() {
     let (mut reader, topics) = reader();
-    let mut both = follow(&topics, &["a", "b"]);
-    let mut of_a = follow(&topics, &["a"]);
+    let mut both = follow_empty(&topics, &["a", "b"]);
+    let mut of_a = follow_empty(&topics, &["a"]);
     let short = Some("data: x\n\n");
     let long_and_short = vec![entry(7, 0, 5, "b", None), entry(7, 5, 6, "a", short)];
     assert_eq!(reader.take(page(long_and_short)), FeedState::InOrder);
-    assert_eq!(ready(&mut of_a), ["7-6"]);
-    assert!(ready(&mut both).is_empty(), "an event of `b` is before it");
+    assert_eq!(ready_ids(&mut of_a), ["7-6"]);
+    assert!(ready_ids(&mut both).is_empty(), "an event of `b` is before it");
     let later = vec![entry(7, 6, 7, "c", short)];
     assert_eq!(reader.take(page(later)), FeedState::InOrder);
-    assert!(ready(&mut both).is_empty());
+    assert!(ready_ids(&mut both).is_empty());
 }
 
 #[tokio::test]
@@ -97,10 +70,10 @@ async fn entries_that_do_not_follow_on_what_was_read_are_a_break() {
     let short = Some("data: x\n\n");
     for broken in [entry(7, 6, 8, "a", short), entry(9, 5, 8, "a", short)] {
         let (mut reader, topics) = reader();
-        let mut follower = follow(&topics, &["a"]);
+        let mut follower = follow_empty(&topics, &["a"]);
         let entries = vec![entry(7, 0, 5, "a", short), broken];
         assert_eq!(reader.take(page(entries)), FeedState::Broken);
-        assert_eq!(ready(&mut follower), ["7-5"]);
+        assert_eq!(ready_ids(&mut follower), ["7-5"]);
         assert_eq!(topics.watermark(), 5);
     }
 }
@@ -116,7 +89,7 @@ async fn an_entry_after_one_that_was_not_read_is_a_branch_and_after_what_was_for
         (9, FeedState::Broken),
     ] {
         let (mut reader, topics) = reader();
-        let mut follower = follow(&topics, &["a"]);
+        let mut follower = follow_empty(&topics, &["a"]);
         let short = Some("data: x\n\n");
         let read = vec![entry(7, 0, 5, "a", short), entry(7, 5, 8, "b", short)];
         assert_eq!(reader.take(page(read)), FeedState::InOrder);
@@ -124,7 +97,7 @@ async fn an_entry_after_one_that_was_not_read_is_a_branch_and_after_what_was_for
             stored("10-0", &["t", "a", "n", &format!("7 {previous} 5 known"), "e", "data: x\n\n"]);
         assert_eq!(reader.take(page(vec![next])), state, "{previous}");
         let expected: &[_] = if state == FeedState::InOrder { &["7-5", "7-10"] } else { &["7-5"] };
-        assert_eq!(ready(&mut follower), expected);
+        assert_eq!(ready_ids(&mut follower), expected);
     }
 }
 
