@@ -5,6 +5,7 @@ use std::mem::replace;
 use std::sync::Mutex;
 use std::time::SystemTime;
 
+use super::Topic;
 use crate::observe::{UnreadLog, log_cannot_be_read, log_is_read_again};
 use crate::sync::lock;
 
@@ -23,6 +24,18 @@ pub struct LogHealth {
     pub since: SystemTime,
     /// The last error, if the log does not read.
     pub problem: Option<Box<str>>,
+    /// Topics that are followed and that the broker refuses to read, with what it answered: the first
+    /// 16 by their names. Their followers wait, and the log asks again; others do not wait for them.
+    ///
+    /// There are none in NATS, where all topics are one stream.
+    pub refused_topics: Vec<(Topic, Box<str>)>,
+}
+
+impl LogHealth {
+    fn since_now(problem: Option<Box<str>>) -> Self {
+        let (is_reading, since) = (problem.is_none(), SystemTime::now());
+        Self { is_reading, since, problem, refused_topics: Vec::new() }
+    }
 }
 
 /// The health of a log, as its one reader notes it.
@@ -37,8 +50,8 @@ pub(super) struct HealthCell {
 
 impl HealthCell {
     pub(super) fn new(log: &'static str) -> Self {
-        let health = LogHealth { is_reading: true, since: SystemTime::now(), problem: None };
-        Self { log, health: Mutex::new(health), unread: Mutex::default() }
+        let health = Mutex::new(LogHealth::since_now(None));
+        Self { log, health, unread: Mutex::default() }
     }
 
     pub(super) fn get(&self) -> LogHealth {
@@ -69,9 +82,7 @@ impl HealthCell {
             health.problem = problem;
             return None;
         }
-        let is_reading = problem.is_none();
-        let now = LogHealth { is_reading, since: SystemTime::now(), problem };
-        Some(replace(&mut health, now))
+        Some(replace(&mut health, LogHealth::since_now(problem)))
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::{BrokerTopic, BrokerTopics, MIN_RETRY_DELAY, next_delay};
+use crate::event_log::{BrokerError, Topic};
 use crate::sync::lock;
 
 /// Topics that wait to be fetched.
@@ -112,15 +113,18 @@ impl BrokerTopics {
                     let mut delay = MIN_RETRY_DELAY;
                     loop {
                         let topic = lane(&topics.queue).next().await;
-                        if topics.fetch(&topic).await.is_ok() {
+                        let refusal = topics.fetch(&topic).await.err();
+                        topics.note_refusal(&topic.name, refusal.as_ref());
+                        if refusal.is_none() {
                             delay = MIN_RETRY_DELAY;
                             continue;
                         }
                         // It is fetched again after the others, which the broker may accept.
                         sleep(delay).await;
                         delay = next_delay(delay);
-                        if !topics.drop_if_unused(&topic) {
-                            topics.add_to_fetch(&topic);
+                        match topics.drop_if_unused(&topic) {
+                            true => topics.note_refusal(&topic.name, None),
+                            false => topics.add_to_fetch(&topic),
                         }
                     }
                 });
@@ -128,7 +132,26 @@ impl BrokerTopics {
         }
         while workers.join_next().await.is_some() {}
     }
+
+    /// Notes why the broker refuses a topic, if it does.
+    pub(super) fn note_refusal(&self, name: &Topic, refusal: Option<&BrokerError>) {
+        let mut refused = lock(&self.refused);
+        match refusal {
+            Some(refusal) => drop(refused.insert(name.clone(), refusal.to_string().into())),
+            None => drop(refused.remove(name)),
+        }
+    }
+
+    /// The first topics that the broker refuses, and why.
+    pub(in crate::event_log) fn refused(&self) -> Vec<(Topic, Box<str>)> {
+        let refused = lock(&self.refused);
+        let first = refused.iter().take(MAX_SHOWN);
+        first.map(|(name, why)| (name.clone(), why.clone())).collect()
+    }
 }
+
+/// So many topics are shown that a broker refuses: enough to see what they have in common.
+const MAX_SHOWN: usize = 16;
 
 /// So many topics of a lane are fetched at the same time.
 const WORKERS: usize = 16;
@@ -141,11 +164,11 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
+    use crate::event_log::Start;
     use crate::event_log::broker::{
         Announcement, BrokerEvent, BrokerFollower, BrokerFuture, BrokerSource, FetchFuture,
         LoadedTopic, WindowLimits,
     };
-    use crate::event_log::{BrokerError, Start, Topic};
 
     /// A broker that has no events, and answers or is away. It counts what it is asked, and refuses
     /// topics whose names begin with `refused`.
@@ -308,6 +331,11 @@ mod tests {
         };
         let refused: Vec<_> = (0..2 * WORKERS).map(refused).collect();
         sleep(Duration::from_secs(60)).await;
+        // They are told by name.
+        let shown = topics.refused();
+        let (name, why) = &shown[0];
+        assert_eq!((shown.len(), name.as_str()), (MAX_SHOWN, "refused.0"));
+        assert!(why.ends_with("a key has another type"), "{why}");
         // Each worker asks for one once a second.
         let before = source.counts()[0];
         sleep(Duration::from_secs(60)).await;
@@ -320,7 +348,7 @@ mod tests {
         // Nothing is kept of one that nobody follows any more.
         drop(refused);
         sleep(Duration::from_secs(10)).await;
-        assert_eq!(topics.all().len(), 100);
+        assert_eq!((topics.all().len(), topics.refused()), (100, Vec::new()));
         let before = source.counts()[0];
         sleep(Duration::from_secs(60)).await;
         assert_eq!(source.counts()[0], before);

@@ -22,7 +22,7 @@ mod settings;
 pub(super) mod tests;
 mod topic;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -114,6 +114,8 @@ pub(super) struct BrokerTopics {
     limits: WindowLimits,
     topics: Mutex<HashMap<Topic, Arc<BrokerTopic>>>,
     queue: FetchQueue,
+    /// Why topics are refused that the broker is asked for again.
+    refused: Mutex<BTreeMap<Topic, Box<str>>>,
     /// Topics whose last follower was removed, and when they are looked at: those that are still
     /// without one are dropped.
     unused: Mutex<VecDeque<(Instant, Arc<BrokerTopic>)>>,
@@ -130,6 +132,7 @@ impl BrokerTopics {
             limits,
             topics: Mutex::default(),
             queue: FetchQueue::new(),
+            refused: Mutex::default(),
             unused: Mutex::default(),
             watermark: AtomicU64::new(0),
             ended: AtomicBool::new(false),
@@ -249,6 +252,7 @@ impl BrokerTopics {
         drop(topics);
         if let Some(dropped) = dropped {
             self.queue.remove(&dropped);
+            self.note_refusal(&dropped.name, None);
         }
         unused
     }

@@ -175,7 +175,8 @@ impl RedisLog {
     /// It reads from its first follower on.
     #[must_use]
     pub fn health(&self) -> LogHealth {
-        self.inner.log.link.health.get()
+        let log = &self.inner.log;
+        LogHealth { refused_topics: log.topics.refused(), ..log.link.health.get() }
     }
 
     /// Creates a builder, which sets the settings of a log.
