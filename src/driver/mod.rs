@@ -13,8 +13,8 @@ mod claim;
 mod deferred;
 mod early_head;
 mod holdings;
+mod leaving;
 mod link;
-mod loss;
 mod registry;
 mod signals;
 mod timer;
@@ -33,7 +33,6 @@ pub(crate) use early_head::EarlyHeadLink;
 use holdings::Holdings;
 use link::Opening;
 pub(crate) use link::{Around, Done, Registrations, StreamLink};
-use registry::RegisteredStream;
 use signals::Signals;
 use timer::Timer;
 
@@ -290,28 +289,6 @@ impl Stream {
         if this.observer.is_on() {
             let engine = this.engine;
             this.observer.sent(bytes, move || engine.progress(), now);
-        }
-    }
-
-    /// Leaves the lists.
-    fn leave(mut self: Pin<&mut Self>) {
-        // It may never have been polled, but it is registered.
-        self.as_mut().take_opening();
-        let reason = self.engine.ended().unwrap_or_else(|| self.reason_of_loss());
-        let this = self.project();
-        // First, so that a client that comes back because of a hook or a drain's report finds the
-        // permit free.
-        this.holdings.release();
-        this.observer.ended(reason, &this.engine.progress(), now);
-        if let (Some(registered), Some(setting)) =
-            (this.holdings.take_registered(), this.plan.registry())
-        {
-            let RegisteredStream { registration, stats, .. } = registered;
-            setting.registry.unregister(registration, &stats, reason);
-        }
-        // Last, so that the hooks have run before a drain is over.
-        if let (Some(shutdown), Some(closing)) = (this.shutdown.take(), this.plan.closing()) {
-            closing.drain.unregister(shutdown, reason);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! How the next chunk of a stream is taken.
 
+use crate::wire::Scanner;
+
 /// What has to be done before the body is polled, or how much work its next chunk needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FastPath {
@@ -26,7 +28,28 @@ pub(crate) enum FastPath {
     Over,
 }
 
+/// What has to be looked at beside the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Watch {
+    Nothing,
+    /// Each frame, or the time at which it comes.
+    Frames,
+}
+
 impl FastPath {
+    /// How chunks pass that are whole, where nothing else needs a look at their bytes.
+    pub(super) fn of(scanner: &Scanner, watch: Watch) -> Self {
+        match (scanner, watch) {
+            (Scanner::Events(_), Watch::Nothing) => Self::Events,
+            (Scanner::Events(_), Watch::Frames) => Self::WatchedEvents,
+            (Scanner::Lines(_), Watch::Nothing) => Self::Lines,
+            (Scanner::Messages(..), Watch::Nothing) => Self::Messages,
+            (Scanner::Lines(_) | Scanner::Messages(..), Watch::Frames) => Self::Watched,
+            // Where a chunk of these ends, its last bytes do not tell.
+            (Scanner::Records(_) | Scanner::Text(_), _) => Self::Scan,
+        }
+    }
+
     /// Whether nothing has to be sent or done before the body is polled.
     #[inline]
     pub(crate) fn is_quiet(self) -> bool {

@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
+use super::silence::StreamNow;
 use super::splitter::Room;
 use super::spread::Retry;
-use super::stream_now::StreamNow;
 use super::{Close, MAX_TIMER, MIN_TIMER, Rotation};
 use crate::wire::CloseReason;
 

@@ -52,8 +52,8 @@
 //! | [`frames`] | the held tail, and how frames are put together |
 //! | [`numbering`] | ids, the number of events, the client's [`position`] |
 //! | [`outbox`] | the frames that wait, and the status after them |
-//! | [`silence`] | when a keepalive is due |
-//! | [`timeouts`] | the [`lifetime`], the [`patience`], the heartbeat, the [`order`] to close |
+//! | [`silence`] | when a keepalive is due, and how long the body may give nothing |
+//! | [`timeouts`] | the [`lifetime`], the body's patience, the heartbeat, the [`order`] to close |
 //! | [`ending`] | what is done at the end of the body, and what is sent last |
 
 mod end_reason;
@@ -66,15 +66,12 @@ mod lifetime;
 mod numbering;
 mod order;
 mod outbox;
-mod patience;
 mod position;
-mod rotation;
 mod settings;
 mod shared_event;
 mod silence;
 mod splitter;
 pub(crate) mod spread;
-mod stream_now;
 #[cfg(test)]
 mod tests;
 mod timeouts;
@@ -92,22 +89,21 @@ pub(crate) use keep_alive::{Heartbeat, KeepAlive, MAX_TIMER, MIN_TIMER, Signal};
 pub(crate) use order::Close;
 pub(crate) use outbox::Output;
 pub(crate) use position::{EventIds, Position};
-pub(crate) use rotation::Rotation;
-pub(crate) use settings::{ERROR_RETRY, Observation, Settings};
+pub(crate) use settings::{ERROR_RETRY, Observation, Rotation, Settings};
 pub(crate) use shared_event::Injection;
-pub(crate) use stream_now::BodyState;
+pub(crate) use silence::BodyState;
 
 use crate::wire::Notation;
 pub(crate) use crate::wire::{CloseReason, Framing, Protocol, Scanner, Status, blank_at_end};
 use ending::{AtEnd, FINISHED_RETRY};
+use fast_path::Watch;
 use frames::{Frames, PendingTail};
 use numbering::{EventPosition, IdTracking, Ids};
 use order::Verdict;
 use outbox::Outbox;
-use silence::{Activity, Silence};
-use splitter::{Room, Splitter, Until, Watch};
+use silence::{Activity, Silence, StreamNow};
+use splitter::{Room, Splitter, Until};
 use spread::Retry;
-use stream_now::StreamNow;
 use timeouts::Timeouts;
 
 /// The machine that carries out the layers' settings on one stream.

@@ -2,9 +2,10 @@
 
 use bytes::{Buf, Bytes};
 
+use super::EndReason;
+use super::fast_path::{FastPath, Watch};
 use super::frames::{FrameBuilder, Frames, PendingTail, stamp};
 use super::numbering::Ids;
-use super::{EndReason, FastPath};
 use crate::wire::{
     BlockId, EndedBlock, LineEnd, Notation, Scanner, blank_at_end, id_value, last_id, plain_event,
 };
@@ -40,14 +41,6 @@ pub(super) enum Room {
     AfterLineEnd,
     /// Nowhere: an event that is too long to hold is under way, or the stream is over.
     None,
-}
-
-/// What has to be looked at beside the bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Watch {
-    Nothing,
-    /// Each frame, or the time at which it comes.
-    Frames,
 }
 
 /// How far a chunk is split.
@@ -105,15 +98,7 @@ impl Splitter {
 
     /// How whole chunks pass.
     pub(super) fn path(&self, watch: Watch) -> FastPath {
-        match (&self.scanner, watch) {
-            (Scanner::Events(_), Watch::Nothing) => FastPath::Events,
-            (Scanner::Events(_), Watch::Frames) => FastPath::WatchedEvents,
-            (Scanner::Lines(_), Watch::Nothing) => FastPath::Lines,
-            (Scanner::Messages(..), Watch::Nothing) => FastPath::Messages,
-            (Scanner::Lines(_) | Scanner::Messages(..), Watch::Frames) => FastPath::Watched,
-            // Where a chunk of these ends, its last bytes do not tell.
-            (Scanner::Records(_) | Scanner::Text(_), _) => FastPath::Scan,
-        }
+        FastPath::of(&self.scanner, watch)
     }
 
     /// Whether an event has begun and not ended.

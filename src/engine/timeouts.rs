@@ -4,9 +4,8 @@ use std::time::Instant;
 
 use super::lifetime::Lifetime;
 use super::order::{PendingOrder, Verdict};
-use super::patience::Patience;
+use super::silence::{Patience, StreamNow};
 use super::splitter::Room;
-use super::stream_now::StreamNow;
 use super::{Close, Injection, Settings};
 use crate::wire::Notation;
 

@@ -22,7 +22,7 @@ fn shown() -> Vec<(&'static str, String)> {
     let snapshot = Snapshot::by(|_: SnapshotRequest| async { Ok::<_, String>(Event::new()) });
     let resume = ResumeLayer::new(|_: &http::request::Parts| None::<ResumeKey>);
     vec![
-        ("early_head/layer.rs", format!("{:?}", EarlyHeadLayer::new())),
+        ("early_head/mod.rs", format!("{:?}", EarlyHeadLayer::new())),
         ("event_log/memory/builder.rs", format!("{:?}", MemoryLog::builder())),
         ("event_log/nats/builder.rs", format!("{:?}", NatsLog::builder())),
         ("event_log/postgres/builder.rs", format!("{:?}", PostgresLog::builder())),
@@ -248,7 +248,7 @@ fn defaults_in_the_manual_are_those_of_the_documentation() {
 #[test]
 fn a_head_is_early_after_the_time_that_is_stated() {
     let sends = "Sends the head after two seconds.";
-    let said = documentation(&file("src/early_head/layer.rs"));
+    let said = documentation(&file("src/early_head/mod.rs"));
     assert!(said["new"].starts_with(sends), "{}", said["new"]);
     assert_says("src/manual/llm.md", "answers 200 after two seconds");
     let shown = format!("{:?}", EarlyHeadLayer::new());

@@ -67,7 +67,7 @@ const LIMITS: &[Limit] = &[
 
     // Streams.
     (("src/resume/layer.rs", "encoded events, and ", " bytes for each"), 1.0, ("src/resume/settings.rs", "EVENT_OVERHEAD")),
-    (("src/early_head/layer.rs", "JSON of up to ", " KiB that comes"), KIB, ("src/early_head/late.rs", "MAX_ANSWER")),
+    (("src/early_head/mod.rs", "JSON of up to ", " KiB that comes"), KIB, ("src/early_head/late.rs", "MAX_ANSWER")),
     (("src/observe/mod.rs", "nothing to send, every ", " KiB"), KIB, ("src/observe/stream.rs", "BATCH")),
     (("src/registry/builder.rs", "every ", " frames only"), 1.0, CLOCK),
     (("src/registry/builder.rs", "shown as stalled after up to ", " times as"), 1.0, CLOCK),

@@ -1,18 +1,42 @@
-//! Why a stream was dropped before its end.
+//! How a stream leaves its lists, and why it ended if it is dropped before its end.
 
+use std::pin::Pin;
 use std::time::Instant;
 
 use super::Stream;
+use super::registry::RegisteredStream;
 use crate::engine::EndReason;
 use crate::state::{Drain, connection_failed_just_now};
 use crate::sync::now;
 
 impl Stream {
+    /// Leaves the lists.
+    pub(super) fn leave(mut self: Pin<&mut Self>) {
+        // It may never have been polled, but it is registered.
+        self.as_mut().take_opening();
+        let reason = self.engine.ended().unwrap_or_else(|| self.reason_of_loss());
+        let this = self.project();
+        // First, so that a client that comes back because of a hook or a drain's report finds the
+        // permit free.
+        this.holdings.release();
+        this.observer.ended(reason, &this.engine.progress(), now);
+        if let (Some(registered), Some(setting)) =
+            (this.holdings.take_registered(), this.plan.registry())
+        {
+            let RegisteredStream { registration, stats, .. } = registered;
+            setting.registry.unregister(registration, &stats, reason);
+        }
+        // Last, so that the hooks have run before a drain is over.
+        if let (Some(shutdown), Some(closing)) = (this.shutdown.take(), this.plan.closing()) {
+            closing.drain.unregister(shutdown, reason);
+        }
+    }
+
     /// Why this stream is dropped before its end.
     ///
     /// A server drops a body when its client went away, and also when the connection was given up
     /// because the client took nothing. Without a sign of that, the client is taken to have left.
-    pub(super) fn reason_of_loss(&self) -> EndReason {
+    fn reason_of_loss(&self) -> EndReason {
         let now = now();
         let drain = self.plan.closing().map(|closing| &*closing.drain);
         let is_stalled = connection_failed_just_now(now)
