@@ -185,8 +185,16 @@ impl Stream {
         let words = self.as_mut().say_last_words();
         self.as_mut().queue_after(&mut first, words);
         let this = self.as_mut().project();
-        let (frame, pass_on) = this.engine.handle_end(this.plan.engine(), end);
-        self.queue_after(&mut first, frame);
+        let settings = this.plan.engine();
+        let (frame, pass_on) = this.engine.handle_end(settings, end);
+        // It is the first of the queue, where the rest of the mail may be.
+        let first = match (first, frame) {
+            (Some(first), Some(frame)) => {
+                this.engine.handle_command(settings, Command::PutBack(frame));
+                Some(first)
+            }
+            (first, frame) => first.or(frame),
+        };
         (first, pass_on)
     }
 

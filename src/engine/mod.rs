@@ -151,6 +151,8 @@ pub(crate) enum Command<'a> {
     Close { order: Close<'a>, now: Instant },
     /// Puts a frame back that was taken out, to be sent after the frames that were returned since.
     Queue(Bytes),
+    /// Puts a frame back that was taken out, to be sent before the frames that wait.
+    PutBack(Bytes),
     /// Foreign code panicked, so no farewell can be sent.
     Abort,
 }
@@ -232,8 +234,9 @@ impl Engine {
 
     /// Takes the end of the body. An unfinished event is dropped, as clients drop it.
     ///
-    /// Returns whether what the body ended with, a failure or trailers, has to be passed on after
-    /// the frames. It has not where a farewell is sent instead.
+    /// Returns the first of the frames that are left, and whether what the body ended with, a
+    /// failure or trailers, has to be passed on after them. It has not where a farewell is sent
+    /// instead.
     pub(crate) fn handle_end(
         &mut self,
         settings: &Settings,
@@ -243,24 +246,24 @@ impl Engine {
         if let FastPath::Over = self.path {
             return (None, PassOn::No);
         }
-        let last = match AtEnd::of(end, &self.splitter, settings) {
-            AtEnd::Fail => return self.fail(settings),
-            AtEnd::Close => self.close_at_end(settings),
+        let (last, pass_on) = match AtEnd::of(end, &self.splitter, settings) {
+            AtEnd::Fail => self.fail(settings),
+            AtEnd::Close => (self.close_at_end(settings), PassOn::Yes),
             AtEnd::SendTailAndClose => {
                 self.queue_tail();
-                self.close_at_end(settings)
+                (self.close_at_end(settings), PassOn::Yes)
             }
             AtEnd::SendTail(reason) => {
                 self.queue_tail();
                 self.finish(reason);
-                None
+                (None, PassOn::Yes)
             }
             AtEnd::Cut => {
                 self.finish(EndReason::Cut);
-                None
+                (None, PassOn::Yes)
             }
         };
-        (self.send_after_queue(settings, last), PassOn::Yes)
+        (self.send_after_queue(settings, last), pass_on)
     }
 
     /// Takes a command.
@@ -275,6 +278,11 @@ impl Engine {
             Command::Close { order, now } => self.close(settings, order, now),
             Command::Queue(frame) => {
                 self.queue(frame);
+                None
+            }
+            Command::PutBack(frame) => {
+                self.cold.get_or_insert_default().outbox.put_back(frame);
+                self.mark_queued();
                 None
             }
             Command::Abort => {
@@ -454,6 +462,10 @@ impl Engine {
     /// Queues a frame for [`poll_output`](Self::poll_output).
     fn queue(&mut self, frame: Bytes) {
         self.cold.get_or_insert_default().outbox.push(frame);
+        self.mark_queued();
+    }
+
+    fn mark_queued(&mut self) {
         if !matches!(self.path, FastPath::Over | FastPath::Due) {
             self.path = FastPath::Queued;
         }

@@ -38,6 +38,10 @@ impl Outbox {
         self.frames.push_back(frame);
     }
 
+    pub(super) fn put_back(&mut self, frame: Bytes) {
+        self.frames.push_front(frame);
+    }
+
     pub(super) fn end_with(&mut self, status: Box<Status>) {
         self.status = Some(status);
     }

@@ -2,17 +2,23 @@
 //! the end off, its own or one that is asked for.
 
 use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body::{Body, Frame};
 use tokio::time::{Instant, advance, timeout};
-use tower::Layer;
+use tower::{Layer, ServiceExt};
 use tower_sse::{
     Event, Expiry, Farewell, KeepAliveLayer, Limit, Registry, RotationLayer, Shutdown,
     ShutdownLayer, SseLayer,
 };
 
 use crate::harness::SECOND;
-use crate::harness::rig::{Client, Fate, Feed, Handler, Piece, get, open, open_with};
+use crate::harness::rig::{
+    Client, Failure, Fate, Feed, Handler, HandlerOf, Inner, Piece, get, open, open_with,
+};
 
 fn event(data: &str) -> Event {
     Event::new().data(data)
@@ -196,4 +202,63 @@ async fn mail_that_waits_for_the_end_of_a_long_event_goes_before_the_farewell() 
     let (feed, client) = flowing(&registry, layer.clone()).await;
     let _newer = open(&mut layer.layer(Handler));
     assert_mail_is_first(feed, client).await;
+}
+
+/// The body of a handler that tells all streams that this one ends.
+struct SaysGoodbye(Inner, Registry);
+
+impl Body for SaysGoodbye {
+    type Data = Bytes;
+    type Error = Failure;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        let polled = Pin::new(&mut self.0).poll_frame(cx);
+        if let Poll::Ready(None | Some(Err(_))) = polled {
+            for data in ["1", "2"] {
+                assert_eq!(self.1.broadcast(event(data)).sent, 1);
+            }
+        }
+        polled
+    }
+}
+
+/// What a client sees of a stream with these pieces whose body sends mail when it ends. It was sent
+/// mail before, so that it is the body's turn.
+async fn with_goodbyes(layer: SseLayer, content_type: &'static str, pieces: Vec<Piece>) -> String {
+    let registry = Registry::new();
+    let layer = layer.keep_alive(KeepAliveLayer::off()).registry(registry.clone());
+    let to_all = registry.clone();
+    let handler = HandlerOf(content_type)
+        .map_response(move |answer| answer.map(|body| SaysGoodbye(body, to_all.clone())));
+    let (feed, mut client) = open(&mut layer.layer(handler));
+    client.now().await;
+    assert_eq!(registry.broadcast(event("0")).sent, 1);
+    client.next().await.unwrap().unwrap();
+    pieces.into_iter().for_each(|piece| feed.give(piece));
+    drop(feed);
+    client.now().await.0
+}
+
+#[tokio::test(start_paused = true)]
+async fn mail_of_the_last_moment_goes_before_all_that_the_stream_ends_with() {
+    let mail = "data: 1\n\ndata: 2\n\n";
+    let close = || SseLayer::new().close_at_end(Farewell::bytes("data: bye\n\n"));
+    let seen = with_goodbyes(close(), "text/event-stream", Vec::new()).await;
+    assert_eq!(seen, format!("{mail}data: bye\n\n"));
+
+    let on_error = ShutdownLayer::new(Shutdown::new()).farewell_on_error(Farewell::bytes("sorry"));
+    let failing = SseLayer::new().shutdown(on_error);
+    let seen = with_goodbyes(failing, "text/event-stream", vec![Piece::Fail]).await;
+    assert_eq!(seen, format!("{mail}sorry"));
+
+    // The last line has no end of its own, and is held in two pieces.
+    let (begin, rest) = (format!("\"{}", "a".repeat(600)), format!("{}\"", "b".repeat(600)));
+    let pieces = || [&begin, &rest].map(|it| Piece::Data(it.clone().into())).into();
+    let seen = with_goodbyes(SseLayer::new(), "application/x-ndjson", pieces()).await;
+    assert_eq!(seen, format!("1\n2\n{begin}{rest}"));
+    let seen = with_goodbyes(close(), "application/x-ndjson", pieces()).await;
+    assert_eq!(seen, format!("1\n2\n{begin}{rest}\ndata: bye\n\n"));
 }
