@@ -93,7 +93,7 @@ fn whole_answer<B: Body<Data = Bytes>>(
         Poll::Pending => return None,
     } {
         if let Some(data) = frame.as_ref().ok().and_then(Frame::data_ref) {
-            len += data.len();
+            len += data.len().max(LEAST_OF_FRAME);
             if answer.read(data) || len > LONGEST_ANSWER {
                 return None;
             }
@@ -109,3 +109,7 @@ fn whole_answer<B: Body<Data = Bytes>>(
 
 /// What clients of gRPC take by default is 4 MiB, and this is what an answer is held up to.
 const LONGEST_ANSWER: usize = 4 * 1024 * 1024 + 64;
+
+/// A frame counts as so many bytes at least: that is about what it is to be held, and there might be
+/// any number of frames without bytes.
+const LEAST_OF_FRAME: usize = 256;

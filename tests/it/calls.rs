@@ -1,8 +1,14 @@
 //! What the layers do for calls of gRPC-Web and of Connect, whose status is the last message.
 
+use std::convert::Infallible;
+use std::future::ready;
+
 use base64::prelude::{BASE64_STANDARD, Engine as _};
+use bytes::Bytes;
+use futures_util::stream;
 use http::{HeaderMap, Request, Response, StatusCode};
-use http_body::Body;
+use http_body::{Body, Frame};
+use http_body_util::StreamBody;
 use tokio::task::yield_now;
 use tokio::time::advance;
 use tower::{Layer, service_fn};
@@ -61,7 +67,7 @@ fn ended(bytes: impl Into<Vec<u8>>) -> Seen {
 /// What a client makes of a call that was refused: the status in the head, or the last message.
 async fn refused<B>(kind: &str, response: Response<B>) -> Result<HeaderMap, Seen>
 where
-    B: Body<Data = bytes::Bytes, Error = crate::harness::rig::Failure> + Send + 'static,
+    B: Body<Data = Bytes, Error = crate::harness::rig::Failure> + Send + 'static,
 {
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(response.headers()["content-type"], kind);
@@ -239,4 +245,21 @@ async fn an_expired_credential_and_a_failure_are_told_in_the_last_message() {
         let expected = last(kind, ("13", "internal"), "the stream failed", "");
         assert_eq!(now(&mut client).await, ended(expected));
     }
+}
+
+/// Whether an answer is one message is found out by reading it.
+#[tokio::test(start_paused = true)]
+async fn an_answer_above_a_limit_is_not_read_for_ever_if_its_frames_have_no_bytes() {
+    let handler = service_fn(|_: Request<()>| {
+        let mut polls = 0;
+        let frames = stream::repeat_with(move || {
+            polls += 1;
+            assert!(polls < 100_000, "it is read for ever");
+            Ok::<_, Infallible>(Frame::data(Bytes::new()))
+        });
+        let response = Response::builder().header("content-type", WEB);
+        ready(Ok::<_, Infallible>(response.body(StreamBody::new(frames)).unwrap()))
+    });
+    let response = call(&mut SseLayer::new().limit(Limit::new(0)).layer(handler), request());
+    assert_eq!(response.headers()["grpc-status"], EXHAUSTED.0);
 }
