@@ -126,7 +126,7 @@ where
 
     /// The last `retry` since the last call.
     pub fn retry(&mut self) -> Option<Duration> {
-        self.decoder.retry()
+        self.decoder.take_retry()
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<MessageEvent>> {

@@ -131,7 +131,7 @@ impl Decoder {
     }
 
     /// The delay that the stream asked for since the last call.
-    #[cfg(feature = "resume")]
+    #[cfg(any(feature = "resume", feature = "testing"))]
     pub(crate) fn take_retry(&mut self) -> Option<Duration> {
         self.retry.take()
     }

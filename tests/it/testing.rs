@@ -30,6 +30,7 @@ async fn a_reader_sees_whole_events_and_how_the_stream_ended() {
     let seen: Vec<_> = events.iter().map(|event| (&*event.event, &*event.data)).collect();
     assert_eq!(seen, [("message", "a"), ("b", "c")]);
     assert_eq!((client.retry(), client.last_event_id()), (Some(5 * SECOND), "7"));
+    assert_eq!(client.retry(), None, "there was none since");
     assert_eq!((client.end(), source.is_dropped()), (None, false));
     source.fail();
     assert!(client.rest().await.is_empty());
