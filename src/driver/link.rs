@@ -9,6 +9,7 @@ use http_body::Body;
 
 use super::EarlyHeadLink;
 use crate::dialect::Dialect;
+use crate::engine::EndReason;
 use crate::observe::StreamObserver;
 use crate::plan::{Plan, ResolvedPlan, Setting};
 use crate::roster::Registration;
@@ -28,15 +29,34 @@ pub(crate) struct Registrations {
 }
 
 impl Registrations {
-    /// Adds those of `other` that are missing here.
-    pub(crate) fn complete(&mut self, other: Self) {
+    /// Adds those of `other` that are missing here, and returns the others.
+    pub(crate) fn complete(&mut self, mut other: Self) -> Self {
+        fn add<T>(here: &mut Option<T>, there: &mut Option<T>) {
+            if here.is_none() {
+                *here = there.take();
+            }
+        }
         if self.shutdown.is_none() {
             self.finish_within = other.finish_within;
         }
-        self.early_head = self.early_head.take().or(other.early_head);
-        self.registry = self.registry.take().or(other.registry);
-        self.shutdown = self.shutdown.take().or(other.shutdown);
-        self.permit = self.permit.take().or(other.permit);
+        add(&mut self.early_head, &mut other.early_head);
+        add(&mut self.registry, &mut other.registry);
+        add(&mut self.shutdown, &mut other.shutdown);
+        add(&mut self.permit, &mut other.permit);
+        other
+    }
+
+    /// Takes a stream off that nobody is going to read: hooks and a drain may know of it.
+    pub(crate) fn leave(self, plan: &Plan) {
+        let Self { registry, shutdown, permit, .. } = self;
+        drop(permit);
+        let reason = EndReason::ClientGone;
+        if let (Some((registration, stats)), Some(setting)) = (registry, plan.registry.on()) {
+            setting.registry.unregister(registration, &stats, reason);
+        }
+        if let (Some(shutdown), Some(closing)) = (shutdown, plan.shutdown.on()) {
+            closing.drain.unregister(shutdown, reason);
+        }
     }
 
     /// Removes and returns those that `plan` has a setting for.
@@ -239,7 +259,8 @@ impl StreamLink {
             done.plan = Arc::new(all);
         }
         let kept = registrations.take_for(&around);
-        held.complete(registrations);
+        // Nothing is asked for that is held, so all of them are missing.
+        let _ = held.complete(registrations);
         Around { plan: around, registrations: kept, expiry: None }
     }
 

@@ -47,7 +47,8 @@ impl MadeStreams {
     pub(super) fn reclaim(&self, plan: &Plan) -> Registrations {
         let mut registrations = Registrations::default();
         for link in self.links() {
-            registrations.complete(link.reclaim(plan));
+            // A client counts once, however many streams were made for it.
+            registrations.complete(link.reclaim(plan)).leave(plan);
         }
         registrations
     }

@@ -19,6 +19,21 @@ pub(super) fn register(
     outer_drains: &[Arc<Drain>],
     mut registrations: Registrations,
 ) -> Result<Registrations, Refusal> {
+    match complete(plan, asked, outer_drains, &mut registrations) {
+        Ok(()) => Ok(registrations),
+        Err(refusal) => {
+            registrations.leave(plan);
+            Err(refusal)
+        }
+    }
+}
+
+fn complete(
+    plan: &Plan,
+    asked: &OuterPlan,
+    outer_drains: &[Arc<Drain>],
+    registrations: &mut Registrations,
+) -> Result<(), Refusal> {
     let shutdown = plan.shutdown.on().filter(|_| registrations.shutdown.is_none());
     let drain = shutdown.map(|shutdown| &shutdown.drain);
     if let Some(drain) = drain.into_iter().chain(outer_drains).find(|it| it.refuses(now)) {
@@ -44,7 +59,7 @@ pub(super) fn register(
     if let (Some((_, stats)), Some(shutdown)) = (&registrations.registry, plan.shutdown.on()) {
         stats.set_drain(&shutdown.drain);
     }
-    Ok(registrations)
+    Ok(())
 }
 
 /// What would keep a stream with this plan from being served now. A stream that may take the place

@@ -214,7 +214,7 @@ impl Responder<'_> {
             let resolved = Arc::clone(&asked.resolved);
             let mut taken_back = asked.made().reclaim(&resolved.plan);
             if let Some(inner) = weak.upgrade() {
-                taken_back.complete(inner.reclaim(&resolved.plan));
+                taken_back.complete(inner.reclaim(&resolved.plan)).leave(&resolved.plan);
             }
             let done = Done::new(Arc::clone(&resolved));
             let registrations =

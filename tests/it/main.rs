@@ -69,6 +69,7 @@ mod hub_snapshot;
 mod hub_together;
 mod idle;
 mod inner_service;
+mod inner_streams;
 mod keep_alive;
 mod limit;
 mod limit_before_handler;
