@@ -36,15 +36,15 @@ struct OfRequest {
 }
 
 impl Holdings {
-    /// These registrations, and `link` if outer layers may still ask for it.
-    pub(super) fn new(registrations: Registrations, link: Arc<StreamLink>) -> Self {
+    /// These registrations, and the link if outer layers may still ask for it.
+    pub(super) fn new(registrations: Registrations, link: Option<Arc<StreamLink>>) -> Self {
         let Registrations { registry, permit, finish_within, early_head, shutdown: _ } =
             registrations;
         let is_of_request = finish_within.is_some() || early_head.is_some();
         let held = Held {
             registered: registry.map(RegisteredStream::new),
             permit: permit.map(Box::new),
-            link: Some(link).filter(|link| Arc::weak_count(link) > 0),
+            link,
             of_request: is_of_request.then(|| Box::new(OfRequest { finish_within, early_head })),
         };
         Self((!held.is_empty()).then(|| Box::new(held)))
@@ -161,5 +161,30 @@ impl Held {
     #[cold]
     fn release(&mut self) {
         (self.permit, self.link) = (None, None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::Done;
+    use crate::observe::StreamObserver;
+    use crate::plan::Plan;
+    use crate::state::Permits;
+
+    #[test]
+    fn a_stream_keeps_its_permit_whenever_the_last_layer_stops_to_ask_for_it() {
+        let permits = Arc::new(Permits::new());
+        let registrations = Registrations { permit: permits.acquire(1), ..Default::default() };
+        let done = Done::new(Arc::new(Plan::default().resolve()));
+        let link = StreamLink::of_stream(done, registrations, StreamObserver::off(), None);
+        let of_layer = Arc::downgrade(&link);
+        let opening = link.open();
+        drop(of_layer);
+        let holdings = Holdings::new(opening.registrations, opening.link);
+        drop(link);
+        assert_eq!(permits.open(), 1);
+        drop(holdings);
+        assert_eq!(permits.open(), 0);
     }
 }

@@ -161,6 +161,8 @@ pub(crate) struct Opening {
     pub(crate) registrations: Registrations,
     pub(super) observer: StreamObserver,
     pub(super) expiry: Option<Expiry>,
+    /// The link, if outer layers may still ask for it.
+    pub(super) link: Option<Arc<StreamLink>>,
 }
 
 impl StreamLink {
@@ -310,12 +312,14 @@ impl StreamLink {
                 (Registrations::default(), StreamObserver::off())
             }
         };
-        if Arc::weak_count(self) > 0 {
+        // Asked once: the last of those that may ask for the link may go at any time.
+        let link = (Arc::weak_count(self) > 0).then(|| Arc::clone(self));
+        if link.is_some() {
             let permit = registrations.permit.take_if(|permit| !permit.is_replaceable());
             *phase = Phase::Open { permit };
         }
         let plan = if observer.is_on() { done.plan.observed() } else { Arc::clone(&done.plan) };
-        Opening { plan, registrations, observer, expiry: *expiry }
+        Opening { plan, registrations, observer, expiry: *expiry, link }
     }
 
     fn lock(&self) -> MutexGuard<'_, LinkState> {

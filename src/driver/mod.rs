@@ -155,7 +155,7 @@ impl Stream {
     fn take_opening(self: Pin<&mut Self>) -> Option<Expiry> {
         let this = self.project();
         let link = this.timer.open()?;
-        let Opening { plan, mut registrations, observer, expiry } = link.open();
+        let Opening { plan, mut registrations, observer, expiry, link } = link.open();
         let Registrations { shutdown, early_head, registry, .. } = &mut registrations;
         if let Some(early_head) = early_head {
             early_head.hear();
