@@ -105,8 +105,9 @@ impl<L: EventLog> RemoteReader<L> {
 }
 
 impl<L: EventLog> RemoteSession<L> {
-    /// Tells the node that a client is there, and how far it is, three times a linger, but not more
-    /// often than there is a use for it, and whenever the client has taken a part of what the node reads ahead. It never ends.
+    /// Tells the node that a client is there, and how far it is: three times a linger, within
+    /// [`MIN_PAUSE`], and whenever the client has taken a part of what the node reads ahead. It
+    /// never ends.
     async fn tell(self, progress: Arc<RemoteProgress>) {
         let pause = (self.lease.min(self.linger) / 3).max(MIN_PAUSE);
         loop {
@@ -140,5 +141,6 @@ impl<L: EventLog> RemoteSession<L> {
     }
 }
 
-/// A node whose linger is a few milliseconds is not told as often: the log has the words of each client.
+/// A node whose linger is a few milliseconds is told less often, since the log keeps what each
+/// client tells it.
 const MIN_PAUSE: Duration = Duration::from_millis(100);

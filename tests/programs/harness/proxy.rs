@@ -27,9 +27,12 @@ pub struct Proxy {
 /// Which lines of the files hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Setting {
-    /// Without those that begin with `#production `.
+    /// All but those that begin with `#production `. Limits are short, by lines with `#short `.
     Stock,
+    /// All. Limits are short.
     Production,
+    /// As stock, but with the limits that the proxy has of its own.
+    OwnLimits,
 }
 
 /// A proxy that runs. It ends when this is dropped.
@@ -56,8 +59,9 @@ impl Proxy {
         let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools");
         let fill = |text: &str| {
             let text = match setting {
-                Setting::Stock => text.to_owned(),
-                Setting::Production => text.replace("#production ", ""),
+                Setting::Stock => text.replace("#short ", ""),
+                Setting::Production => text.replace("#short ", "").replace("#production ", ""),
+                Setting::OwnLimits => text.to_owned(),
             };
             text.replace("MORE", more)
                 .replace("FOLDER", &folder.display().to_string())
@@ -70,8 +74,11 @@ impl Proxy {
             std::fs::write(folder.join(name), fill(text)).expect("it can be written");
         }
         let log = std::fs::File::create(folder.join("output.log")).expect("it can be written");
+        let is_short = |arg: &str| arg.contains("-timeout=");
+        let args = self.args.iter();
+        let args = args.filter(|arg| setting != Setting::OwnLimits || !is_short(arg));
         let spawned = Command::new(fill(self.command))
-            .args(self.args.iter().map(|arg| fill(arg)))
+            .args(args.map(|arg| fill(arg)))
             .envs(self.env.iter().map(|(name, value)| (name, fill(value))))
             // Not always in the path of users.
             .env("PATH", format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default()))

@@ -1,54 +1,20 @@
 //! Which proxies make a clean end of a stream whose upstream was killed.
 
-use std::sync::Arc;
-
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
-
 use super::programs::{Http2, PROGRAMS, Program, url};
+use super::scripted_upstream::ScriptedUpstream;
 use crate::harness::figures::in_one_line;
 use crate::harness::process::Transcript;
 use crate::harness::proxy::Setting;
 
-/// The head and the first event of a stream that has not ended.
-const STREAM: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
-    cache-control: no-cache, no-transform\r\nx-accel-buffering: no\r\n\
-    transfer-encoding: chunked\r\n\r\nb\r\n:\ndata: a\n\n\r\n";
-
-/// Answers with a stream, and closes the connection in the middle of it, as the system does for a
-/// process that was killed.
-async fn die(mut connection: TcpStream, killed: Arc<Notify>) {
-    let mut request = Vec::new();
-    while !request.ends_with(b"\r\n\r\n") {
-        if !matches!(connection.read_buf(&mut request).await, Ok(1..)) {
-            return;
-        }
-    }
-    connection.write_all(STREAM.as_bytes()).await.expect("the proxy reads");
-    killed.notified().await;
-}
-
 /// Whether a client gets a clean end.
 async fn hides_death(program: &Program, http2: Option<Http2>) -> bool {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let port = listener.local_addr().expect("it is bound").port();
-    let killed = Arc::new(Notify::new());
-    let upstream = tokio::spawn({
-        let killed = Arc::clone(&killed);
-        async move {
-            while let Ok((connection, _)) = listener.accept().await {
-                tokio::spawn(die(connection, Arc::clone(&killed)));
-            }
-        }
-    });
-    let proxy = program.proxy.start(Setting::Stock, port).await;
+    let upstream = ScriptedUpstream::start().await;
+    let proxy = program.proxy.start(Setting::Stock, upstream.port).await;
     let version = if http2.is_some() { "--http2-prior-knowledge" } else { "--http1.1" };
     let mut client = Transcript::of(&[version, &url(&proxy, http2, "/events")]);
     client.until(|text| text.contains("data: a\n\n")).await;
-    killed.notify_one();
+    upstream.kill();
     let (_, status) = client.end().await;
-    upstream.abort();
     println!("{}, {version}: {status}", program.name);
     status.success()
 }

@@ -4,7 +4,9 @@
 //! The idle limit of each proxy is set to two seconds.
 
 mod dead_upstream;
+mod own_limits;
 mod programs;
+mod scripted_upstream;
 
 use std::convert::Infallible;
 use std::sync::Arc;
