@@ -130,6 +130,7 @@ mod panics_wakers;
 mod pre_stop;
 mod public_names;
 mod read_ahead;
+mod reentrant;
 mod refusal_after_head;
 mod refusal_by_function;
 mod refusals;
