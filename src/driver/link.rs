@@ -13,7 +13,7 @@ use crate::engine::EndReason;
 use crate::observe::StreamObserver;
 use crate::plan::{Plan, ResolvedPlan, Setting};
 use crate::roster::Registration;
-use crate::state::{DrainStatus, Expiry, Permit, RegistryEntry, StreamStats};
+use crate::state::{DrainStatus, Expiry, Permit, PermitClaim, RegistryEntry, StreamStats};
 use crate::sync::lock;
 
 /// The registrations of a stream in a registry and a drain, and its permit.
@@ -142,8 +142,9 @@ enum Phase {
     Passive,
     /// The stream was not polled yet.
     Unopened { registrations: Registrations, observer: StreamObserver },
-    /// The stream was polled and has its registrations.
-    Open { permit: Option<Permit> },
+    /// The stream was polled and has its registrations. Its permit is here, or a claim to it if the
+    /// stream looks after it.
+    Open { permit: Option<Permit>, claim: Option<PermitClaim> },
 }
 
 /// What remains to be done around a stream.
@@ -282,8 +283,10 @@ impl StreamLink {
         match phase {
             Phase::Passive => Registrations::default(),
             Phase::Unopened { registrations, .. } => registrations.take_for(&held),
-            Phase::Open { permit } => {
-                let permit = permit.take_if(|_| held.limit.on().is_some());
+            Phase::Open { .. } if held.limit.on().is_none() => Registrations::default(),
+            Phase::Open { permit, claim } => {
+                let claimed = || claim.take()?.take_over();
+                let permit = permit.take().or_else(claimed);
                 Registrations { permit, ..Registrations::default() }
             }
         }
@@ -305,7 +308,7 @@ impl StreamLink {
     /// references, so that they can take it back.
     pub(crate) fn open(self: &Arc<Self>) -> Opening {
         let LinkState { done, expiry, phase } = &mut *self.lock();
-        let open = Phase::Open { permit: None };
+        let open = Phase::Open { permit: None, claim: None };
         let (mut registrations, observer) = match mem::replace(phase, open) {
             Phase::Unopened { registrations, observer } => (registrations, observer),
             Phase::Passive | Phase::Open { .. } => {
@@ -316,7 +319,8 @@ impl StreamLink {
         let link = (Arc::weak_count(self) > 0).then(|| Arc::clone(self));
         if link.is_some() {
             let permit = registrations.permit.take_if(|permit| !permit.is_replaceable());
-            *phase = Phase::Open { permit };
+            let claim = registrations.permit.as_ref().and_then(Permit::claim);
+            *phase = Phase::Open { permit, claim };
         }
         let plan = if observer.is_on() { done.plan.observed() } else { Arc::clone(&done.plan) };
         Opening { plan, registrations, observer, expiry: *expiry, link }

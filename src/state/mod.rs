@@ -3,6 +3,7 @@
 mod connection_failure;
 mod drain;
 mod expiry;
+mod key_holders;
 mod limit;
 mod limit_key;
 mod permits;
@@ -21,7 +22,7 @@ pub(crate) use limit::{CappedKey, LimitInner, LimitSettings, PerKey};
 pub use limit_key::LimitKey;
 #[cfg(feature = "resume")]
 pub(crate) use permits::PermitLender;
-pub(crate) use permits::{AtCap, Permit, Permits};
+pub(crate) use permits::{AtCap, Permit, PermitClaim, Permits};
 pub(crate) use registry::{Hooks, Mail, RegistryEntry, RegistryInner, Rest};
 pub(crate) use schedule::DrainSettings;
 pub use stream_info::{Label, StreamId, StreamInfo, StreamState};

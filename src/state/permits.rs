@@ -1,12 +1,12 @@
 //! The permits of the streams that count against a limit, in all and by key.
 
-use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 
 use super::LimitKey;
+use super::key_holders::KeyHolders;
 use crate::roster::{Registration, Roster, RosterId, Visit};
 use crate::sync::lock;
 
@@ -17,25 +17,10 @@ use crate::sync::lock;
 #[derive(Debug)]
 pub(crate) struct Permits {
     open: AtomicUsize,
-    shards: Box<[Mutex<Shard>]>,
+    shards: Box<[Mutex<KeyHolders>]>,
     hasher: RandomState,
     /// Tells streams that may be replaced that they are: by true.
     roster: Roster<bool>,
-}
-
-#[derive(Debug)]
-struct Shard {
-    keys: HashMap<LimitKey, Holders>,
-    /// Never given twice, so that a stream that was replaced is not mistaken for another.
-    next: u64,
-}
-
-/// The streams of one key.
-#[derive(Debug, Default)]
-struct Holders {
-    open: usize,
-    /// Those that may be replaced, the oldest first.
-    by_age: BTreeMap<u64, RosterId>,
 }
 
 /// What happens at the cap of a key.
@@ -48,7 +33,7 @@ pub(crate) enum AtCap {
 impl Permits {
     pub(crate) fn new() -> Self {
         let hasher = RandomState::new();
-        let shard = || Shard { keys: HashMap::with_hasher(hasher.clone()), next: 0 };
+        let shard = || KeyHolders::new(hasher.clone());
         Self {
             open: AtomicUsize::new(0),
             shards: (0..SHARDS).map(|_| Mutex::new(shard())).collect(),
@@ -64,12 +49,12 @@ impl Permits {
 
     /// How many keys have permits.
     pub(crate) fn keys(&self) -> usize {
-        self.shards.iter().map(|shard| lock(shard).keys.len()).sum()
+        self.shards.iter().map(|shard| lock(shard).len()).sum()
     }
 
     /// How many permits of `key` are held.
     pub(crate) fn open_of(&self, key: &LimitKey) -> usize {
-        self.shard(key).keys.get(key).map_or(0, |holders| holders.open)
+        self.shard(key).open_of(key)
     }
 
     /// A permit without a key, if fewer than `max` are held in all.
@@ -90,34 +75,22 @@ impl Permits {
         max_of_key: usize,
         at_cap: AtCap,
     ) -> Option<Permit> {
-        let mut id = None;
-        let registration = match at_cap {
+        let entry = match at_cap {
             AtCap::Refuse => None,
-            AtCap::ReplaceOldest => self.roster.insert(
-                || true,
-                |new| {
-                    id = Some(new);
-                    false
-                },
-            ),
+            AtCap::ReplaceOldest => self.enter(),
         };
         let mut shard = self.shard(key);
-        let open = shard.keys.get(key).map_or(0, |holders| holders.open);
         let replaced = match at_cap {
-            _ if open < max_of_key => {
+            _ if shard.open_of(key) < max_of_key => {
                 if !self.admit(max) {
                     return None;
                 }
                 Vec::new()
             }
             AtCap::Refuse => return None,
-            AtCap::ReplaceOldest => shard.keys.get_mut(key)?.replace(max_of_key)?,
+            AtCap::ReplaceOldest => shard.replace(key, max_of_key)?,
         };
-        let ticket = shard.next;
-        shard.next += 1;
-        let holders = shard.keys.entry(key.clone()).or_default();
-        holders.open += 1;
-        holders.by_age.extend(id.map(|id| (ticket, id)));
+        let ticket = shard.enter(key, entry.as_ref().map(|(_, id)| *id));
         drop(shard);
         // The first of them leaves its permit to the new stream.
         self.open.fetch_sub(replaced.len().saturating_sub(1), Relaxed);
@@ -127,8 +100,21 @@ impl Permits {
                 ((), Visit::Wake)
             });
         }
-        let replaceable = registration.map(|registration| Replaceable { ticket, registration });
+        let replaceable = entry.map(|(registration, _)| Replaceable { ticket, registration });
         Some(Permit::new(Arc::clone(self), key.clone(), replaceable))
+    }
+
+    /// Puts a stream that may be replaced on the list of those that are told.
+    fn enter(&self) -> Option<(Registration<bool>, RosterId)> {
+        let mut id = None;
+        let registration = self.roster.insert(
+            || true,
+            |new| {
+                id = Some(new);
+                false
+            },
+        )?;
+        Some((registration, id?))
     }
 
     /// Counts one more, if there is room. Of two that want the last permit one gets it.
@@ -137,45 +123,10 @@ impl Permits {
         self.open.fetch_update(Relaxed, Relaxed, one_more).is_ok()
     }
 
-    fn shard(&self, key: &LimitKey) -> MutexGuard<'_, Shard> {
+    fn shard(&self, key: &LimitKey) -> MutexGuard<'_, KeyHolders> {
         // Not from the ends of the hash, which tell the keys of one map apart.
         let hash = usize::try_from((self.hasher.hash_one(key) >> 32) % SHARDS as u64);
         lock(&self.shards[hash.unwrap_or_default()])
-    }
-}
-
-impl Holders {
-    /// Takes out the oldest streams, so that with one more there are `max`. None if there are not
-    /// as many that may be replaced.
-    fn replace(&mut self, max: usize) -> Option<Vec<RosterId>> {
-        let surplus = self.open - max.checked_sub(1)?;
-        if self.by_age.len() < surplus {
-            return None;
-        }
-        self.open -= surplus;
-        let oldest = std::iter::from_fn(|| self.by_age.pop_first());
-        Some(oldest.take(surplus).map(|(_, id)| id).collect())
-    }
-}
-
-impl Shard {
-    /// Removes one stream of a key. True if it counted.
-    fn leave(&mut self, key: &LimitKey, ticket: Option<u64>) -> bool {
-        let Some(holders) = self.keys.get_mut(key) else {
-            return false;
-        };
-        if ticket.is_some_and(|ticket| holders.by_age.remove(&ticket).is_none()) {
-            return false;
-        }
-        holders.open -= 1;
-        if holders.open == 0 {
-            self.keys.remove(key);
-            // At an eighth, so that streams that come and go do not pay for it.
-            if self.keys.len() * 8 <= self.keys.capacity() {
-                self.keys.shrink_to(self.keys.len() * 2);
-            }
-        }
-        true
     }
 }
 
@@ -216,12 +167,23 @@ impl Permit {
     pub(crate) fn for_good(mut self) -> Option<Self> {
         let held = self.held.as_mut()?;
         if let Some(Replaceable { ticket, .. }) = &held.replaceable {
-            let mut shard = held.permits.shard(&held.key);
             // Of one that was taken over there is nothing to release.
-            shard.keys.get_mut(&held.key)?.by_age.remove(ticket)?;
+            held.permits.shard(&held.key).keep(&held.key, *ticket)?;
         }
         held.replaceable = None;
         Some(self)
+    }
+
+    /// What another stream takes this permit over with, if the stream may be replaced.
+    pub(crate) fn claim(&self) -> Option<PermitClaim> {
+        #[cfg(feature = "resume")]
+        if self.lender.strong_count() > 0 {
+            // It goes back to its lender.
+            return None;
+        }
+        let HeldPermit { permits, key, replaceable } = self.held.as_ref()?;
+        let Replaceable { ticket, .. } = *replaceable.as_ref()?;
+        Some(PermitClaim { permits: Arc::clone(permits), key: key.clone(), ticket })
     }
 
     fn replaceable(&self) -> Option<&Replaceable> {
@@ -250,6 +212,26 @@ impl Permit {
     }
 }
 
+/// Takes the permit of a stream over, for a stream that carries it on.
+#[derive(Debug)]
+pub(crate) struct PermitClaim {
+    permits: Arc<Permits>,
+    key: LimitKey,
+    ticket: u64,
+}
+
+impl PermitClaim {
+    /// The permit, unless it is released or taken over already. The stream that had it is not ended,
+    /// and counts no more.
+    pub(crate) fn take_over(self) -> Option<Permit> {
+        let Self { permits, key, ticket } = self;
+        let (registration, id) = permits.enter()?;
+        let ticket = permits.shard(&key).take_over(&key, ticket, id)?;
+        let replaceable = Some(Replaceable { ticket, registration });
+        Some(Permit::new(permits, key, replaceable))
+    }
+}
+
 #[cfg(feature = "resume")]
 impl HeldPermit {
     /// Whether it was not taken over by a newer stream.
@@ -257,8 +239,7 @@ impl HeldPermit {
         let Some(Replaceable { ticket, .. }) = &self.replaceable else {
             return true;
         };
-        let shard = self.permits.shard(&self.key);
-        shard.keys.get(&self.key).is_some_and(|holders| holders.by_age.contains_key(ticket))
+        self.permits.shard(&self.key).has(&self.key, *ticket)
     }
 }
 
@@ -329,7 +310,7 @@ mod tests {
 
     /// The room of all maps together.
     fn capacity(permits: &Permits) -> usize {
-        permits.shards.iter().map(|shard| lock(shard).keys.capacity()).sum()
+        permits.shards.iter().map(|shard| lock(shard).capacity()).sum()
     }
 
     #[test]

@@ -5,13 +5,18 @@ use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use futures_util::FutureExt;
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt, stream};
 use http::{Request, Response};
+use http_body::Body;
+use http_body_util::{BodyExt, BodyStream, StreamBody};
 use tower::{Layer, Service, service_fn};
-use tower_sse::{KeepAliveLayer, Registry, RegistryLayer, Shutdown, ShutdownLayer, SseBody};
+use tower_sse::{
+    KeepAliveLayer, Limit, LimitLayer, Registry, RegistryLayer, Shutdown, ShutdownLayer, SseBody,
+};
 
 use crate::harness::SECOND;
-use crate::harness::rig::{Client, Handler, Inner, call, get, open};
+use crate::harness::rig::{Client, Failure, Fate, Feed, Handler, Inner, call, get, open};
 
 /// How many streams hooks were told of, and how many ends.
 #[derive(Clone, Debug, Default)]
@@ -100,4 +105,41 @@ async fn a_drain_waits_for_no_stream_that_a_handler_kept_for_itself() {
     assert!(seen.contains("event: close"), "{seen:?}");
     kept.lock().unwrap().clear();
     assert_eq!((report.forced, report.closed), (0, 1), "{report}");
+}
+
+/// A handler that begins to read a stream of a layered service of its own, and relays it as its own.
+fn relaying() -> impl Service<
+    Request<()>,
+    Response = Response<impl Body<Data = Bytes, Error = Failure> + Send + 'static>,
+    Error = Infallible,
+> {
+    service_fn(|request: Request<()>| async {
+        let mut answer = call(&mut KeepAliveLayer::off().layer(Handler), request);
+        let feed = answer.extensions_mut().remove::<Feed>().unwrap();
+        feed.data("data: 1\n\n");
+        let mut body = answer.into_body();
+        let first = body.frame().await;
+        let relayed = stream::iter(first).chain(BodyStream::new(body));
+        let response = Response::builder().header("content-type", "text/event-stream");
+        Ok(response.extension(feed).body(StreamBody::new(relayed)).unwrap())
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_is_not_replaced_by_the_one_in_which_it_is_relayed() {
+    let limit = Limit::builder().per_key(1, |_| "key").replace_oldest().build().unwrap();
+    let mut service = LimitLayer::new(limit.clone()).layer(relaying());
+    let (feed, mut client) = open(&mut service);
+    assert_eq!(client.now().await, ("data: 1\n\n".into(), Fate::Open));
+    feed.data("data: 2\n\n");
+    assert_eq!(client.now().await, ("data: 2\n\n".into(), Fate::Open));
+    assert_eq!(limit.open(), 1);
+    let (_newer_feed, newer) = open(&mut service);
+    let (seen, fate) = client.now().await;
+    assert!(seen.contains(r#"{"reason":"replaced"}"#), "{seen:?}");
+    assert_eq!((fate, limit.open()), (Fate::Ended, 1));
+    drop(client);
+    assert_eq!(limit.open(), 1);
+    drop(newer);
+    assert_eq!((limit.open(), limit.keys()), (0, 0));
 }
