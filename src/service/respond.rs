@@ -19,7 +19,7 @@ use crate::driver::{Around, Claim, Done, Registrations, Stream, StreamLink};
 use crate::engine::{Engine, Position};
 use crate::observe::{StreamObserver, Subject};
 use crate::plan::{Plan, ResolvedPlan};
-use crate::state::Expiry;
+use crate::state::{Expiry, Permit};
 use crate::sync::now;
 use crate::wire::{Framing, Scanner};
 
@@ -143,6 +143,7 @@ impl Responder<'_> {
         let plan = Plan { no_buffer, limit, ..Plan::default() };
         let left = inner.as_ref().map_or_else(|| plan.clone(), |it| it.done().left_of(&plan));
         let taken_back = inner.is_none().then(|| asked.made().reclaim(&left).permit).flatten();
+        let taken_back = taken_back.and_then(Permit::for_good);
         let permit = match left.limit.on() {
             Some(setting) => {
                 let permit = taken_back

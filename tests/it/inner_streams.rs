@@ -143,3 +143,22 @@ async fn a_stream_is_not_replaced_by_the_one_in_which_it_is_relayed() {
     drop(newer);
     assert_eq!((limit.open(), limit.keys()), (0, 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_encoded_stream_is_not_replaced_if_a_stream_of_its_handler_had_its_permit() {
+    let limit = Limit::builder().per_key(1, |_| "key").replace_oldest().build().unwrap();
+    let kept = Kept::default();
+    let encoding = service_fn(move |request: Request<()>| {
+        let inner = call(&mut KeepAliveLayer::every(SECOND).layer(Handler), request);
+        kept.lock().unwrap().push(inner.into_body());
+        let mut answer = call(&mut Handler, get());
+        answer.headers_mut().insert("content-encoding", "gzip".parse().unwrap());
+        std::future::ready(Ok::<_, Infallible>(answer))
+    });
+    let mut service = LimitLayer::new(limit.clone()).layer(encoding);
+    let _open = call(&mut service, get());
+    let second = call(&mut LimitLayer::new(limit.clone()).layer(Handler), get());
+    let (seen, _) = Client::of(second).now().await;
+    assert!(seen.contains("event: limit"), "{seen:?}");
+    assert_eq!(limit.open(), 1);
+}
