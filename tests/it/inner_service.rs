@@ -142,9 +142,14 @@ struct Outer {
 }
 
 impl Outer {
-    fn new(most: usize) -> Self {
+    /// With a limit of one stream, which refuses or replaces.
+    fn new(replaces: bool) -> Self {
         let shutdown = Shutdown::builder().window(Duration::ZERO).build().unwrap();
-        Self { registry: Registry::new(), shutdown, limit: Limit::new(most) }
+        let limit = match replaces {
+            true => Limit::builder().per_key(1, |_| "key").replace_oldest().build().unwrap(),
+            false => Limit::new(1),
+        };
+        Self { registry: Registry::new(), shutdown, limit }
     }
 
     fn keep_alive() -> KeepAliveLayer {
@@ -236,16 +241,16 @@ async fn assert_looked_after(uses: &[Inner], names: impl Fn(&str) -> bool) {
     let mut wrong = Vec::new();
     for &does in uses {
         for (between, put_between) in betweens() {
-            for in_one in [true, false] {
-                let kinds = inner_services(&Outer::new(1)).len();
+            for (in_one, replaces) in [(true, false), (true, true), (false, false), (false, true)] {
+                let kinds = inner_services(&Outer::new(replaces)).len();
                 for n in 0..kinds {
                     // New ones for each: a drain has no second time.
-                    let outer = Outer::new(1);
+                    let outer = Outer::new(replaces);
                     let (name, inner) = inner_services(&outer).swap_remove(n);
                     if !names(name) {
                         continue;
                     }
-                    let what = format!("{does:?} of {name}, {between}, in one: {in_one}");
+                    let what = format!("{does:?} of {name}, {between}, {in_one} {replaces}");
                     let service = outer.around(put_between(handler(inner, does)), in_one);
                     let faults = faults(&outer, service, does).await;
                     wrong.extend(faults.into_iter().map(|fault| format!("{what}: {fault}")));
@@ -277,6 +282,7 @@ async fn faults(outer: &Outer, service: Boxed, does: Inner) -> Vec<String> {
     let mut body = response.into_body();
     let text = read(&mut body, 30 * SECOND).await.text();
     check(text.starts_with(":\n"), format!("opening {text:?}"));
+    check(!text.contains("event: close\n"), format!("closed {text:?}"));
     check(text.contains("data: own\nid: "), format!("ids {text:?}"));
     let (_, silence) = text.split_once("data: own\nid: ").unwrap_or_default();
     check(silence.contains(":\n"), format!("silence {text:?}"));
