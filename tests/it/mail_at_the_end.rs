@@ -237,7 +237,9 @@ async fn with_goodbyes(layer: SseLayer, content_type: &'static str, pieces: Vec<
     client.now().await;
     assert_eq!(registry.broadcast(event("0")).sent, 1);
     client.next().await.unwrap().unwrap();
-    pieces.into_iter().for_each(|piece| feed.give(piece));
+    for piece in pieces {
+        feed.give(piece);
+    }
     drop(feed);
     client.now().await.0
 }
