@@ -5,7 +5,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use tower_sse::event_log::{MemoryLog, MemoryLogError, Start, Step};
-use tower_sse::{Event, InvalidSetting};
+use tower_sse::{Event, Hub, InvalidSetting};
 
 use crate::harness::SECOND;
 use crate::harness::hub::{all, append, data, follow, next, next_for, poll, topic};
@@ -52,6 +52,20 @@ async fn what_is_too_old_is_gone() {
     assert_eq!(all(&mut follow(&log, &["t"], Start::Earliest)), ["2"]);
     tokio::time::advance(6 * SECOND).await;
     assert_eq!(log.window(&topic("t")), (0, 0));
+}
+
+/// An end is kept for longer, if it is the last event, but not what comes after it.
+#[tokio::test(start_paused = true)]
+async fn what_is_too_old_of_a_topic_that_began_anew_is_removed_by_other_calls() {
+    let log = MemoryLog::builder().age(10 * SECOND).build().unwrap();
+    let hub = Hub::new(log.clone());
+    let mut follower = follow(&log, &["t"], Start::Live);
+    hub.finish(&topic("t")).await.unwrap();
+    assert!(next(&mut follower).is_some());
+    append(&log, "t", "x");
+    tokio::time::advance(11 * SECOND).await;
+    append(&log, "other", "y");
+    assert_eq!(all(&mut follower), ["gap"]);
 }
 
 #[tokio::test(start_paused = true)]

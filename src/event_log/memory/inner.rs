@@ -190,11 +190,13 @@ impl MemoryLogInner {
         let feeds = in_order.as_ref().map(|_| directory.feeds_of(&cell.topic));
         let mut state = cell.lock();
         state.enter(&self.state)?;
+        // The end of a topic is kept for longer than an event that others follow.
+        let was_over = state.window.last_event().is_some_and(|last| last.finishes);
         let sequence = self.state.next_sequence();
         let mut digits = itoa::Buffer::new();
         let id = [self.state.epoch.prefix(), digits.format(sequence)];
         let wakers = state.append(event, (sequence, id), now, &self.state);
-        let is_unfiled = !matches!(state.filed, Some(FiledAs::WithEvents(_)));
+        let is_unfiled = was_over || !matches!(state.filed, Some(FiledAs::WithEvents(_)));
         let woken = |feed: Arc<Feed>| Some((Arc::clone(&feed), feed.push(sequence, cell)?));
         let feeds = feeds.into_iter().flatten().filter_map(woken).collect();
         let (id, cell) = (EventId::from_parts(&id), Arc::clone(cell));
