@@ -84,7 +84,7 @@ impl<L: EventLog> HubBody<L> {
     /// Follows the log from another position on.
     fn follow_anew(self: Pin<&mut Self>, start: Start) {
         let this = self.project();
-        let source = this.options.as_ref().and_then(|options| options.source.as_ref());
+        let source = this.options.as_deref_mut().and_then(BodyOptions::follow_anew);
         if let Some((log, topics)) = source {
             this.follower.replace(log.follow(topics.clone(), start));
         }
@@ -104,7 +104,11 @@ impl<L: EventLog> HubBody<L> {
                 let start = Start::After(gap.position_after(policy).clone());
                 self.follow_anew(start);
             }
-            GapPolicy::Replay => {}
+            GapPolicy::Replay => {
+                if let Some(options) = this.options {
+                    options.note_gap();
+                }
+            }
         }
         Some(gap.encode(policy))
     }
@@ -162,6 +166,10 @@ impl<L: EventLog> Body for HubBody<L> {
                 Sent::Close(bytes) => {
                     this.follower.as_mut().clear();
                     bytes
+                }
+                Sent::Recheck(position) => {
+                    self.as_mut().follow_anew(Start::After(position));
+                    continue;
                 }
                 Sent::End => {
                     this.follower.as_mut().clear();

@@ -17,7 +17,7 @@ use crate::event_log::{EventLog, Follow, Gap, GapPolicy, Logged, Start, Step, To
 pub(super) struct BodyOptions<L> {
     passing: Passing,
     /// For a new follower, if there may be one.
-    pub(super) source: Option<(L, Topics)>,
+    source: Option<(L, Topics)>,
     /// Until there is a follower.
     pub(super) opening: Option<Opening>,
     /// What waits for a client that may lag.
@@ -47,7 +47,9 @@ impl<L: EventLog> BodyOptions<L> {
             None if is_new && *last > 0 => Some(with_last(log.clone(), topics.clone(), *last)),
             _ => None,
         };
-        let has_source = opening.is_some() || snapshot.is_some() || *policy == GapPolicy::Live;
+        let ends = passing.finished.is_some() && !topics.has_patterns();
+        let has_source =
+            opening.is_some() || snapshot.is_some() || *policy == GapPolicy::Live || ends;
         let source = has_source.then(|| (log.clone(), topics.clone()));
         let batch = conflation.take().map(|it| Box::new(Batch::new(it)));
         (has_source || batch.is_some() || passing.looks_at_events())
@@ -95,6 +97,21 @@ impl<L: EventLog> BodyOptions<L> {
         self.snapshots_in_a_row = 0;
     }
 
+    /// Notes that events were lost, and that the follower goes on.
+    pub(super) fn note_gap(&mut self) {
+        if let Some(finished) = &mut self.passing.finished {
+            finished.note_gap();
+        }
+    }
+
+    /// What a new follower is to be made of, if there may be one.
+    pub(super) fn follow_anew(&mut self) -> Option<&(L, Topics)> {
+        if let Some(finished) = &mut self.passing.finished {
+            finished.begin_anew();
+        }
+        self.source.as_ref()
+    }
+
     /// Whether events have to be looked at one by one.
     pub(super) fn looks_at_events(&self) -> bool {
         self.passing.looks_at_events() || self.batch.is_some() || self.replay.len() > 0
@@ -127,6 +144,7 @@ impl<L: EventLog> BodyOptions<L> {
                 Verdict::Send => return Poll::Ready(self.send(event)),
                 Verdict::LeaveOut => return Poll::Ready(None),
                 Verdict::Close(close) => Sent::Close(close),
+                Verdict::Recheck(position) => Sent::Recheck(position),
             },
             Some(Step::Gap(gap)) => Sent::Gap(gap),
             None => Sent::End,

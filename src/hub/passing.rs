@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::names::{EventNames, renamed};
 use crate::event_log::{Gap, Logged, Topic, Topics, TopicsHash, close_event};
+use crate::wire::EventId;
 
 pub(super) type EventFilter = dyn Fn(&Logged) -> bool + Send + Sync;
 
@@ -15,6 +16,8 @@ pub(super) enum Sent {
     Gap(Gap),
     /// The close event, which is the last.
     Close(Bytes),
+    /// Nothing: whether it is the end shows when the topics are followed anew after this position.
+    Recheck(EventId),
     End,
 }
 
@@ -32,6 +35,8 @@ pub(super) enum Verdict {
     LeaveOut,
     /// It is the end, of which the client is told by this close event.
     Close(Bytes),
+    /// It is the end after this position, unless a topic began anew in a gap.
+    Recheck(EventId),
 }
 
 impl Passing {
@@ -48,8 +53,12 @@ impl Passing {
             None if is_end => Some(close_event(event.id(), topic)),
             None => None,
         };
+        let is_unsure = self.finished.as_ref().is_some_and(|finished| finished.is_unsure);
         match (close, &self.filter) {
-            (Some(close), _) => Verdict::Close(close),
+            (Some(close), _) => match EventId::new(event.id()) {
+                Ok(position) if is_unsure => Verdict::Recheck(position),
+                _ => Verdict::Close(close),
+            },
             // Others of the topics are not finished.
             (None, _) if is_end => Verdict::LeaveOut,
             (None, Some(filter)) if !filter(event) => Verdict::LeaveOut,
@@ -70,13 +79,26 @@ impl Passing {
 pub(super) struct FinishedTopics {
     topics: Topics,
     finished: HashSet<Topic>,
+    /// One of those that are finished may have begun anew with an event that was lost.
+    is_unsure: bool,
     hash: TopicsHash,
 }
 
 impl FinishedTopics {
     pub(super) fn new(topics: Topics) -> Self {
         let hash = TopicsHash::of(&topics);
-        Self { topics, finished: HashSet::new(), hash }
+        Self { topics, finished: HashSet::new(), is_unsure: false, hash }
+    }
+
+    /// Notes that events were lost.
+    pub(super) fn note_gap(&mut self) {
+        self.is_unsure |= !self.finished.is_empty();
+    }
+
+    /// Begins anew, with a new follower, which returns the ends of topics that are finished.
+    pub(super) fn begin_anew(&mut self) {
+        self.finished.clear();
+        self.is_unsure = false;
     }
 
     /// Notes an event. Returns the close event if it is the one that finishes the last topic.

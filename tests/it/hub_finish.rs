@@ -341,6 +341,34 @@ fn a_topic_that_was_over_before_a_gap_keeps_no_stream_of_several_topics_open() {
     }
 }
 
+/// The event with which a topic began anew is lost, so nothing but the gap tells of it.
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_began_anew_in_a_gap_keeps_its_stream_open() {
+    for policy in [GapPolicy::Replay, GapPolicy::Live] {
+        for begins_anew in [true, false] {
+            let what = format!("{policy:?} {begins_anew}");
+            let hub = Hub::new(MemoryLog::builder().age(SECOND).build().unwrap());
+            let names = topics(&["a", "b", "c"]);
+            let mut body = hub.subscribe(names).on_gap(policy).into_body();
+            finish(&hub, "a");
+            finish(&hub, "b");
+            assert_eq!(text(&mut body), "", "{what}");
+            append(hub.log(), if begins_anew { "a" } else { "c" }, "lost");
+            tokio::time::advance(2 * SECOND).await;
+            append(hub.log(), "c", "1");
+            assert!(text(&mut body).starts_with("event: gap\n"), "{what}");
+            finish(&hub, "c");
+            if begins_anew {
+                assert_eq!(text(&mut body), "", "{what}");
+                append(hub.log(), "a", "2");
+                assert!(text(&mut body).starts_with("data: 2\n"), "{what}");
+                finish(&hub, "a");
+            }
+            assert_eq!(sent(body), (words(&["close"]), true), "{what}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_log_in_memory_knows_of_an_end_until_the_topic_ends() {
     let log = MemoryLog::builder().age(10 * SECOND).idle(60 * SECOND).build().unwrap();
