@@ -37,7 +37,7 @@ impl Start {
     /// cannot be an id of a log is [`Unknown`](Self::Unknown).
     #[must_use]
     pub fn requested(id: &str) -> Self {
-        Self::after(LastEventId::parse(id.as_bytes()))
+        Self::after(LastEventId::parse(id.as_bytes()), MAX_ID_LEN)
     }
 
     /// The start that a request asks for with its `Last-Event-ID`, or else with `last_event_id` in
@@ -46,10 +46,20 @@ impl Start {
     /// The header wins: a browser that reconnects sends both, and its query is the older one.
     #[must_use]
     pub fn of_request(headers: &HeaderMap, uri: &Uri) -> Self {
+        Self::of_request_up_to(headers, uri, MAX_ID_LEN)
+    }
+
+    /// The same for ids of a log that clients know with a name of so many bytes before them.
+    #[cfg(feature = "resume")]
+    pub(crate) fn of_request_with_names(headers: &HeaderMap, uri: &Uri, name_len: usize) -> Self {
+        Self::of_request_up_to(headers, uri, MAX_ID_LEN + name_len)
+    }
+
+    fn of_request_up_to(headers: &HeaderMap, uri: &Uri, max_len: usize) -> Self {
         let header = headers.get(LastEventId::HEADER).map(HeaderValue::as_bytes);
         let start = match (header.map_or(LastEventId::None, LastEventId::parse), uri.query()) {
-            (LastEventId::None, Some(query)) => Self::after(LastEventId::in_query(query)),
-            (id, _) => Self::after(id),
+            (LastEventId::None, Some(query)) => Self::after(LastEventId::in_query(query), max_len),
+            (id, _) => Self::after(id, max_len),
         };
         match start {
             // htmx 4, which takes a 204 for a stream that broke.
@@ -65,12 +75,12 @@ impl Start {
         matches!(self, Self::Live | Self::Now)
     }
 
-    fn after(id: LastEventId) -> Self {
+    fn after(id: LastEventId, max_len: usize) -> Self {
         match id {
             LastEventId::None => Self::Live,
             LastEventId::Id(id) if id.as_str() == "earliest" => Self::Earliest,
             LastEventId::Id(id) if id.as_str() == "now" => Self::Now,
-            LastEventId::Id(id) if len_without_mark(id.as_str()) <= MAX_ID_LEN => Self::After(id),
+            LastEventId::Id(id) if len_without_mark(id.as_str()) <= max_len => Self::After(id),
             LastEventId::Id(_) | LastEventId::Invalid => Self::Unknown,
         }
     }

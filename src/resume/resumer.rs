@@ -21,7 +21,7 @@ use super::record::SessionEnd;
 use super::session::{Session, SessionTiming};
 use super::sessions::SessionMap;
 use super::settings::{Finished, Join, ResumeSettings};
-use super::token::{SessionToken, TopicPart};
+use super::token::{SessionToken, TOKEN_LEN, TopicPart};
 use crate::dialect::Dialect;
 use crate::event_log::{EventLog, Start};
 use crate::observe;
@@ -132,7 +132,8 @@ impl<L: EventLog> Resumer<L> {
             return None;
         }
         let key = self.key_of(parts)?;
-        let seen = match Start::of_request(&parts.headers, &parts.uri) {
+        let start = Start::of_request_with_names(&parts.headers, &parts.uri, TOKEN_LEN);
+        let seen = match start {
             Start::After(id) => SessionToken::split(&id),
             _ => None,
         };

@@ -104,7 +104,7 @@ pub(super) enum TopicPart {
 }
 
 /// 76 bits. With the longest id of a log in memory, of 41 bytes, an id has 64 bytes.
-const TOKEN_LEN: usize = 23;
+pub(super) const TOKEN_LEN: usize = 23;
 
 #[cfg(test)]
 mod tests {

@@ -155,6 +155,8 @@ mod resume_forgetful_log;
 mod resume_join;
 #[cfg(feature = "resume")]
 mod resume_layers;
+#[cfg(feature = "resume")]
+mod resume_long_ids;
 #[cfg(all(feature = "axum", feature = "resume", feature = "testing"))]
 mod resume_mcp;
 #[cfg(feature = "resume")]
