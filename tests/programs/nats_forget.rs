@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_nats::jetstream;
 use tokio::time::{sleep, timeout};
+use tower_sse::Hub;
 use tower_sse::event_log::{EventLog, GapReason, NatsLog, Start};
 
 use crate::harness::nats::{
@@ -107,6 +108,27 @@ async fn a_client_of_several_topics_is_told_that_it_missed_events_of_one_that_wa
             let page = other.read(&topic("a"), after(&missed), 10).await.unwrap();
             assert!(page.gap.is_some(), "{window}");
         }
+    }
+}
+
+/// The end of one topic is before the place of the client, which is an event of a forgotten one.
+#[tokio::test]
+async fn a_client_whose_last_event_was_forgotten_is_told_that_another_topic_is_over() {
+    for nats in Nats::start_each_version().await {
+        let hub = Hub::new(nats.log().await);
+        hub.finish(&topic("over")).await.unwrap();
+        append(hub.log(), "b", "1").await;
+        append(hub.log(), "b", "2").await;
+        let place = append(hub.log(), "b", "3").await;
+        forget(&nats, hub.log(), "b").await;
+        append(hub.log(), "b", "4").await;
+        append(hub.log(), "other", "x").await;
+        // A process that has read none of it.
+        let log = nats.log_with(settings().window_events(1)).await;
+        let mut follower = log.follow(topics(&["over", "b"]), after(&place));
+        assert_eq!(all(&mut follower, 2).await, ["gap", "4"]);
+        assert!(said(&mut follower).await.contains("finished"));
+        assert!(is_quiet(&mut follower).await);
     }
 }
 

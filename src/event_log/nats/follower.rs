@@ -232,8 +232,10 @@ impl Follow for NatsFollower {
                     this.cursor = cursor;
                     if let Some(gap) = &gap {
                         this.delivered = NatsPosition::parse(&gap.position);
-                        // All that there is comes after a gap, and so do these.
-                        this.seeks_ends = None;
+                        // If it begins anew, all that there is comes after the gap, and so do these.
+                        if gap.reason != GapReason::Expired {
+                            this.seeks_ends = None;
+                        }
                         this.owed_after = this.cursor.owed_after().max(position);
                     }
                     let events = events.into_iter();
