@@ -430,8 +430,8 @@ async fn a_stream_that_is_not_kept_while_the_log_is_away_ends_for_readers_elsewh
     let (log, handled) = (MemoryLog::new(), Handled::default());
     let link = Link::to(&log);
     let resume = || layer().buffer_bytes(20).log(link.clone()).other_nodes(SECOND);
-    let long = "data: far more than twenty bytes\n\n";
-    let steps = move || vec![Data("data: 1\n\n"), Wait(5 * SECOND), Data(long), Wait(SECOND)];
+    let unkept = "data: far more than twenty bytes\n\n";
+    let steps = move || vec![Data("data: 1\n\n"), Wait(5 * SECOND), Data(unkept), Wait(SECOND)];
     let (node, other) = (resume(), resume().layer(handler(&handled, steps)));
     let one = node.layer(handler(&handled, steps));
     // Another stream keeps the lease.

@@ -28,7 +28,8 @@ fn limits_of_the_manual() -> Vec<(&'static Program, Duration)> {
 async fn open_for(proxy: Proxy, limit: Duration) -> Duration {
     let upstream = ScriptedUpstream::start().await;
     let proxy = proxy.start(Setting::OwnLimits, upstream.port).await;
-    let mut client = Transcript::of(&["--http1.1", &url(&proxy, None, "/events")]);
+    let max = (2 * limit).as_secs().to_string();
+    let mut client = Transcript::of(&["--max-time", &max, &url(&proxy, None, "/events")]);
     client.until(|text| text.contains("data: a\n\n")).await;
     let begun = Instant::now();
     client.during(2 * limit).await;
