@@ -21,7 +21,8 @@ static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 /// The most that a follower may take, with its waker's place, in bytes.
 const MOST: f64 = 128.0;
 
-/// The most allocations an event, however many follow: its bytes, and beside them their owners' count.
+/// The most allocations an event, however many follow: its bytes, and beside them their owners'
+/// count.
 const MOST_BLOCKS: f64 = 1.0;
 
 /// The same in bursts, of which the frame that all share takes two more.

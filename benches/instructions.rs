@@ -222,9 +222,9 @@ fn run(name: &str, pace: &str, size: usize, events: usize, frames: usize) {
     }
 }
 
-/// The most that a value with all five adds to a request and its response, more than an empty layer.
-/// The answer of a unary call may turn out to be a stream, until its end. What the compiler inlines in
-/// the empty layer moves the difference by a hundred.
+/// The most that a value with all five adds to a request and its response, more than an empty
+/// layer. The answer of a unary call may turn out to be a stream, until its end. What the compiler
+/// inlines in the empty layer moves the difference by a hundred.
 const MORE_A_REQUEST: [(&str, i64); 2] = [("json", 2_800), ("grpc", 6_100)];
 
 /// The most that a whole call may cost, client included, beside the same under an empty layer, and
@@ -233,8 +233,8 @@ const MOST_OF_A_CALL: f64 = 1.1;
 const MOST_OF_FIVE: f64 = 1.2;
 
 /// What another framing may cost more than events in a frame of one event, and in one of 16.
-/// Nothing, but that the prefix of each message of gRPC has to be read: the last bytes of a frame do
-/// not tell whether it is whole.
+/// Nothing, but that the prefix of each message of gRPC has to be read: the last bytes of a frame
+/// do not tell whether it is whole.
 const MORE: [(Framing, [i64; 2]); 2] =
     [(Framing::Lines, [0, 0]), (Framing::Messages, [0, 15 * A_PREFIX])];
 

@@ -1,4 +1,5 @@
-//! Heap of what a log in memory keeps: events, topics, names that are followed, and ids of messages.
+//! Heap of what a log in memory keeps: events, topics, names that are followed, and ids of
+//! messages.
 //!
 //! ```text
 //! cargo bench --bench log            # the table
@@ -72,8 +73,8 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Heap of an event of about `size` bytes beside five quarters of its bytes, in a topic whose list of
-/// events has just grown.
+/// Heap of an event of about `size` bytes beside five quarters of its bytes, in a topic whose list
+/// of events has just grown.
 fn beside(size: usize) -> f64 {
     const EVENTS: usize = 1024 + 1;
     let log = MemoryLog::builder().events(EVENTS).bytes(1 << 30).build().expect("it can work");

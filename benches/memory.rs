@@ -44,8 +44,8 @@ const PROMISED: [&str; 2] = ["keep_alive", "keep_alive+shutdown"];
 /// The most that a drain may add to a stream, also with a layer of its own for each connection.
 const FAREWELL: f64 = 512.0;
 
-/// Whether an `EarlyHeadLayer` names a request, and the most heap that it may add to it. One that is
-/// not named has a larger future, and no allocation more.
+/// Whether an `EarlyHeadLayer` names a request, and the most heap that it may add to it. One that
+/// is not named has a larger future, and no allocation more.
 const WAITING: [(&str, bool, f64); 2] = [("not named", false, 16.0), ("named", true, 768.0)];
 
 /// Settings of a connection, and the words around what the manual says that it takes, in KB.
@@ -243,8 +243,8 @@ async fn connection(max_buf_size: Option<usize>) -> std::io::Result<f64> {
     Ok((dhat::HeapStats::get().curr_bytes - before) as f64 / CLIENTS as f64)
 }
 
-/// Heap that a drain adds to one of many streams, with the farewell that it gave out. Each stream has
-/// a layer of its own, and if `own` is true, a farewell of its own, too.
+/// Heap that a drain adds to one of many streams, with the farewell that it gave out. Each stream
+/// has a layer of its own, and if `own` is true, a farewell of its own, too.
 #[expect(clippy::cast_precision_loss, reason = "far below what a float holds exactly")]
 fn drained(own: bool) -> f64 {
     let shutdown = Shutdown::builder().window(Duration::ZERO).build().expect("valid");

@@ -6,8 +6,8 @@
 //! cargo bench --features hub --bench topics -- --check  # fails if a promise is not kept
 //! ```
 //!
-//! Bytes, allocations and wake-ups are counted. Times are those of the thread on a processor, most of
-//! which is the counting.
+//! Bytes, allocations and wake-ups are counted. Times are those of the thread on a processor, most
+//! of which is the counting.
 
 // Each bench uses its part of this.
 #[allow(dead_code)]

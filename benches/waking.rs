@@ -4,12 +4,12 @@
 //! cargo bench --bench waking
 //! ```
 //!
-//! Each stream is a task; what is measured is from the call until every task has run. Each time it is
-//! measured in a process of its own: in a heap that others have used, streams that follow one
+//! Each stream is a task; what is measured is from the call until every task has run. Each time it
+//! is measured in a process of its own: in a heap that others have used, streams that follow one
 //! another lie far apart, and it would be measured how the heap was used before.
 //!
-//! A ratio is of one turn, since a machine is slow for seconds and then fast again; told is the median
-//! of the turns.
+//! A ratio is of one turn, since a machine is slow for seconds and then fast again; told is the
+//! median of the turns.
 
 mod support;
 
@@ -99,8 +99,8 @@ impl Count {
 
     /// The time that `act` takes, and the time until all tasks have been reached.
     async fn time(&self, act: impl FnOnce()) -> [Duration; 2] {
-        // What the opening of so many has freed is put in order by the next that asks for much: that
-        // is no part of waking them. Not all of it at a time, so this asks often.
+        // What the opening of so many has freed is put in order by the next that asks for much:
+        // that is no part of waking them. Not all of it at a time, so this asks often.
         for _ in 0..100 {
             std::hint::black_box(Vec::<u8>::with_capacity(1 << 16));
         }

@@ -64,7 +64,8 @@ async fn serve(
     shutdown: Shutdown,
     until: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
-    // One line guards the connections, and one looks after the streams. Unary calls stay as they are.
+    // One line guards the connections, and one looks after the streams. Unary calls stay as they
+    // are.
     let guard = shutdown.clone();
     let incoming = TcpListenerStream::new(listener).map(move |io| io.map(|io| guard.guard(io)));
     let server = Server::builder().accept_http1(true).layer(SseLayer::new().shutdown(shutdown));

@@ -1,4 +1,5 @@
-//! A watch in lines of JSON, as Kubernetes has it: objects as they change, and bookmarks in silence.
+//! A watch in lines of JSON, as Kubernetes has it: objects as they change, and bookmarks in
+//! silence.
 //!
 //! ```text
 //! cargo run --example ndjson

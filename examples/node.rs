@@ -9,8 +9,8 @@
 //!
 //! `LOG=nats://127.0.0.1:4222` with the feature `nats` does the same with NATS JetStream, and
 //! `LOG=postgres://postgres@127.0.0.1/app` with the feature `postgres` with PostgreSQL.
-//! `LOG=memory`, the default, is a node by itself. On SIGTERM or ctrl-c its clients are told to come
-//! back, spread over the drain window, and get from another node what they missed meanwhile.
+//! `LOG=memory`, the default, is a node by itself. On SIGTERM or ctrl-c its clients are told to
+//! come back, spread over the drain window, and get from another node what they missed meanwhile.
 
 use std::env;
 use std::error::Error;

@@ -8,8 +8,8 @@
 //! curl -N 127.0.0.1:3000/raw       # on ctrl-c: nothing, as all is off; it is waited for
 //! ```
 //!
-//! Press ctrl-c while several are open, and once more to end all of them at once. `/raw` is cut then,
-//! as it would be at the deadline.
+//! Press ctrl-c while several are open, and once more to end all of them at once. `/raw` is cut
+//! then, as it would be at the deadline.
 
 use std::convert::Infallible;
 use std::env;

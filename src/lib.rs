@@ -30,8 +30,8 @@
 //!
 //! # Where to read on
 //!
-//! - [`manual`]: what to do, task by task, from the first endpoint to Kubernetes, and from a symptom
-//!   to its cause.
+//! - [`manual`]: what to do, task by task, from the first endpoint to Kubernetes, and from a
+//!   symptom to its cause.
 //! - [`SseLayer`]: all layers in one, and which responses are streams.
 //! - [`Shutdown`]: how a server ends its streams.
 //! - [`Hub`] and [`event_log`]: one event to many clients.
@@ -64,8 +64,8 @@
 //! | `tonic` | off | tonic's `Connected` for guarded connections |
 //! | `tracing` | off | a span for each stream, and events of drains |
 //!
-//! The layers depend on no framework; axum and tonic are dependencies of their features only. Streams
-//! with a keepalive or a drain need a Tokio runtime with its timer.
+//! The layers depend on no framework; axum and tonic are dependencies of their features only.
+//! Streams with a keepalive or a drain need a Tokio runtime with its timer.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // The documentation is made with all features, and names what some of them add.

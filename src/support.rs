@@ -160,11 +160,11 @@ fn field(names: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
 
 /// The values of a stream of JSON lines, as text.
 ///
-/// <https://github.com/ndjson/ndjson-spec>: "Each JSON text MUST conform to the RFC 8259 standard and
-/// MUST be written to the stream followed by the newline character \n (0x0A). The newline character
-/// MAY be preceded by a carriage return \r (0x0D). The JSON texts MUST NOT contain newlines or
-/// carriage returns." "The parser MAY silently ignore empty lines". jsonlines.org: "The last
-/// character in the file may be a line separator".
+/// <https://github.com/ndjson/ndjson-spec>: "Each JSON text MUST conform to the RFC 8259 standard
+/// and MUST be written to the stream followed by the newline character \n (0x0A). The newline
+/// character MAY be preceded by a carriage return \r (0x0D). The JSON texts MUST NOT contain
+/// newlines or carriage returns." "The parser MAY silently ignore empty lines". jsonlines.org: "The
+/// last character in the file may be a line separator".
 pub fn interpret_lines(stream: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(stream);
     text.split('\n').map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
@@ -249,8 +249,8 @@ pub struct Call {
 
 /// The messages of a body.
 ///
-/// gRPC, <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>: `Length-Prefixed-Message →
-/// Compressed-Flag Message-Length Message`, `Compressed-Flag → 0 / 1 ; encoded as 1 byte unsigned
+/// gRPC, <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>: `Length-Prefixed-Message
+/// → Compressed-Flag Message-Length Message`, `Compressed-Flag → 0 / 1 ; encoded as 1 byte unsigned
 /// integer`, `Message-Length → {length of Message} ; encoded as 4 byte unsigned integer (big
 /// endian)`.
 ///
@@ -259,9 +259,9 @@ pub struct Call {
 /// In text "the implementation may send base64-encoded "chunks" with potential padding whenever the
 /// runtime needs to flush a byte buffer".
 ///
-/// Connect, <https://connectrpc.com/docs/protocol/>: "If the least significant bit is 1, the Message
-/// is compressed". "If the next least significant bit is 1, the Message is an `EndStreamResponse`".
-/// "The six most significant bits are reserved".
+/// Connect, <https://connectrpc.com/docs/protocol/>: "If the least significant bit is 1, the
+/// Message is compressed". "If the next least significant bit is 1, the Message is an
+/// `EndStreamResponse`". "The six most significant bits are reserved".
 pub fn interpret_call(body: &[u8], coding: Coding) -> Call {
     use base64::prelude::{BASE64_STANDARD, Engine as _};
 

@@ -120,8 +120,8 @@ impl<F: Future> Future for Foreign<F> {
     }
 }
 
-/// Wakes all of these wakers. One that panics is that of a foreign executor, and keeps no other task
-/// asleep.
+/// Wakes all of these wakers. One that panics is that of a foreign executor, and keeps no other
+/// task asleep.
 ///
 /// No lock may be held: a waker may poll its task at once.
 pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) {

@@ -28,7 +28,8 @@ pub(crate) fn run(address: SocketAddr, clients: usize) -> io::Result<()> {
         for _ in 0..clients {
             let mut client = TcpStream::connect(address).await?;
             client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await?;
-            // Before the next one comes, which the system would send away from a long queue for a second.
+            // Before the next one comes, which the system would send away from a long queue for a
+            // second.
             client.readable().await?;
             tokio::spawn(read(client, Arc::clone(&expected)));
         }

@@ -1,13 +1,14 @@
-//! A page with Alpine and no script of its own: one connection, and a list, figures and notes by it.
+//! A page with Alpine and no script of its own: one connection, and a list, figures and notes by
+//! it.
 //!
 //! ```text
 //! cargo run --features json --example alpine
 //! ```
 //!
-//! Then open <http://127.0.0.1:3000> twice, and put something on the list. `$sse` of the client script
-//! connects, and hands each event to the handler of its name; `$store.sse` is the state of the
-//! connection. Stop the server and start it again: the page comes back, is told that the new server
-//! does not know the old list, and fetches it anew.
+//! Then open <http://127.0.0.1:3000> twice, and put something on the list. `$sse` of the client
+//! script connects, and hands each event to the handler of its name; `$store.sse` is the state of
+//! the connection. Stop the server and start it again: the page comes back, is told that the new
+//! server does not know the old list, and fetches it anew.
 
 #[path = "../shared/mod.rs"]
 mod shared;

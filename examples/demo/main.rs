@@ -14,8 +14,8 @@
 //! ```
 //!
 //! Ctrl-c, SIGTERM and the page's button say goodbye to all streams before the process ends, which
-//! it does by the deadline whatever its clients do. `DRAIN_DEADLINE_MS` (2000) and `STALL_MS` (5000)
-//! set how long it may take.
+//! it does by the deadline whatever its clients do. `DRAIN_DEADLINE_MS` (2000) and `STALL_MS`
+//! (5000) set how long it may take.
 
 #[path = "../shared/mod.rs"]
 mod shared;
@@ -87,8 +87,8 @@ fn label(request: &Parts) -> String {
     label.or_else(agent).unwrap_or_default().to_owned()
 }
 
-/// A coffee bar: three orders, a word when one is ready, and some seconds of quiet, which have nothing
-/// but keepalives. The ids come from the layer.
+/// A coffee bar: three orders, a word when one is ready, and some seconds of quiet, which have
+/// nothing but keepalives. The ids come from the layer.
 async fn events() -> Sse<impl Stream<Item = Result<sse::Event, Infallible>>> {
     let events = stream::iter(0..).then(async |n: usize| {
         let pause = if n == 0 {

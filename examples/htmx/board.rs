@@ -66,8 +66,8 @@ impl Board {
 
     /// Makes a change, and shows it.
     ///
-    /// Both by one lock: a page has a change either in what it begins with or in its stream, and never
-    /// in both.
+    /// Both by one lock: a page has a change either in what it begins with or in its stream, and
+    /// never in both.
     async fn change(
         &self,
         topic: &Topic,

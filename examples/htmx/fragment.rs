@@ -2,8 +2,9 @@
 
 use std::fmt::Display;
 
-/// Fills a template: `{{name}}` becomes the value of this name, escaped, so that what a user wrote is
-/// text wherever it stands. `{{{name}}}` becomes the value as it is, for what is a fragment itself.
+/// Fills a template: `{{name}}` becomes the value of this name, escaped, so that what a user wrote
+/// is text wherever it stands. `{{{name}}}` becomes the value as it is, for what is a fragment
+/// itself.
 ///
 /// # Panics
 ///

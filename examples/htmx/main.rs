@@ -4,9 +4,9 @@
 //! cargo run --example htmx
 //! ```
 //!
-//! Then open <http://127.0.0.1:3000/2> and <http://127.0.0.1:3000/4> side by side: both follow the same
-//! stream. A message is a fragment whose elements say where they belong (`hx-swap-oob`), so one
-//! connection fills any number of places, and one message may fill several.
+//! Then open <http://127.0.0.1:3000/2> and <http://127.0.0.1:3000/4> side by side: both follow the
+//! same stream. A message is a fragment whose elements say where they belong (`hx-swap-oob`), so
+//! one connection fills any number of places, and one message may fill several.
 //!
 //! | pattern | how |
 //! | --- | --- |
@@ -16,9 +16,9 @@
 //! | notes | an event `note`, which the client script shows for some seconds |
 //! | a task with an end | a stream of its own, whose last message replaces the element that connects; `Hub::finish` |
 //!
-//! Write `<b>` in the room: what guests write is text. Take a page offline and on again: it gets what
-//! it missed. Stop the server and start it again: pages come back by themselves, are told that what
-//! they missed is gone, and fetch the board anew.
+//! Write `<b>` in the room: what guests write is text. Take a page offline and on again: it gets
+//! what it missed. Stop the server and start it again: pages come back by themselves, are told that
+//! what they missed is gone, and fetch the board anew.
 
 mod board;
 mod fragment;

@@ -7,18 +7,18 @@
 //! ```
 //!
 //! Whatever happens, a client gets what its SDK understands: something to read while the model
-//! thinks, before the head and after it, and the error of the API if the model dies or is silent for
-//! too long, if the key has too many answers open, or if the gateway goes away. An answer that is
-//! asked for with an `Idempotency-Key` goes on while its client is away, and the client comes back to
-//! it with the key and a `Last-Event-ID`.
+//! thinks, before the head and after it, and the error of the API if the model dies or is silent
+//! for too long, if the key has too many answers open, or if the gateway goes away. An answer that
+//! is asked for with an `Idempotency-Key` goes on while its client is away, and the client comes
+//! back to it with the key and a `Last-Event-ID`.
 //!
 //! - `UPSTREAM=http://127.0.0.1:3002` is the API of a model. Without it the gateway has one of its
 //!   own, whose answers are scripts (see `model/script.rs`).
 //! - `SERVE=model` serves that model alone.
 //! - `OPERATORS_PORT` (9000) is the port of `/drain` and `/ready`, for the node only.
-//! - `THINKING_MS` (2000) is how long a client waits for a head, `KEEP_ALIVE_MS` (that of the dialect)
-//!   how often it is sent something in silence, `SILENCE_MS` (600000) how long a model may say
-//!   nothing, and `FINISH_MS` (8000) how long answers may go on in a drain.
+//! - `THINKING_MS` (2000) is how long a client waits for a head, `KEEP_ALIVE_MS` (that of the
+//!   dialect) how often it is sent something in silence, `SILENCE_MS` (600000) how long a model may
+//!   say nothing, and `FINISH_MS` (8000) how long answers may go on in a drain.
 
 mod error;
 mod forward;

@@ -8,8 +8,8 @@
 //!
 //! Its endpoint is `http://127.0.0.1:3000/mcp`. A client keeps the stream of a GET request open, in
 //! which it is told of changes, and reads the result of each call in the stream of a POST request.
-//! Press ctrl-c while the tool `report` is running: streams of GET requests end at once, since their
-//! clients find another server, and the call is answered. Then the process ends.
+//! Press ctrl-c while the tool `report` is running: streams of GET requests end at once, since
+//! their clients find another server, and the call is answered. Then the process ends.
 
 mod reports;
 

@@ -13,9 +13,9 @@
 //! curl -d 'Your parcel is here' 127.0.0.1:3000/notify/ada
 //! ```
 //!
-//! Take the page offline for a while, in the browser's tools, and go on: what was missed comes first.
-//! Stop the server and start it again: the page comes back by itself, and says that what was kept in
-//! the old process's memory is gone.
+//! Take the page offline for a while, in the browser's tools, and go on: what was missed comes
+//! first. Stop the server and start it again: the page comes back by itself, and says that what was
+//! kept in the old process's memory is gone.
 
 #[path = "../shared/mod.rs"]
 mod shared;

@@ -1,5 +1,5 @@
-//! What the examples with pages share: how they listen, the client script, one style, and where htmx
-//! and Alpine come from.
+//! What the examples with pages share: how they listen, the client script, one style, and where
+//! htmx and Alpine come from.
 
 #![allow(dead_code, unreachable_pub, reason = "every example uses a part of this")]
 

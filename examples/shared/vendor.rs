@@ -1,7 +1,7 @@
 //! htmx and Alpine, which are not part of this repository.
 //!
-//! Pages load them from a public CDN, which the browser checks by their hashes. With `VENDOR=<folder>`,
-//! a `node_modules`, they come from there, and nothing is asked of anybody else:
+//! Pages load them from a public CDN, which the browser checks by their hashes. With
+//! `VENDOR=<folder>`, a `node_modules`, they come from there, and nothing is asked of anybody else:
 //!
 //! ```text
 //! npm install --prefix /tmp/vendor htmx2@npm:htmx.org@2.0.11 htmx4@npm:htmx.org@4.0.1 \

@@ -4,9 +4,9 @@
 //! cargo run --example tabs
 //! ```
 //!
-//! Then open <http://127.0.0.1:3000>. It has ten pages in it, which are to the browser what ten tabs
-//! are; open some in tabs of their own, too. Close the one that leads: another takes over, each has
-//! every number once, and the server has one stream all the time.
+//! Then open <http://127.0.0.1:3000>. It has ten pages in it, which are to the browser what ten
+//! tabs are; open some in tabs of their own, too. Close the one that leads: another takes over,
+//! each has every number once, and the server has one stream all the time.
 
 #[path = "../shared/mod.rs"]
 mod shared;

@@ -1,10 +1,11 @@
 //! The script for pages that follow streams, served by the application: feature `client`.
 //!
-//! A browser's own `EventSource` takes each end of a stream for a lost connection, gives up for good
-//! at any status but 200, and has no sign of life. The script knows what the layers of this crate
-//! say, and does the rest: it stops at a `close` event, comes back when the server asks it to and
-//! not before, goes on after errors with a growing pause, notices a stream that is dead, has one
-//! connection for all tabs if it is asked to, and shows on the page how the connection is doing.
+//! A browser's own `EventSource` takes each end of a stream for a lost connection, gives up for
+//! good at any status but 200, and has no sign of life. The script knows what the layers of this
+//! crate say, and does the rest: it stops at a `close` event, comes back when the server asks it to
+//! and not before, goes on after errors with a growing pause, notices a stream that is dead, has
+//! one connection for all tabs if it is asked to, and shows on the page how the connection is
+//! doing.
 //!
 //! It is in the program, so there is nothing to install and no other origin to trust: less than 4
 //! KiB compressed, and another 1.2 KiB for `extras`.
@@ -94,8 +95,8 @@ pub fn classic() -> ClientScript {
 /// The integrity of [`classic`].
 pub const CLASSIC_INTEGRITY: &str = include_str!("../../client/dist/tower-sse.classic.js.sri");
 
-/// What attaches the script to htmx 4 and Alpine, and shows toasts: a module, which has to be beside
-/// that of [`module`] at `./tower-sse.js`. Its usual path is `/tower-sse.extras.js`.
+/// What attaches the script to htmx 4 and Alpine, and shows toasts: a module, which has to be
+/// beside that of [`module`] at `./tower-sse.js`. Its usual path is `/tower-sse.extras.js`.
 pub fn extras() -> ClientScript {
     ClientScript::new(include_str!("../../client/dist/tower-sse.extras.min.js"), EXTRAS_INTEGRITY)
 }

@@ -42,8 +42,8 @@ impl ClientScript {
     /// Lets browsers and caches use the script for so long without asking whether it has changed.
     /// It is written in whole seconds.
     ///
-    /// A page that has the integrity of a newer script in it then refuses the older one, so its path
-    /// has to change with the script.
+    /// A page that has the integrity of a newer script in it then refuses the older one, so its
+    /// path has to change with the script.
     pub fn max_age(mut self, time: Duration) -> Self {
         let seconds = format!("max-age={}", time.as_secs());
         self.cache_control = seconds.try_into().unwrap_or(self.cache_control);

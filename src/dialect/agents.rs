@@ -10,8 +10,8 @@ impl Dialect {
     /// Silence is broken by a comment after 15 seconds, half of the shortest limit that common
     /// proxies have, and what [other servers][copilot] do.
     ///
-    /// A stream that the server ends, and one whose body fails, ends with a `RUN_ERROR`, after which
-    /// the client (1.0) takes its run for failed. It has neither a `retry` nor an id:
+    /// A stream that the server ends, and one whose body fails, ends with a `RUN_ERROR`, after
+    /// which the client (1.0) takes its run for failed. It has neither a `retry` nor an id:
     ///
     /// ```text
     /// data: {"type":"RUN_ERROR","message":"the server shuts down","code":"shutdown"}

@@ -22,9 +22,9 @@ impl Dialect {
     /// data:
     /// ```
     ///
-    /// The client `graphql-sse` (2.6) does not come back after that, so that no mutation runs twice.
-    /// It comes back by itself from a stream that just ends: for subscriptions set a farewell of
-    /// [`none`](Farewell::none) with
+    /// The client `graphql-sse` (2.6) does not come back after that, so that no mutation runs
+    /// twice. It comes back by itself from a stream that just ends: for subscriptions set a
+    /// farewell of [`none`](Farewell::none) with
     /// [`ShutdownLayer::farewell`](crate::ShutdownLayer::farewell).
     ///
     /// A refused request gets a result with the same errors as JSON, with its status. The client

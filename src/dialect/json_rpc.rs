@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::wire::json_string;
 
-/// The id of a request of [JSON-RPC](https://www.jsonrpc.org/specification#request_object), which is
-/// in each response to it.
+/// The id of a request of [JSON-RPC](https://www.jsonrpc.org/specification#request_object), which
+/// is in each response to it.
 ///
 /// It is in the body of the request, which layers do not read. A layer further out that reads it
 /// can leave the id in the request's extensions, where [`Dialect::for_request`] finds it.

@@ -86,8 +86,8 @@ impl Dialect {
     /// The dialect of an [`EventSource`][spec], and of clients that are like it. The default.
     ///
     /// Silence is broken by a comment after 15 seconds, half of the shortest limit that common
-    /// proxies have. A stream that the server ends gets [`Farewell::close`], with a `retry` and with
-    /// the client's position as its id:
+    /// proxies have. A stream that the server ends gets [`Farewell::close`], with a `retry` and
+    /// with the client's position as its id:
     ///
     /// ```text
     /// event: close

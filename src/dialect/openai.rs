@@ -33,8 +33,8 @@ impl Dialect {
     /// data: {"error":{"message":"the server shuts down","type":"server_error",..}}
     /// ```
     ///
-    /// Neither has a `retry` or an id: after an id these SDKs take a comment with a blank line for a
-    /// chunk. A refused request gets the same object as JSON, with its status, by which the SDKs
+    /// Neither has a `retry` or an id: after an id these SDKs take a comment with a blank line for
+    /// a chunk. A refused request gets the same object as JSON, with its status, by which the SDKs
     /// tell a `RateLimitError` (429) from an `InternalServerError` (503). They come back after the
     /// `Retry-After`, twice by default.
     ///
@@ -65,9 +65,9 @@ impl Dialect {
     /// ```
     ///
     /// The members outside of `error` are those of the [reference][api]. The SDKs yield such an
-    /// event as any other, and raise an error for the member `error` only, which OpenAI's own server
-    /// sends, too. A `response.failed` would need the whole response, which this server does not
-    /// know, and neither does it know the sequence number.
+    /// event as any other, and raise an error for the member `error` only, which OpenAI's own
+    /// server sends, too. A `response.failed` would need the whole response, which this server does
+    /// not know, and neither does it know the sequence number.
     ///
     /// An error of the API in an answer that comes after an [early head](crate::EarlyHeadLayer) is
     /// put into that form, with its own message.

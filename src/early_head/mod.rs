@@ -63,8 +63,8 @@ use wait::WaitLimits;
 ///
 /// **Do not use it where something in front of the server acts on the status**: a gateway or a load
 /// balancer that tries the next upstream after a 503 or 429 sees 200, and what fails late is not
-/// tried again. The delay keeps this rare: what fails at once, such as a wrong key or a limit, fails
-/// within it and keeps its status.
+/// tried again. The delay keeps this rare: what fails at once, such as a wrong key or a limit,
+/// fails within it and keeps its status.
 ///
 /// # Where it stands
 ///

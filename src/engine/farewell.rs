@@ -98,9 +98,9 @@ impl Farewell {
     /// Tells clients of gRPC and gRPC-Web when to call again, in `grpc-retry-pushback-ms`.
     ///
     /// It is the time that others are told as `retry`. Clients heed it if they
-    /// [retry](https://github.com/grpc/proposal/blob/master/A6-client-retries.md) at all, and mostly
-    /// before the first message only. By default they go by their own backoff. Connect has no such
-    /// field.
+    /// [retry](https://github.com/grpc/proposal/blob/master/A6-client-retries.md) at all, and
+    /// mostly before the first message only. By default they go by their own backoff. Connect has
+    /// no such field.
     #[must_use]
     pub const fn grpc_pushback(mut self) -> Self {
         self.pushback = true;

@@ -1,7 +1,8 @@
 //! The contract of an [`EventLog`], as checks that the author of a log runs over it.
 //!
-//! With the features `hub` and `testing`. Each check appends to topics of its own, whose names begin
-//! with a prefix, follows them, and panics with what is wrong. The logs of this crate pass them.
+//! With the features `hub` and `testing`. Each check appends to topics of its own, whose names
+//! begin with a prefix, follows them, and panics with what is wrong. The logs of this crate pass
+//! them.
 //!
 //! # Examples
 //!
@@ -101,8 +102,8 @@ pub async fn check_exactly_once<L: EventLog>(log: &L, prefix: &str) {
     }
 }
 
-/// Checks where followers start: after the latest position they miss no later event, and a text that
-/// is no id of the log is a gap before all that there is.
+/// Checks where followers start: after the latest position they miss no later event, and a text
+/// that is no id of the log is a gap before all that there is.
 ///
 /// # Panics
 ///

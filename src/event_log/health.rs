@@ -13,8 +13,8 @@ use crate::sync::lock;
 ///
 /// A log connects and appends although its user may not read, or its server has no room for one
 /// more reader. Its followers would wait for ever; this says so. Show it in a health check of the
-/// server. Each change is an event with the feature `tracing`, and with the feature `metrics` a gauge
-/// counts the logs that do not read: see [`observe`](crate::observe).
+/// server. Each change is an event with the feature `tracing`, and with the feature `metrics` a
+/// gauge counts the logs that do not read: see [`observe`](crate::observe).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LogHealth {
@@ -24,8 +24,9 @@ pub struct LogHealth {
     pub since: SystemTime,
     /// The last error, if the log does not read.
     pub problem: Option<Box<str>>,
-    /// Topics that are followed and that the broker refuses to read, with what it answered: the first
-    /// 16 by their names. Their followers wait, and the log asks again; others do not wait for them.
+    /// Topics that are followed and that the broker refuses to read, with what it answered: the
+    /// first 16 by their names. Their followers wait, and the log asks again; others do not wait
+    /// for them.
     ///
     /// There are none in NATS, where all topics are one stream.
     pub refused_topics: Vec<(Topic, Box<str>)>,

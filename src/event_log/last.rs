@@ -60,8 +60,8 @@ pub(super) async fn by_reading<L: EventLog>(
     }
 }
 
-/// Follows topics from the beginning, until no topic has more, or up to an event that a second follower
-/// has, which began with those that are appended meanwhile.
+/// Follows topics from the beginning, until no topic has more, or up to an event that a second
+/// follower has, which began with those that are appended meanwhile.
 pub(super) async fn by_following<L: EventLog>(
     log: &L,
     topics: &Topics,
@@ -106,8 +106,8 @@ pub(super) async fn by_following<L: EventLog>(
     last.events.into()
 }
 
-/// Waits until it is known that no topic has an event after the one of it that was returned last; for
-/// ever, if a topic has one. Of patterns nobody knows which topics there are.
+/// Waits until it is known that no topic has an event after the one of it that was returned last;
+/// for ever, if a topic has one. Of patterns nobody knows which topics there are.
 async fn at_end<L: EventLog>(log: &L, topics: &Topics, returned: &HashMap<Topic, String>) {
     let mut is_at_end = !topics.has_patterns();
     for name in topics.names() {

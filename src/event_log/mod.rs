@@ -2,9 +2,9 @@
 //!
 //! A log stores events in topics, gives each event an id, and lets any number of clients follow
 //! topics from any position: first the events that they missed, then the events that are appended.
-//! [`MemoryLog`] keeps events in the process, `RedisLog` (feature `redis`) in Redis Streams, `NatsLog`
-//! (feature `nats`) in NATS JetStream, and `PostgresLog` (feature `postgres`) in a table of
-//! PostgreSQL; the last three are shared by several nodes.
+//! [`MemoryLog`] keeps events in the process, `RedisLog` (feature `redis`) in Redis Streams,
+//! `NatsLog` (feature `nats`) in NATS JetStream, and `PostgresLog` (feature `postgres`) in a table
+//! of PostgreSQL; the last three are shared by several nodes.
 //!
 //! Most applications use a log through a [`Hub`](crate::Hub), which makes responses from it.
 //!
@@ -197,11 +197,11 @@ pub trait EventLog: Clone + Send + Sync + 'static {
     /// Appends the event of a message, unless the message was taken before.
     ///
     /// It is for callers that may ask twice: after an answer that did not come, it is not known
-    /// whether the event was appended, and to ask again with the same message id is safe. It returns
-    /// the id of the event that was appended first, whatever the event of the repeat is.
+    /// whether the event was appended, and to ask again with the same message id is safe. It
+    /// returns the id of the event that was appended first, whatever the event of the repeat is.
     ///
-    /// A message id is one of its topic, and is taken for a time, the log's `duplicate_window`, from
-    /// when the event was appended: see [the rules](self#messages-that-are-taken-once).
+    /// A message id is one of its topic, and is taken for a time, the log's `duplicate_window`,
+    /// from when the event was appended: see [the rules](self#messages-that-are-taken-once).
     ///
     /// It returns `None`, and appends nothing, if the log cannot do this. So does the default
     /// implementation: without help of the log, a repeat would be appended a second time.
@@ -257,8 +257,8 @@ pub trait EventLog: Clone + Send + Sync + 'static {
     /// Reads events of a topic that the log has now: at most `limit`, from a position on.
     ///
     /// It returns what a follower that starts at `from` would return at once, with the gap before
-    /// it. A look registers nothing: afterwards the log holds no more than before, whatever the name
-    /// of the topic is. So a name or an id that a client made up costs one look.
+    /// it. A look registers nothing: afterwards the log holds no more than before, whatever the
+    /// name of the topic is. So a name or an id that a client made up costs one look.
     ///
     /// A log may return fewer events than there are, for example to bound the bytes of an answer;
     /// then [`Page::has_more`] is true.
@@ -310,15 +310,16 @@ pub trait EventLog: Clone + Send + Sync + 'static {
 
     /// Reads the last `count` events that the log has of these topics, in the order of their ids.
     ///
-    /// It returns fewer if there are fewer, and no event that [finishes a topic](Logged::finishes_topic).
-    /// Between the first and the last that it returns, none is missing that the log has. So a follower
-    /// that starts after the last one goes on where they end.
+    /// It returns fewer if there are fewer, and no event that [finishes a
+    /// topic](Logged::finishes_topic). Between the first and the last that it returns, none is
+    /// missing that the log has. So a follower that starts after the last one goes on where they
+    /// end.
     ///
     /// The default implementation reads a single topic page by page. It follows several topics from
-    /// the beginning, until a [look](Self::read) at each finds no more, or until it has come to what is
-    /// appended meanwhile. Of patterns, and if looks are slow, it knows no better than that no event
-    /// has come for a second. It gives up after ten seconds, with what it has seen until then. Implement
-    /// it if the log can look from the end, as the logs of this crate do.
+    /// the beginning, until a [look](Self::read) at each finds no more, or until it has come to
+    /// what is appended meanwhile. Of patterns, and if looks are slow, it knows no better than that
+    /// no event has come for a second. It gives up after ten seconds, with what it has seen until
+    /// then. Implement it if the log can look from the end, as the logs of this crate do.
     ///
     /// # Errors
     ///

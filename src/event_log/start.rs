@@ -33,8 +33,8 @@ impl Start {
     /// The start that a client requests with the value of a `Last-Event-ID`.
     ///
     /// An empty value is [`Live`](Self::Live): some clients send it after a stream without ids. The
-    /// value `earliest` is [`Earliest`](Self::Earliest), and `now` is [`Now`](Self::Now). A text that
-    /// cannot be an id of a log is [`Unknown`](Self::Unknown).
+    /// value `earliest` is [`Earliest`](Self::Earliest), and `now` is [`Now`](Self::Now). A text
+    /// that cannot be an id of a log is [`Unknown`](Self::Unknown).
     #[must_use]
     pub fn requested(id: &str) -> Self {
         Self::after(LastEventId::parse(id.as_bytes()), MAX_ID_LEN)

@@ -10,8 +10,8 @@ use crate::error::InvalidText;
 /// The topics that a follower follows: one, several, or all that match a pattern.
 ///
 /// As in NATS, `*` in a pattern stands for one token, and `>` as the last token for one or more:
-/// `orders.*` matches `orders.42` but not `orders.42.lines`, and `orders.>` matches both. A follower
-/// gets an event once, also if its topic matches twice.
+/// `orders.*` matches `orders.42` but not `orders.42.lines`, and `orders.>` matches both. A
+/// follower gets an event once, also if its topic matches twice.
 ///
 /// # Examples
 ///

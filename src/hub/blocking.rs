@@ -15,8 +15,8 @@ impl<L: EventLog> Hub<L> {
     /// Publishes an event from a thread that may block, with or without a runtime.
     ///
     /// With a [`MemoryLog`](crate::event_log::MemoryLog) it never blocks, and may be called from
-    /// anywhere. With another log this thread blocks while a task of the hub's runtime publishes. It
-    /// may be a thread of that runtime: in [`spawn_blocking`](tokio::task::spawn_blocking) or
+    /// anywhere. With another log this thread blocks while a task of the hub's runtime publishes.
+    /// It may be a thread of that runtime: in [`spawn_blocking`](tokio::task::spawn_blocking) or
     /// `block_in_place`. Async code of Tokio is refused, since it would keep its runtime from other
     /// tasks; if that is the hub's own, with one thread, for ever.
     ///
@@ -24,8 +24,8 @@ impl<L: EventLog> Hub<L> {
     ///
     /// - A runtime of one thread works only while a thread is in its `block_on`. If none is, this
     ///   waits until one is, or until the runtime is dropped.
-    /// - Async code inside of [`unconstrained`](tokio::task::unconstrained) is not recognised as such,
-    ///   and neither is that of other executors. It must not call this.
+    /// - Async code inside of [`unconstrained`](tokio::task::unconstrained) is not recognised as
+    ///   such, and neither is that of other executors. It must not call this.
     ///
     /// # Errors
     ///
@@ -90,9 +90,9 @@ impl<L: EventLog> Hub<L> {
 
 /// Whether Tokio polls a future on this thread, which then must not block.
 ///
-/// `Handle::try_current` does not tell: there is a runtime in `spawn_blocking`, too. But Tokio gives
-/// each poll a budget, and takes it away where code may block. What is left of it is used up here, so
-/// a task that is refused yields at the next thing of Tokio's that it waits for.
+/// `Handle::try_current` does not tell: there is a runtime in `spawn_blocking`, too. But Tokio
+/// gives each poll a budget, and takes it away where code may block. What is left of it is used up
+/// here, so a task that is refused yields at the next thing of Tokio's that it waits for.
 fn is_polled() -> bool {
     let mut cx = Context::from_waker(Waker::noop());
     // A budget is a number in one byte.

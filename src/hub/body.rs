@@ -90,8 +90,8 @@ impl<L: EventLog> HubBody<L> {
         }
     }
 
-    /// Goes on after a gap as the policy says, and returns the event `gap`. `None` if a snapshot takes
-    /// its place.
+    /// Goes on after a gap as the policy says, and returns the event `gap`. `None` if a snapshot
+    /// takes its place.
     fn pass_gap(mut self: Pin<&mut Self>, gap: &Gap) -> Option<Bytes> {
         let (policy, mut this) = (self.policy, self.as_mut().project());
         if this.options.as_deref_mut().is_some_and(|options| options.opens_after(gap)) {

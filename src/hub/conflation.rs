@@ -12,17 +12,17 @@ use crate::event_log::{Logged, Topic};
 /// Leaves out events for a client that lags: of several that wait for it with the same key, it gets
 /// the newest.
 ///
-/// It is for events that each replace the one before, such as a price, a position on a map, or a row of
-/// a table: see [`Subscription::conflate`](super::Subscription::conflate). A client on a slow line then
-/// gets each price as it is, and not hundreds of prices as they were.
+/// It is for events that each replace the one before, such as a price, a position on a map, or a
+/// row of a table: see [`Subscription::conflate`](super::Subscription::conflate). A client on a
+/// slow line then gets each price as it is, and not hundreds of prices as they were.
 ///
 /// # What a client gets
 ///
-/// When a client has taken what was sent, all events that wait for it are taken from the log at once,
-/// as a batch. If there are no more than the [lag](Self::lag), it gets all of them. If there are more,
-/// an event is left out if a later one in the batch has the same key. Events without a key are never
-/// left out. A batch is sent before the next one is taken, so a key that changes all the time
-/// delays no other key, and is sent once in each batch.
+/// When a client has taken what was sent, all events that wait for it are taken from the log at
+/// once, as a batch. If there are no more than the [lag](Self::lag), it gets all of them. If there
+/// are more, an event is left out if a later one in the batch has the same key. Events without a
+/// key are never left out. A batch is sent before the next one is taken, so a key that changes all
+/// the time delays no other key, and is sent once in each batch.
 ///
 /// - The events that are sent are in the order of their ids.
 /// - The newest event of a key is never left out.
@@ -30,14 +30,14 @@ use crate::event_log::{Logged, Topic};
 /// - Its `Last-Event-ID` stays a position: an event that was left out has a later one with its key,
 ///   which is either sent or comes after the position, and then a client that comes back gets it.
 ///
-/// What passes the [filter](super::Subscription::filter) is conflated. Events that were left out count
-/// as read: there is no `gap` for them.
+/// What passes the [filter](super::Subscription::filter) is conflated. Events that were left out
+/// count as read: there is no `gap` for them.
 ///
 /// # Memory
 ///
-/// A batch has at most 1,024 [events](Self::events) and 256 KiB [of bytes](Self::bytes), keys included
-/// and one event more. If there is more, the batch is sent as it is, and a key may come again in
-/// the next one. Nothing is held for a client that keeps up.
+/// A batch has at most 1,024 [events](Self::events) and 256 KiB [of bytes](Self::bytes), keys
+/// included and one event more. If there is more, the batch is sent as it is, and a key may come
+/// again in the next one. Nothing is held for a client that keeps up.
 ///
 /// # Examples
 ///
@@ -80,7 +80,8 @@ impl ConflationKey {
 }
 
 impl Conflation {
-    /// Conflates events with the same key. An event for which `key` returns `None` is never left out.
+    /// Conflates events with the same key. An event for which `key` returns `None` is never left
+    /// out.
     ///
     /// The function is called for each event and client, in the task of the client's stream, and
     /// should be quick.
@@ -117,7 +118,8 @@ impl Conflation {
         self
     }
 
-    /// Sets how many bytes the events and the keys of a client's batch may have, and one event more.
+    /// Sets how many bytes the events and the keys of a client's batch may have, and one event
+    /// more.
     ///
     /// The default is 256 KiB, which is 256 bytes for each of the 1,024 events. With a
     /// [`MemoryLog`](crate::event_log::MemoryLog) they are shared with the log as long as it keeps

@@ -13,8 +13,9 @@ use crate::wire::{Event, EventId, EventName};
 /// A type whose values are sent under one name.
 ///
 /// [`Hub::publish_as`] takes the name from the type, so no call can have the wrong name. A program
-/// with a name that no event can have, such as one with a line break, does not build. With the feature
-/// `schema` a [`Reference`](super::Reference) says of contracts what pages can know of the events.
+/// with a name that no event can have, such as one with a line break, does not build. With the
+/// feature `schema` a [`Reference`](super::Reference) says of contracts what pages can know of the
+/// events.
 ///
 /// # Examples
 ///

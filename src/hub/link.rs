@@ -9,9 +9,9 @@ use crate::wire::{EventId, percent_encode};
 
 /// The address of a stream from a position on, for a page or an answer that shows a state.
 ///
-/// A client that fetches a state and then follows its changes must not miss a change between the two.
-/// So its server reads the [latest position](crate::Hub::latest) first and then the state, and tells
-/// the client both. A link has the position as `last_event_id` in its query, where
+/// A client that fetches a state and then follows its changes must not miss a change between the
+/// two. So its server reads the [latest position](crate::Hub::latest) first and then the state, and
+/// tells the client both. A link has the position as `last_event_id` in its query, where
 /// [`Start::of_request`](crate::event_log::Start::of_request) looks for it. As text, a link is the
 /// address, which is what a page needs:
 ///
@@ -60,8 +60,8 @@ pub struct StreamLink {
 }
 
 impl StreamLink {
-    /// A link to the stream at `url` from a position on. The URL may be relative and may have a query
-    /// and a fragment. A `last_event_id` in its query is replaced.
+    /// A link to the stream at `url` from a position on. The URL may be relative and may have a
+    /// query and a fragment. A `last_event_id` in its query is replaced.
     ///
     /// # Errors
     ///

@@ -51,9 +51,9 @@
 //! # Pages that show a state
 //!
 //! A page that shows a state and follows its changes must not miss a change between the two. Read
-//! the [latest position](crate::Hub::latest) first, then the state, and have the page connect to the
-//! address of a [`StreamLink`], which has the position in it. Or let the state come through the stream:
-//! a [`Snapshot`] is sent to a client that is new or has lost events.
+//! the [latest position](crate::Hub::latest) first, then the state, and have the page connect to
+//! the address of a [`StreamLink`], which has the position in it. Or let the state come through the
+//! stream: a [`Snapshot`] is sent to a client that is new or has lost events.
 //!
 //! # Slow clients and several topics
 //!

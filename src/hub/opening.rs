@@ -14,8 +14,8 @@ use crate::wire::EventId;
 
 /// Resolves when it is known how the body begins. Dropped with the body.
 ///
-/// The mutex is never locked. It makes the body `Sync`, as a body of hyper often has to be, although
-/// futures of applications are not.
+/// The mutex is never locked. It makes the body `Sync`, as a body of hyper often has to be,
+/// although futures of applications are not.
 pub(super) struct Opening(Mutex<Pin<Box<dyn Future<Output = Opened> + Send>>>);
 
 impl Opening {

@@ -117,8 +117,8 @@ impl<L: EventLog> BodyOptions<L> {
         self.passing.looks_at_events() || self.batch.is_some() || self.replay.len() > 0
     }
 
-    /// Polls for what the client is sent of the next event; `topic` is that of a body with one topic
-    /// only. `None` if it is nothing.
+    /// Polls for what the client is sent of the next event; `topic` is that of a body with one
+    /// topic only. `None` if it is nothing.
     pub(super) fn poll_sent<F: Follow>(
         &mut self,
         follower: Pin<&mut F>,

@@ -76,8 +76,8 @@ impl<L: EventLog> Hub<L> {
     ///
     /// # Cancellation safety
     ///
-    /// As of [`publish`](Self::publish). Whether the message was published shows when this is called
-    /// again with the same message id.
+    /// As of [`publish`](Self::publish). Whether the message was published shows when this is
+    /// called again with the same message id.
     ///
     /// # Examples
     ///
@@ -134,17 +134,17 @@ impl<L: EventLog> Hub<L> {
     /// id: 7-42.f693a56ac
     /// ```
     ///
-    /// A page that heeds the event closes its stream. A client that comes back all the same is known
-    /// by the id, and is answered 204, after which an `EventSource` stops for good: see
-    /// [`Subscription::is_finished`]. htmx 4, which takes a 204 for a stream that broke, is sent the
-    /// close event again. A client that comes back in the middle gets the rest first, and one that
-    /// comes when all is over, with or without an id, gets the close event at once.
+    /// A page that heeds the event closes its stream. A client that comes back all the same is
+    /// known by the id, and is answered 204, after which an `EventSource` stops for good: see
+    /// [`Subscription::is_finished`]. htmx 4, which takes a 204 for a stream that broke, is sent
+    /// the close event again. A client that comes back in the middle gets the rest first, and one
+    /// that comes when all is over, with or without an id, gets the close event at once.
     ///
     /// The end is an event in the log: it is in order with what is published, is the same on each
     /// node, and is known for as long as the log keeps it. With a [`MemoryLog`] that is until the
-    /// topic [ends](crate::event_log::MemoryLogBuilder::idle), 10 minutes later. A page that is opened
-    /// later still has to be told by the application; the client that was told before is known by its
-    /// id in any case.
+    /// topic [ends](crate::event_log::MemoryLogBuilder::idle), 10 minutes later. A page that is
+    /// opened later still has to be told by the application; the client that was told before is
+    /// known by its id in any case.
     ///
     /// # Several topics
     ///
@@ -158,9 +158,9 @@ impl<L: EventLog> Hub<L> {
     /// # Publishing in a topic that is finished
     ///
     /// The topic begins anew. Responses that ended do not get the event; responses that are made
-    /// after it follow the topic as if it had never been finished. If publishing and finishing meet,
-    /// their order in the log decides, which is the same for all clients. A second `finish` changes
-    /// nothing.
+    /// after it follow the topic as if it had never been finished. If publishing and finishing
+    /// meet, their order in the log decides, which is the same for all clients. A second `finish`
+    /// changes nothing.
     ///
     /// # Errors
     ///

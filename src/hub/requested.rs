@@ -11,17 +11,17 @@ use crate::error::InvalidText;
 use crate::event_log::Topics;
 use crate::wire::percent_decode;
 
-/// The topics that a client asks for with `topic` in the query of its request, once for each topic or
-/// pattern, as in Mercure: `/events?topic=news&topic=orders.*`.
+/// The topics that a client asks for with `topic` in the query of its request, once for each topic
+/// or pattern, as in Mercure: `/events?topic=news&topic=orders.*`.
 ///
 /// Nothing is followed before the application has allowed it: only [`within`](Self::within),
 /// [`authorize`](Self::authorize) and [`retain_authorized`](Self::retain_authorized) make
-/// [`Topics`] of them. A pattern is asked about as well as a name, since it may stand for topics that
-/// the client must not follow.
+/// [`Topics`] of them. A pattern is asked about as well as a name, since it may stand for topics
+/// that the client must not follow.
 ///
-/// A client may ask for `MOST` topics, by default 32: so many names of the greatest length are 8 KiB,
-/// which is the longest request line that nginx and others take. More are refused. The cost of an
-/// event grows with the topics of a follower, and no client can follow more than 256.
+/// A client may ask for `MOST` topics, by default 32: so many names of the greatest length are 8
+/// KiB, which is the longest request line that nginx and others take. More are refused. The cost of
+/// an event grows with the topics of a follower, and no client can follow more than 256.
 ///
 /// With the feature `axum` a handler can take it, and return the [`TopicsRefusal`].
 ///
@@ -55,8 +55,8 @@ impl<const MOST: usize> RequestedTopics<MOST> {
     ///
     /// # Errors
     ///
-    /// [`TopicsRefusal`] if there is none, if there are more than `MOST`, or if one of them is neither
-    /// a name nor a pattern.
+    /// [`TopicsRefusal`] if there is none, if there are more than `MOST`, or if one of them is
+    /// neither a name nor a pattern.
     pub fn of_request(uri: &Uri) -> Result<Self, TopicsRefusal> {
         let pairs = uri.query().unwrap_or_default().split('&');
         let values = pairs.filter_map(|pair| pair.strip_prefix("topic="));
@@ -97,7 +97,8 @@ impl<const MOST: usize> RequestedTopics<MOST> {
 
     /// Allows the topics if `allow` returns true for each of them.
     ///
-    /// The function is asked for one topic after another, and not any more after it has refused one.
+    /// The function is asked for one topic after another, and not any more after it has refused
+    /// one.
     ///
     /// # Errors
     ///

@@ -7,8 +7,8 @@ use crate::event_log::{Topic, Topics};
 
 /// A topic, or a pattern of topics, that a client asks for.
 ///
-/// A rule that looks at its text alone must not take a pattern for a name: `>` is every topic. Compare
-/// it with the topics that the client may follow by [`is_within`](Self::is_within).
+/// A rule that looks at its text alone must not take a pattern for a name: `>` is every topic.
+/// Compare it with the topics that the client may follow by [`is_within`](Self::is_within).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RequestedTopic {
     text: Arc<str>,

@@ -24,8 +24,9 @@ use crate::wire::{CloseReason, Event, EventId};
 /// - when it is new, so that the state comes through the stream, too,
 /// - in place of each event `gap`, so that it need not fetch the state itself.
 ///
-/// A client that missed nothing, or that asks for `earliest` or [`now`](crate::event_log::Start::Now),
-/// gets none. The id of the event is the position, so a client that comes back gets what follows it.
+/// A client that missed nothing, or that asks for `earliest` or
+/// [`now`](crate::event_log::Start::Now), gets none. The id of the event is the position, so a
+/// client that comes back gets what follows it.
 ///
 /// # Examples
 ///
@@ -56,23 +57,23 @@ use crate::wire::{CloseReason, Event, EventId};
 /// position. It may have some of those after it, too, which the client then gets as well: a change
 /// that is applied twice must do no harm, or must be told by a number in it.
 ///
-/// An application that stores the id of the last event with its state gives this id to the event that
-/// the function makes. Then the stream goes on after it, and no change comes twice.
+/// An application that stores the id of the last event with its state gives this id to the event
+/// that the function makes. Then the stream goes on after it, and no change comes twice.
 ///
 /// # If there is no snapshot
 ///
 /// If the function fails, panics, takes longer than the [timeout](Self::timeout), or makes an event
-/// without data, or if the log does not know its position, the client gets a last event and the stream
-/// ends. The client comes back after its `retry`, with the position that it had.
+/// without data, or if the log does not know its position, the client gets a last event and the
+/// stream ends. The client comes back after its `retry`, with the position that it had.
 ///
 /// ```text
 /// event: reconnect
 /// data: {"reason":"error"}
 /// ```
 ///
-/// The same happens if three snapshots in a row were too old for the log when the next event was to be
-/// sent, so that a client that is too slow for the topic does not have one made after another. The
-/// error itself is dropped: the function should report it. If the client leaves, the future is
+/// The same happens if three snapshots in a row were too old for the log when the next event was to
+/// be sent, so that a client that is too slow for the topic does not have one made after another.
+/// The error itself is dropped: the function should report it. If the client leaves, the future is
 /// dropped.
 ///
 /// # Panics
@@ -112,7 +113,8 @@ impl Snapshot {
         Self { make: Arc::new(make), timeout: TIMEOUT }
     }
 
-    /// Sets how long a snapshot may take, the time in which the log looks for its position included.
+    /// Sets how long a snapshot may take, the time in which the log looks for its position
+    /// included.
     ///
     /// The default is 10 seconds: by then a person has given up, and a proxy has not.
     pub fn timeout(mut self, timeout: Duration) -> Self {

@@ -53,20 +53,20 @@ impl<L: EventLog> Subscription<L> {
         self.start(Start::After(id))
     }
 
-    /// Sends a client that names no position the last `count` events that the log has, and then what
-    /// follows them. By default such a client gets none.
+    /// Sends a client that names no position the last `count` events that the log has, and then
+    /// what follows them. By default such a client gets none.
     ///
     /// It is for a chat or a log that shows its last lines to a client that is new. A client that
-    /// comes back with an id gets what it missed, and one that asks for [`now`](Start::Now) only what
-    /// is published from now on.
+    /// comes back with an id gets what it missed, and one that asks for [`now`](Start::Now) only
+    /// what is published from now on.
     ///
     /// The last events are those that the log has when the body is polled first, of all topics
-    /// together: see [`EventLog::last`]. They are counted before the [filter](Self::filter). If there
-    /// are fewer, the client gets those and no `gap`, since it did not ask for more. While a broker is
-    /// away the client waits, and gets the last events when the broker is back.
+    /// together: see [`EventLog::last`]. They are counted before the [filter](Self::filter). If
+    /// there are fewer, the client gets those and no `gap`, since it did not ask for more. While a
+    /// broker is away the client waits, and gets the last events when the broker is back.
     ///
-    /// A body keeps these events until they are sent: a `count` that a client may choose must have a
-    /// bound of the application.
+    /// A body keeps these events until they are sent: a `count` that a client may choose must have
+    /// a bound of the application.
     ///
     /// # Examples
     ///
@@ -89,8 +89,8 @@ impl<L: EventLog> Subscription<L> {
     /// Sends a client the state when it names no position, and in place of each `gap`: see
     /// [`Snapshot`].
     ///
-    /// With a snapshot, [`last`](Self::last) and [`on_gap`](Self::on_gap) have no effect. The event is
-    /// sent as the function makes it, without filter and under its own name.
+    /// With a snapshot, [`last`](Self::last) and [`on_gap`](Self::on_gap) have no effect. The event
+    /// is sent as the function makes it, without filter and under its own name.
     pub fn snapshot(mut self, snapshot: Snapshot) -> Self {
         self.snapshot = Some(snapshot);
         self
@@ -117,8 +117,8 @@ impl<L: EventLog> Subscription<L> {
         self
     }
 
-    /// Sends events under the names that `name` returns, instead of their own. An event for which it
-    /// returns `None` is sent as it is. A second function replaces the first.
+    /// Sends events under the names that `name` returns, instead of their own. An event for which
+    /// it returns `None` is sent as it is. A second function replaces the first.
     ///
     /// The function is called for each event that passes the [filter](Self::filter), in the task of
     /// the client's stream. An event that gets another name is copied for the client; without this
@@ -146,8 +146,8 @@ impl<L: EventLog> Subscription<L> {
         self
     }
 
-    /// Sends each event under the name of its topic, for a client that follows several topics and has
-    /// to tell them apart: see [`name_by`](Self::name_by).
+    /// Sends each event under the name of its topic, for a client that follows several topics and
+    /// has to tell them apart: see [`name_by`](Self::name_by).
     ///
     /// A name is all of an event, beside its data and its id, that an `EventSource` shows. A page
     /// listens by `addEventListener("orders.42", ..)`, and htmx 2 swaps by `sse-swap="orders.42"`.
@@ -156,7 +156,8 @@ impl<L: EventLog> Subscription<L> {
         self.name_by(|event| EventName::new(event.topic().as_str()).ok())
     }
 
-    /// Leaves out events for a client that lags, if later ones have the same key: see [`Conflation`].
+    /// Leaves out events for a client that lags, if later ones have the same key: see
+    /// [`Conflation`].
     pub fn conflate(mut self, conflation: Conflation) -> Self {
         self.conflation = Some(conflation);
         self

@@ -60,12 +60,12 @@ impl LimitLayer {
         }))
     }
 
-    /// Counts a stream before the handler runs, for the requests that `predicate` names. By default it
-    /// is counted when the response shows that it is a stream.
+    /// Counts a stream before the handler runs, for the requests that `predicate` names. By default
+    /// it is counted when the response shows that it is a stream.
     ///
     /// A request that is refused, by the limit or by the drain of a
-    /// [`ShutdownLayer`](crate::ShutdownLayer), never runs the handler. If the response turns out to
-    /// be no stream, or fails, or if the client leaves before it, it does not count any more.
+    /// [`ShutdownLayer`](crate::ShutdownLayer), never runs the handler. If the response turns out
+    /// to be no stream, or fails, or if the client leaves before it, it does not count any more.
     ///
     /// - The refusal is in the [`Dialect`](crate::Dialect) of this layer or of one further out. One
     ///   that is nearer to the handler is not known yet.
@@ -76,10 +76,10 @@ impl LimitLayer {
     /// - The stream counts against the limit of this layer. If a layer nearer to the handler has
     ///   another limit or none, that one holds for the stream, and it does not count here any more
     ///   when the request gets there.
-    /// - Where streams are [replaced](crate::LimitBuilder::replace_oldest), the oldest one ends when
-    ///   the new one begins, as without this setting.
-    /// - A client that comes back to a stream of a `ResumeLayer` does not count, since its stream does
-    ///   already. Do not name requests that do so, or they count as well for a moment.
+    /// - Where streams are [replaced](crate::LimitBuilder::replace_oldest), the oldest one ends
+    ///   when the new one begins, as without this setting.
+    /// - A client that comes back to a stream of a `ResumeLayer` does not count, since its stream
+    ///   does already. Do not name requests that do so, or they count as well for a moment.
     ///
     /// The function is called for every request. If it panics, the request is not named.
     ///
@@ -100,8 +100,8 @@ impl LimitLayer {
         Self(self.0.change(|settings| settings.before_handler = Some(predicate)))
     }
 
-    /// Makes the response to a request that is refused, where the function returns one. It wins over
-    /// that of the [`Dialect`](crate::Dialect).
+    /// Makes the response to a request that is refused, where the function returns one. It wins
+    /// over that of the [`Dialect`](crate::Dialect).
     ///
     /// The function gets what is to be said, and the request as it came to this layer. A
     /// `Retry-After` is added where the status is no success and it has none, a `Cache-Control` and

@@ -79,11 +79,11 @@ use crate::service::SseService;
 ///
 /// A failure passes as it is otherwise. The handler's own status always passes, and nothing follows
 /// it: after the last message of a stream its body is dropped. A client that comes in a drain or
-/// above a limit is refused in the head, where it may try again; at the end of the body if the place
-/// was taken while the head was sent. A body with a flag that does not exist, and a message that is
-/// longer than the hold limit, pass unheld. In `grpc-web-text`, messages that the server has
-/// encoded in one piece leave together. In HTTP/2 the server's own PING keeps connections open; no
-/// keepalive is written into a call.
+/// above a limit is refused in the head, where it may try again; at the end of the body if the
+/// place was taken while the head was sent. A body with a flag that does not exist, and a message
+/// that is longer than the hold limit, pass unheld. In `grpc-web-text`, messages that the server
+/// has encoded in one piece leave together. In HTTP/2 the server's own PING keeps connections open;
+/// no keepalive is written into a call.
 ///
 /// # Examples
 ///

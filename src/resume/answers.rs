@@ -110,8 +110,8 @@ impl<L: EventLog> Resumer<L> {
         }
     }
 
-    /// The answer to a client that comes back to a session that has ended. None if the session never
-    /// had an event with its id: then all events that the log has are before that.
+    /// The answer to a client that comes back to a session that has ended. None if the session
+    /// never had an event with its id: then all events that the log has are before that.
     async fn resume_ended<B>(
         &self,
         request: &ResumeRequest,

@@ -51,8 +51,8 @@ pub(super) fn failure(dialect: &Dialect) -> Bytes {
     }
 }
 
-/// Ends the session if its pump does not begin, is dropped, or panics, also after the end is known and
-/// before it is in the log.
+/// Ends the session if its pump does not begin, is dropped, or panics, also after the end is known
+/// and before it is in the log.
 pub(super) struct EndGuard<L: EventLog> {
     pub(super) session: Arc<Session<L>>,
     pub(super) sessions: Weak<SessionMap<L>>,

@@ -85,9 +85,9 @@ impl<L: EventLog> ResumeHandle<L> {
     ///
     /// # Errors
     ///
-    /// [`HandleError`] if the log that nodes share cannot be read or written. Then the streams of this
-    /// process are stopped, and those of other nodes may not be. Without such a log there is no
-    /// error.
+    /// [`HandleError`] if the log that nodes share cannot be read or written. Then the streams of
+    /// this process are stopped, and those of other nodes may not be. Without such a log there is
+    /// no error.
     pub async fn stop(&self, key: &ResumeKey) -> Result<usize, HandleError<L::Error>> {
         HandleError::of(caught(|| self.resumer.stop(key)).await)
     }

@@ -44,7 +44,8 @@ impl SavedHead {
         response
     }
 
-    /// The head as text, for other nodes. None if the stream expires, which other nodes are not told.
+    /// The head as text, for other nodes. None if the stream expires, which other nodes are not
+    /// told.
     pub(super) fn to_text(&self) -> Option<String> {
         if self.expiry.is_some() {
             return None;

@@ -31,7 +31,8 @@ pub struct ResumeLayer<L: EventLog = MemoryLog> {
 
 impl ResumeLayer {
     /// Makes the streams of those requests resumable for which `key` returns a [`ResumeKey`]: the
-    /// stream that the request is for, and the principal that asks. Other responses pass as they are.
+    /// stream that the request is for, and the principal that asks. Other responses pass as they
+    /// are.
     ///
     /// `key` is called for each request but HEAD and CONNECT, before the service inside.
     ///
@@ -227,9 +228,9 @@ impl<L: EventLog> ResumeLayer<L> {
     /// readers, the new stream passes as it is and cannot be resumed.
     ///
     /// The log of a stream has at most four times [`buffer_bytes`](Self::buffer_bytes) of encoded
-    /// events, and 128 bytes for each of at most two events more than twice [`buffer`](Self::buffer).
-    /// On the heap they [take more](crate::event_log::MemoryLogBuilder::bytes), and the body and its
-    /// readers come on top.
+    /// events, and 128 bytes for each of at most two events more than twice
+    /// [`buffer`](Self::buffer). On the heap they [take
+    /// more](crate::event_log::MemoryLogBuilder::bytes), and the body and its readers come on top.
     pub fn streams(mut self, count: usize) -> Self {
         self.settings.max_sessions = count;
         self

@@ -135,10 +135,10 @@
 //! # Several nodes
 //!
 //! With a [`log`](crate::ResumeLayer::log) that nodes share and
-//! [`other_nodes`](crate::ResumeLayer::other_nodes) a client resumes, joins, lists and stops streams
-//! at any node. An id that a client made up costs one look into the log, which registers nothing and
-//! leaves nothing behind. It costs less than the call of the handler that follows, which is why ids
-//! are not signed and nodes need no secret that they share.
+//! [`other_nodes`](crate::ResumeLayer::other_nodes) a client resumes, joins, lists and stops
+//! streams at any node. An id that a client made up costs one look into the log, which registers
+//! nothing and leaves nothing behind. It costs less than the call of the handler that follows,
+//! which is why ids are not signed and nodes need no secret that they share.
 //!
 //! # With other layers
 //!

@@ -1,5 +1,5 @@
-//! The task of a node that runs streams: it renews the node's lease in the log, keeps the directory,
-//! and carries out what other nodes ask for.
+//! The task of a node that runs streams: it renews the node's lease in the log, keeps the
+//! directory, and carries out what other nodes ask for.
 
 use std::collections::{HashMap, HashSet};
 use std::future::{Future, poll_fn};

@@ -138,8 +138,8 @@ async fn newest<L: EventLog>(
     }
 }
 
-/// So many ends wait for a log that is away for longer than streams are remembered: as many as a layer
-/// keeps streams by default. Each is a task of some kilobytes.
+/// So many ends wait for a log that is away for longer than streams are remembered: as many as a
+/// layer keeps streams by default. Each is a task of some kilobytes.
 const MAX_UNWRITTEN: usize = 1024;
 
 /// How many events of a topic are read at a time.

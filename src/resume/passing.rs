@@ -32,7 +32,8 @@ enum PassState {
 }
 
 impl<L: EventLog> Session<L> {
-    /// Gives up resuming: the readers that are there are passed chunks after all that is in the log.
+    /// Gives up resuming: the readers that are there are passed chunks after all that is in the
+    /// log.
     fn begin_passing(&self) -> PassState {
         let mut state = self.lock();
         if state.readers.is_empty() {

@@ -124,7 +124,8 @@ impl<L: EventLog> RemoteSession<L> {
     }
 
     /// Waits until the lease has expired, and returns whether the log has nothing after the
-    /// position. The client may have got further, or its follower may not have loaded what is there.
+    /// position. The client may have got further, or its follower may not have loaded what is
+    /// there.
     async fn died(self, position: Start) -> bool {
         let Self { nodes, node, log, topic, lease, .. } = self;
         // The follower has its turn first.

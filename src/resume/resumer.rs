@@ -186,8 +186,8 @@ impl<L: EventLog> Resumer<L> {
         Response::from_parts(parts, ResumeBody::resumable(stream))
     }
 
-    /// None if there is no runtime, no randomness, no log or one that panics, or no room, be it here
-    /// or for a limit of a layer further out, which then refuses the stream.
+    /// None if there is no runtime, no randomness, no log or one that panics, or no room, be it
+    /// here or for a limit of a layer further out, which then refuses the stream.
     fn begin_session(
         &self,
         request: &ResumeRequest,

@@ -25,9 +25,9 @@ pub(super) enum WriteError {
 ///
 /// When a log does not take an event, or panics, the writer tries again for a time. But the log may
 /// have taken the event although it returned an error, for example if the answer of a broker was
-/// lost. A second append would store the event twice, and a client that comes back with the id of the
-/// first would get the second. So the writer first appends a probe, an event without meaning, and reads
-/// the topic up to the probe. If the event is there, it was written.
+/// lost. A second append would store the event twice, and a client that comes back with the id of
+/// the first would get the second. So the writer first appends a probe, an event without meaning,
+/// and reads the topic up to the probe. If the event is there, it was written.
 ///
 /// An event that is still on its way to the broker at that time, and arrives later, is not seen. It
 /// is stored twice; clients that read on skip the second by its number.

@@ -110,6 +110,6 @@ fn whole_answer<B: Body<Data = Bytes>>(
 /// What clients of gRPC take by default is 4 MiB, and this is what an answer is held up to.
 const LONGEST_ANSWER: usize = 4 * 1024 * 1024 + 64;
 
-/// A frame counts as so many bytes at least: that is about what it is to be held, and there might be
-/// any number of frames without bytes.
+/// A frame counts as so many bytes at least: that is about what it is to be held, and there might
+/// be any number of frames without bytes.
 const LEAST_OF_FRAME: usize = 256;

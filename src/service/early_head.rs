@@ -2,9 +2,9 @@
 //!
 //! `EarlyHead` stands between them. It gives the request a link:
 //!
-//! - Layers further in find it in the [`OuterPlan`]. If the head was sent when their response comes,
-//!   the layers further out have a stream for it already, and have carried out their plan. What is
-//!   left is what the inner layers add to it.
+//! - Layers further in find it in the [`OuterPlan`]. If the head was sent when their response
+//!   comes, the layers further out have a stream for it already, and have carried out their plan.
+//!   What is left is what the inner layers add to it.
 //! - The layer further out that makes the stream finds it in the response. Its engine says the last
 //!   words then. If there is none, or if the bytes of the body do not pass it as they are, the body
 //!   says them itself.

@@ -34,8 +34,8 @@ impl Shutdown {
     /// Kubernetes sends SIGTERM after the hook. So all of the drain happens while the process is
     /// asked nothing else, also if it has no handler for signals.
     ///
-    /// **Any client that can send a request to it can end the streams of the server.** Serve it on a
-    /// port of its own that only the node reaches. That port needs no guard either: a
+    /// **Any client that can send a request to it can end the streams of the server.** Serve it on
+    /// a port of its own that only the node reaches. That port needs no guard either: a
     /// [guarded](Self::guard) connection fails at the deadline, which is when a drain with clients
     /// that do not read is over, and the answer would be lost.
     ///

@@ -29,8 +29,8 @@ use crate::wire::CloseReason;
 pub(crate) struct Drain {
     pub(crate) settings: DrainSettings,
     streams: Roster<DrainStatus>,
-    /// Both directions of each guarded connection, and what else waits for the drain to begin, to be
-    /// forced, or to be over.
+    /// Both directions of each guarded connection, and what else waits for the drain to begin, to
+    /// be forced, or to be over.
     waiting: Roster<()>,
     /// Set when the drain begins.
     schedule: OnceLock<DrainSchedule>,

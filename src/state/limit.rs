@@ -118,8 +118,8 @@ impl LimitInner {
         self.acquire_as(key, AtCap::Refuse)
     }
 
-    /// Whether a stream would get a permit now. No permit is taken for the answer, which others would
-    /// miss.
+    /// Whether a stream would get a permit now. No permit is taken for the answer, which others
+    /// would miss.
     pub(crate) fn has_room(&self, key: &CappedKey) -> bool {
         self.permits.open() < self.settings.max && !self.is_at_cap(key)
     }
@@ -130,8 +130,8 @@ impl LimitInner {
 
     /// A permit for a stream that a request may get, before its handler runs.
     ///
-    /// None if a stream of its key would be ended for it: that happens when the stream begins, which
-    /// may be never.
+    /// None if a stream of its key would be ended for it: that happens when the stream begins,
+    /// which may be never.
     ///
     /// # Errors
     ///

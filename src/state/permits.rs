@@ -66,8 +66,8 @@ impl Permits {
     /// A permit of `key`, if fewer than `max` are held in all and `max_of_key` by the key.
     ///
     /// A stream that replaces takes over the permit of the key's oldest stream. That one does not
-    /// count from now on, whether its client reads or not. If the cap of the key has become smaller,
-    /// it ends as many of the oldest as are too many.
+    /// count from now on, whether its client reads or not. If the cap of the key has become
+    /// smaller, it ends as many of the oldest as are too many.
     pub(crate) fn acquire_for(
         self: &Arc<Self>,
         key: &LimitKey,
@@ -221,8 +221,8 @@ pub(crate) struct PermitClaim {
 }
 
 impl PermitClaim {
-    /// The permit, unless it is released or taken over already. The stream that had it is not ended,
-    /// and counts no more.
+    /// The permit, unless it is released or taken over already. The stream that had it is not
+    /// ended, and counts no more.
     pub(crate) fn take_over(self) -> Option<Permit> {
         let Self { permits, key, ticket } = self;
         let (registration, id) = permits.enter()?;

@@ -1,8 +1,8 @@
 //! Tests of streams: a body that a test feeds, and a client that reads: feature `testing`.
 //!
-//! A [`Source`] is the hand that feeds the body of a handler, and a [`Reader`] reads what comes out of
-//! the layers, as a browser does. With Tokio's paused clock a test of a keepalive, a rotation or a
-//! drain takes no time, and does not depend on how busy the machine is.
+//! A [`Source`] is the hand that feeds the body of a handler, and a [`Reader`] reads what comes out
+//! of the layers, as a browser does. With Tokio's paused clock a test of a keepalive, a rotation or
+//! a drain takes no time, and does not depend on how busy the machine is.
 //!
 //! # Examples
 //!

@@ -106,7 +106,8 @@ where
         &self.bytes
     }
 
-    /// How many lines of comments were read so far. A keepalive is one, and the opening of a stream.
+    /// How many lines of comments were read so far. A keepalive is one, and the opening of a
+    /// stream.
     pub fn comments(&self) -> usize {
         let lines = self.bytes.split(|byte| matches!(byte, b'\n' | b'\r'));
         lines.filter(|line| line.starts_with(b":")).count()

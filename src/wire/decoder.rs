@@ -107,8 +107,8 @@ impl Decoder {
         self.line.len() + self.data.len() + self.event.len() + self.id.len()
     }
 
-    /// What the decoder keeps of an event that is not whole yet, written anew, and whether an LF that
-    /// comes next is part of its last line end.
+    /// What the decoder keeps of an event that is not whole yet, written anew, and whether an LF
+    /// that comes next is part of its last line end.
     #[cfg(feature = "resume")]
     pub(crate) fn unended(&self) -> (Vec<u8>, bool) {
         let mut text = String::new();

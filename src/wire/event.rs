@@ -229,8 +229,8 @@ impl Event {
         self.encode_unended_into(room, &mut bytes).then_some(bytes)
     }
 
-    /// The bytes of the event with this id as its last line, in place of its own. None if there is no
-    /// data.
+    /// The bytes of the event with this id as its last line, in place of its own. None if there is
+    /// no data.
     #[cfg(feature = "hub")]
     pub(crate) fn encode_with_last_id(&self, id: &str) -> Option<Bytes> {
         let mut bytes = self.encode_unended("id: \n\n".len() + id.len())?;

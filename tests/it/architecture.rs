@@ -47,10 +47,10 @@ const IO: &[&str] =
     &["tokio", "http::", "http_body", "tower", "std::net", "std::io", "::now(", "async "];
 
 /// What only these strata do. `body` polls bodies and `service` calls services. `readiness` answers
-/// probes itself, `shutdown` a `preStop` hook, and `client` serves scripts, all with a `static_body`,
-/// `hub` makes bodies of its own, and `resume` takes the place of a handler, with a body, a service
-/// and timers of its own, as `early_head` does around a handler. Streams (`driver`) and connections
-/// (`guard`) have timers.
+/// probes itself, `shutdown` a `preStop` hook, and `client` serves scripts, all with a
+/// `static_body`, `hub` makes bodies of its own, and `resume` takes the place of a handler, with a
+/// body, a service and timers of its own, as `early_head` does around a handler. Streams (`driver`)
+/// and connections (`guard`) have timers.
 const ONCE: &[(&str, &[&str])] = &[
     ("fn poll_frame", &["body", "static_body", "early_head", "hub", "resume", "testing"]),
     ("fn call", &["service", "readiness", "shutdown", "early_head", "client", "resume"]),

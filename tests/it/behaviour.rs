@@ -15,7 +15,8 @@ const TABLE: &[Row] = &[
     ("keepalive-05", &["keep_alive::a_comment_goes_between_events_wherever_a_chunk_ends"], ""),
     ("keepalive-06", &["keep_alive::a_comment_goes_between_events_wherever_a_chunk_ends"], ""),
     ("keepalive-07", &["keep_alive::a_comment_never_cuts_a_character"], ""),
-    // With real clients, and the decoder. That of fetch-event-source is to come with the browser script.
+    // With real clients, and the decoder. That of fetch-event-source is to come with the browser
+    // script.
     ("keepalive-08", &["real_clients::a_comment_after_an_id_is_no_event_to_real_clients",
                        "keep_alive::a_comment_after_an_id_is_no_event"], "client"),
     ("keepalive-10", &["keep_alive::a_comment_goes_between_events_wherever_a_chunk_ends"], ""),
@@ -116,7 +117,8 @@ const TABLE: &[Row] = &[
     ("limits-06", &["limit_spread::the_retry_of_an_event_source_is_spread_evenly",
                     "limit_spread::retry_after_is_spread_over_the_seconds_of_the_default"], ""),
     ("guard-01", &["resume_in_browser::an_event_source_comes_back_to_a_finished_stream_once"], ""),
-    // Readers that are built on fetch look like any other client: the application says which they are.
+    // Readers that are built on fetch look like any other client: the application says which they
+    // are.
     ("guard-02", &["htmx_in_browser::htmx_4_asks_at_most_twice_a_minute_and_not_at_all_if_it_closes",
                    "htmx_in_browser::htmx_2_stays_away_if_it_is_told_by_an_event",
                    "resume_end::htmx_is_told_by_a_close_event_unless_the_layer_says_else",

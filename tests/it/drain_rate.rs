@@ -96,8 +96,8 @@ async fn clients_are_told_to_come_back_spread_over_the_time_of_the_ends() {
     assert!(own.iter().any(|(_, seen)| retry(seen) > 18 * SECOND), "as it was set");
 }
 
-/// What is left of many, whatever their numbers were, is spread as evenly as if there had never been
-/// others.
+/// What is left of many, whatever their numbers were, is spread as evenly as if there had never
+/// been others.
 #[tokio::test(start_paused = true)]
 async fn the_spread_is_that_of_the_streams_that_are_left() {
     let shutdown = Shutdown::builder().rate(10).build().unwrap();

@@ -1,5 +1,5 @@
-//! Peers of HTTP/2 that do harm: they leave nothing behind, hold no more than the settings allow, and
-//! take no event from a client beside them.
+//! Peers of HTTP/2 that do harm: they leave nothing behind, hold no more than the settings allow,
+//! and take no event from a client beside them.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

@@ -402,7 +402,8 @@ fn followers_of_a_log_are_given_the_end_by_name_and_not_by_pattern() {
     assert!(next(&mut by_pattern).is_none());
 }
 
-/// Where an event of another thread stands in the log, before the end or after it, it stands for all.
+/// Where an event of another thread stands in the log, before the end or after it, it stands for
+/// all.
 #[test]
 fn events_and_an_end_that_meet_are_in_one_order_for_all_clients() {
     for round in 0..200 {

@@ -1,4 +1,5 @@
-//! The reference of contracts, as text. `tests/programs/json_schema.rs` holds what is sent against it.
+//! The reference of contracts, as text. `tests/programs/json_schema.rs` holds what is sent against
+//! it.
 
 use tower_sse::hub::Reference;
 

@@ -107,7 +107,8 @@ async fn a_drain_waits_for_no_stream_that_a_handler_kept_for_itself() {
     assert_eq!((report.forced, report.closed), (0, 1), "{report}");
 }
 
-/// A handler that begins to read a stream of a layered service of its own, and relays it as its own.
+/// A handler that begins to read a stream of a layered service of its own, and relays it as its
+/// own.
 fn relaying() -> impl Service<
     Request<()>,
     Response = Response<impl Body<Data = Bytes, Error = Failure> + Send + 'static>,

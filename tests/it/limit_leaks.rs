@@ -100,7 +100,8 @@ fn ten_thousand_opens_and_aborts_leak_no_slot_while_they_replace_each_other() {
     quietly(|| ten_thousand_ends(&by_turns(ROOM, 1).replace_oldest().build().unwrap()));
 }
 
-/// At refusal, at errors of the handler and of its future, and where a drain refuses behind the slot.
+/// At refusal, at errors of the handler and of its future, and where a drain refuses behind the
+/// slot.
 #[tokio::test(start_paused = true)]
 async fn what_never_becomes_a_stream_keeps_no_slot() {
     let limit = Limit::new(1);

@@ -1,4 +1,5 @@
-//! A client that comes back gets what it missed, exactly once and in order, whenever it was cut off.
+//! A client that comes back gets what it missed, exactly once and in order, whenever it was cut
+//! off.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

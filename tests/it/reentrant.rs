@@ -1,6 +1,6 @@
 //! Handlers that act on their own stream while it polls them: they send mail into it, close it,
-//! begin a drain or open a stream in its place. Whatever they do, and wherever their events are cut,
-//! the client sees whole events in order, all of the mail, and one end.
+//! begin a drain or open a stream in its place. Whatever they do, and wherever their events are
+//! cut, the client sees whole events in order, all of the mail, and one end.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;

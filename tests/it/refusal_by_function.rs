@@ -115,7 +115,8 @@ async fn the_function_sees_the_request_as_it_came_to_its_layer() {
     assert_eq!(Client::of(response).rest().await, "gold");
 }
 
-/// The handler's headers that let a page read the response stay, and a success has no `Retry-After`.
+/// The handler's headers that let a page read the response stay, and a success has no
+/// `Retry-After`.
 #[tokio::test(start_paused = true)]
 async fn a_stream_of_the_function_is_that_of_a_refusal() {
     let handler = service_fn(|request: Request<()>| {

@@ -120,7 +120,8 @@ async fn a_kick_that_races_with_the_end_does_no_harm() {
     }
 }
 
-/// What is given to a stream behind a silence has not waited for its client since the silence began.
+/// What is given to a stream behind a silence has not waited for its client since the silence
+/// began.
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_is_read_at_once_is_never_shown_as_stalled() {
     let registry = Registry::new();

@@ -86,7 +86,8 @@ async fn layers_further_in_look_after_the_handlers_stream() {
     assert!((3..=5).contains(&all.text.matches(":\n").count()), "{}", all.text);
 }
 
-/// It is not the handler's stream: a client that comes back is served, and not told that it is over.
+/// It is not the handler's stream: a client that comes back is served, and not told that it is
+/// over.
 #[tokio::test(start_paused = true)]
 async fn a_refusal_inside_is_passed_on_as_it_is() {
     for wants_events in [true, false] {

@@ -1,4 +1,5 @@
-//! Streams with a maximum age end in its last fifth, evenly spread, and always behind a whole event.
+//! Streams with a maximum age end in its last fifth, evenly spread, and always behind a whole
+//! event.
 
 use std::time::Duration;
 

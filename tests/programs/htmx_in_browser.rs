@@ -36,8 +36,8 @@ async fn htmx_4_asks_at_most_twice_a_minute_and_not_at_all_if_it_closes() {
         page.goto(&tap.url("/page")).await.expect("it opens");
         shows(page, "the last event comes", &text_of("closes"), |text| text == THREE).await;
 
-        // It comes back when the events said, and is then told to come back in a day; it does so in a
-        // minute, less 30 % of jitter.
+        // It comes back when the events said, and is then told to come back in a day; it does so in
+        // a minute, less 30 % of jitter.
         is_asked(&tap, "/once?stays", 2).await;
         // By the `retry` of the close event this is in 14 to 26 seconds.
         sleep(Duration::from_secs(13)).await;

@@ -1,4 +1,5 @@
-//! The library beside programs that it did not bring: browsers, brokers, clients, and its own examples.
+//! The library beside programs that it did not bring: browsers, brokers, clients, and its own
+//! examples.
 //!
 //! `tests/run` installs them and builds the examples.
 

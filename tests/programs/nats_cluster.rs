@@ -1,5 +1,5 @@
-//! A cluster of three servers: when the leader of the stream is killed, another takes its place, and
-//! nothing is lost or comes twice.
+//! A cluster of three servers: when the leader of the stream is killed, another takes its place,
+//! and nothing is lost or comes twice.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! A client that comes back, now to one node and now to another, gets what it missed from NATS exactly
-//! once and in order.
+//! A client that comes back, now to one node and now to another, gets what it missed from NATS
+//! exactly once and in order.
 
 use std::sync::Arc;
 use std::time::Duration;

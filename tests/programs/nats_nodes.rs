@@ -1,5 +1,5 @@
-//! Two nodes with one log in NATS: clients on real sockets go on at the other, under the same ids, and
-//! stay connected while NATS is away.
+//! Two nodes with one log in NATS: clients on real sockets go on at the other, under the same ids,
+//! and stay connected while NATS is away.
 
 use crate::harness::hub_nodes;
 use crate::harness::nats;

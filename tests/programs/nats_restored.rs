@@ -1,5 +1,6 @@
-//! A server that is set back to an earlier copy of what it stored gives the sequences of the events that
-//! it lost to others. Nobody takes the one for the other: who has seen a lost event is told of a gap.
+//! A server that is set back to an earlier copy of what it stored gives the sequences of the events
+//! that it lost to others. Nobody takes the one for the other: who has seen a lost event is told of
+//! a gap.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
-//! A page misses no event and shows none twice after its server was killed, after an error of a load
-//! balancer, and after it was hidden or left.
+//! A page misses no event and shows none twice after its server was killed, after an error of a
+//! load balancer, and after it was hidden or left.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! A replica takes the place of a server: readers and publishers go on there, what it had is neither
-//! lost nor there twice, and what it lacked is a gap.
+//! A replica takes the place of a server: readers and publishers go on there, what it had is
+//! neither lost nor there twice, and what it lacked is a gap.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -28,8 +28,8 @@ enum Failover {
     Switchover,
 }
 
-/// Has a replica take the place of a server under load, and returns how many events were lost and how
-/// many gaps clients were told of.
+/// Has a replica take the place of a server under load, and returns how many events were lost and
+/// how many gaps clients were told of.
 async fn fail_over(failover: Failover) -> (usize, usize) {
     let mut primary = Server::start().await;
     log(&primary.address()).await;

@@ -1,5 +1,5 @@
-//! A log through PgBouncer: connections that are sessions of their own do, and the log says so if they
-//! are not.
+//! A log through PgBouncer: connections that are sessions of their own do, and the log says so if
+//! they are not.
 
 use std::time::Duration;
 

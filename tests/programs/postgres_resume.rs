@@ -1,4 +1,5 @@
-//! A stream of one node is gone on with at another, by PostgreSQL: every event once, and then its end.
+//! A stream of one node is gone on with at another, by PostgreSQL: every event once, and then its
+//! end.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! A log over TLS, by a connector that the application gives, with a certificate that the test makes.
+//! A log over TLS, by a connector that the application gives, with a certificate that the test
+//! makes.
 
 use std::io;
 use std::pin::Pin;

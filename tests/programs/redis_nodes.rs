@@ -1,5 +1,5 @@
-//! Two nodes with one log in Redis: clients on real sockets go on at the other, under the same ids, and
-//! stay connected while Redis is away.
+//! Two nodes with one log in Redis: clients on real sockets go on at the other, under the same ids,
+//! and stay connected while Redis is away.
 
 use tower_sse::event_log::RedisLog;
 

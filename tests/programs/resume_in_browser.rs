@@ -1,5 +1,5 @@
-//! What a browser's own `EventSource`, and the pages of the examples, make of streams that they come
-//! back to.
+//! What a browser's own `EventSource`, and the pages of the examples, make of streams that they
+//! come back to.
 
 use std::time::Duration;
 
@@ -52,7 +52,8 @@ async fn a_log_that_breaks_off_anywhere_comes_once_and_in_order() {
     in_browser(async |page| {
         page.goto(&tap.url("/stats")).await.expect("it opens");
         told(page, SOURCES).await;
-        // Behind the first event, which says how soon to come back. Then at any byte of some later one.
+        // Behind the first event, which says how soon to come back. Then at any byte of some later
+        // one.
         tap.cut(Cut { below: "/log", after: 150, more: 17 });
         told(page, "open('/log?n=100')").await;
         let last = "return seen('/log?n=100').split('\\n').at(-1)";

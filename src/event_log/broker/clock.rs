@@ -1,5 +1,5 @@
-//! What this process knows of the last sequences of a log, and the clock of its broker as the answers
-//! show it.
+//! What this process knows of the last sequences of a log, and the clock of its broker as the
+//! answers show it.
 
 use std::sync::Mutex;
 use std::time::Instant;
@@ -20,9 +20,9 @@ pub(in crate::event_log) struct LogHead {
 
 /// The head of a log as it was last seen, and when.
 ///
-/// Sequences are at least the clock of the broker. So the least that it can show now is a position before
-/// all events that are appended from now on, on any node. If the clock was set back, sequences are
-/// ahead of it, and each is one more than the one before.
+/// Sequences are at least the clock of the broker. So the least that it can show now is a position
+/// before all events that are appended from now on, on any node. If the clock was set back,
+/// sequences are ahead of it, and each is one more than the one before.
 #[derive(Debug)]
 pub(in crate::event_log) struct LogClock(Mutex<ClockReading>);
 

@@ -15,8 +15,8 @@ pub(in crate::event_log) struct LastPage {
     pub(in crate::event_log) more_up_to: Option<u64>,
 }
 
-/// Reads the last `count` events of topics. `page` asks a broker for events up to a sequence, and for
-/// no more than these limits.
+/// Reads the last `count` events of topics. `page` asks a broker for events up to a sequence, and
+/// for no more than these limits.
 pub(in crate::event_log) async fn read_last<E, F: Future<Output = Result<LastPage, E>>>(
     count: usize,
     page: impl Fn(u64, WindowLimits) -> F,

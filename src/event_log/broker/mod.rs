@@ -71,7 +71,8 @@ pub(super) trait BrokerSource: Send + Sync + 'static {
     /// The next events of a topic after a position, for one follower; empty if there are none.
     fn page(&self, topic: &Topic, position: u64) -> BrokerFuture<Vec<BrokerEvent>>;
 
-    /// The same for a window, which no follower's page delays, unless the broker refuses this topic.
+    /// The same for a window, which no follower's page delays, unless the broker refuses this
+    /// topic.
     fn fill(&self, topic: &Topic, position: u64) -> FetchFuture<Vec<BrokerEvent>>;
 
     /// The epoch and the last sequence of the log.
@@ -143,8 +144,8 @@ impl BrokerTopics {
         lock(&self.topics)
     }
 
-    /// Adds a follower to the topic of this name, and returns the topic, which waits to be loaded if
-    /// it is new.
+    /// Adds a follower to the topic of this name, and returns the topic, which waits to be loaded
+    /// if it is new.
     fn add_follower(&self, topic: &Topic) -> Arc<BrokerTopic> {
         let mut topics = self.topics();
         let mut new = false;

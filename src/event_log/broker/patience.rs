@@ -13,8 +13,9 @@ use super::{
 };
 use crate::event_log::{BrokerError, Logged, Topic, Topics};
 
-/// What is requested of a broker. Each request may fail, and has so long for its answer. If it fails
-/// with [`BrokerError::Refused`], it would fail again; otherwise the broker is away for a time.
+/// What is requested of a broker. Each request may fail, and has so long for its answer. If it
+/// fails with [`BrokerError::Refused`], it would fail again; otherwise the broker is away for a
+/// time.
 pub(in crate::event_log) trait BrokerRequests:
     Clone + Send + Sync + 'static
 {
@@ -74,8 +75,8 @@ pub(in crate::event_log) enum PageReader {
 #[derive(Clone)]
 pub(in crate::event_log) struct PatientSource<R> {
     requests: R,
-    /// Bound how many long answers are on their way at the same time. A request that is repeated does
-    /// not count while it waits.
+    /// Bound how many long answers are on their way at the same time. A request that is repeated
+    /// does not count while it waits.
     replaying: Arc<Semaphore>,
     filling: Arc<Semaphore>,
 }

@@ -321,8 +321,9 @@ fn after_a_branch_each_client_gets_a_gap_and_goes_on_where_it_was() {
     assert_eq!(ready_ids(&mut there), ["gap 1-100", "1-101"]);
     answer(&log.source.pages).send(events(1, 90, &[98, 99, 101])).unwrap();
     assert_eq!(ready_ids(&mut new), ["1-98", "1-99", "1-101"]);
-    // The broker names what was lost before the next event, of whomever it was sent to. One that was
-    // told before does not know that this is the same: what it had to get meanwhile may be trimmed.
+    // The broker names what was lost before the next event, of whomever it was sent to. One that
+    // was told before does not know that this is the same: what it had to get meanwhile may be
+    // trimmed.
     assert!(log.topic.announce(announcement(events(1, 110, &[111]).remove(0), true)));
     log.topics.set_watermark(111);
     assert_eq!(log.topic.next_request(), Some(TopicRequest::Load(111)));

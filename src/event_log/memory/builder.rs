@@ -46,8 +46,8 @@ impl MemoryLogBuilder {
     /// The default is 1 MiB, which is 1 KiB for each of the 1,024 events.
     ///
     /// On the heap an event takes up to a quarter more than its bytes, and 160 bytes. If followers
-    /// of a topic were given several events as one piece, the topic keeps a copy of that piece until
-    /// its first event is trimmed: at most 16 KiB, and never more than the events themselves.
+    /// of a topic were given several events as one piece, the topic keeps a copy of that piece
+    /// until its first event is trimmed: at most 16 KiB, and never more than the events themselves.
     pub fn bytes(mut self, bytes: usize) -> Self {
         self.bytes = bytes;
         self
@@ -87,8 +87,8 @@ impl MemoryLogBuilder {
     /// Sets how many topics there may be that have no event and are only followed by name. A
     /// follower of one more ends at once: its `poll_next` returns `None`.
     ///
-    /// Names of topics may come from clients. As long as a UUID, each takes about 650 bytes with its
-    /// follower. The default is 262,144, which is a name of their own for more clients than a
+    /// Names of topics may come from clients. As long as a UUID, each takes about 650 bytes with
+    /// its follower. The default is 262,144, which is a name of their own for more clients than a
     /// process serves, and 164 MiB.
     pub fn followed(mut self, count: usize) -> Self {
         self.followed = count;

@@ -25,8 +25,8 @@ use crate::wire::{Event, EventId};
 /// What all handles of a log share.
 ///
 /// Locks are taken in this order: `messages`, the directory, then either `order` or `due`, then a
-/// topic, then a feed. Topics do not end while the directory is read. A follower of one topic takes that topic's
-/// lock only.
+/// topic, then a feed. Topics do not end while the directory is read. A follower of one topic takes
+/// that topic's lock only.
 #[derive(Debug)]
 pub(super) struct MemoryLogInner {
     pub(super) state: LogState,
@@ -148,8 +148,8 @@ impl MemoryLogInner {
         now: Instant,
     ) -> Result<AppendedEvent, MemoryLogError> {
         let is_full = || self.state.topics.load(Ordering::Relaxed) >= self.state.limits.topics;
-        // Before the topic is created, so that an event that is refused leaves nothing behind. Topics
-        // that only have events to trim may be looked at before one that can end.
+        // Before the topic is created, so that an event that is refused leaves nothing behind.
+        // Topics that only have events to trim may be looked at before one that can end.
         while is_full() {
             if !self.sweep(now, MAX_SWEPT) {
                 return Err(MemoryLogError::TooManyTopics);

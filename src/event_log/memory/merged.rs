@@ -1,5 +1,5 @@
-//! A follower's cursors in several topics, or in all topics that match patterns, merged in the order
-//! of the ids.
+//! A follower's cursors in several topics, or in all topics that match patterns, merged in the
+//! order of the ids.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
@@ -213,8 +213,8 @@ impl MergedCursors {
         NextEvent::Ready(((sequence, event), next))
     }
 
-    /// Looks at the topics and at the feed up to a new head. Ready if there is anything. If not, the
-    /// next event wakes the task.
+    /// Looks at the topics and at the feed up to a new head. Ready if there is anything. If not,
+    /// the next event wakes the task.
     fn look_further(&mut self, log: &MemoryLogInner, cx: &mut Context<'_>) -> NextEvent<()> {
         let mut found = false;
         match &mut self.feed {

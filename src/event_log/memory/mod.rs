@@ -56,8 +56,8 @@ use inner::MemoryLogInner;
 ///
 /// A follower of several topics returns their events in the order of the ids. Each time it is woken
 /// it looks at those topics that it follows by name, of which there are at most 256. All followers
-/// of the same patterns share a list of the last 1,024 events that match, so an event costs the same
-/// however many topics there are. Only a follower that is before that list looks at the topics
+/// of the same patterns share a list of the last 1,024 events that match, so an event costs the
+/// same however many topics there are. Only a follower that is before that list looks at the topics
 /// themselves, at up to 1,024 in one poll.
 ///
 /// # Examples

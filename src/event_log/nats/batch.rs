@@ -134,8 +134,8 @@ impl BatchReader<'_> {
         Ok(())
     }
 
-    /// Adds what a consumer sends after a position and up to `end`, a sequence which its last message
-    /// has or is after.
+    /// Adds what a consumer sends after a position and up to `end`, a sequence which its last
+    /// message has or is after.
     async fn consume(
         &self,
         consumer: &PullConsumer,

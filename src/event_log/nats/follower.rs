@@ -221,7 +221,8 @@ impl Follow for NatsFollower {
                     let fetched = match ready!(Pin::new(&mut task.0).poll(cx)) {
                         Ok(fetched) => fetched,
                         Err(error) => {
-                            // The runtime is being shut down, and the poller may end a moment later.
+                            // The runtime is being shut down, and the poller may end a moment
+                            // later.
                             if error.is_cancelled() {
                                 this.log.inner.end();
                             }
@@ -232,7 +233,8 @@ impl Follow for NatsFollower {
                     this.cursor = cursor;
                     if let Some(gap) = &gap {
                         this.delivered = NatsPosition::parse(&gap.position);
-                        // If it begins anew, all that there is comes after the gap, and so do these.
+                        // If it begins anew, all that there is comes after the gap, and so do
+                        // these.
                         if gap.reason != GapReason::Expired {
                             this.seeks_ends = None;
                         }

@@ -3,8 +3,8 @@
 //!
 //! A subject that was only purged would leave no trace, and a client that missed its last events
 //! would not be told. A message that [rolls up](super::link::RolledUp) its subject replaces the
-//! events at once, and only if no event was appended meanwhile. It has a place in its topic: whoever
-//! should have had the events comes to it later than to the place of any of them.
+//! events at once, and only if no event was appended meanwhile. It has a place in its topic:
+//! whoever should have had the events comes to it later than to the place of any of them.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,5 @@
-//! The followers that wait, in groups that follow the same topics, and which groups an event is for.
+//! The followers that wait, in groups that follow the same topics, and which groups an event is
+//! for.
 
 use std::collections::{HashMap, VecDeque};
 use std::task::Waker;
@@ -33,8 +34,8 @@ pub(super) struct Group {
 }
 
 impl Groups {
-    /// Adds a follower to the group of its topics, and returns the key of the group. If the group is
-    /// new, all that the window has is after `floor`, and its last sequence is `head`.
+    /// Adds a follower to the group of its topics, and returns the key of the group. If the group
+    /// is new, all that the window has is after `floor`, and its last sequence is `head`.
     pub(super) fn join(&mut self, topics: &Topics, floor: u64, head: u64) -> usize {
         if let Some(&key) = self.keys.get(topics) {
             self.slab[key].followers += 1;

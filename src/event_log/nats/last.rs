@@ -1,5 +1,5 @@
-//! The last events of topics in NATS: from the window, and from before it by looks at the stream that
-//! go back from its end.
+//! The last events of topics in NATS: from the window, and from before it by looks at the stream
+//! that go back from its end.
 
 use std::sync::Arc;
 
@@ -33,8 +33,8 @@ pub(super) async fn last(
 
 /// The last events up to a sequence, newest first.
 ///
-/// A stream cannot be read from its end, and does not say where a topic has its last events but one.
-/// So ranges are read, each from before the other, which grow as long as they have few events.
+/// A stream cannot be read from its end, and does not say where a topic has its last events but
+/// one. So ranges are read, each from before the other, which grow as long as they have few events.
 async fn before(
     log: &NatsLogInner,
     topics: &Topics,

@@ -147,8 +147,8 @@ pub(super) fn fingerprint_of(message: &StreamMessage) -> Fingerprint {
     fingerprint(Some(&message.headers), sent, &message.payload)
 }
 
-/// The last sequence that a message with these headers replaced, if it is one by which a log forgets
-/// a topic.
+/// The last sequence that a message with these headers replaced, if it is one by which a log
+/// forgets a topic.
 fn last_rolled_up(headers: &HeaderMap) -> Option<u64> {
     let is_rolled_up = headers.get(ROLLUP)?.as_str() == "sub";
     let last = headers.get(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE)?.as_str().parse().ok();

@@ -82,23 +82,23 @@ use window::NatsWindow;
 ///
 /// A stream keeps events by their age and number, of all topics together. A topic that is [let go
 /// of](EventLog::forget) makes room before that: the process that was told so publishes, when the
-/// time has come, one message without an event that rolls up the subject (`Nats-Rollup: sub`), if no
-/// event was appended since. The stream keeps that message as any other, and by it a client learns
-/// that it missed events.
+/// time has come, one message without an event that rolls up the subject (`Nats-Rollup: sub`), if
+/// no event was appended since. The stream keeps that message as any other, and by it a client
+/// learns that it missed events.
 ///
-/// If the process ends before, or if the stream does not allow roll-ups (`allow_rollup_hdrs`, which a
-/// log sets in the stream that it creates), the stream keeps the topic as any other. A process
-/// remembers 65,536 topics to forget. A client that had all events of the topic, and fell behind the
-/// window since, may get a gap, too.
+/// If the process ends before, or if the stream does not allow roll-ups (`allow_rollup_hdrs`, which
+/// a log sets in the stream that it creates), the stream keeps the topic as any other. A process
+/// remembers 65,536 topics to forget. A client that had all events of the topic, and fell behind
+/// the window since, may get a gap, too.
 ///
 /// # While the servers are away
 ///
 /// Followers wait, and go on where they were. Publishers wait for [a time that can be
 /// set](NatsLogBuilder::away_timeout), and then get an error. The client library reconnects for
 /// ever. If the connection is lost after an event was sent, the event is sent again with the same
-/// message id, by which the server recognizes it. After an [`Away`](BrokerError::Away) the event was
-/// not appended; after a [`TimedOut`](BrokerError::TimedOut) it may have been. A caller that must
-/// know appends the event [once](EventLog::append_once), and tries again.
+/// message id, by which the server recognizes it. After an [`Away`](BrokerError::Away) the event
+/// was not appended; after a [`TimedOut`](BrokerError::TimedOut) it may have been. A caller that
+/// must know appends the event [once](EventLog::append_once), and tries again.
 ///
 /// Messages of other writers under the log's subjects are skipped unless each is one event without
 /// an id, as [`Event::encode`] writes it.
@@ -112,8 +112,8 @@ use window::NatsWindow;
 /// are percent-encoded.
 ///
 /// For `tls://host`, or a server that requires TLS, enable the feature `nats-tls`, which trusts the
-/// certificates of the system. With one address of this scheme the log uses TLS with all servers, also
-/// with those of a cluster that a server names.
+/// certificates of the system. With one address of this scheme the log uses TLS with all servers,
+/// also with those of a cluster that a server names.
 ///
 /// # Examples
 ///

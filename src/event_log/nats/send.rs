@@ -16,8 +16,8 @@ pub(super) enum Unacknowledged {
     Closed,
     /// The server refused it.
     Refused(PublishError),
-    /// It may have been taken, or later it may be: there was no answer, or there is no stream for it
-    /// yet.
+    /// It may have been taken, or later it may be: there was no answer, or there is no stream for
+    /// it yet.
     Unanswered,
 }
 

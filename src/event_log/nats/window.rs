@@ -152,7 +152,8 @@ impl NatsWindow {
         found.map(|message| Some(message) == slot.message)
     }
 
-    /// Where a client starts. It is ahead if only the server knows whether its id is one of an event.
+    /// Where a client starts. It is ahead if only the server knows whether its id is one of an
+    /// event.
     pub(super) fn place(&self, from: &Start) -> Placement {
         let Start::After(id) = from else {
             return Placement::of(from, self.epoch(), self.known.sequence);

@@ -41,18 +41,18 @@ pub struct PostgresLogBuilder {
 }
 
 impl PostgresLogBuilder {
-    /// Sets what the names of tables and functions begin with, and the name in `NOTIFY`. The default
-    /// is `tower_sse`.
+    /// Sets what the names of tables and functions begin with, and the name in `NOTIFY`. The
+    /// default is `tower_sse`.
     ///
-    /// It has lower-case letters, digits and `_`, and may have the name of a schema before it, as in
-    /// `app.feed`. Two logs in one database need two names.
+    /// It has lower-case letters, digits and `_`, and may have the name of a schema before it, as
+    /// in `app.feed`. Two logs in one database need two names.
     pub fn name(mut self, name: impl Into<Box<str>>) -> Self {
         self.name = name.into();
         self
     }
 
-    /// Sets how many events of a topic PostgreSQL keeps at least. The default is 1,024, as for a log
-    /// in memory.
+    /// Sets how many events of a topic PostgreSQL keeps at least. The default is 1,024, as for a
+    /// log in memory.
     ///
     /// It keeps an eighth more at times, at most 128, since it deletes several at once.
     pub fn events(mut self, count: usize) -> Self {
@@ -148,9 +148,9 @@ impl PostgresLogBuilder {
     ///
     /// # Errors
     ///
-    /// [`BrokerError::Setting`] if a topic could keep no event, if a time is zero, or if the
-    /// name or the address is invalid; other errors if PostgreSQL cannot be reached now, if there are
-    /// no tables and the role may not make them, or if the tables have another version. After that,
+    /// [`BrokerError::Setting`] if a topic could keep no event, if a time is zero, or if the name
+    /// or the address is invalid; other errors if PostgreSQL cannot be reached now, if there are no
+    /// tables and the role may not make them, or if the tables have another version. After that,
     /// PostgreSQL may go away and come back.
     pub async fn connect(self, address: &str) -> Result<PostgresLog, BrokerError> {
         // Without the reason: it may repeat the address, which may have a password in it.

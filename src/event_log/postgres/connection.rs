@@ -82,8 +82,8 @@ impl PostgresConnection {
     ///
     /// # Errors
     ///
-    /// If there is none and none can be made. Then the failure of the last attempt is returned for a
-    /// time, so that requests do not connect in vain for each of them.
+    /// If there is none and none can be made. Then the failure of the last attempt is returned for
+    /// a time, so that requests do not connect in vain for each of them.
     pub(super) async fn get(&self) -> PgResult<Arc<Session>> {
         let mut current = self.current.lock().await;
         if let Some(session) = current.session.take() {

@@ -85,7 +85,8 @@ impl fmt::Display for Failure {
 
 fn kind_of(code: &SqlState) -> FailureKind {
     match code.code() {
-        // It is shut down, also in the middle of a commit, or ends the connection for another reason.
+        // It is shut down, also in the middle of a commit, or ends the connection for another
+        // reason.
         "57P01" | "57P02" | "57P05" | "08000" | "08003" | "08006" | "08P01" => FailureKind::Away,
         // It starts, has no connection left, or is read-only; or there is no table, no function or
         // no row of the log.

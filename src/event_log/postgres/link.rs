@@ -35,8 +35,8 @@ pub(super) struct PostgresLink {
     pub(super) health: Arc<HealthCell>,
 }
 
-/// The last event that a process appended or read. A server that lacks it was set back to an earlier
-/// copy of itself.
+/// The last event that a process appended or read. A server that lacks it was set back to an
+/// earlier copy of itself.
 #[derive(Clone, Debug, Default)]
 struct KnownEvent {
     epoch: u64,

@@ -68,11 +68,11 @@ pub use builder::PostgresLogBuilder;
 /// `NOTIFY` takes a lock that all transactions of a server that notify share, while they commit. If
 /// other parts of an application notify much, give the log a server of its own.
 ///
-/// A process has three connections: for appends, for what clients missed, and for the feed, from its
-/// first follower on. It makes a fourth when it fetches long events. They must be sessions of their
-/// own: with PgBouncer, use `pool_mode = session` or go around it. Through a pool of transactions no
-/// `NOTIFY` comes, so events are some seconds late, and [`health`](Self::health) says so; and timeouts
-/// that the log sets are those of others that use the pool, too.
+/// A process has three connections: for appends, for what clients missed, and for the feed, from
+/// its first follower on. It makes a fourth when it fetches long events. They must be sessions of
+/// their own: with PgBouncer, use `pool_mode = session` or go around it. Through a pool of
+/// transactions no `NOTIFY` comes, so events are some seconds late, and [`health`](Self::health)
+/// says so; and timeouts that the log sets are those of others that use the pool, too.
 ///
 /// # Appending from SQL
 ///
@@ -91,20 +91,20 @@ pub use builder::PostgresLogBuilder;
 /// ```
 ///
 /// The text is one event as [`Event::encode`] writes it, without an `id`; others are not sent to
-/// anybody. Append last: the log is locked until the transaction ends, and all that append wait. The
-/// isolation level must be `READ COMMITTED`, which is the default; the function refuses others.
+/// anybody. Append last: the log is locked until the transaction ends, and all that append wait.
+/// The isolation level must be `READ COMMITTED`, which is the default; the function refuses others.
 ///
 /// # What PostgreSQL keeps
 ///
-/// PostgreSQL keeps [a number of events](PostgresLogBuilder::events) of a topic, and drops the topic
-/// [a time](PostgresLogBuilder::idle) after its last event. A client that asks for events that are
-/// gone gets a [`Gap`](super::Gap). A topic that was
-/// [let go of](EventLog::forget) leaves its name and its last sequence until it is dropped.
+/// PostgreSQL keeps [a number of events](PostgresLogBuilder::events) of a topic, and drops the
+/// topic [a time](PostgresLogBuilder::idle) after its last event. A client that asks for events
+/// that are gone gets a [`Gap`](super::Gap). A topic that was [let go of](EventLog::forget) leaves
+/// its name and its last sequence until it is dropped.
 ///
-/// A log that lost events which a node had read or appended begins another epoch: its clients
-/// get a gap with [`Restarted`](super::GapReason::Restarted), and then all that is kept. So it is if
-/// the server was set back to an earlier copy, or a replica that was behind took its place; and if
-/// the tables were dropped, emptied or restored from a dump. If no node is left that knows what was
+/// A log that lost events which a node had read or appended begins another epoch: its clients get a
+/// gap with [`Restarted`](super::GapReason::Restarted), and then all that is kept. So it is if the
+/// server was set back to an earlier copy, or a replica that was behind took its place; and if the
+/// tables were dropped, emptied or restored from a dump. If no node is left that knows what was
 /// lost, nobody can tell.
 ///
 /// # While PostgreSQL is away
@@ -124,7 +124,8 @@ pub use builder::PostgresLogBuilder;
 ///
 /// With several hosts in the address, as in `host=one,two`, the log connects to the first one that
 /// takes events. A host that is away, is a replica or does not answer within five seconds is passed
-/// over; with `target_session_attrs=read-write` so is a server that is read-only for another reason.
+/// over; with `target_session_attrs=read-write` so is a server that is read-only for another
+/// reason.
 ///
 /// With synchronous replication a replica that takes over has all that was acknowledged: clients go
 /// on, with nothing lost and no gap. Without it, what the replica lacks is lost, and the log begins
@@ -132,15 +133,16 @@ pub use builder::PostgresLogBuilder;
 ///
 /// # Patterns
 ///
-/// A node that has a follower of a pattern keeps the last events of all topics in one window more. A
-/// client that comes back gets all that was appended after the last event that was deleted, of
-/// whatever topic, and a gap if its position is before that, also if no event that matches was lost.
+/// A node that has a follower of a pattern keeps the last events of all topics in one window more.
+/// A client that comes back gets all that was appended after the last event that was deleted, of
+/// whatever topic, and a gap if its position is before that, also if no event that matches was
+/// lost.
 ///
 /// # Rights
 ///
 /// The log makes its tables and functions if there are none. A role that may not do so needs them
-/// [made](PostgresLogBuilder::schema), and the rights below. Tables of another version of the schema
-/// are refused.
+/// [made](PostgresLogBuilder::schema), and the rights below. Tables of another version of the
+/// schema are refused.
 ///
 /// ```sql
 /// GRANT SELECT, INSERT, UPDATE, DELETE
@@ -184,7 +186,8 @@ impl PostgresLog {
 
     /// Whether the log reads what is appended, since when, and if not, why.
     ///
-    /// It reads from its first follower on. Without `NOTIFY` it reads late, and counts as not reading.
+    /// It reads from its first follower on. Without `NOTIFY` it reads late, and counts as not
+    /// reading.
     #[must_use]
     pub fn health(&self) -> LogHealth {
         let log = &self.inner.log;

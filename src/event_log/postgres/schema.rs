@@ -121,8 +121,8 @@ pub(super) fn schema(name: &str) -> String {
     include_str!("schema.sql").replace("tower_sse", name)
 }
 
-/// Checks the name of a log, with or without a schema before it. What it allows means in SQL what it
-/// says, without quotes.
+/// Checks the name of a log, with or without a schema before it. What it allows means in SQL what
+/// it says, without quotes.
 pub(super) fn check_name(name: &str) -> Result<(), InvalidSetting> {
     let is_name = |part: &str| {
         let mut bytes = part.bytes();
@@ -144,8 +144,9 @@ pub(super) fn check_name(name: &str) -> Result<(), InvalidSetting> {
 /// The version of the schema that this crate makes and understands.
 pub(super) const SCHEMA_VERSION: i32 = 1;
 
-/// The last rows of some topics. Each topic is read back row by row, with both columns of the index in
-/// the order: else a planner may prefer to read the log from its end until it finds rows of the topic.
+/// The last rows of some topics. Each topic is read back row by row, with both columns of the index
+/// in the order: else a planner may prefer to read the log from its end until it finds rows of the
+/// topic.
 const LAST_OF_NAMES: &str = "WITH RECURSIVE last (topic, sequence, n) AS (
         SELECT t.topic, e.sequence, 1 FROM unnest($1::text[]) t (topic), LATERAL (
             SELECT sequence FROM tower_sse_events

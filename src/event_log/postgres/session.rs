@@ -106,8 +106,8 @@ impl Session {
             Err(failure) if failure.kind != FailureKind::NotReady => return Err(failure),
             _ => {}
         }
-        // One transaction, which may take longer than a request. Of several nodes that start one makes
-        // them.
+        // One transaction, which may take longer than a request. Of several nodes that start one
+        // makes them.
         let Statements { channel, schema, .. } = statements;
         let millis = OPEN_TIMEOUT.as_millis();
         let sql = format!(
@@ -128,8 +128,8 @@ impl Session {
         Ok(self.client.batch_execute(sql).await?)
     }
 
-    /// Sends a statement and returns its rows. If they do not come within a time, the connection may
-    /// be dead, and is given up.
+    /// Sends a statement and returns its rows. If they do not come within a time, the connection
+    /// may be dead, and is given up.
     pub(super) async fn ask(
         &self,
         within: Duration,
@@ -172,8 +172,8 @@ impl Session {
         answers
     }
 
-    /// Whether this has heard its [call](Self::call), as each connection does that is a session of its
-    /// own and [listens](Self::listen).
+    /// Whether this has heard its [call](Self::call), as each connection does that is a session of
+    /// its own and [listens](Self::listen).
     pub(super) fn has_heard_call(&self) -> bool {
         self.heard.call.load(Ordering::SeqCst)
     }

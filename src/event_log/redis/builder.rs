@@ -147,19 +147,19 @@ impl RedisLogBuilder {
     /// With the scheme `rediss` the log uses TLS, for which the feature `redis-tls` is needed. If
     /// the process has no default cryptography provider of `rustls`, it is `ring` from then on.
     ///
-    /// In a Redis Cluster the URL is that of any server, or it is a list with `,` between URLs, such
-    /// as `redis://one:6379,redis://two:6379`. The log asks them in turn for the server that has its
-    /// slot, and remembers the other servers of the cluster, if its user has the right to
+    /// In a Redis Cluster the URL is that of any server, or it is a list with `,` between URLs,
+    /// such as `redis://one:6379,redis://two:6379`. The log asks them in turn for the server that
+    /// has its slot, and remembers the other servers of the cluster, if its user has the right to
     /// `CLUSTER SLOTS`. No setting says that it is a cluster.
     ///
     /// It must be called in a Tokio runtime, in which the log then reads.
     ///
     /// # Errors
     ///
-    /// [`BrokerError::Setting`] if a topic could keep no event, if a time is zero, or if the
-    /// prefix or a URL is invalid; [`BrokerError::Refused`] if there are several URLs and the
-    /// servers are no cluster; other errors if Redis cannot be reached now. After that, Redis may go
-    /// away and come back.
+    /// [`BrokerError::Setting`] if a topic could keep no event, if a time is zero, or if the prefix
+    /// or a URL is invalid; [`BrokerError::Refused`] if there are several URLs and the servers are
+    /// no cluster; other errors if Redis cannot be reached now. After that, Redis may go away and
+    /// come back.
     pub async fn connect(self, url: &str) -> Result<RedisLog, BrokerError> {
         self.check()?;
         RedisLog::with(self, url).await

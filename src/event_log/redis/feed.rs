@@ -106,8 +106,8 @@ impl FeedEntry {
         (previous < sequence && before < sequence).then_some(entry)
     }
 
-    /// What a process tells the topic, or the window of all topics, that has read the feed without a
-    /// break up to `position`; `None` if the event is a foreign one.
+    /// What a process tells the topic, or the window of all topics, that has read the feed without
+    /// a break up to `position`; `None` if the event is a foreign one.
     pub(super) fn announce(&self, to: &Topic, position: u64) -> Option<Announcement> {
         let &Self { epoch, sequence, .. } = self;
         let is_lost = self.predecessor == Predecessor::Lost;

@@ -1,13 +1,14 @@
-//! What a process remembers of the feed that it read, to notice that another server has another one.
+//! What a process remembers of the feed that it read, to notice that another server has another
+//! one.
 
 use std::collections::VecDeque;
 
 /// The last sequences of the feed that a process has read.
 ///
-/// Each entry of the feed names the entry before it. If a server names one that this process has not
-/// read, though it has read later ones, then that server took events of its own while this process
-/// read from another: after a server hangs, another takes its place, and the first one goes on for
-/// a moment, both have events that the other one lacks, in one order by their sequences.
+/// Each entry of the feed names the entry before it. If a server names one that this process has
+/// not read, though it has read later ones, then that server took events of its own while this
+/// process read from another: after a server hangs, another takes its place, and the first one goes
+/// on for a moment, both have events that the other one lacks, in one order by their sequences.
 ///
 /// If it names one that was read, the server only forgot what came after that.
 #[derive(Debug)]
@@ -35,8 +36,8 @@ impl FeedHistory {
     }
 }
 
-/// A server that crashed has forgotten about a second of events. If they were more, clients that were
-/// sent them get a gap, too. It takes 64 KiB at most.
+/// A server that crashed has forgotten about a second of events. If they were more, clients that
+/// were sent them get a gap, too. It takes 64 KiB at most.
 const MAX_REMEMBERED: usize = 8_192;
 
 #[cfg(test)]

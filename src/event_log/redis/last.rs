@@ -63,8 +63,8 @@ impl RedisLink {
     }
 }
 
-/// An entry with the number of its name; `None` if it is a foreign one, or if its topic does not have
-/// the event any more.
+/// An entry with the number of its name; `None` if it is a foreign one, or if its topic does not
+/// have the event any more.
 fn event(numbered: Value, names: &[&Topic]) -> RedisResult<Option<Logged>> {
     let numbered = array(numbered).and_then(|it| <[Value; 2]>::try_from(it).ok());
     let Some([Value::Int(number), entry]) = numbered else {

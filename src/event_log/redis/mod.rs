@@ -49,12 +49,12 @@ pub use builder::RedisLogBuilder;
 /// are followed; but each node is told of all events of the log.
 ///
 /// The position in the feed is the position of the node in all of its topics. If the node was away
-/// for so long that [the feed](RedisLogBuilder::feed_events) does not reach back to its position, it
-/// asks for the last event of each topic that it follows, once.
+/// for so long that [the feed](RedisLogBuilder::feed_events) does not reach back to its position,
+/// it asks for the last event of each topic that it follows, once.
 ///
-/// A process has three connections: for appends, for what clients missed, and for the feed. It makes
-/// a fourth when it fetches events that are not in the feed. So none waits for another.
-/// It reads the feed from its first follower on.
+/// A process has three connections: for appends, for what clients missed, and for the feed. It
+/// makes a fourth when it fetches events that are not in the feed. So none waits for another. It
+/// reads the feed from its first follower on.
 ///
 /// # Order, and Redis Cluster
 ///
@@ -96,15 +96,15 @@ pub use builder::RedisLogBuilder;
 /// appended. A Redis that lost everything counts as another log, and its clients get a gap.
 ///
 /// A Redis that forgot only its last events, as it crashed, was a replica that was behind, or was
-/// set back to an earlier copy, is told by the nodes how far they had read, before they append. Then
-/// clients that were not sent those events get a gap before the next event of their topic, also if
-/// the topic lost nothing.
+/// set back to an earlier copy, is told by the nodes how far they had read, before they append.
+/// Then clients that were not sent those events get a gap before the next event of their topic,
+/// also if the topic lost nothing.
 ///
-/// A server that hangs, and goes on after another one took its place, may take requests for a moment
-/// before it hears of that. An event that it takes is lost. A node that was told of such an event
-/// notices that the other server lacks it: all clients of the node get a gap, and the other nodes'
-/// clients before the next event of their topic. A client that was sent it and comes back to another
-/// node gets the gap there, after events that were appended by then.
+/// A server that hangs, and goes on after another one took its place, may take requests for a
+/// moment before it hears of that. An event that it takes is lost. A node that was told of such an
+/// event notices that the other server lacks it: all clients of the node get a gap, and the other
+/// nodes' clients before the next event of their topic. A client that was sent it and comes back to
+/// another node gets the gap there, after events that were appended by then.
 ///
 /// # While Redis is away
 ///
@@ -126,8 +126,8 @@ pub use builder::RedisLogBuilder;
 ///
 /// # Rights
 ///
-/// A log needs the keys that begin with `{prefix}:`. What the user may not read of a topic is lost for
-/// its clients: they get a gap, and then what the feed names. Other topics do not wait for it.
+/// A log needs the keys that begin with `{prefix}:`. What the user may not read of a topic is lost
+/// for its clients: they get a gap, and then what the feed names. Other topics do not wait for it.
 ///
 /// # Patterns
 ///

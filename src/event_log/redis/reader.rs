@@ -1,5 +1,5 @@
-//! The reader: the one task of a process that reads the feed, and tells the topics that are followed
-//! what it names.
+//! The reader: the one task of a process that reads the feed, and tells the topics that are
+//! followed what it names.
 
 use std::future::Future;
 use std::pin::pin;
@@ -24,8 +24,8 @@ use crate::event_log::broker::{
 
 /// Reads the feed over a connection of its own.
 ///
-/// What it asks Redis for does not depend on what is followed, unless it falls out of the feed: then
-/// it asks once for the last sequence of each topic that is followed.
+/// What it asks Redis for does not depend on what is followed, unless it falls out of the feed:
+/// then it asks once for the last sequence of each topic that is followed.
 pub(super) struct FeedReader {
     link: RedisLink,
     topics: Arc<BrokerTopics>,
@@ -135,8 +135,8 @@ impl FeedReader {
         }
     }
 
-    /// How a server stands to what was read. Its feed does not tell that it lost everything, and the
-    /// rest only with the next event.
+    /// How a server stands to what was read. Its feed does not tell that it lost everything, and
+    /// the rest only with the next event.
     fn state_at(&self, head: LogHead) -> FeedState {
         if head.epoch != self.epoch {
             FeedState::Broken
@@ -260,8 +260,8 @@ impl FeedReader {
         Ok(())
     }
 
-    /// The last sequence of each topic. A topic to which the user has no right may have had events up
-    /// to `head`.
+    /// The last sequence of each topic. A topic to which the user has no right may have had events
+    /// up to `head`.
     async fn last_of_each(
         &mut self,
         connection: &mut MultiplexedConnection,

@@ -33,7 +33,8 @@ pub(super) struct RedisServers {
 }
 
 struct KnownServers {
-    /// In the order in which they are asked: first the one that had the slot when it was found last.
+    /// In the order in which they are asked: first the one that had the slot when it was found
+    /// last.
     servers: VecDeque<ConnectionInfo>,
     /// The server that had the slot when it was found last.
     found: Option<ConnectionAddr>,
@@ -88,8 +89,8 @@ impl RedisServers {
         Err(answer.unwrap_or_else(timed_out))
     }
 
-    /// The next server to be asked. It goes to the end first: also if the caller is dropped while it
-    /// waits in vain, the next caller asks another one.
+    /// The next server to be asked. It goes to the end first: also if the caller is dropped while
+    /// it waits in vain, the next caller asks another one.
     fn next_but(&self, asked: &[ConnectionAddr]) -> Option<ConnectionInfo> {
         let servers = &mut lock(&self.known).servers;
         let at = servers.iter().position(|server| !asked.contains(server.addr()))?;

@@ -99,7 +99,8 @@ impl Cursor {
 /// What a topic has left for a client after a gap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::event_log) struct Remaining {
-    /// A sequence of the topic's own right before `first`, so that it reveals none of another topic.
+    /// A sequence of the topic's own right before `first`, so that it reveals none of another
+    /// topic.
     pub(in crate::event_log) before: u64,
     /// The first event and the last one.
     pub(in crate::event_log) events: Option<(u64, u64)>,

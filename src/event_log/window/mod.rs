@@ -1,6 +1,6 @@
 //! The one machine that decides which events of a topic a client gets, and what it is told of those
-//! that it does not get: the table in the [module docs](super#which-events-are-lost-and-what-a-client-is-told),
-//! without I/O and without a clock.
+//! that it does not get: the table in the [module
+//! docs](super#which-events-are-lost-and-what-a-client-is-told), without I/O and without a clock.
 //!
 //! A [`Window`] is what a process has of one topic (or of one sequence that several topics share).
 //! A [`Cursor`] is the position of one client in it. A [`Placement`] is where a client starts.
@@ -14,8 +14,8 @@
 //!   it. A *generation* counts the lives that this process has seen: a log that is set back to an
 //!   earlier copy of itself keeps its epoch, and gives sequences out again.
 //! - The *floor* of a window: each event of the topic that is after it, and not after
-//!   [`last`](Window::last), is in the window. Events up to it may have been, and are not here. That
-//!   is all that a window knows of them, and all that it needs to know.
+//!   [`last`](Window::last), is in the window. Events up to it may have been, and are not here.
+//!   That is all that a window knows of them, and all that it needs to know.
 //! - The *storage* is where events are that the window does not have: Redis, NATS, or nothing for a
 //!   log in memory.
 //!
@@ -44,9 +44,9 @@
 //! | [`Below`](Found::Below) | reads a range after [`Cursor::position`] from the storage. For each event of it, calls [`Cursor::skip_to`] with its predecessor, returns the gap if there is one, then the event, and calls [`Cursor::advance`]. If the storage has nothing, calls [`Cursor::skip_to`] with the floor |
 //! | [`Moved`](Found::Moved) | calls [`Window::renew`] |
 //!
-//! A range is thrown away if the window was reset while it was read, or if its events are of another
-//! epoch than [the window's](Window::epoch): then the log was lost and the window will be reset, for
-//! which the client waits. A position means nothing in the next life of a log.
+//! A range is thrown away if the window was reset while it was read, or if its events are of
+//! another epoch than [the window's](Window::epoch): then the log was lost and the window will be
+//! reset, for which the client waits. A position means nothing in the next life of a log.
 //!
 //! Each call that returns a [`GapReason`](super::GapReason) asks for a gap with that reason before
 //! the next event. [`position_after_gap`] says which position that gap names.

@@ -177,8 +177,8 @@ impl Reference {
         })
     }
 
-    /// A fragment of an OpenAPI document, version 3.2 or later: in `components`, a response `Events`
-    /// of type `text/event-stream`, and the schemas of the data.
+    /// A fragment of an OpenAPI document, version 3.2 or later: in `components`, a response
+    /// `Events` of type `text/event-stream`, and the schemas of the data.
     ///
     /// An operation refers to it by `{"$ref": "#/components/responses/Events"}`. Its `itemSchema`
     /// tells events by their names. Events of other names are part of it too, such as the `close`

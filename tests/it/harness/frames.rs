@@ -70,7 +70,8 @@ impl Writes {
     /// Asks for an event stream.
     pub async fn get(&mut self, stream: u32, path: &str) -> bool {
         let text = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
-        // GET and http of the table; then values of the names 1, 4 and 19, which are not put into it.
+        // GET and http of the table; then values of the names 1, 4 and 19, which are not put into
+        // it.
         let mut block = vec![0x82, 0x86];
         block.extend([&[0x01], &text("localhost")[..], &[0x04], &text(path)].concat());
         block.extend([&[0x0f, 0x04], &text("text/event-stream")[..]].concat());

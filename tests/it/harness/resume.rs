@@ -155,8 +155,8 @@ pub fn events(text: &str) -> Vec<(String, String)> {
     events.map(|event| (event.data, event.last_event_id)).collect()
 }
 
-/// What came over a socket of a POST with the body `prompt`, until that is so many bytes or the answer is
-/// whole. Then the connection is cut.
+/// What came over a socket of a POST with the body `prompt`, until that is so many bytes or the
+/// answer is whole. Then the connection is cut.
 pub async fn post(to: SocketAddr, path: &str, user: &str, last: &str, enough: usize) -> Got {
     let mut stream = TcpStream::connect(to).await.unwrap();
     let request = format!(

@@ -134,8 +134,8 @@ async fn is_tried(client: &Client) {
 }
 
 impl Client {
-    /// What it gave of the stream at an address, up to the event whose data has `until` in it, or to
-    /// the close event.
+    /// What it gave of the stream at an address, up to the event whose data has `until` in it, or
+    /// to the close event.
     async fn reads(&self, url: &str, until: &str) -> Vec<Seen> {
         let read = async {
             match self.runs {
@@ -164,8 +164,8 @@ async fn printed(script: &mut Command) -> Vec<Seen> {
     seen.into_iter().map(|(event, data, id)| Seen { event, data, id }).collect()
 }
 
-/// All pages at the same time, each with a server of its own, since a browser has six connections for
-/// each.
+/// All pages at the same time, each with a server of its own, since a browser has six connections
+/// for each.
 async fn pages_are_tried(program: Program) {
     are_installed();
     let server = &Example::start("acceptance", &[]).await;

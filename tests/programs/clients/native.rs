@@ -13,8 +13,8 @@ use tower_sse::wire::Decoder;
 
 use crate::clients::Seen;
 
-/// Reads the stream at an address up to the event whose data has this in it, or to its close event if
-/// it is empty. Gives what the client gave.
+/// Reads the stream at an address up to the event whose data has this in it, or to its close event
+/// if it is empty. Gives what the client gave.
 pub(super) type Read = fn(String, String) -> LocalBoxFuture<'static, Vec<Seen>>;
 
 pub(super) fn reqwest_eventsource(

@@ -1,5 +1,5 @@
-//! The pages of clients that run in browsers. Each pushes what it sees to `seen`, and its `over` says
-//! whether it has stopped for good.
+//! The pages of clients that run in browsers. Each pushes what it sees to `seen`, and its `over`
+//! says whether it has stopped for good.
 
 use std::fs;
 

@@ -295,7 +295,8 @@ pub fn follow<L: EventLog>(log: &L, names: &[&str], from: Start) -> L::Follower 
     log.follow(topics(names), from)
 }
 
-/// Publishes numbers from zero on, each when the log has the one before, and gives how many there were.
+/// Publishes numbers from zero on, each when the log has the one before, and gives how many there
+/// were.
 pub fn publish<L: EventLog>(log: L, name: &'static str, over: Arc<Notify>) -> JoinHandle<usize> {
     tokio::spawn(async move {
         let mut n = 0;

@@ -1,4 +1,5 @@
-//! What holds of two nodes that share a log, for clients on real sockets, whatever broker that is in.
+//! What holds of two nodes that share a log, for clients on real sockets, whatever broker that is
+//! in.
 
 #![allow(unreachable_pub, reason = "every test that uses this is a crate of its own")]
 
@@ -107,8 +108,8 @@ impl Stream {
     }
 }
 
-/// Publishes numbers until it is told to end, however the broker is; gives those that it was told are
-/// in the log.
+/// Publishes numbers until it is told to end, however the broker is; gives those that it was told
+/// are in the log.
 fn publish_anyhow<L: EventLog>(
     log: L,
     counted: watch::Sender<usize>,

@@ -26,8 +26,8 @@ impl Nats {
         Self(Broker::start(Kind { scheme: "nats", command, answers }).await)
     }
 
-    /// A server before 2.10, which Debian has, and a current one. Only the second one has consumers of
-    /// several subjects.
+    /// A server before 2.10, which Debian has, and a current one. Only the second one has consumers
+    /// of several subjects.
     pub async fn start_each_version() -> [Self; 2] {
         let each = [Self::start().await, Self::with(current).await];
         let info = |nats: &Self| async_nats::connect(nats.url());
@@ -131,8 +131,8 @@ pub fn configured(port: u16, directory: &Path, configuration: &str) -> Command {
     command
 }
 
-/// The defaults, with less room that the server sets aside: disks of machines with tests are full at
-/// times.
+/// The defaults, with less room that the server sets aside: disks of machines with tests are full
+/// at times.
 pub fn settings() -> NatsLogBuilder {
     NatsLog::builder().bytes(16 * 1024 * 1024)
 }

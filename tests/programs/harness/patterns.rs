@@ -1,4 +1,5 @@
-//! Patterns follow what is appended, and come back as far as the broker's list of all events reaches.
+//! Patterns follow what is appended, and come back as far as the broker's list of all events
+//! reaches.
 
 use std::future::Future;
 

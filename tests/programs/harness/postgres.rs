@@ -141,8 +141,8 @@ impl Server {
         }
     }
 
-    /// Kills all of its processes at the same moment, as when a machine crashes. If the first one alone
-    /// is killed, the others may show for a moment what no replica has.
+    /// Kills all of its processes at the same moment, as when a machine crashes. If the first one
+    /// alone is killed, the others may show for a moment what no replica has.
     pub fn crash(&mut self) {
         self.signal_all("STOP");
         self.signal_all("KILL");

@@ -114,7 +114,8 @@ impl Cluster {
         (self.owner() + 1) % MASTERS
     }
 
-    /// Moves the slot of the log to another master, key by key, as `redis-cli --cluster reshard` does.
+    /// Moves the slot of the log to another master, key by key, as `redis-cli --cluster reshard`
+    /// does.
     pub fn move_slot(&self, to: usize) {
         let from = self.begin_to_move(to);
         while self.move_keys(from, to, 10) > 0 {}

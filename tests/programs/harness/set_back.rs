@@ -117,8 +117,8 @@ pub fn follow<L: EventLog<Follower: Unpin>>(
     })
 }
 
-/// Between two gaps nothing is missing, nothing is there twice, and all is in order. A client that has
-/// seen what was lost in a round is told of it in a gap.
+/// Between two gaps nothing is missing, nothing is there twice, and all is in order. A client that
+/// has seen what was lost in a round is told of it in a gap.
 pub fn check(client: usize, items: &[Item], appended: &[usize], lost: &[BTreeSet<usize>]) {
     let number = |item: &Item| match item {
         Item::Event(n) => Some(*n),

@@ -123,8 +123,8 @@ impl Site {
         self.take().runtime.shutdown_background();
     }
 
-    /// Says farewell to all streams, and refuses new ones. Goes on to serve, as a server does that a
-    /// load balancer still asks.
+    /// Says farewell to all streams, and refuses new ones. Goes on to serve, as a server does that
+    /// a load balancer still asks.
     pub fn drain(&self) {
         self.with(|running| running.shutdown.trigger());
     }
