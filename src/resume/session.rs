@@ -338,7 +338,7 @@ impl Session<crate::event_log::MemoryLog> {
         let head = SavedHead::of(&head, &Dialect::default());
         let buffer = LogProgress { events: 1, bytes: 1 };
         let timing = SessionTiming { buffer, linger: Duration::from_secs(30) };
-        let (log, dialect) = ((Default::default(), topic), Dialect::default());
+        let (log, dialect) = ((crate::event_log::MemoryLog::new(), topic), Dialect::default());
         Self::new((token, key), head, log, dialect, timing, Weak::new()).into()
     }
 }
