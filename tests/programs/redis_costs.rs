@@ -107,9 +107,14 @@ async fn an_event_and_one_more_topic_cost_the_same_however_many_topics_are_follo
     let few = costs(&server, &writer, topics / 2..topics / 2 + EVENTS).await;
     let many = costs(&server, &writer, 0..topics / 10).await;
     assert!(many[0].requests < 1.1, "one request loads a topic: {many:?}");
+    assert!(many[1].requests <= few[1].requests * 1.1, "{few:?} {many:?}");
     for (few, many) in few.into_iter().zip(many) {
-        assert!(many.requests <= few.requests * 1.1, "{few:?} {many:?}");
         assert!(many.bytes <= few.bytes * 1.1, "{few:?} {many:?}");
+    }
+    // An append, a load and a read; and a look for the event if that comes while its topic is
+    // loaded, which is a matter of how busy the machine is.
+    for [_, _, one_more] in [few, many] {
+        assert!(one_more.requests <= 4.1, "{one_more:?}");
     }
 }
 
