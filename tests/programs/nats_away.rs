@@ -98,7 +98,9 @@ async fn a_node_that_is_cut_off_goes_on_where_it_was() {
     let timed_out = Duration::from_millis(500);
     let began = Instant::now();
     let refused = hasty.append(&topic("t"), data("never")).await;
-    assert!(matches!(refused, Err(BrokerError::Away(_))), "{refused:?}");
+    // What was sent in the moment of the cut has no answer.
+    let is_honest = matches!(refused, Err(BrokerError::Away(_) | BrokerError::TimedOut));
+    assert!(is_honest, "{refused:?}");
     assert!(began.elapsed() < timed_out, "at once: {:?}", began.elapsed());
     let began = Instant::now();
     let refused = timed.append(&topic("t"), data("never")).await;
