@@ -78,7 +78,10 @@ async fn costs(server: &Server, writer: &RedisLog, topics: Range<u32>) -> [Traff
 
     let (before, began) = (Traffic::of(server), Instant::now());
     for n in topics.end..topics.end + EVENTS {
-        let mut follower = follow(n, Start::Live);
+        // The topic is loaded then: else, on a busy machine, some events would come meanwhile, and
+        // be asked for once more.
+        let mut follower = follow(n, Start::Earliest);
+        assert_eq!(said(&mut follower.1).await, "old");
         publish(writer, &mut follower).await;
         followers.push(follower);
     }
@@ -107,14 +110,9 @@ async fn an_event_and_one_more_topic_cost_the_same_however_many_topics_are_follo
     let few = costs(&server, &writer, topics / 2..topics / 2 + EVENTS).await;
     let many = costs(&server, &writer, 0..topics / 10).await;
     assert!(many[0].requests < 1.1, "one request loads a topic: {many:?}");
-    assert!(many[1].requests <= few[1].requests * 1.1, "{few:?} {many:?}");
     for (few, many) in few.into_iter().zip(many) {
+        assert!(many.requests <= few.requests * 1.1, "{few:?} {many:?}");
         assert!(many.bytes <= few.bytes * 1.1, "{few:?} {many:?}");
-    }
-    // An append, a load and a read; and a look for the event if that comes while its topic is
-    // loaded, which is a matter of how busy the machine is.
-    for [_, _, one_more] in [few, many] {
-        assert!(one_more.requests <= 4.1, "{one_more:?}");
     }
 }
 
