@@ -6,7 +6,7 @@ use crate::harness::SECOND;
 use crate::harness::bodies::Step::{Data, Hang};
 use crate::harness::resume::{Handled, layer, request_of, seen, service};
 
-const STREAMS: usize = 2_000;
+const STREAMS: usize = 10_000;
 
 #[tokio::test(start_paused = true)]
 async fn stolen_and_guessed_ids_are_as_good_as_none() {
