@@ -1,13 +1,30 @@
 //! How a stream leaves its lists, and why it ended if it is dropped before its end.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::Stream;
-use super::registry::RegisteredStream;
 use crate::engine::EndReason;
-use crate::state::{Drain, connection_failed_just_now};
+use crate::plan::Plan;
+use crate::roster::Registration;
+use crate::state::{Drain, DrainStatus, RegistryEntry, StreamStats, connection_failed_just_now};
 use crate::sync::now;
+
+/// The registrations of a stream in a registry and a drain.
+type Listed =
+    (Option<(Registration<RegistryEntry>, Arc<StreamStats>)>, Option<Registration<DrainStatus>>);
+
+/// Takes a stream off the lists of its plan.
+pub(super) fn unregister(plan: &Plan, (registry, shutdown): Listed, reason: EndReason) {
+    if let (Some((registration, stats)), Some(setting)) = (registry, plan.registry.on()) {
+        setting.registry.unregister(registration, &stats, reason);
+    }
+    // Last, so that the hooks have run before a drain is over.
+    if let (Some(shutdown), Some(closing)) = (shutdown, plan.shutdown.on()) {
+        closing.drain.unregister(shutdown, reason);
+    }
+}
 
 impl Stream {
     /// Leaves the lists.
@@ -20,16 +37,9 @@ impl Stream {
         // permit free.
         this.holdings.release();
         this.observer.ended(reason, &this.engine.progress(), now);
-        if let (Some(registered), Some(setting)) =
-            (this.holdings.take_registered(), this.plan.registry())
-        {
-            let RegisteredStream { registration, stats, .. } = registered;
-            setting.registry.unregister(registration, &stats, reason);
-        }
-        // Last, so that the hooks have run before a drain is over.
-        if let (Some(shutdown), Some(closing)) = (this.shutdown.take(), this.plan.closing()) {
-            closing.drain.unregister(shutdown, reason);
-        }
+        let registry = this.holdings.take_registered();
+        let registry = registry.map(|registered| (registered.registration, registered.stats));
+        unregister(&this.plan.plan, (registry, this.shutdown.take()), reason);
     }
 
     /// Why this stream is dropped before its end.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use http_body::Body;
 
 use super::EarlyHeadLink;
+use super::leaving::unregister;
 use crate::dialect::Dialect;
 use crate::engine::EndReason;
 use crate::observe::StreamObserver;
@@ -50,13 +51,7 @@ impl Registrations {
     pub(crate) fn leave(self, plan: &Plan) {
         let Self { registry, shutdown, permit, .. } = self;
         drop(permit);
-        let reason = EndReason::ClientGone;
-        if let (Some((registration, stats)), Some(setting)) = (registry, plan.registry.on()) {
-            setting.registry.unregister(registration, &stats, reason);
-        }
-        if let (Some(shutdown), Some(closing)) = (shutdown, plan.shutdown.on()) {
-            closing.drain.unregister(shutdown, reason);
-        }
+        unregister(plan, (registry, shutdown), EndReason::ClientGone);
     }
 
     /// Removes and returns those that `plan` has a setting for.
