@@ -282,10 +282,6 @@ impl ResolvedPlan {
         &self.engine
     }
 
-    pub(crate) fn registry(&self) -> Option<&RegistrySetting> {
-        self.plan.registry.on()
-    }
-
     pub(crate) fn closing(&self) -> Option<&ShutdownSetting> {
         self.plan.shutdown.on()
     }
